@@ -1,0 +1,65 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+BUF_VERSION := 1.75.0
+
+.PHONY: help demo test test-all bench check proto buf clean
+
+help:
+	@echo "make demo      start a gateway and five lenders, tell the whole story on real loans"
+	@echo "make test      the tests, on SQLite and PostgreSQL"
+	@echo "make test-all  the tests and the slow ones"
+	@echo "make check     ruff, mypy --strict, import rules, buf lint"
+	@echo "make bench     figures against their references (ONLY=tokens for one group)"
+	@echo "make proto     regenerate the committed code from proto/"
+
+$(VENV)/.created:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Concordat needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# rbcl carries libsodium for machines that have none; the system's own is preferred when there is one.
+$(VENV)/.run: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) -e '.[server,sodium,demo,demo-data]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PIP) -e '.[server,sodium,demo,demo-data,dev]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	-$(PIP) -e '.[bench]'
+	touch $@
+
+demo: $(VENV)/.run
+	$(BIN)/python -m concordat_demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) buf
+
+build/buf/node_modules/.bin/buf:
+	npm install --silent --no-audit --no-fund --prefix build/buf @bufbuild/buf@$(BUF_VERSION)
+
+buf: build/buf/node_modules/.bin/buf
+	build/buf/node_modules/.bin/buf lint
+
+proto: $(VENV)/.dev
+	$(BIN)/python tools/generate.py
+
+clean:
+	rm -rf build $(VENV)
