@@ -1,0 +1,1 @@
+"""Figures against their references, each pair measured in one run: `make bench`."""

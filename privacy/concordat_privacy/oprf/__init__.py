@@ -1,0 +1,72 @@
+"""Tokens by RFC 9497: OPRF and VOPRF with ristretto255-SHA512 over libsodium.
+
+:func:`blind_batch`, :func:`evaluate_batch` and :func:`finalize_batch` are the whole protocol;
+see :mod:`.batch`.
+"""
+
+from .batch import (
+    BlindedBatch,
+    blind_batch,
+    evaluate_batch,
+    evaluate_batch_unproven,
+    finalize_batch,
+    finalize_batch_unproven,
+)
+from .dleq import MAX_BATCH, PROOF_BYTES
+from .errors import (
+    BatchInvalid,
+    ElementInvalid,
+    InputInvalid,
+    ItemInvalid,
+    KeyInvalid,
+    LengthInvalid,
+    OprfError,
+    ProofInvalid,
+    ScalarInvalid,
+    SodiumUnavailable,
+)
+from .keys import (
+    KEY_BYTES,
+    SEED_BYTES,
+    KeyPair,
+    PublicKey,
+    SecretKey,
+    derive_key_pair,
+    generate_key,
+)
+from .ristretto import ELEMENT_BYTES
+from .suite import SUITE, Mode
+from .token import TOKEN_BYTES, Token
+
+__all__ = [
+    "ELEMENT_BYTES",
+    "KEY_BYTES",
+    "MAX_BATCH",
+    "PROOF_BYTES",
+    "SEED_BYTES",
+    "SUITE",
+    "TOKEN_BYTES",
+    "BatchInvalid",
+    "BlindedBatch",
+    "ElementInvalid",
+    "InputInvalid",
+    "ItemInvalid",
+    "KeyInvalid",
+    "KeyPair",
+    "LengthInvalid",
+    "Mode",
+    "OprfError",
+    "ProofInvalid",
+    "PublicKey",
+    "ScalarInvalid",
+    "SecretKey",
+    "SodiumUnavailable",
+    "Token",
+    "blind_batch",
+    "derive_key_pair",
+    "evaluate_batch",
+    "evaluate_batch_unproven",
+    "finalize_batch",
+    "finalize_batch_unproven",
+    "generate_key",
+]

@@ -1,0 +1,28 @@
+"""`python -m bench [--only GROUP]`: measures, prints a table, writes build/bench.json."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from bench import harness
+
+GROUPS = ("tokens", "ledger", "store", "gateway")
+OUTPUT = Path("build/bench.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--only", choices=GROUPS, help="measure one group")
+    only = parser.parse_args().only
+    figures: list[harness.Figure] = []
+    for group in [only] if only else GROUPS:
+        print(f"measuring {group} ...", file=sys.stderr, flush=True)
+        figures += importlib.import_module(f"bench.{group}").run()
+    harness.write(figures, OUTPUT)
+    print(harness.table(figures))
+    print(f"\nwritten to {OUTPUT}")
+
+
+if __name__ == "__main__":
+    main()

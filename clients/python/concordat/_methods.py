@@ -1,0 +1,177 @@
+"""The RPCs that the SDK uses."""
+
+from concordat._steps import Flow, Method, Repeat
+from concordat.v1 import (
+    aggregate_pb2,
+    consent_pb2,
+    contribution_pb2,
+    ledger_pb2,
+    member_pb2,
+    signal_pb2,
+    token_pb2,
+)
+
+LIST_TOKEN_KEYS = Method(
+    "TokenService",
+    "ListTokenKeys",
+    token_pb2.ListTokenKeysRequest,
+    token_pb2.ListTokenKeysResponse,
+    Repeat.SAFE,
+)
+EVALUATE = Method(
+    "TokenService",
+    "Evaluate",
+    token_pb2.EvaluateRequest,
+    token_pb2.EvaluateResponse,
+    Repeat.SAFE,
+)
+
+GRANT_CONSENTS = Method(
+    "ConsentService",
+    "GrantConsents",
+    consent_pb2.GrantConsentsRequest,
+    consent_pb2.GrantConsentsResponse,
+    Repeat.SAFE,
+)
+# Withdrawing a withdrawn consent changes nothing.
+WITHDRAW_CONSENT = Method(
+    "ConsentService",
+    "WithdrawConsent",
+    consent_pb2.WithdrawConsentRequest,
+    consent_pb2.WithdrawConsentResponse,
+    Repeat.SAFE,
+)
+GET_CONSENT = Method(
+    "ConsentService",
+    "GetConsent",
+    consent_pb2.GetConsentRequest,
+    consent_pb2.GetConsentResponse,
+    Repeat.SAFE,
+)
+LIST_CONSENTS = Method(
+    "ConsentService",
+    "ListConsents",
+    consent_pb2.ListConsentsRequest,
+    consent_pb2.ListConsentsResponse,
+    Repeat.SAFE,
+)
+
+CONTRIBUTE = Method(
+    "ContributionService",
+    "Contribute",
+    contribution_pb2.ContributeRequest,
+    contribution_pb2.ContributeResponse,
+    Repeat.SAFE,
+    Flow.UPLOAD,
+)
+GET_BATCH = Method(
+    "ContributionService",
+    "GetBatch",
+    contribution_pb2.GetBatchRequest,
+    contribution_pb2.GetBatchResponse,
+    Repeat.SAFE,
+)
+
+LOOKUP = Method(
+    "SignalService",
+    "Lookup",
+    signal_pb2.LookupRequest,
+    signal_pb2.LookupResponse,
+    Repeat.RECORDED,
+)
+BATCH_LOOKUP = Method(
+    "SignalService",
+    "BatchLookup",
+    signal_pb2.BatchLookupRequest,
+    signal_pb2.BatchLookupResponse,
+    Repeat.RECORDED,
+)
+LIST_SIGNALS = Method(
+    "SignalService",
+    "ListSignals",
+    signal_pb2.ListSignalsRequest,
+    signal_pb2.ListSignalsResponse,
+    Repeat.SAFE,
+)
+
+COUNT = Method(
+    "AggregateService",
+    "Count",
+    aggregate_pb2.CountRequest,
+    aggregate_pb2.CountResponse,
+    Repeat.CHARGED,
+)
+GET_BUDGET = Method(
+    "AggregateService",
+    "GetBudget",
+    aggregate_pb2.GetBudgetRequest,
+    aggregate_pb2.GetBudgetResponse,
+    Repeat.SAFE,
+)
+
+GET_CHECKPOINT = Method(
+    "LedgerService",
+    "GetCheckpoint",
+    ledger_pb2.GetCheckpointRequest,
+    ledger_pb2.GetCheckpointResponse,
+    Repeat.SAFE,
+)
+GET_INCLUSION_PROOF = Method(
+    "LedgerService",
+    "GetInclusionProof",
+    ledger_pb2.GetInclusionProofRequest,
+    ledger_pb2.GetInclusionProofResponse,
+    Repeat.SAFE,
+)
+GET_CONSISTENCY_PROOF = Method(
+    "LedgerService",
+    "GetConsistencyProof",
+    ledger_pb2.GetConsistencyProofRequest,
+    ledger_pb2.GetConsistencyProofResponse,
+    Repeat.SAFE,
+)
+EXPORT_ENTRIES = Method(
+    "LedgerService",
+    "ExportEntries",
+    ledger_pb2.ExportEntriesRequest,
+    ledger_pb2.ExportEntriesResponse,
+    Repeat.SAFE,
+    Flow.DOWNLOAD,
+)
+
+INVITE_MEMBER = Method(
+    "MembershipService",
+    "InviteMember",
+    member_pb2.InviteMemberRequest,
+    member_pb2.InviteMemberResponse,
+    Repeat.SAFE,
+)
+ACCEPT_INVITATION = Method(
+    "MembershipService",
+    "AcceptInvitation",
+    member_pb2.AcceptInvitationRequest,
+    member_pb2.AcceptInvitationResponse,
+    Repeat.SAFE,
+)
+# Suspending a suspended member changes nothing, nor does reinstating an active one.
+SUSPEND_MEMBER = Method(
+    "MembershipService",
+    "SuspendMember",
+    member_pb2.SuspendMemberRequest,
+    member_pb2.SuspendMemberResponse,
+    Repeat.SAFE,
+)
+REINSTATE_MEMBER = Method(
+    "MembershipService",
+    "ReinstateMember",
+    member_pb2.ReinstateMemberRequest,
+    member_pb2.ReinstateMemberResponse,
+    Repeat.SAFE,
+)
+LIST_MEMBERS = Method(
+    "MembershipService",
+    "ListMembers",
+    member_pb2.ListMembersRequest,
+    member_pb2.ListMembersResponse,
+    Repeat.SAFE,
+)

@@ -1,0 +1,98 @@
+"""Operations: what a public method does, without doing it.
+
+An operation is a generator. It yields steps (send this request, wait, compute), gets each step's
+outcome back, and returns the method's result. It touches no network, thread or event loop: the
+two clients run the same operations, one by blocking and one by awaiting, so they cannot differ.
+
+A step that fails is thrown into the operation as a ConcordatError.
+"""
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
+
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
+T = TypeVar("T")
+
+
+class Repeat(Enum):
+    """When a failed request may be sent again."""
+
+    SAFE = "reading, or a write that carries its own request id"
+    RECORDED = "each attempt that arrives is recorded as a use of data"
+    CHARGED = "each attempt that arrives may be charged to a budget"
+
+
+class Flow(Enum):
+    """Which side of a call streams."""
+
+    UNARY = "one request, one reply"
+    UPLOAD = "many requests, one reply"
+    DOWNLOAD = "one request, many replies"
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[Request, Reply]):
+    """One RPC of the contract."""
+
+    service: str
+    name: str
+    request: type[Request]
+    reply: type[Reply]
+    repeat: Repeat
+    flow: Flow = Flow.UNARY
+
+    @property
+    def path(self) -> str:
+        """As gRPC spells it."""
+        return f"/concordat.v1.{self.service}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Send one request (or the messages of an upload) once. Outcome: the reply."""
+
+    method: Method[Any, Any]
+    operation: str
+    request: Message | tuple[Message, ...]
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait. Outcome: None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Run work that keeps a core busy for milliseconds. Outcome: what it returns."""
+
+    work: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Run operations side by side, at most `width` at once. Outcome: their results, in order.
+
+    `done` is called after each, in order, by the caller's own thread. The first failure ends all.
+    """
+
+    operations: Iterable["Operation[Any]"]
+    width: int
+    done: Callable[[Any], None]
+
+
+Step: TypeAlias = Invoke | Sleep | Compute | Together
+Operation: TypeAlias = Generator[Step, Any, T]
+
+
+def compute(work: Callable[[], T]) -> Operation[T]:
+    """Compute, with its type."""
+    outcome: T = yield Compute(work)
+    return outcome

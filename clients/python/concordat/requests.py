@@ -1,0 +1,174 @@
+"""What callers hand in."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import NewType, TypeVar
+
+from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent
+from concordat_privacy.oprf import Token
+
+from concordat.enums import DataCategory, Purpose
+from concordat.errors import FieldViolation, InvalidInput
+
+REQUEST_ID_BYTES = 16
+CONSENT_ID_BYTES = 16
+SHA256_BYTES = 32
+MAX_NOTICE_VERSION_CHARACTERS = 64
+
+RequestId = NewType("RequestId", bytes)
+"""16 bytes that name a write: sent again, they return the first answer."""
+ConsentId = NewType("ConsentId", bytes)
+"""16 bytes that name a consent, made by the gateway."""
+
+_Enum = TypeVar("_Enum", bound=IntEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentDraft:
+    """A consent that a subject gave to the calling member, to be recorded.
+
+    Raises:
+        InvalidInput: names each wrong field.
+    """
+
+    token: Token
+    purposes: Collection[Purpose]
+    """One or more."""
+    categories: Collection[DataCategory]
+    """One or more."""
+    expires_at: datetime
+    """With a time zone; at most five years after the start."""
+    notice_version: str
+    """Version of the notice that the subject was shown, 1 to 64 characters."""
+    evidence_sha256: bytes
+    """SHA-256 of the signed consent document that the member keeps, 32 bytes."""
+    starts_at: datetime | None = None
+    """With a time zone; None: from the moment the gateway records it."""
+
+    def __post_init__(self) -> None:
+        wrong = [
+            FieldViolation(field, description)
+            for field, description in (
+                ("token", _token_fault(self.token)),
+                ("purposes", _members_fault(self.purposes, Purpose)),
+                ("categories", _members_fault(self.categories, DataCategory)),
+                ("expires_at", _time_fault(self.expires_at)),
+                ("starts_at", None if self.starts_at is None else _time_fault(self.starts_at)),
+                (
+                    "notice_version",
+                    text_fault(self.notice_version, MAX_NOTICE_VERSION_CHARACTERS),
+                ),
+                ("evidence_sha256", bytes_fault(self.evidence_sha256, SHA256_BYTES)),
+            )
+            if description is not None
+        ]
+        if not wrong and self.starts_at is not None and self.starts_at >= self.expires_at:
+            wrong.append(FieldViolation("expires_at", "not after starts_at"))
+        if wrong:
+            text = "; ".join(f"{fault.field}: {fault.description}" for fault in wrong)
+            raise InvalidInput(text, violations=tuple(wrong))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row to contribute: whose, and what."""
+
+    token: Token
+    record: AccountSnapshot | ApplicationEvent
+
+
+def checked_token(token: Token, field: str = "token") -> bytes:
+    """The token's 32 bytes. Raises InvalidInput for anything that is no Token."""
+    fault = _token_fault(token)
+    if fault is not None:
+        raise InvalidInput.field(field, fault)
+    return token.value
+
+
+def checked_text(text: str, field: str, at_most: int) -> str:
+    """The text if it has 1 to `at_most` characters. Raises InvalidInput."""
+    fault = text_fault(text, at_most)
+    if fault is not None:
+        raise InvalidInput.field(field, fault)
+    return text
+
+
+def checked_bytes(value: bytes, field: str, length: int) -> bytes:
+    """The bytes if there are `length`. Raises InvalidInput."""
+    fault = bytes_fault(value, length)
+    if fault is not None:
+        raise InvalidInput.field(field, fault)
+    return bytes(value)
+
+
+def checked_member(value: _Enum, kind: type[_Enum], field: str) -> _Enum:
+    """The enumeration's member. Raises InvalidInput for 0 and for other numbers."""
+    try:
+        member = kind(value)
+    except ValueError:
+        raise InvalidInput.field(field, f"{value!r} is no {kind.__name__}") from None
+    if member == 0:
+        raise InvalidInput.field(field, f"{kind.__name__} wanted, none given")
+    return member
+
+
+def checked_integer(value: int, field: str, low: int, high: int) -> int:
+    """The number if it is in low..high. Raises InvalidInput."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise InvalidInput.field(field, f"{value!r}, an integer from {low} to {high} wanted")
+    return value
+
+
+def text_fault(text: object, at_most: int) -> str | None:
+    """What keeps a text from being sent, or None."""
+    if not isinstance(text, str):
+        return f"text wanted, {type(text).__name__} given"
+    if not 1 <= len(text) <= at_most:
+        return f"{len(text)} characters, 1 to {at_most} wanted"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "holds a lone surrogate, which is no character"
+    return None
+
+
+def bytes_fault(value: object, length: int) -> str | None:
+    """What keeps bytes from being sent, or None."""
+    if not isinstance(value, bytes | bytearray):
+        return f"{length} bytes wanted, {type(value).__name__} given"
+    if len(value) != length:
+        return f"{len(value)} bytes, {length} wanted"
+    return None
+
+
+def _token_fault(token: object) -> str | None:
+    if isinstance(token, Token):
+        return None
+    return f"a Token wanted, {type(token).__name__} given; Client.tokenise makes tokens"
+
+
+def _time_fault(time: object) -> str | None:
+    if not isinstance(time, datetime):
+        return f"a datetime wanted, {type(time).__name__} given"
+    if time.utcoffset() is None:
+        return "without a time zone; say which, e.g. datetime.UTC"
+    try:
+        time.astimezone(UTC)
+    except OverflowError:
+        return "beyond the years 1 to 9999 in UTC"
+    return None
+
+
+def _members_fault(values: object, kind: type[IntEnum]) -> str | None:
+    if isinstance(values, str) or not isinstance(values, Collection):
+        return f"a set of {kind.__name__} wanted, {type(values).__name__} given"
+    if not values:
+        return "one or more wanted, none given"
+    for value in values:
+        if not isinstance(value, kind) or value == 0:
+            return f"{value!r} is no {kind.__name__}"
+    if len(set(values)) != len(values):
+        return "the same one twice"
+    return None

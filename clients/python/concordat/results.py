@@ -1,0 +1,366 @@
+"""What callers get back. All frozen; times are in UTC."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from concordat_privacy.log import leaf
+from concordat_privacy.log.checkpoint import Checkpoint
+from concordat_privacy.log.errors import LogError
+
+from concordat.enums import (
+    BatchState,
+    ConsentState,
+    Coverage,
+    DataCategory,
+    MemberState,
+    Purpose,
+    SignalStatus,
+    SubjectStatus,
+)
+from concordat.errors import NoConsent, ReceiptInvalid, UnknownSignal
+from concordat.requests import ConsentId, RequestId
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The gateway's signed word that an entry is in the ledger; keep it as evidence.
+
+    The client has checked the signature, and that the entry is the calling member's and of the
+    right kind. That the entry is in the tree is shown by `Client.verify_receipt`.
+    """
+
+    entry_index: int
+    """Position in the ledger, from 0."""
+    entry: bytes
+    """The exact bytes, RFC 8785 JSON."""
+    checkpoint: str
+    """The signed checkpoint (C2SP signed note) of a tree that holds the entry."""
+
+    @property
+    def fields(self) -> dict[str, leaf.Json]:
+        """The entry, parsed. Raises ReceiptInvalid for an entry not made by a gateway."""
+        try:
+            return leaf.check(self.entry)
+        except LogError as error:
+            raise ReceiptInvalid(f"the receipt's entry is malformed: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    """A verified state of the ledger."""
+
+    checkpoint: Checkpoint
+    """Origin, size and root."""
+    note: str
+    """The signed text itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRefusal:
+    """Why one item was refused. The others are not affected."""
+
+    item: int
+    """Position in what was passed, from 0."""
+    field: str
+    """Path of the field at fault within the item."""
+    reason: str
+    """Stable upper-case word, e.g. NO_CONSENT."""
+    description: str
+    """Explanation for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedConsent:
+    """One recorded consent."""
+
+    item: int
+    """Position in what was passed, from 0."""
+    consent_id: ConsentId
+    entry_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrantResult:
+    """What became of the consents passed to `grant_consents`."""
+
+    request_id: RequestId
+    """Pass it again with the same consents to repeat the call without recording them twice."""
+    granted: tuple[GrantedConsent, ...]
+    refused: tuple[ItemRefusal, ...]
+    receipts: tuple[Receipt, ...]
+    """One for each request of up to 1,000 consents of which any was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A recorded consent of the calling member."""
+
+    consent_id: ConsentId
+    purposes: frozenset[Purpose]
+    categories: frozenset[DataCategory]
+    starts_at: datetime
+    expires_at: datetime
+    notice_version: str
+    evidence_sha256: bytes
+    state: ConsentState
+    """When the reply was made."""
+    granted_at: datetime
+    withdrawn_at: datetime | None
+    grant_entry_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A consent after its withdrawal."""
+
+    consent: Consent
+    receipt: Receipt | None
+    """None if the consent was withdrawn before: nothing changed, nothing was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReceipt:
+    """One batch of a contribution."""
+
+    request_id: RequestId
+    """Names the batch, see `Client.get_batch`."""
+    first_row: int
+    """Number of its first row, from 0."""
+    rows_accepted: int
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class ContributionResult:
+    """What became of the rows passed to `contribute`."""
+
+    request_id: RequestId
+    """Pass it again with the same rows to go on after a failure: batches that were taken are
+    answered from the record."""
+    rows_accepted: int
+    refused: tuple[ItemRefusal, ...]
+    """In order of row; `item` is the row's number, from 0."""
+    batches: tuple[BatchReceipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """What became of one batch."""
+
+    state: BatchState
+    rows_accepted: int
+    rows_refused: int
+    entry_index: int
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One signal about a subject."""
+
+    name: str
+    status: SignalStatus
+    band: int
+    """Band number within the signal; 0 where the status has no band."""
+    band_label: str
+    """The band in words, e.g. "3-4"; empty where the status has no band."""
+    as_of: date | None
+    """First day of the newest month behind it; None where the status has no band."""
+    coverage: Coverage
+
+    @property
+    def has_band(self) -> bool:
+        """Whether `band` says anything."""
+        return self.status in (SignalStatus.PRESENT, SignalStatus.STALE)
+
+
+@dataclass(frozen=True, slots=True)
+class LookupResult:
+    """The answer about one subject. There is one only if the gateway answered.
+
+    Read a signal with `result["lenders_open"]`. Where there is no consent, reading any raises
+    NoConsent, so that a missing consent cannot be taken for an empty history.
+    """
+
+    status: SubjectStatus
+    purpose: Purpose
+    receipt: Receipt
+    """The ledger entry of this lookup, or of its refusal. Subjects of one batch share it."""
+    _signals: tuple[Signal, ...] = field(repr=False)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """All signals, in the catalogue's order. Raises NoConsent."""
+        if self.status is SubjectStatus.NO_CONSENT:
+            raise NoConsent(
+                "there is no live consent of this subject for this member and purpose "
+                f"{self.purpose.name}, or no such subject; this says nothing about the subject's "
+                "credit",
+                operation="lookup",
+            )
+        return self._signals
+
+    def __getitem__(self, name: str) -> Signal:
+        """The signal of that name. Raises NoConsent, UnknownSignal."""
+        for signal in self.signals:
+            if signal.name == name:
+                return signal
+        known = ", ".join(signal.name for signal in self._signals)
+        raise UnknownSignal(f"no signal {name!r} in this result (it has: {known})")
+
+    def __iter__(self) -> Iterator[Signal]:
+        """The signals. Raises NoConsent."""
+        return iter(self.signals)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a signal of that name. Raises NoConsent."""
+        return any(signal.name == name for signal in self.signals)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalInfo:
+    """One signal that the gateway releases."""
+
+    name: str
+    band_labels: tuple[str, ...]
+    """The label of band b stands at position b - 1."""
+    category: DataCategory
+    """What a consent must cover."""
+    max_age_months: int
+    """Age after which the signal is STALE."""
+    reason_en: str
+    """Reason for an adverse action notice, English."""
+    reason_zh: str
+    """The same in Chinese."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalCatalogue:
+    """All signals that the gateway releases."""
+
+    version: int
+    signals: tuple[SignalInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of an aggregate answer."""
+
+    band: int
+    """Band number within the grouping dimension; 0 for a plain count."""
+    band_label: str
+    count: int
+    """Noisy number of persons; can be negative."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountResult:
+    """A differentially private answer."""
+
+    cells: tuple[Cell, ...]
+    """In order of band; exactly one for a plain count."""
+    error_95: int
+    """Half-width of the interval that holds a cell's true count with probability >= 95 %."""
+    mechanism: str
+    charged_rho: float
+    """What this call was charged, in rho of zCDP; 0 for a repeated question."""
+    snapshot: int
+    """The pool's snapshot that was asked."""
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A privacy budget in zero-concentrated differential privacy (Bun and Steinke 2016)."""
+
+    scope: str
+    """"pool" or "member:<member id>"."""
+    cap_rho: float
+    spent_rho: float
+    spent_epsilon: float
+    """Epsilon that the spent rho implies at delta = 1e-6, rounded up."""
+
+    @property
+    def left_rho(self) -> float:
+        """What may still be spent."""
+        return max(0.0, self.cap_rho - self.spent_rho)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedReceipt:
+    """A receipt whose entry was shown to be in the ledger."""
+
+    entry_index: int
+    fields: dict[str, leaf.Json]
+    """The entry, parsed."""
+    checkpoint: SignedCheckpoint
+    """The ledger's newest state, which holds the entry and extends what was seen before."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One exported entry."""
+
+    index: int
+    entry: bytes
+    items: tuple[bytes, ...]
+    """The entry's items as canonical JSON, in order; empty for entries without items."""
+    checkpoint: SignedCheckpoint
+    """The signed state of the exported tree, the same for all entries of an export."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKeyInfo:
+    """A token key epoch as the gateway lists it."""
+
+    epoch: int
+    public_key: bytes
+    valid_from: datetime
+    valid_to: datetime | None
+    """None for the current key."""
+    pinned: bool
+    """Whether the profile pins this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member institution."""
+
+    member_id: str
+    display_name: str
+    state: MemberState
+    invited_at: datetime
+    joined_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvitedMember:
+    """An invitation."""
+
+    member: Member
+    certificate_pem: bytes
+    """Chain of the invitation's certificate, which opens `accept_invitation` once."""
+    expires_at: datetime
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedMember:
+    """An accepted invitation."""
+
+    member: Member
+    certificate_pem: bytes
+    """Chain of the member's certificate."""
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChange:
+    """A suspended or reinstated member."""
+
+    member: Member
+    receipt: Receipt | None
+    """None if the member was in that state before."""
+
+

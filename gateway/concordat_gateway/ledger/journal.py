@@ -1,0 +1,285 @@
+"""The one way to change the control store: group commit with one ledger, one fence, one signature.
+
+A durable commit costs a disk flush. Callers queue their changes; one writer thread a process takes
+all that wait, runs them in one transaction, integrates their entries into the Merkle tree, signs
+one checkpoint, commits and only then wakes the callers. Several processes share one store: the
+locked head row (PostgreSQL) or BEGIN IMMEDIATE (SQLite) puts their groups one after another.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+import sqlalchemy as sa
+
+from concordat_gateway.ledger import tree
+from concordat_gateway.ledger.transaction import Entry, Group, Item, Transaction
+from concordat_gateway.ledger.tree import Head
+from concordat_gateway.store.clock import Clock
+from concordat_gateway.store.database import Database, is_store_fault, store_unavailable
+from concordat_gateway.store.engines import StoreError
+from concordat_privacy.log import checkpoint as checkpoints
+from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey
+from concordat_privacy.log.merkle import Frontier, consistency_proof, inclusion_proof
+from concordat_rpc.errors import Refusal, deadline_exceeded, invalid, out_of_range, unavailable
+
+__all__ = ["Committed", "Entry", "Item", "Journal", "Transaction"]
+
+T = TypeVar("T")
+
+MAX_GROUP_CHANGES = 256
+MAX_GROUP_ENTRIES = 4_096
+_PAGE_ENTRIES = 1_000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Generic[T]):
+    """What a change returned, now durable, and the signed tree head that covers its entries."""
+
+    value: T
+    checkpoint: str
+
+
+class Journal:
+    """Writer and reader of the control store. Thread-safe; make one a process."""
+
+    def __init__(self, database: Database, key: SigningKey, clock: Clock) -> None:
+        """Open the ledger, starting it where there is none; key.name is its origin.
+
+        Raises StoreError where the ledger is not key's, Refusal UNAVAILABLE where the store fails.
+        """
+        self._database = database
+        self._key = key
+        self._clock = clock
+        self._open_ledger()
+        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._carried: list[_Pending] = []
+        self._admission = threading.Lock()
+        self._closed = False
+        self._writer = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self._writer.start()
+
+    def write(
+        self, change: Callable[[Transaction], T], timeout_seconds: float = 30.0
+    ) -> Committed[T]:
+        """Run a change and wait until it is durable.
+
+        The change runs in the writer's thread, after all that were queued before it: it must not
+        block and must not call the journal. What it raises is raised here, and undoes it alone.
+
+        Raises:
+            Refusal: UNAVAILABLE, STORE_UNAVAILABLE: the commit failed; the change is gone, or, if
+                the connection broke during the commit, may have happened.
+                DEADLINE_EXCEEDED: not durable in time; it may still become so if it had started.
+        """
+        if threading.current_thread() is self._writer:
+            raise RuntimeError("a change cannot write through the journal that runs it")
+        pending = _Pending(change)
+        with self._admission:
+            if self._closed:
+                raise unavailable("SHUTTING_DOWN", "the gateway is shutting down")
+            self._queue.put(pending)
+        if not pending.finished.wait(timeout_seconds):
+            # A change that has not started now never will.
+            pending.claim()
+            raise deadline_exceeded()
+        if pending.error is not None:
+            raise pending.error
+        return Committed(cast(T, pending.value), pending.checkpoint)
+
+    def read(self) -> AbstractContextManager[sa.Connection]:
+        """A transaction that sees one snapshot of the control store and writes nothing."""
+        return self._database.read()
+
+    def close(self) -> None:
+        """Refuse new changes, finish the queued ones, stop the writer."""
+        with self._admission:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._writer.join()
+
+    def checkpoint(self) -> str:
+        """The newest signed checkpoint, as a note."""
+        with self.read() as connection:
+            return tree.read_head(connection).checkpoint
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        with self.read() as connection:
+            return tree.read_head(connection).frontier.size
+
+    @property
+    def pool_version(self) -> int:
+        """Number of changes to the pool so far: the snapshot that a question is asked of."""
+        with self.read() as connection:
+            return tree.read_head(connection).pool_version
+
+    def inclusion_proof(self, index: int, size: int) -> list[bytes]:
+        """RFC 9162 2.1.3 proof of an entry in the tree of `size` entries, leaf's side first.
+
+        Raises Refusal OUT_OF_RANGE unless 0 <= index < size <= the ledger's size.
+        """
+        with self.read() as connection:
+            self._check_size(connection, "tree_size", size)
+            if not 0 <= index < size:
+                raise out_of_range("entry_index", f"the tree has {size} entries")
+            return _prove(connection, lambda get_node: inclusion_proof(index, size, get_node))
+
+    def consistency_proof(self, old: int, new: int) -> list[bytes]:
+        """RFC 9162 2.1.4 proof that the tree of `new` entries extends that of `old`.
+
+        Raises Refusal OUT_OF_RANGE (new beyond the ledger), INVALID_ARGUMENT (old 0 or above new).
+        """
+        with self.read() as connection:
+            self._check_size(connection, "new_size", new)
+            if not 0 < old <= new:
+                raise invalid("old_size", f"1 to new_size ({new}) wanted")
+            return _prove(connection, lambda get_node: consistency_proof(old, new, get_node))
+
+    def entries(self, start: int, stop: int) -> Iterator[tuple[int, bytes, tuple[bytes, ...]]]:
+        """(index, leaf, items' canonical bytes) of the entries start..stop-1, as far as there are.
+
+        Read in pages, each a transaction of its own: a slow reader holds no lock.
+        """
+        for begin in range(start, stop, _PAGE_ENTRIES):
+            with self.read() as connection:
+                page = list(tree.read_entries(connection, begin, min(begin + _PAGE_ENTRIES, stop)))
+            yield from page
+            if len(page) < _PAGE_ENTRIES:
+                return
+
+    def _check_size(self, connection: sa.Connection, field: str, size: int) -> None:
+        known = tree.read_head(connection).frontier.size
+        if size > known:
+            raise out_of_range(field, f"the ledger has {known} entries")
+
+    def _open_ledger(self) -> None:
+        empty = Frontier()
+        start = Head(empty, self._sign(empty), self._clock(), 0)
+        with self._database.write() as connection:
+            tree.create_head(connection, start)
+            head = tree.lock_head(connection)
+        try:
+            signed = checkpoints.open_note(head.checkpoint, [self._key.verifier])
+        except CheckpointError as error:
+            raise StoreError(f"the ledger is not signed with this gateway's key: {error}") from None
+        if (signed.size, signed.root) != (head.frontier.size, head.frontier.root):
+            raise StoreError("the ledger's head is damaged: checkpoint and frontier disagree")
+
+    def _sign(self, frontier: Frontier) -> str:
+        return checkpoints.sign(Checkpoint(self._key.name, frontier.size, frontier.root), self._key)
+
+    def _run(self) -> None:
+        while True:
+            group, stopping = self._take_group()
+            if group:
+                self._write_group(group)
+            if stopping and not self._carried:
+                return
+
+    def _take_group(self) -> tuple[list["_Pending"], bool]:
+        """The changes that wait now, at least one unless the journal is closing."""
+        group, self._carried = self._carried, []
+        block = not group and not self._closed
+        while len(group) < MAX_GROUP_CHANGES:
+            try:
+                pending = self._queue.get(block=block)
+            except queue.Empty:
+                return group, self._closed
+            if pending is None:
+                return group, True
+            group.append(pending)
+            block = False
+        return group, False
+
+    def _write_group(self, group: list["_Pending"]) -> None:
+        try:
+            checkpoint = self._commit(group)
+        except BaseException as error:  # noqa: BLE001 - the writer outlives any fault of a group
+            _log.error("a group of %d changes failed", len(group), exc_info=error)
+            refusal = error if isinstance(error, Refusal) else store_unavailable()
+            for pending in group:
+                pending.fail(refusal)
+            return
+        for pending in group:
+            pending.finish(checkpoint)
+
+    def _commit(self, group: list["_Pending"]) -> str:
+        with self._database.write() as connection:
+            head = tree.lock_head(connection)
+            gathered = Group(connection, head, self._clock)
+            for position, pending in enumerate(group):
+                if gathered.entries >= MAX_GROUP_ENTRIES:
+                    self._carried = group[position:]
+                    del group[position:]
+                    break
+                if pending.claim():
+                    pending.run(Transaction(gathered, savepoint=len(group) > 1))
+            if len(group) == 1 and group[0].error is not None:
+                connection.rollback()
+                return head.checkpoint
+            frontier = gathered.extend()
+            unchanged = frontier.size == head.frontier.size
+            checkpoint = head.checkpoint if unchanged else self._sign(frontier)
+            gathered.close(frontier, checkpoint)
+        return checkpoint
+
+
+class _Pending:
+    """One queued change and what became of it."""
+
+    __slots__ = ("_change", "_claim", "checkpoint", "error", "finished", "value")
+
+    def __init__(self, change: Callable[[Transaction], Any]) -> None:
+        self._change = change
+        self._claim = threading.Lock()
+        self.finished = threading.Event()
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.checkpoint = ""
+
+    def claim(self) -> bool:
+        """Whether the calling thread is the first to claim the change: to run it or to drop it."""
+        return self._claim.acquire(blocking=False)
+
+    def run(self, transaction: Transaction) -> None:
+        """Run the change; a fault of the store goes up, anything else is the caller's to see."""
+        try:
+            with transaction.atomic():
+                self.value = self._change(transaction)
+        except Exception as error:
+            if is_store_fault(error):
+                raise
+            self.error = error
+
+    def finish(self, checkpoint: str) -> None:
+        self.checkpoint = checkpoint
+        self.finished.set()
+
+    def fail(self, error: BaseException) -> None:
+        if self.error is None:
+            self.error = error
+        self.finished.set()
+
+
+def _prove(
+    connection: sa.Connection, proof: Callable[[Callable[[int, int], bytes]], list[bytes]]
+) -> list[bytes]:
+    """Run a proof's algorithm twice: once to learn which nodes it wants, once with them."""
+    wanted: dict[tuple[int, int], None] = {}
+
+    def record(level: int, index: int) -> bytes:
+        wanted[level, index] = None
+        return bytes(32)
+
+    proof(record)
+    nodes = tree.read_nodes(connection, list(wanted)) if wanted else {}
+    return proof(lambda level, index: nodes[level, index])

@@ -1,0 +1,180 @@
+"""What a change of the control store is given: a connection, the time, and a ledger to append to.
+
+Many changes share one durable transaction. Each sees what those before it wrote; one that fails
+leaves nothing behind, neither rows nor entries.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from concordat_gateway.ledger import tree
+from concordat_gateway.ledger.tree import Head, StoredItem
+from concordat_gateway.store.clock import Clock, rfc3339
+from concordat_gateway.store.subjects import SubjectKey
+from concordat_privacy.log import leaf
+from concordat_privacy.log.leaf import Json
+from concordat_privacy.log.merkle import Frontier, leaf_hash, merkle_root
+
+_RESERVED = frozenset({"v", "type", "time", "actor", "items", "items_root"})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of the ledger. Durable only once the journal's write has returned."""
+
+    index: int
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of an entry. `subject` and `salt` stay off the log, to open a commitment."""
+
+    content: Mapping[str, Json]
+    subject: SubjectKey | None = None
+    salt: bytes | None = None
+
+
+class Transaction:
+    """One change in the making. Valid only inside the function that `Journal.write` calls."""
+
+    def __init__(self, group: "Group", savepoint: bool) -> None:
+        self._group = group
+        self._savepoint = savepoint
+        self._guarded = False
+        self.now = group.advance_clock()
+        """Microseconds since the epoch; never earlier than any earlier entry."""
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The control store. What is written here commits with the entries, or not at all."""
+        if self._savepoint and not self._guarded:
+            # Only now: most of a savepoint's cost is two statements, and some changes only append.
+            self._group.connection.exec_driver_sql("SAVEPOINT change")
+            self._guarded = True
+        return self._group.connection
+
+    @property
+    def pool_version(self) -> int:
+        """Number of changes to the pool so far, those of this change included."""
+        return self._group.pool_version
+
+    def append(
+        self,
+        type: str,
+        actor: str,
+        fields: Mapping[str, Json],
+        items: Sequence[Item] = (),
+        changes_pool: bool = False,
+    ) -> Entry:
+        """Append an entry.
+
+        Args:
+            type: what happened, such as "consent.granted".
+            actor: SPIFFE id of whoever caused it.
+            fields: the entry's own fields; `v`, `type`, `time`, `actor` and the two about items
+                are added here.
+            items: kept beside the entry, which carries their number and Merkle root.
+            changes_pool: whether answers about the whole pool may differ from now on.
+
+        Raises:
+            LeafError: the fields or an item break a rule of the ledger's form.
+        """
+        if not _RESERVED.isdisjoint(fields):
+            raise ValueError(f"fields that every entry has: {sorted(_RESERVED & fields.keys())}")
+        content: dict[str, Json] = {
+            **fields,
+            "v": leaf.VERSION,
+            "type": type,
+            "time": rfc3339(self.now),
+            "actor": actor,
+        }
+        stored = [StoredItem(leaf.encode_item(i.content), i.subject, i.salt) for i in items]
+        if stored:
+            content["items"] = len(stored)
+            content["items_root"] = merkle_root(item.content for item in stored).hex()
+        return self._group.add(leaf.encode(content), stored, changes_pool)
+
+    @contextmanager
+    def atomic(self) -> Iterator["Transaction"]:
+        """Keeps all that happens inside, or nothing if it raises."""
+        mark = self._group.mark()
+        try:
+            yield self
+            if self._guarded:
+                self._group.connection.exec_driver_sql("RELEASE SAVEPOINT change")
+        except Exception:
+            self._group.reset(mark)
+            if self._guarded:
+                self._group.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT change")
+                self._group.connection.exec_driver_sql("RELEASE SAVEPOINT change")
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    entries: int
+    items: int
+    pool_version: int
+
+
+class Group:
+    """The entries of one durable transaction, gathered before they are integrated together."""
+
+    def __init__(self, connection: sa.Connection, head: Head, clock: Clock) -> None:
+        self.connection = connection
+        self.pool_version = head.pool_version
+        self._head = head
+        self._clock = clock
+        self._time = head.time
+        self._leaves: list[bytes] = []
+        self._items: list[tuple[int, list[StoredItem]]] = []
+
+    @property
+    def entries(self) -> int:
+        """Number of entries gathered."""
+        return len(self._leaves)
+
+    def advance_clock(self) -> int:
+        """The time for the next change: the clock's, but never before an earlier change's."""
+        self._time = max(self._time, self._clock())
+        return self._time
+
+    def add(self, data: bytes, items: list[StoredItem], changes_pool: bool) -> Entry:
+        """Gather one encoded entry."""
+        entry = Entry(self._head.frontier.size + len(self._leaves), data)
+        self._leaves.append(data)
+        if items:
+            self._items.append((entry.index, items))
+        if changes_pool:
+            self.pool_version += 1
+        return entry
+
+    def mark(self) -> _Mark:
+        """A point to `reset` to."""
+        return _Mark(len(self._leaves), len(self._items), self.pool_version)
+
+    def reset(self, mark: _Mark) -> None:
+        """Forget what was gathered after mark."""
+        del self._leaves[mark.entries :]
+        del self._items[mark.items :]
+        self.pool_version = mark.pool_version
+
+    def extend(self) -> Frontier:
+        """Write entries, items and nodes to the transaction; returns the tree's new edge."""
+        if not self._leaves:
+            return self._head.frontier
+        frontier, nodes = self._head.frontier.extend(leaf_hash(data) for data in self._leaves)
+        tree.insert_entries(self.connection, self._head.frontier.size, self._leaves)
+        tree.insert_nodes(self.connection, nodes)
+        if self._items:
+            tree.insert_items(self.connection, self._items)
+        return frontier
+
+    def close(self, frontier: Frontier, checkpoint: str) -> None:
+        """Write the head, as the last thing before the commit."""
+        head = Head(frontier, checkpoint, self._time, self.pool_version)
+        tree.save_head(self.connection, head)

@@ -1,0 +1,163 @@
+"""The Merkle tree's rows: the head that fences writers, leaves, items and nodes.
+
+Nodes never change once written: every complete subtree is stored once, so any inclusion or
+consistency proof of any size is a handful of lookups.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from concordat_gateway.store.control_tables import (
+    ledger_entry,
+    ledger_head,
+    ledger_item,
+    ledger_node,
+)
+from concordat_privacy.log.merkle import Frontier, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The ledger between two groups of changes."""
+
+    frontier: Frontier
+    checkpoint: str
+    """Signed note of the frontier's tree."""
+    time: int
+    """Microseconds; no later entry is earlier."""
+    pool_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """One item of an entry: its canonical bytes, and what opens its subject commitment."""
+
+    content: bytes
+    subject: bytes | None
+    salt: bytes | None
+
+
+_SELECT_HEAD = sa.select(
+    ledger_head.c.frontier,
+    ledger_head.c.checkpoint,
+    ledger_head.c.time,
+    ledger_head.c.pool_version,
+)
+# SQLite knows no FOR UPDATE, and SQLAlchemy writes none there: BEGIN IMMEDIATE is the lock.
+_LOCK_HEAD = _SELECT_HEAD.with_for_update()
+_CREATE_HEAD = sa.text(
+    "INSERT INTO ledger_head (id, size, frontier, checkpoint, time, pool_version)"
+    " VALUES (1, :size, :frontier, :checkpoint, :time, :pool_version) ON CONFLICT DO NOTHING"
+)
+_UPDATE_HEAD = sa.update(ledger_head)
+_INSERT_ENTRIES = sa.insert(ledger_entry)
+_INSERT_NODES = sa.insert(ledger_node)
+_INSERT_ITEMS = sa.insert(ledger_item)
+_SELECT_NODES = sa.select(ledger_node).where(
+    sa.tuple_(ledger_node.c.level, ledger_node.c.node_index).in_(
+        sa.bindparam("places", expanding=True)
+    )
+)
+_SELECT_ENTRIES = (
+    sa.select(ledger_entry.c.entry_index, ledger_entry.c.leaf)
+    .where(
+        ledger_entry.c.entry_index >= sa.bindparam("start"),
+        ledger_entry.c.entry_index < sa.bindparam("stop"),
+    )
+    .order_by(ledger_entry.c.entry_index)
+)
+_SELECT_ITEMS = (
+    sa.select(ledger_item)
+    .where(
+        ledger_item.c.entry_index >= sa.bindparam("start"),
+        ledger_item.c.entry_index < sa.bindparam("stop"),
+    )
+    .order_by(ledger_item.c.entry_index, ledger_item.c.item)
+)
+
+
+def create_head(connection: sa.Connection, head: Head) -> None:
+    """Write the head of a ledger that has none; leaves an existing one alone."""
+    connection.execute(_CREATE_HEAD, _head_values(head))
+
+
+def read_head(connection: sa.Connection) -> Head:
+    """The committed head."""
+    return _head(connection.execute(_SELECT_HEAD).one())
+
+
+def lock_head(connection: sa.Connection) -> Head:
+    """The head, locked to the end of the transaction: no other process appends meanwhile."""
+    return _head(connection.execute(_LOCK_HEAD).one())
+
+
+def save_head(connection: sa.Connection, head: Head) -> None:
+    """Replace the head."""
+    connection.execute(_UPDATE_HEAD, _head_values(head))
+
+
+def insert_entries(connection: sa.Connection, start: int, leaves: Sequence[bytes]) -> None:
+    """Store leaves as the entries from `start` on."""
+    rows = [{"entry_index": start + at, "leaf": leaf} for at, leaf in enumerate(leaves)]
+    connection.execute(_INSERT_ENTRIES, rows)
+
+
+def insert_nodes(connection: sa.Connection, nodes: Sequence[Node]) -> None:
+    """Store the hashes of subtrees that became complete."""
+    rows = [{"level": level, "node_index": at, "hash": digest} for level, at, digest in nodes]
+    connection.execute(_INSERT_NODES, rows)
+
+
+def insert_items(
+    connection: sa.Connection, items: Sequence[tuple[int, Sequence[StoredItem]]]
+) -> None:
+    """Store the items of entries, given as (entry index, items)."""
+    rows = [
+        {
+            "entry_index": entry_index,
+            "item": number,
+            "content": item.content,
+            "subject": item.subject,
+            "salt": item.salt,
+        }
+        for entry_index, of_entry in items
+        for number, item in enumerate(of_entry)
+    ]
+    connection.execute(_INSERT_ITEMS, rows)
+
+
+def read_nodes(
+    connection: sa.Connection, places: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], bytes]:
+    """The hashes at (level, node index); places without a node are left out."""
+    rows = connection.execute(_SELECT_NODES, {"places": list(places)})
+    return {(level, node_index): digest for level, node_index, digest in rows}
+
+
+def read_entries(
+    connection: sa.Connection, start: int, stop: int
+) -> Iterator[tuple[int, bytes, tuple[bytes, ...]]]:
+    """(index, leaf, contents of the items) of the entries start..stop-1, in order."""
+    span = {"start": start, "stop": stop}
+    contents: dict[int, list[bytes]] = {}
+    for row in connection.execute(_SELECT_ITEMS, span):
+        contents.setdefault(row.entry_index, []).append(row.content)
+    for entry_index, leaf in connection.execute(_SELECT_ENTRIES, span):
+        yield entry_index, leaf, tuple(contents.get(entry_index, ()))
+
+
+def _head(row: sa.Row[*tuple[Any, ...]]) -> Head:
+    return Head(Frontier.from_bytes(row.frontier), row.checkpoint, row.time, row.pool_version)
+
+
+def _head_values(head: Head) -> dict[str, object]:
+    return {
+        "size": head.frontier.size,
+        "frontier": head.frontier.to_bytes(),
+        "checkpoint": head.checkpoint,
+        "time": head.time,
+        "pool_version": head.pool_version,
+    }

@@ -1,0 +1,355 @@
+"""Consents: what a subject allows one recipient to do, from when to when, until withdrawn.
+
+A consent is live at a moment t when it is not withdrawn and starts_at <= t < expires_at. Law
+behind the rules: a consent is per recipient and purpose (PIPL 23, GDPR 7), withdrawal works before
+its acknowledgement (PIPL 15, GDPR 7). A member sees the consents it received and no others:
+another's and none at all cannot be told apart.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import IntEnum
+
+import sqlalchemy as sa
+
+from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
+from concordat_gateway.rules.commitments import commitment, fresh_salt
+from concordat_gateway.rules.drafts import (
+    TOKEN_BYTES,
+    ConsentDraft,
+    form_problem,
+    time_problem,
+)
+from concordat_gateway.rules.items import FieldProblem, ItemRefusal
+from concordat_gateway.rules.pages import Listing, page_size
+from concordat_gateway.rules.requests import Fingerprint, Reply, Request, check_request_id, once
+from concordat_gateway.rules.scopes import (
+    CONSENT_ID_BYTES,
+    ConsentId,
+    Mask,
+    Purpose,
+    categories_in,
+    covers,
+    names_of,
+    purposes_in,
+)
+from concordat_gateway.store.clock import rfc3339
+from concordat_gateway.store.control_tables import consent as consent_table
+from concordat_gateway.store.subjects import SubjectKey
+from concordat_rpc.errors import Refusal, invalid, not_found
+from concordat_rpc.peer import Peer
+
+MAX_CONSENTS = 1_000
+MAX_PAGE = 1_000
+DEFAULT_PAGE = 100
+
+
+class ConsentState(IntEnum):
+    """Numbers as in `concordat.v1` (consent.proto)."""
+
+    ACTIVE = 1
+    WITHDRAWN = 2
+    EXPIRED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A recorded consent. Moments are microseconds since the epoch; fields as in the store."""
+
+    consent_id: ConsentId
+    subject: SubjectKey
+    recipient: str
+    purposes: Mask
+    categories: Mask
+    starts_at: int
+    expires_at: int
+    notice_version: str
+    evidence_sha256: bytes
+    granted_at: int
+    withdrawn_at: int | None
+    grant_entry: int
+    salt: bytes
+
+    def state(self, now: int) -> ConsentState:
+        """State at a moment. A consent that has not started yet is ACTIVE."""
+        if self.withdrawn_at is not None:
+            return ConsentState.WITHDRAWN
+        return ConsentState.ACTIVE if now < self.expires_at else ConsentState.EXPIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """One recorded item of a call."""
+
+    item: int
+    consent_id: ConsentId
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What became of the items of one call, each in the request's order."""
+
+    granted: Sequence[Granted]
+    refused: Sequence[ItemRefusal]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A consent after its withdrawal, and the entry; None where it was withdrawn before."""
+
+    consent: Consent
+    entry: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some consents, oldest first."""
+
+    consents: Sequence[Consent]
+    next_page_token: str
+
+
+def grant(
+    journal: Journal,
+    recipient: Peer,
+    request_id: bytes,
+    drafts: Sequence[ConsentDraft],
+    subject_key: Callable[[bytes], SubjectKey],
+    to_reply: Callable[[Grants], bytes],
+    timeout_seconds: float,
+) -> Committed[bytes]:
+    """Record consents, each in an entry of its own, all in one transaction.
+
+    Items are independent: good ones are recorded, bad ones are listed. Returns the bytes that
+    `to_reply` made, now or when the same request came first.
+    Raises Refusal INVALID_ARGUMENT, ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    check_request_id(request_id)
+    if not 1 <= len(drafts) <= MAX_CONSENTS:
+        raise invalid("consents", f"1 to {MAX_CONSENTS} items wanted, {len(drafts)} given")
+    problems = _form_problems(drafts)
+    subjects = {
+        item: subject_key(draft.token) for item, draft in enumerate(drafts) if item not in problems
+    }
+    request = Request(recipient.spiffe_id, "GrantConsents", request_id, _digest(drafts))
+
+    def change(transaction: Transaction) -> bytes:
+        return once(transaction, request, lambda: record(transaction))
+
+    def record(transaction: Transaction) -> Reply:
+        refused = dict(problems)
+        consents: list[Consent] = []
+        granted: list[Granted] = []
+        for item, subject in subjects.items():
+            problem = time_problem(drafts[item], transaction.now)
+            if problem is not None:
+                refused[item] = problem
+                continue
+            consent, entry = _recorded(transaction, recipient, drafts[item], subject)
+            consents.append(consent)
+            granted.append(Granted(item, consent.consent_id, entry))
+        if consents:
+            transaction.connection.execute(_INSERT, [asdict(consent) for consent in consents])
+        refusals = [ItemRefusal.of(item, refused[item]) for item in sorted(refused)]
+        last = granted[-1].entry.index if granted else None
+        return Reply(to_reply(Grants(granted, refusals)), last)
+
+    return journal.write(change, timeout_seconds)
+
+
+def withdraw(
+    journal: Journal, recipient: Peer, consent_id: bytes, timeout_seconds: float
+) -> Committed[Withdrawal]:
+    """Withdraw a consent; nothing that commits later can rest on it.
+
+    A consent that has expired can be withdrawn too. Withdrawing twice changes nothing.
+    Raises Refusal INVALID_ARGUMENT, NOT_FOUND (CONSENT_NOT_FOUND).
+    """
+    _check_consent_id(consent_id)
+
+    def change(transaction: Transaction) -> Withdrawal:
+        consent = _find(transaction.connection, recipient, consent_id)
+        if consent.withdrawn_at is not None:
+            return Withdrawal(consent, None)
+        entry = transaction.append(
+            "consent.withdrawn",
+            recipient.spiffe_id,
+            {
+                "consent": consent.consent_id.hex(),
+                "recipient": consent.recipient,
+                "subject": commitment(consent.subject, consent.salt),
+            },
+            changes_pool=_concerns_pool(consent.purposes),
+        )
+        withdrawn = replace(consent, withdrawn_at=transaction.now)
+        transaction.connection.execute(
+            _WITHDRAW,
+            {"id": consent_id, "withdrawn_at": transaction.now, "withdraw_entry": entry.index},
+        )
+        return Withdrawal(withdrawn, entry)
+
+    return journal.write(change, timeout_seconds)
+
+
+def get(journal: Journal, recipient: Peer, consent_id: bytes) -> Consent:
+    """One consent of the recipient.
+
+    Raises Refusal INVALID_ARGUMENT, NOT_FOUND (CONSENT_NOT_FOUND).
+    """
+    _check_consent_id(consent_id)
+    with journal.read() as connection:
+        return _find(connection, recipient, consent_id)
+
+
+def list_page(
+    journal: Journal,
+    recipient: Peer,
+    token: bytes,
+    wanted: int,
+    page_token: str,
+    subject_key: Callable[[bytes], SubjectKey],
+) -> Page:
+    """A page of the recipient's consents; only one subject's unless `token` is empty.
+
+    Raises Refusal INVALID_ARGUMENT.
+    """
+    size = page_size(wanted, DEFAULT_PAGE, MAX_PAGE)
+    if token and len(token) != TOKEN_BYTES:
+        raise invalid("token", f"{TOKEN_BYTES} bytes or none wanted, {len(token)} given")
+    subject = subject_key(token) if token else None
+    listing = Listing.of(b"consents", recipient.spiffe_id.encode(), subject or b"")
+    query = _OF_RECIPIENT if subject is None else _OF_RECIPIENT_AND_SUBJECT
+    parameters = {
+        "recipient": recipient.name,
+        "subject": subject,
+        "after": listing.position(page_token),
+        # One more than fits tells whether there is a next page.
+        "size": size + 1,
+    }
+    with journal.read() as connection:
+        consents = [Consent(*row) for row in connection.execute(query, parameters)]
+    if len(consents) <= size:
+        return Page(consents, "")
+    return Page(consents[:size], listing.token(consents[size - 1].grant_entry))
+
+
+def _form_problems(drafts: Sequence[ConsentDraft]) -> Mapping[int, FieldProblem]:
+    problems: dict[int, FieldProblem] = {}
+    first_with: dict[ConsentDraft, int] = {}
+    for item, draft in enumerate(drafts):
+        problem = form_problem(draft)
+        if problem is None:
+            first = first_with.setdefault(_in_order(draft), item)
+            if first != item:
+                problem = FieldProblem("", "DUPLICATE", f"the same consent as item {first}")
+        if problem is not None:
+            problems[item] = problem
+    return problems
+
+
+def _in_order(draft: ConsentDraft) -> ConsentDraft:
+    return replace(
+        draft,
+        purposes=tuple(sorted(draft.purposes)),
+        categories=tuple(sorted(draft.categories)),
+    )
+
+
+def _recorded(
+    transaction: Transaction, recipient: Peer, draft: ConsentDraft, subject: SubjectKey
+) -> tuple[Consent, Entry]:
+    """The consent that a good draft becomes, and its ledger entry."""
+    assert draft.expires_at is not None  # time_problem has seen to it
+    now, salt = transaction.now, fresh_salt()
+    consent_id = ConsentId(os.urandom(CONSENT_ID_BYTES))
+    starts_at = now if draft.starts_at is None else draft.starts_at
+    entry = transaction.append(
+        "consent.granted",
+        recipient.spiffe_id,
+        {
+            "consent": consent_id.hex(),
+            "recipient": recipient.name,
+            "subject": commitment(subject, salt),
+            "purposes": names_of(purposes_in(draft.purpose_mask)),
+            "categories": names_of(categories_in(draft.category_mask)),
+            "starts_at": rfc3339(starts_at),
+            "expires_at": rfc3339(draft.expires_at),
+            "notice_version": draft.notice_version,
+            "evidence_sha256": draft.evidence_sha256.hex(),
+        },
+        changes_pool=_concerns_pool(draft.purpose_mask),
+    )
+    consent = Consent(
+        consent_id=consent_id,
+        subject=subject,
+        recipient=recipient.name,
+        purposes=draft.purpose_mask,
+        categories=draft.category_mask,
+        starts_at=starts_at,
+        expires_at=draft.expires_at,
+        notice_version=draft.notice_version,
+        evidence_sha256=draft.evidence_sha256,
+        granted_at=now,
+        withdrawn_at=None,
+        grant_entry=entry.index,
+        salt=salt,
+    )
+    return consent, entry
+
+
+def _concerns_pool(purposes: Mask) -> bool:
+    """Whether answers about the whole pool can rest on a consent with these purposes."""
+    return covers(purposes, Purpose.CONTRIBUTION) or covers(purposes, Purpose.AGGREGATE_STATISTICS)
+
+
+def _check_consent_id(consent_id: bytes) -> None:
+    if len(consent_id) != CONSENT_ID_BYTES:
+        raise invalid("consent_id", f"{CONSENT_ID_BYTES} bytes wanted, {len(consent_id)} given")
+
+
+def _find(connection: sa.Connection, recipient: Peer, consent_id: bytes) -> Consent:
+    row = connection.execute(_BY_ID, {"id": consent_id, "recipient": recipient.name}).one_or_none()
+    if row is None:
+        raise _no_such_consent()
+    return Consent(*row)
+
+
+def _no_such_consent() -> Refusal:
+    return not_found("CONSENT_NOT_FOUND", "the calling member holds no consent with this id")
+
+
+def _digest(drafts: Sequence[ConsentDraft]) -> bytes:
+    fingerprint = Fingerprint("GrantConsents")
+    for draft in drafts:
+        fingerprint.add(draft.token, len(draft.purposes), *draft.purposes)
+        fingerprint.add(len(draft.categories), *draft.categories)
+        fingerprint.add(draft.starts_at, draft.expires_at)
+        fingerprint.add(draft.notice_version, draft.evidence_sha256)
+    return fingerprint.digest()
+
+
+_COLUMNS = [consent_table.c[name] for name in Consent.__dataclass_fields__]
+_INSERT = sa.insert(consent_table)
+_WITHDRAW = (
+    sa.update(consent_table)
+    .where(consent_table.c.consent_id == sa.bindparam("id"))
+    .values(
+        withdrawn_at=sa.bindparam("withdrawn_at"), withdraw_entry=sa.bindparam("withdraw_entry")
+    )
+)
+_BY_ID = sa.select(*_COLUMNS).where(
+    consent_table.c.consent_id == sa.bindparam("id"),
+    consent_table.c.recipient == sa.bindparam("recipient"),
+)
+_OF_RECIPIENT = (
+    sa.select(*_COLUMNS)
+    .where(
+        consent_table.c.recipient == sa.bindparam("recipient"),
+        consent_table.c.grant_entry > sa.bindparam("after"),
+    )
+    .order_by(consent_table.c.grant_entry)
+    .limit(sa.bindparam("size"))
+)
+_OF_RECIPIENT_AND_SUBJECT = _OF_RECIPIENT.where(consent_table.c.subject == sa.bindparam("subject"))

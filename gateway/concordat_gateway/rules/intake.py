@@ -1,0 +1,213 @@
+"""The rows of one batch as they stream in: checked and packed, nothing taken yet.
+
+What is kept of a row is its packed form, some 300 bytes, so a batch of MAX_ROWS takes a few
+megabytes, however large its messages were.
+"""
+
+import struct
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from concordat_gateway.rules.items import FieldProblem, ItemRefusal
+from concordat_gateway.rules.requests import Fingerprint, check_request_id
+from concordat_gateway.store.subjects import SubjectKey
+from concordat_privacy.catalogue.bands import DataCategory
+from concordat_privacy.catalogue.rows import (
+    AccountSnapshot,
+    ApplicationEvent,
+    Row,
+    RowError,
+    pack_row,
+    problems,
+    row_leaf,
+)
+from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_rpc.errors import failed_precondition, invalid
+
+TOKEN_BYTES = 32
+MAX_ROWS = 20_000
+MAX_ROWS_A_MESSAGE = 2_000
+
+_ACCOUNT_NUMBERS = struct.Struct(">10q")
+_APPLICATION_NUMBERS = struct.Struct(">2q")
+
+
+class AccountNumbers(NamedTuple):
+    """An account snapshot as it arrived: numbers that may stand for nothing."""
+
+    account_ref: bytes
+    as_of_month: int
+    status: int
+    product: int
+    opened_quarter: int
+    limit: int
+    balance: int
+    past_due: int
+    days_past_due: int
+    utilisation: int
+    spend_volatility: int
+    payment_profile: bytes
+
+
+class ApplicationNumbers(NamedTuple):
+    """An application event as it arrived."""
+
+    application_ref: bytes
+    day: int
+    product: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """A row as it arrived, nothing of it checked."""
+
+    token: bytes
+    record: AccountNumbers | ApplicationNumbers | None
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the first message of a batch says."""
+
+    request_id: bytes
+    epoch: int
+    catalogue_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A well-formed row; whether a consent allows it is still to be asked."""
+
+    item: int
+    """Position in the batch, from 0."""
+    subject: SubjectKey
+    content: bytes
+    """As `pack_row` packs it."""
+    leaf: bytes
+    """As `row_leaf` makes it of the token: the furnisher can make it again."""
+    needs: tuple[DataCategory, ...]
+    """Categories that a consent must cover, in order of their numbers."""
+
+
+class Intake:
+    """Takes the rows of one batch, message by message."""
+
+    def __init__(
+        self,
+        header: Header,
+        today_day: int,
+        epochs: Collection[int],
+        subject_key: Callable[[bytes], SubjectKey],
+    ) -> None:
+        """Begin a batch on the day `today_day`; `epochs` are those whose tokens are taken.
+
+        Raises Refusal INVALID_ARGUMENT, FAILED_PRECONDITION.
+        """
+        check_request_id(header.request_id, "header.request_id")
+        if header.epoch not in epochs:
+            raise failed_precondition(
+                "EPOCH_NOT_ACTIVE", f"tokens of key epoch {header.epoch} are not taken"
+            )
+        if header.catalogue_version != CATALOGUE_VERSION:
+            raise failed_precondition(
+                "CATALOGUE_VERSION_UNKNOWN",
+                f"rows are taken in the bands of catalogue version {CATALOGUE_VERSION}",
+            )
+        self.header = header
+        self.rows = 0
+        self.candidates: list[Candidate] = []
+        self.refused: list[ItemRefusal] = []
+        self._today_day = today_day
+        self._subject_key = subject_key
+        self._subjects: dict[bytes, SubjectKey] = {}
+        self._seen: dict[tuple[bytes, bytes, int], int] = {}
+        self._fingerprint = Fingerprint("Contribute")
+        self._fingerprint.add(header.epoch, header.catalogue_version)
+
+    def add(self, rows: Sequence[RawRow]) -> None:
+        """Take the rows of one message; a bad row is noted as refused.
+
+        Raises Refusal INVALID_ARGUMENT where the message or the batch has too many or no rows.
+        """
+        if not 1 <= len(rows) <= MAX_ROWS_A_MESSAGE:
+            raise invalid(
+                "chunk.rows", f"1 to {MAX_ROWS_A_MESSAGE} rows a message wanted, {len(rows)} given"
+            )
+        if self.rows + len(rows) > MAX_ROWS:
+            raise invalid("chunk.rows", f"a batch has at most {MAX_ROWS} rows")
+        for row in rows:
+            self._add(self.rows, row)
+            self.rows += 1
+
+    def finish(self) -> bytes:
+        """The digest of the whole batch. Raises Refusal INVALID_ARGUMENT for one without rows."""
+        if not self.rows:
+            raise invalid("chunk.rows", "a batch has at least one row")
+        return self._fingerprint.digest()
+
+    def _add(self, item: int, raw: RawRow) -> None:
+        self._fingerprint.add(raw.token, *_canonical(raw.record))
+        row = _parse(raw)
+        if isinstance(row, FieldProblem):
+            self.refused.append(ItemRefusal.of(item, row))
+            return
+        problem = next(self._problems(item, raw.token, row), None)
+        if problem is not None:
+            self.refused.append(ItemRefusal.of(item, problem))
+            return
+        subject = self._subjects.get(raw.token)
+        if subject is None:
+            subject = self._subjects[raw.token] = self._subject_key(raw.token)
+        leaf = row_leaf(raw.token, row)
+        self.candidates.append(Candidate(item, subject, pack_row(row), leaf, _needs(row)))
+
+    def _problems(self, item: int, token: bytes, row: Row) -> Iterator[FieldProblem]:
+        yield from problems(row, self._today_day)
+        match row:
+            case AccountSnapshot():
+                key, field = (token, row.account_ref, row.as_of_month), "account.as_of_month"
+                what = "account and month"
+            case ApplicationEvent():
+                key, field = (token, row.application_ref, -1), "application.application_ref"
+                what = "application"
+        first = self._seen.setdefault(key, item)
+        if first != item:
+            yield FieldProblem(field, "DUPLICATE", f"the same {what} as row {first}")
+
+
+def _canonical(record: AccountNumbers | ApplicationNumbers | None) -> tuple[bytes, ...]:
+    match record:
+        case AccountNumbers(ref, *numbers, profile):
+            return ref, _ACCOUNT_NUMBERS.pack(*numbers), profile
+        case ApplicationNumbers(ref, day, product):
+            return ref, _APPLICATION_NUMBERS.pack(day, product)
+        case None:
+            return ()
+
+
+def _parse(raw: RawRow) -> Row | FieldProblem:
+    if len(raw.token) != TOKEN_BYTES:
+        return FieldProblem(
+            "token", "WRONG_LENGTH", f"{len(raw.token)} bytes, {TOKEN_BYTES} wanted"
+        )
+    try:
+        match raw.record:
+            case AccountNumbers():
+                return AccountSnapshot.from_numbers(**raw.record._asdict())
+            case ApplicationNumbers():
+                return ApplicationEvent.from_numbers(**raw.record._asdict())
+            case None:
+                return FieldProblem("record", "REQUIRED", "an account or an application is wanted")
+    except RowError as error:
+        return error.problems[0]
+
+
+def _needs(row: Row) -> tuple[DataCategory, ...]:
+    match row:
+        case ApplicationEvent():
+            return (DataCategory.INQUIRIES,)
+        case AccountSnapshot(spend_volatility=volatility) if volatility:
+            return (DataCategory.CREDIT_ACCOUNTS, DataCategory.SPENDING)
+        case AccountSnapshot():
+            return (DataCategory.CREDIT_ACCOUNTS,)

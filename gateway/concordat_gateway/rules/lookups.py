@@ -1,0 +1,188 @@
+"""Lookups: what all members together know of a consenting subject.
+
+One transaction decides and records: it asks for the caller's consents and for the consents under
+which other members contribute, and appends the entry. Only after it is durable are signals read,
+and only those of permitted subjects. A withdrawal that committed before it therefore refuses the
+lookup, or hides the contributor's rows, and one that commits later does not reach back.
+
+Refusals look alike. No consent, a consent for another purpose and a subject nobody knows take the
+same queries with as many keys, and give entries and replies of the same size.
+"""
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
+from concordat_gateway.rules.calendar import day_of
+from concordat_gateway.rules.commitments import commitment, fresh_salt
+from concordat_gateway.rules.permits import Permit, contributors, permits
+from concordat_gateway.rules.scopes import (
+    CATEGORIES,
+    CONSENT_ID_BYTES,
+    LOOKUP_PURPOSES,
+    Purpose,
+)
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey
+from concordat_privacy.catalogue.bands import DataCategory
+from concordat_privacy.catalogue.relations import restrict
+from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue, compute
+from concordat_privacy.log.leaf import Json
+from concordat_rpc.errors import invalid
+from concordat_rpc.peer import Peer
+
+TOKEN_BYTES = 32
+MAX_SUBJECTS = 1_000
+
+_NAMES = frozenset(definition.name for definition in SIGNALS)
+# Stands where no consent covers a category, so that items of any decision have one size.
+_NO_CONSENT = bytes(CONSENT_ID_BYTES).hex()
+_REFUSED = Permit()
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectResult:
+    """What is known of one subject. Only a permitted result says anything about it."""
+
+    permitted: bool
+    signals: Sequence[SignalValue]
+    """In catalogue order; empty unless permitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A checked question about subjects: what for, and which signals."""
+
+    purpose: Purpose
+    names: frozenset[str] | None
+    """None: all signals."""
+
+    @classmethod
+    def of(cls, purpose: int, signals: Sequence[str]) -> "Question":
+        """The question in a request. Raises Refusal INVALID_ARGUMENT."""
+        if purpose not in LOOKUP_PURPOSES:
+            raise invalid("purpose", f"one of {_named(LOOKUP_PURPOSES)} wanted")
+        for position, name in enumerate(signals):
+            if name not in _NAMES:
+                raise invalid(f"signals[{position}]", "the catalogue has no signal of this name")
+        return cls(Purpose(purpose), frozenset(signals) or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Results in the order of the tokens, and the entry that permits and records them."""
+
+    results: Sequence[SubjectResult]
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What the transaction found out; all that the signals may be read by."""
+
+    permits: Mapping[SubjectKey, Permit]
+    contributors: Mapping[SubjectKey, Mapping[int, Collection[DataCategory]]]
+    today_day: int
+    entry: Entry
+
+
+def check_token(token: bytes) -> bytes:
+    """The token, if it has the right length. Raises Refusal INVALID_ARGUMENT."""
+    if len(token) != TOKEN_BYTES:
+        raise invalid("token", f"{TOKEN_BYTES} bytes wanted, {len(token)} given")
+    return token
+
+
+def split_tokens(tokens: bytes) -> list[bytes]:
+    """The tokens of a batch, one after another. Raises Refusal INVALID_ARGUMENT."""
+    count, rest = divmod(len(tokens), TOKEN_BYTES)
+    if rest:
+        raise invalid(
+            "tokens", f"a multiple of {TOKEN_BYTES} bytes wanted, {len(tokens)} bytes given"
+        )
+    if not 1 <= count <= MAX_SUBJECTS:
+        raise invalid("tokens", f"1 to {MAX_SUBJECTS} tokens wanted, {count} given")
+    return [tokens[at : at + TOKEN_BYTES] for at in range(0, len(tokens), TOKEN_BYTES)]
+
+
+def look_up(
+    journal: Journal,
+    signals: SignalStore,
+    caller: Peer,
+    subjects: Sequence[SubjectKey],
+    question: Question,
+    timeout_seconds: float,
+) -> Committed[Lookup]:
+    """Look subjects up, under one entry with an item for each.
+
+    A subject may occur more than once. Raises Refusal UNAVAILABLE, DEADLINE_EXCEEDED.
+    """
+    # Ready before the transaction, which everybody else waits for.
+    distinct = sorted(set(subjects))
+    salts = [fresh_salt() for _ in subjects]
+    commitments = [commitment(*opening) for opening in zip(subjects, salts, strict=True)]
+    decoys = {subject: SubjectKey(os.urandom(SUBJECT_BYTES)) for subject in distinct}
+
+    def decide(transaction: Transaction) -> _Decision:
+        connection, now = transaction.connection, transaction.now
+        permitted = permits(connection, caller.name, question.purpose, distinct, now)
+        # A refused subject is asked for under a random name: nothing here may depend on whether
+        # the pool knows it, not even the time a query takes.
+        asked = [s if s in permitted else decoys[s] for s in distinct]
+        contributing = contributors(connection, asked, now)
+        items = [
+            Item(_item(permitted.get(subject, _REFUSED), committed), subject, salt)
+            for subject, committed, salt in zip(subjects, commitments, salts, strict=True)
+        ]
+        entry = transaction.append("lookup", caller.spiffe_id, _fields(question), items)
+        return _Decision(permitted, contributing, day_of(now), entry)
+
+    committed = journal.write(decide, timeout_seconds)
+    decision = committed.value
+    answers = _answers(signals, decision, question)
+    refused = SubjectResult(permitted=False, signals=())
+    results = [answers.get(subject, refused) for subject in subjects]
+    return Committed(Lookup(results, decision.entry), committed.checkpoint)
+
+
+def _answers(
+    signals: SignalStore, decision: _Decision, question: Question
+) -> dict[SubjectKey, SubjectResult]:
+    if not decision.permits:
+        return {}
+    histories = signals.histories(sorted(decision.permits))
+    answers: dict[SubjectKey, SubjectResult] = {}
+    for subject, permit in decision.permits.items():
+        history = restrict(histories[subject], decision.contributors.get(subject, {}))
+        values = compute(history, decision.today_day, permit.consents.keys(), question.names)
+        answers[subject] = SubjectResult(permitted=True, signals=values)
+    return answers
+
+
+def _fields(question: Question) -> dict[str, Json]:
+    wanted = [d.name for d in SIGNALS if question.names is None or d.name in question.names]
+    return {
+        "catalogue": CATALOGUE_VERSION,
+        "purpose": question.purpose.name.lower(),
+        "signals": [*wanted],
+    }
+
+
+def _item(permit: Permit, committed: str) -> dict[str, Json]:
+    """One subject's item: the decision, and which consent each category rests on."""
+    return {
+        "consents": {
+            name: permit.consents[category].hex() if category in permit.consents else _NO_CONSENT
+            for category, name in _CATEGORY_NAMES
+        },
+        "decision": "permit" if permit.granted else "refuse",
+        "subject": committed,
+    }
+
+
+_CATEGORY_NAMES = [(category, category.name.lower()) for category in sorted(CATEGORIES)]
+
+
+def _named(purposes: Collection[Purpose]) -> str:
+    return ", ".join(f"PURPOSE_{purpose.name}" for purpose in sorted(purposes))

@@ -1,0 +1,117 @@
+"""Which consents permit a use at a moment: the question every use of data asks first.
+
+Asked inside the transaction that records the use, and nowhere else: an answer kept for later
+would outlive a withdrawal.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from concordat_gateway.rules.scopes import ConsentId, Purpose, categories_in, covers
+from concordat_gateway.store.control_tables import consent, member
+from concordat_gateway.store.subjects import SubjectKey
+from concordat_privacy.catalogue.bands import DataCategory
+from concordat_rpc.errors import permission_denied
+
+# Sorted keys in one statement are read in index order; more than this gains nothing.
+_SUBJECTS_A_QUERY = 1_000
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What a recipient may use of one subject, and the consent that each category rests on."""
+
+    consents: Mapping[DataCategory, ConsentId] = field(default_factory=dict)
+
+    @property
+    def granted(self) -> bool:
+        """Whether any category is permitted."""
+        return bool(self.consents)
+
+
+_NONE: frozenset[DataCategory] = frozenset()
+
+
+def permits(
+    connection: sa.Connection,
+    recipient: str,
+    purpose: Purpose,
+    subjects: Collection[SubjectKey],
+    now: int,
+) -> dict[SubjectKey, Permit]:
+    """What `recipient` may use of each subject for `purpose` at `now`.
+
+    A subject without a permit is left out. Where several live consents cover a category, the one
+    recorded first counts, so a use names the same consent however often it is repeated.
+    """
+    found: dict[SubjectKey, dict[DataCategory, ConsentId]] = defaultdict(dict)
+    for chunk in _chunks(sorted(subjects)):
+        rows = connection.execute(
+            _LIVE_OF_RECIPIENT, {"subjects": chunk, "recipient": recipient, "now": now}
+        )
+        for subject, consent_id, purposes, categories in rows:
+            if not covers(purposes, purpose):
+                continue
+            for category in categories_in(categories):
+                found[subject].setdefault(category, consent_id)
+    return {subject: Permit(consents) for subject, consents in found.items()}
+
+
+def contributors(
+    connection: sa.Connection, subjects: Sequence[SubjectKey], now: int
+) -> dict[SubjectKey, dict[int, frozenset[DataCategory]]]:
+    """For each subject the members whose contributions may be used now, with their categories.
+
+    A member's rows count while the subject's consent to contribute them is live: withdrawing it
+    hides them at once. Keys of the inner mapping are member numbers.
+    """
+    found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
+    for chunk in _chunks(sorted(subjects)):
+        rows = connection.execute(_LIVE_OF_ANYBODY, {"subjects": chunk, "now": now})
+        for subject, member_no, purposes, categories in rows:
+            if covers(purposes, Purpose.CONTRIBUTION):
+                allowed = found[subject]
+                allowed[member_no] = allowed.get(member_no, _NONE) | categories_in(categories)
+    return dict(found)
+
+
+def member_number(connection: sa.Connection, member_id: str) -> int:
+    """The number under which the signals store holds a member's rows. Raises Refusal."""
+    number = connection.execute(_MEMBER_NUMBER, {"member_id": member_id}).scalar_one_or_none()
+    if number is None:
+        raise permission_denied("NOT_A_MEMBER", "the caller is not a member of this consortium")
+    return int(number)
+
+
+def _chunks(values: Sequence[_T], size: int = _SUBJECTS_A_QUERY) -> Iterator[list[_T]]:
+    remaining = iter(values)
+    while chunk := list(islice(remaining, size)):
+        yield chunk
+
+
+_LIVE = sa.and_(
+    consent.c.subject.in_(sa.bindparam("subjects", expanding=True)),
+    consent.c.withdrawn_at.is_(None),
+    consent.c.starts_at <= sa.bindparam("now"),
+    consent.c.expires_at > sa.bindparam("now"),
+)
+_LIVE_OF_RECIPIENT = (
+    sa.select(consent.c.subject, consent.c.consent_id, consent.c.purposes, consent.c.categories)
+    .where(_LIVE, consent.c.recipient == sa.bindparam("recipient"))
+    .order_by(consent.c.subject, consent.c.grant_entry)
+)
+_LIVE_OF_ANYBODY = (
+    sa.select(consent.c.subject, member.c.member_no, consent.c.purposes, consent.c.categories)
+    .join(member, member.c.member_id == consent.c.recipient)
+    .where(_LIVE)
+)
+_MEMBER_NUMBER = sa.select(member.c.member_no).where(
+    member.c.member_id == sa.bindparam("member_id")
+)

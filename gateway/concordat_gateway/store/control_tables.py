@@ -1,0 +1,199 @@
+"""Tables of the control store: members, consents, batches, requests, the ledger and budgets.
+
+Small and strictly serialised: every change goes through the journal. All times are integer
+microseconds since the epoch, UTC. The lower-case names at the end are the same tables for
+SQLAlchemy Core, which the hot paths use. A subject column holds a `SubjectKey`, never a token.
+"""
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from concordat_gateway.store.schema import CLUSTERED, NAMING, big_int, exactly, small_int
+
+METADATA = sa.MetaData(naming_convention=NAMING)
+
+
+class _Control(SQLModel):
+    metadata = METADATA
+
+
+class Member(_Control, table=True):
+    """A lender of the consortium. `state` is a number of the contract's MemberState."""
+
+    __tablename__ = "member"
+
+    member_id: str = Field(primary_key=True)
+    member_no: int = small_int(unique=True)
+    display_name: str
+    state: int = small_int()
+    invited_at: int = big_int()
+    joined_at: int | None = big_int(default=None)
+    certificate_serial: str | None = Field(default=None)
+    """Serial number of the certificate the member joined with, lower-case hexadecimal."""
+
+
+class Invitation(_Control, table=True):
+    """A one-time certificate with which an invited member sends its own CSR."""
+
+    __tablename__ = "invitation"
+
+    certificate_serial: str = Field(primary_key=True)
+    member_id: str = Field(index=True)
+    expires_at: int = big_int()
+    used_at: int | None = big_int(default=None)
+
+
+class Consent(_Control, table=True):
+    """One subject's consent for one recipient. Bit n of a mask stands for enum number n."""
+
+    __tablename__ = "consent"
+    __table_args__ = (
+        exactly("consent_id", 16),
+        exactly("subject", 32),
+        exactly("evidence_sha256", 32),
+        exactly("salt", 16),
+        sa.Index(None, "subject", "recipient"),
+        sa.Index(None, "recipient", "grant_entry"),
+    )
+
+    consent_id: bytes = Field(primary_key=True)
+    subject: bytes
+    recipient: str
+    purposes: int
+    categories: int
+    starts_at: int = big_int()
+    expires_at: int = big_int()
+    notice_version: str
+    evidence_sha256: bytes
+    granted_at: int = big_int()
+    withdrawn_at: int | None = big_int(default=None)
+    grant_entry: int = big_int()
+    withdraw_entry: int | None = big_int(default=None)
+    salt: bytes
+    """Opens the subject commitment of the grant's ledger entry."""
+
+
+class Batch(_Control, table=True):
+    """An accepted contribution. Whether it is published is for the signals store to say."""
+
+    __tablename__ = "batch"
+    __table_args__ = (
+        exactly("batch_id", 16),
+        exactly("request_id", 16),
+        exactly("root", 32),
+        sa.UniqueConstraint("member_id", "request_id"),
+    )
+
+    batch_id: bytes = Field(primary_key=True)
+    member_id: str
+    request_id: bytes
+    state: int = small_int()
+    rows_accepted: int
+    rows_refused: int
+    refused_rows: bytes
+    """Numbers of the refused rows, each an unsigned 32-bit big-endian integer."""
+    root: bytes
+    entry: int = big_int()
+    accepted_at: int = big_int()
+
+
+class Request(_Control, table=True):
+    """A finished call, so that its repetition returns the same reply (AIP-155)."""
+
+    __tablename__ = "request"
+    __table_args__ = (exactly("request_id", 16), exactly("request_sha256", 32))
+
+    caller: str = Field(primary_key=True)
+    method: str = Field(primary_key=True)
+    request_id: bytes = Field(primary_key=True)
+    request_sha256: bytes
+    entry: int | None = big_int(default=None)
+    reply: bytes
+    """The serialised response without its receipt's checkpoint."""
+    created_at: int = big_int()
+
+
+class LedgerEntry(_Control, table=True):
+    """One leaf, byte for byte as hashed."""
+
+    __tablename__ = "ledger_entry"
+
+    entry_index: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    leaf: bytes
+
+
+class LedgerNode(_Control, table=True):
+    """The hash of a complete subtree of 2^level leaves, the first being node_index * 2^level."""
+
+    __tablename__ = "ledger_node"
+    __table_args__ = (exactly("hash", 32), CLUSTERED)
+
+    level: int = small_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    node_index: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    hash: bytes
+
+
+class LedgerItem(_Control, table=True):
+    """One item under an entry's items_root; subject and salt open its commitment."""
+
+    __tablename__ = "ledger_item"
+    __table_args__ = (exactly("subject", 32), exactly("salt", 16), CLUSTERED)
+
+    entry_index: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    item: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    content: bytes
+    subject: bytes | None = Field(default=None)
+    salt: bytes | None = Field(default=None)
+
+
+class LedgerHead(_Control, table=True):
+    """The ledger's state, one row. Locking it is the fence between writing processes."""
+
+    __tablename__ = "ledger_head"
+    __table_args__ = (sa.CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = small_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    size: int = big_int()
+    frontier: bytes
+    checkpoint: str
+    time: int = big_int()
+    """Time of the newest change; none that follows is earlier."""
+    pool_version: int = big_int()
+    """Grows with every change that may alter answers about the whole pool."""
+
+
+class Budget(_Control, table=True):
+    """Privacy budget of a scope ("pool", "member:<member_id>") in billionths of zCDP rho."""
+
+    __tablename__ = "budget"
+
+    scope: str = Field(primary_key=True)
+    cap_nano_rho: int = big_int()
+    spent_nano_rho: int = big_int()
+
+
+class Answer(_Control, table=True):
+    """A question to one snapshot of the pool; `reply` is null from the charge to the answer."""
+
+    __tablename__ = "answer"
+    __table_args__ = (exactly("question", 32),)
+
+    question: bytes = Field(primary_key=True)
+    snapshot: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    reply: bytes | None = Field(default=None)
+    charged_nano_rho: int = big_int()
+    entry: int = big_int()
+    asked_by: str
+
+
+member = METADATA.tables["member"]
+invitation = METADATA.tables["invitation"]
+consent = METADATA.tables["consent"]
+batch = METADATA.tables["batch"]
+request = METADATA.tables["request"]
+ledger_entry = METADATA.tables["ledger_entry"]
+ledger_node = METADATA.tables["ledger_node"]
+ledger_item = METADATA.tables["ledger_item"]
+ledger_head = METADATA.tables["ledger_head"]
+budget = METADATA.tables["budget"]
+answer = METADATA.tables["answer"]

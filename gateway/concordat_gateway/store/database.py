@@ -1,0 +1,103 @@
+"""One store: transactions that read, transactions that write, and what its faults become."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from concordat_gateway.store.engines import WRITES, StoreError, create_engine
+from concordat_rpc.errors import Kind, Refusal
+
+STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+RETRY_AFTER_SECONDS = 1.0
+
+
+class Database:
+    """A connected store. Thread-safe; make one a process, after it was spawned."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(**{WRITES: True})
+        self._reading = engine
+        if engine.dialect.name == "postgresql":
+            # One snapshot for all statements of a read, as SQLite gives.
+            self._reading = engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+
+    @classmethod
+    def open(cls, url: str, *, pool_size: int = 16) -> "Database":
+        """Connect to the store at url. Raises StoreError where it cannot be served from."""
+        database = cls(create_engine(url, pool_size=pool_size))
+        try:
+            with database._engine.connect():
+                return database
+        except exc.DBAPIError as error:
+            database.close()
+            raise StoreError(f"cannot open {database._engine.url!r}: {error.orig}") from error
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one snapshot and writes nothing.
+
+        Raises Refusal UNAVAILABLE where the store fails.
+        """
+        with refusing_faults(), self._reading.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A durable transaction: committed at the end, rolled back on an exception.
+
+        Raises Refusal UNAVAILABLE where the store fails; the commit may then have happened.
+        """
+        with refusing_faults(), self._writing.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._engine.dispose()
+
+
+def is_store_fault(error: BaseException) -> bool:
+    """Whether an exception says that the store failed, not that a statement was wrong.
+
+    A store that is down, full, locked or corrupt; not a constraint or a malformed value.
+    """
+    if isinstance(error, exc.TimeoutError):
+        return True
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    if error.connection_invalidated or isinstance(error, exc.OperationalError):
+        return True
+    if isinstance(error, exc.InternalError):
+        # SQLSTATE class 25: the transaction is in the wrong state, which is a caller's mistake.
+        return not str(getattr(error.orig, "sqlstate", "")).startswith("25")
+    # SQLite reports a corrupt file as a plain DatabaseError.
+    return type(error) is exc.DatabaseError
+
+
+def store_unavailable() -> Refusal:
+    """The refusal a caller gets while the store fails. It names nothing of the database."""
+    return Refusal(
+        Kind.UNAVAILABLE,
+        STORE_UNAVAILABLE,
+        "the gateway's store cannot be used now; repeat the call with the same request_id",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+    )
+
+
+@contextmanager
+def refusing_faults() -> Iterator[None]:
+    """Turns faults of the store into Refusal UNAVAILABLE, the fault as its cause."""
+    try:
+        yield
+    except (exc.DBAPIError, exc.TimeoutError) as error:
+        if is_store_fault(error):
+            raise store_unavailable() from error
+        raise

@@ -1,0 +1,164 @@
+"""Engines for a store's URL, with everything durability rests on set and checked a connection.
+
+SQLite runs through pysqlite3, whose bundled library is new enough: versions before 3.51.3 can
+corrupt a database in WAL mode. Nothing here trusts a default: SQLAlchemy's and SQLite's are a
+rollback journal, no foreign keys and a deferred BEGIN, which makes writers fail instead of wait.
+"""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+
+SQLITE_MINIMUM = (3, 51, 3)
+BUSY_TIMEOUT_SECONDS = 10
+"""How long a writer waits for another process's transaction before it gives up."""
+
+WRITES = "concordat_writes"
+"""Execution option of transactions that write: BEGIN IMMEDIATE on SQLite."""
+
+_SQLITE_PRAGMAS = {
+    # journal_mode first: the others are per connection, this one changes the file.
+    "journal_mode": "wal",
+    "synchronous": 2,
+    "foreign_keys": 1,
+    "busy_timeout": BUSY_TIMEOUT_SECONDS * 1000,
+    "trusted_schema": 0,
+}
+_POSTGRESQL_SETTINGS = {
+    "synchronous_commit": "on",
+    "lock_timeout": f"{BUSY_TIMEOUT_SECONDS}s",
+    # A worker that hangs inside a transaction must not hold the head row for ever.
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+}
+_POSTGRESQL_CONNECT = {
+    "connect_timeout": 5,
+    "application_name": "concordat",
+    # A server that vanished without a word is noticed within seconds, not hours.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
+
+class StoreError(Exception):
+    """A store cannot be served from: wrong URL, unsafe database, wrong schema. Fix and restart."""
+
+
+def normalise_url(url: str) -> URL:
+    """The URL with the driver that is used for its kind of database. Raises StoreError."""
+    try:
+        parsed = make_url(url)
+    except sa.exc.ArgumentError:
+        raise StoreError("store URL: sqlite:////absolute/path or postgresql://... wanted") from None
+    match parsed.drivername:
+        case "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise StoreError("store URL: SQLite wants a file, sqlite:////absolute/path")
+            return parsed.set(drivername="sqlite+pysqlite")
+        case "postgresql" | "postgres" | "postgresql+psycopg":
+            return parsed.set(drivername="postgresql+psycopg")
+        case other:
+            raise StoreError(f"store URL: {other!r} is neither sqlite nor postgresql")
+
+
+def create_engine(url: str, *, pool_size: int = 16) -> sa.Engine:
+    """An engine on a store; connects at first use. Raises StoreError.
+
+    A connection that does not have its settings after setting them raises StoreError too.
+    """
+    parsed = normalise_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed, pool_size, sqlite_module())
+    return _postgresql_engine(parsed, pool_size)
+
+
+def sqlite_module() -> ModuleType:
+    """The SQLite driver: pysqlite3, or the standard library's if it is new enough.
+
+    Raises StoreError.
+    """
+    try:
+        module = importlib.import_module("pysqlite3.dbapi2")
+    except ImportError:
+        module = importlib.import_module("sqlite3.dbapi2")
+    require_sqlite(module.sqlite_version_info)
+    return module
+
+
+def require_sqlite(version: tuple[int, ...]) -> None:
+    """Raises StoreError for a SQLite library that is not safe to keep a ledger in."""
+    if version < SQLITE_MINIMUM:
+        raise StoreError(
+            f"SQLite {_dotted(version)} can corrupt a database in WAL mode; "
+            f"{_dotted(SQLITE_MINIMUM)} or newer is needed (pip install pysqlite3)"
+        )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
+
+
+def _sqlite_engine(url: URL, pool_size: int, module: ModuleType) -> sa.Engine:
+    directory = Path(str(url.database)).parent
+    if not directory.is_dir():
+        raise StoreError(f"store URL: {directory} is not a directory")
+    engine = sa.create_engine(
+        url,
+        module=module,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=BUSY_TIMEOUT_SECONDS,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not begin transactions of its own: _begin_sqlite does.
+    connection.isolation_level = None
+    for name, value in _SQLITE_PRAGMAS.items():
+        connection.execute(f"PRAGMA {name} = {value}").close()
+        [actual] = connection.execute(f"PRAGMA {name}").fetchone()
+        if actual != value:
+            raise StoreError(f"SQLite: {name} is {actual!r} after setting it to {value!r}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    # A deferred BEGIN that writes later fails when another process wrote in between.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql_engine(url: URL, pool_size: int) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=BUSY_TIMEOUT_SECONDS,
+        # After a restart of the server the pool's old connections are replaced, not handed out.
+        pool_pre_ping=True,
+        connect_args=_POSTGRESQL_CONNECT,
+    )
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    autocommit, connection.autocommit = connection.autocommit, True
+    with connection.cursor() as cursor:
+        for name, value in _POSTGRESQL_SETTINGS.items():
+            cursor.execute(f"SET {name} = '{value}'")
+        for name in ("synchronous_commit", "fsync", "full_page_writes"):
+            [actual] = cursor.execute(f"SHOW {name}").fetchone()
+            if actual != "on":
+                raise StoreError(f"PostgreSQL: {name} is {actual!r}; commits would not be durable")
+    connection.autocommit = autocommit

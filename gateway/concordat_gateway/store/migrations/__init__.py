@@ -1,0 +1,1 @@
+"""How each store comes to the schema of this build: one Alembic history a store."""

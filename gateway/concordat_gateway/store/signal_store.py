@@ -1,0 +1,198 @@
+"""Contributed rows, from staging to the state that lookups read.
+
+A batch is staged, then accepted in the control store, then published here. Publishing is
+idempotent: the mark that it happened commits with the rows, so after a crash it is simply done
+again. Readers see published batches only. Withdrawn consents are not this module's business: what
+may leave is decided on the control store, and filtered by furnisher after reading.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from concordat_gateway.store import signal_sql as sql
+from concordat_gateway.store.clock import Clock
+from concordat_gateway.store.database import Database
+from concordat_gateway.store.signal_tables import relation
+from concordat_gateway.store.subjects import SubjectKey, bucket_of
+from concordat_privacy.catalogue.bands import ProductClass
+from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
+from concordat_privacy.catalogue.rows import AccountSnapshot, unpack_row
+
+BUCKETS = 256
+_SUBJECTS_A_STATEMENT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class StagedRow:
+    """One row of a batch, before anyone may see it."""
+
+    row_no: int
+    """Position in the batch as the member sent it, from 0."""
+    subject: SubjectKey
+    content: bytes
+    """The row as the catalogue packs it."""
+
+
+class BatchNotStagedError(LookupError):
+    """A batch that is neither staged nor published cannot be published."""
+
+
+class SignalStore:
+    """The signals store. Thread-safe; make one a process."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def stage(self, batch_id: bytes, rows: Sequence[StagedRow]) -> None:
+        """Keep the rows of a batch, durably, where no reader sees them.
+
+        Raises Refusal UNAVAILABLE where the store fails; nothing is staged then.
+        """
+        with self._database.write() as connection:
+            connection.execute(
+                sql.INSERT_STAGED_BATCH, {"batch_id": batch_id, "staged_at": self._clock()}
+            )
+            sql.insert_staged_rows(
+                connection,
+                [(batch_id, r.row_no, r.subject, bucket_of(r.subject), r.content) for r in rows],
+            )
+
+    def publish(self, batch_id: bytes, member_no: int, refused_rows: Collection[int]) -> None:
+        """Let readers see a staged batch, without its refused rows. Idempotent, one transaction.
+
+        Raises BatchNotStagedError, or Refusal UNAVAILABLE where the store fails: publish again.
+        """
+        refused = frozenset(refused_rows)
+        with self._database.write() as connection:
+            # The lock comes first: what is read below stays true until the commit.
+            connection.execute(
+                sql.LOCK_PUBLISHER, {"member_no": member_no, "published_at": self._clock()}
+            )
+            if _is_published(connection, batch_id):
+                return
+            if connection.execute(sql.SELECT_STAGED_BATCH, {"batch_id": batch_id}).first() is None:
+                raise BatchNotStagedError(f"batch {batch_id.hex()} is not staged")
+            staged = connection.execute(sql.SELECT_STAGED_ROWS, {"batch_id": batch_id})
+            _merge_rows(
+                connection,
+                member_no,
+                (
+                    (subject, content)
+                    for row_no, subject, content in staged
+                    if row_no not in refused
+                ),
+            )
+            connection.execute(
+                sql.INSERT_PUBLISHED, {"batch_id": batch_id, "published_at": self._clock()}
+            )
+            _delete_staged(connection, batch_id)
+
+    def discard(self, batch_id: bytes) -> None:
+        """Forget a staged batch. Nothing happens where there is none."""
+        with self._database.write() as connection:
+            _delete_staged(connection, batch_id)
+
+    def is_published(self, batch_id: bytes) -> bool:
+        """Whether readers see the batch."""
+        with self._database.read() as connection:
+            return _is_published(connection, batch_id)
+
+    def staged_before(self, microseconds: int) -> list[bytes]:
+        """Batches staged before a time and neither published nor discarded since, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(sql.SELECT_STAGED_BEFORE, {"staged_at": microseconds})
+            return list(rows.scalars())
+
+    def histories(self, subjects: Sequence[SubjectKey]) -> dict[SubjectKey, History]:
+        """What all members published about each subject; an empty History where nothing.
+
+        All subjects are read from one snapshot of the store.
+        """
+        relations: dict[SubjectKey, list[tuple[int, Relation]]] = {key: [] for key in subjects}
+        inquiries: dict[SubjectKey, list[tuple[int, Inquiry]]] = {key: [] for key in subjects}
+        with self._database.read() as connection:
+            for chunk in _chunks(sorted(relations)):
+                for subject, member_no, *numbers in connection.execute(
+                    sql.SELECT_RELATIONS, sql.subject_span(chunk)
+                ):
+                    relations[subject].append((member_no, Relation.from_numbers(*numbers)))
+                for subject, member_no, day, product in connection.execute(
+                    sql.SELECT_INQUIRIES, sql.subject_span(chunk)
+                ):
+                    inquiries[subject].append((member_no, Inquiry(day, ProductClass(product))))
+        return {key: History(tuple(relations[key]), tuple(inquiries[key])) for key in relations}
+
+    def scan_relations(
+        self, columns: Sequence[str], where: Mapping[str, Collection[int]]
+    ) -> Iterator[sa.Row[tuple[object, ...]]]:
+        """Every published relation that meets all conditions, in order of subject.
+
+        Args:
+            columns: names of the relation's columns, such as "subject" or "product".
+            where: column name to the values accepted.
+
+        Read bucket by bucket, each a transaction of its own: the rows of one subject are from one
+        snapshot, those of two subjects may not be.
+        """
+        table = relation.c
+        statement = sql.in_bucket(sa.select(*(table[name] for name in columns))).where(
+            *(table[name].in_(sorted(values)) for name, values in where.items())
+        )
+        for bucket in range(BUCKETS):
+            with self._database.read() as connection:
+                rows = connection.execute(statement, sql.bucket_span(bucket)).all()
+            yield from rows
+
+
+def _is_published(connection: sa.Connection, batch_id: bytes) -> bool:
+    return connection.execute(sql.SELECT_PUBLISHED, {"batch_id": batch_id}).first() is not None
+
+
+def _delete_staged(connection: sa.Connection, batch_id: bytes) -> None:
+    connection.execute(sql.DELETE_STAGED_ROWS, {"batch_id": batch_id})
+    connection.execute(sql.DELETE_STAGED_BATCH, {"batch_id": batch_id})
+
+
+def _merge_rows(
+    connection: sa.Connection, member_no: int, rows: Iterable[tuple[SubjectKey, bytes]]
+) -> None:
+    """Merge packed rows, in the order the member sent them, into what readers see."""
+    snapshots: list[tuple[SubjectKey, AccountSnapshot]] = []
+    inquiries: dict[tuple[SubjectKey, bytes], Inquiry] = {}
+    for subject, content in rows:
+        row = unpack_row(content)
+        if isinstance(row, AccountSnapshot):
+            snapshots.append((subject, row))
+        else:
+            inquiries[subject, row.application_ref] = Inquiry(row.day, row.product)
+
+    merged: dict[tuple[SubjectKey, bytes], Relation] = {}
+    for chunk in _chunks(sorted({subject for subject, _ in snapshots})):
+        for subject, _, *numbers in connection.execute(
+            sql.SELECT_RELATIONS_OF, {"member_no": member_no, **sql.subject_span(chunk)}
+        ):
+            existing = Relation.from_numbers(*numbers)
+            merged[subject, existing.account_ref] = existing
+    changed: set[tuple[SubjectKey, bytes]] = set()
+    for subject, snapshot in snapshots:
+        key = (subject, snapshot.account_ref)
+        merged[key] = merge(merged.get(key), snapshot)
+        changed.add(key)
+
+    # In key order: neighbours share a page.
+    sql.upsert_relations(
+        connection,
+        [(subject, member_no, merged[subject, ref]) for subject, ref in sorted(changed)],
+    )
+    sql.upsert_inquiries(
+        connection,
+        [(subject, member_no, ref, inquiries[subject, ref]) for subject, ref in sorted(inquiries)],
+    )
+
+
+def _chunks(subjects: Sequence[SubjectKey]) -> Iterator[Sequence[SubjectKey]]:
+    for start in range(0, len(subjects), _SUBJECTS_A_STATEMENT):
+        yield subjects[start : start + _SUBJECTS_A_STATEMENT]

@@ -1,0 +1,114 @@
+"""Tables of the signals store: staged rows, and the state that lookups read.
+
+Large and keyed by subject. `bucket` is the subject's first byte and last in every primary key:
+PostgreSQL partitions by it, batch work is cut along it. Every statement on these tables carries
+subject or bucket (staging and publication: the batch), so that the store can be distributed by
+subject. Bands are numbers of the contract's enums.
+"""
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from concordat_gateway.store.schema import CLUSTERED, NAMING, big_int, exactly, small_int
+
+METADATA = sa.MetaData(naming_convention=NAMING)
+
+_NO_SEQUENCE = {"autoincrement": False}
+_BY_BUCKET = {**CLUSTERED, "postgresql_partition_by": "RANGE (bucket)"}
+
+
+class _Signals(SQLModel):
+    metadata = METADATA
+
+
+class StagedRow(_Signals, table=True):
+    """A contributed row that no lookup sees yet; content as the catalogue packs it."""
+
+    __tablename__ = "staged_row"
+    __table_args__ = (exactly("batch_id", 16), exactly("subject", 32), CLUSTERED)
+
+    batch_id: bytes = Field(primary_key=True)
+    row_no: int = Field(primary_key=True, sa_column_kwargs=_NO_SEQUENCE)
+    subject: bytes
+    bucket: int = small_int()
+    content: bytes
+
+
+class StagedBatch(_Signals, table=True):
+    """A batch that has staged rows, and since when: how an abandoned one is found."""
+
+    __tablename__ = "staged_batch"
+    __table_args__ = (exactly("batch_id", 16),)
+
+    batch_id: bytes = Field(primary_key=True)
+    staged_at: int = big_int()
+
+
+class PublishedBatch(_Signals, table=True):
+    """A batch whose rows lookups see. The mark commits with the rows."""
+
+    __tablename__ = "published_batch"
+    __table_args__ = (exactly("batch_id", 16),)
+
+    batch_id: bytes = Field(primary_key=True)
+    published_at: int = big_int()
+
+
+class Publisher(_Signals, table=True):
+    """A row to lock: the batches of one member are published one after another."""
+
+    __tablename__ = "publisher"
+
+    member_no: int = small_int(primary_key=True, sa_column_kwargs=_NO_SEQUENCE)
+    published_at: int = big_int()
+
+
+class Relation(_Signals, table=True):
+    """One account that one member holds of a subject: newest snapshot and 24 months of history."""
+
+    __tablename__ = "relation"
+    __table_args__ = (
+        exactly("subject", 32),
+        exactly("account_ref", 16),
+        exactly("profile", 24),
+        _BY_BUCKET,
+    )
+
+    subject: bytes = Field(primary_key=True)
+    member_no: int = small_int(primary_key=True, sa_column_kwargs=_NO_SEQUENCE)
+    account_ref: bytes = Field(primary_key=True)
+    bucket: int = small_int(primary_key=True, sa_column_kwargs=_NO_SEQUENCE)
+    as_of_month: int = small_int()
+    status: int = small_int()
+    product: int = small_int()
+    opened_quarter: int = small_int()
+    limit_band: int = small_int()
+    balance_band: int = small_int()
+    past_due_band: int = small_int()
+    days_past_due: int = small_int()
+    utilisation: int = small_int()
+    spend_volatility: int = small_int()
+    profile: bytes
+    """24 days-past-due bands, newest month first; the first belongs to as_of_month."""
+
+
+class Inquiry(_Signals, table=True):
+    """One application for credit that one member received from a subject."""
+
+    __tablename__ = "inquiry"
+    __table_args__ = (exactly("subject", 32), exactly("application_ref", 16), _BY_BUCKET)
+
+    subject: bytes = Field(primary_key=True)
+    member_no: int = small_int(primary_key=True, sa_column_kwargs=_NO_SEQUENCE)
+    application_ref: bytes = Field(primary_key=True)
+    bucket: int = small_int(primary_key=True, sa_column_kwargs=_NO_SEQUENCE)
+    day: int
+    product: int = small_int()
+
+
+staged_row = METADATA.tables["staged_row"]
+staged_batch = METADATA.tables["staged_batch"]
+published_batch = METADATA.tables["published_batch"]
+publisher = METADATA.tables["publisher"]
+relation = METADATA.tables["relation"]
+inquiry = METADATA.tables["inquiry"]

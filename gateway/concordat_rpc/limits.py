@@ -1,0 +1,41 @@
+"""Every limit of a server process, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one server process takes on. Defaults suit one worker on one core."""
+
+    max_receive_bytes: int = 4 * 1024 * 1024
+    """Largest message taken; a larger one is refused with RESOURCE_EXHAUSTED."""
+    max_send_bytes: int = 16 * 1024 * 1024
+    """Largest message sent."""
+    unary_threads: int = 4
+    """Threads that streams can never take, so that short calls are always served."""
+    concurrent_streams: int = 8
+    """Streaming calls served at once; each holds a thread of its own while it lasts. The next one
+    is refused at once with RESOURCE_EXHAUSTED, reason TOO_MANY_STREAMS."""
+    concurrent_streams_per_caller: int = 4
+    """Of these, how many one caller may hold."""
+    concurrent_calls: int = 256
+    """Calls running or queued; beyond that gRPC itself refuses with RESOURCE_EXHAUSTED."""
+    unary_deadline_seconds: float = 30.0
+    """Longest deadline of a unary call; imposed where the caller has none or a longer one."""
+    stream_deadline_seconds: float = 300.0
+    """The same for a streaming call."""
+    connection_age_seconds: float = 3600.0
+    """Age at which a connection is asked to be re-made, so that renewed certificates are seen."""
+    connection_age_grace_seconds: float = 330.0
+    """How long calls of an aged connection may go on; longer than any stream's deadline."""
+    keepalive_seconds: float = 60.0
+    """Silence after which the server probes whether the caller is still there."""
+    drain_seconds: float = 10.0
+    """How long running calls may finish when the process is told to stop."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of the process's pool."""
+        return self.unary_threads + self.concurrent_streams

@@ -1,0 +1,67 @@
+"""A caller's request stream, read so that a silent caller meets the deadline.
+
+gRPC's own request iterator blocks for as long as the caller sends nothing. Here a thread of the
+stream's own does that blocking, and the handler waits for it no longer than the call may last.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import grpc
+
+from concordat_rpc.errors import deadline_exceeded
+
+# Messages read ahead of the handler; bounds what a stream holds in memory.
+_READ_AHEAD = 1
+# Where the handler has left early, the reader must notice that nobody takes its messages.
+_HANDOVER_SECONDS = 1.0
+
+
+class StreamReader:
+    """Iterates over raw messages; raises Refusal DEADLINE_EXCEEDED or what gRPC raised."""
+
+    def __init__(self, messages: Iterator[bytes], deadline_monotonic_seconds: float) -> None:
+        self._messages = messages
+        self._deadline = deadline_monotonic_seconds
+        self._queue: queue.Queue[bytes | Exception | None] = queue.Queue(_READ_AHEAD)
+        self._abandoned = threading.Event()
+        threading.Thread(target=self._read, name="stream-reader", daemon=True).start()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            message = self._queue.get(timeout=max(0.0, self._deadline - time.monotonic()))
+        except queue.Empty:
+            raise deadline_exceeded() from None
+        if message is None:
+            raise StopIteration
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    def close(self) -> None:
+        """Let the reading thread end; the handler wants no more."""
+        self._abandoned.set()
+
+    def _read(self) -> None:
+        try:
+            for message in self._messages:
+                if not self._hand_over(message):
+                    return
+            self._hand_over(None)
+        except grpc.RpcError as error:
+            self._hand_over(error)
+
+    def _hand_over(self, message: bytes | Exception | None) -> bool:
+        while not self._abandoned.is_set():
+            with suppress(queue.Full):
+                self._queue.put(message, timeout=_HANDOVER_SECONDS)
+                return True
+        return False

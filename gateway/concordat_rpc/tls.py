@@ -1,0 +1,97 @@
+"""Mutual TLS 1.3 with client certificates, always.
+
+gRPC's Python API cannot set a lowest TLS version. TLS 1.2 cipher suites, which do not govern
+TLS 1.3, can be chosen: the only one offered here needs an RSA certificate, and the server's is
+never RSA, so a TLS 1.2 handshake finds no common suite and fails.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+_UNUSABLE_TLS_1_2_SUITE = "ECDHE-RSA-AES256-GCM-SHA384"
+
+
+class TlsError(Exception):
+    """Key material that cannot be used; the text names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A process's own certificate and key, and the CA it trusts. All PEM."""
+
+    certificate_pem: bytes
+    private_key_pem: bytes
+    ca_pem: bytes
+
+
+def require_tls_1_3() -> None:
+    """Shut TLS 1.2 out of this process. Call before gRPC makes its first channel or server."""
+    os.environ["GRPC_SSL_CIPHER_SUITES"] = _UNUSABLE_TLS_1_2_SUITE
+
+
+def load_identity(certificate: Path, private_key: Path, ca: Path) -> Identity:
+    """Read and check the files; raises TlsError."""
+    _refuse_readable_by_others(private_key)
+    identity = Identity(_read(certificate), _read(private_key), _read(ca))
+    try:
+        own = x509.load_pem_x509_certificate(identity.certificate_pem)
+    except ValueError:
+        raise TlsError(f"{certificate}: not a PEM certificate") from None
+    try:
+        x509.load_pem_x509_certificate(identity.ca_pem)
+    except ValueError:
+        raise TlsError(f"{ca}: not a PEM certificate") from None
+    try:
+        key = serialization.load_pem_private_key(identity.private_key_pem, password=None)
+    except (ValueError, TypeError):
+        raise TlsError(f"{private_key}: not an unencrypted PEM private key") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        # See the module's text: with an RSA key TLS 1.2 would work again.
+        raise TlsError(f"{private_key}: not an ECDSA key")
+    if own.public_key() != key.public_key():
+        raise TlsError(f"{private_key}: does not belong to the certificate {certificate}")
+    return identity
+
+
+def server_credentials(identity: Identity) -> grpc.ServerCredentials:
+    """Credentials of a server that demands a client certificate of the CA."""
+    return grpc.ssl_server_credentials(
+        [(identity.private_key_pem, identity.certificate_pem)],
+        root_certificates=identity.ca_pem,
+        require_client_auth=True,
+    )
+
+
+def channel_credentials(identity: Identity) -> grpc.ChannelCredentials:
+    """Credentials of a client that shows the same identity."""
+    return grpc.ssl_channel_credentials(
+        root_certificates=identity.ca_pem,
+        private_key=identity.private_key_pem,
+        certificate_chain=identity.certificate_pem,
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TlsError(f"{path}: {error.strerror}") from None
+
+
+def _refuse_readable_by_others(private_key: Path) -> None:
+    try:
+        mode = private_key.stat().st_mode
+    except OSError as error:
+        raise TlsError(f"{private_key}: {error.strerror}") from None
+    if mode & 0o077:
+        raise TlsError(
+            f"{private_key}: readable by others (mode {mode & 0o777:04o}); it must be 0600"
+        )

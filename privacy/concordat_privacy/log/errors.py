@@ -1,0 +1,5 @@
+"""The root of the log's exceptions."""
+
+
+class LogError(ValueError):
+    """Something about a leaf, a proof, a checkpoint or an export is wrong; the text names what."""

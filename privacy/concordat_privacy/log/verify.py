@@ -1,0 +1,317 @@
+"""Re-check an exported log offline, trusting nobody but the holder of the log's key.
+
+Checked are the checkpoint's signature and origin, the form and hash of every entry, every hash
+tile, the root, the items of batch entries, and that no file is missing or extra. What is wrong is
+named: an entry by its index, a file by its path. `localise` finds where the blame lies.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from concordat_privacy.log import leaf
+from concordat_privacy.log.batch import check_items
+from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, VerifierKey, open_note
+from concordat_privacy.log.localise import (
+    Hashes,
+    Settled,
+    Verdict,
+    choose,
+    explain_bundle,
+    settle,
+)
+from concordat_privacy.log.merkle import HASH_BYTES, leaf_hash, root_of
+from concordat_privacy.log.report import Problem, ProblemKind, Report
+from concordat_privacy.log.tiles import (
+    CHECKPOINT,
+    MAX_BUNDLE_BYTES,
+    TILE_WIDTH,
+    Tile,
+    TileError,
+    bundle_path,
+    decode_bundle,
+    decode_tile,
+    item_hashes_path,
+    items_path,
+    levels_of,
+    paths_of,
+    read_file,
+    tiles_of_level,
+)
+
+__all__ = ["MAX_PROBLEMS", "Problem", "ProblemKind", "Report", "verify_export"]
+
+MAX_PROBLEMS = 1_000
+_MAX_CHECKPOINT_BYTES = 1_000_000
+
+
+def verify_export(directory: Path, key: VerifierKey) -> Report:
+    """Check an export against the log's key. Whatever its files hold, the result is a Report.
+
+    Raises NotADirectoryError if there is no such directory, OSError if a file cannot be read.
+    """
+    if not directory.is_dir():
+        raise NotADirectoryError(f"{directory} is not a directory")
+    try:
+        text = read_file(directory, CHECKPOINT, _MAX_CHECKPOINT_BYTES).decode()
+        checkpoint = open_note(text, [key])
+    except FileNotFoundError:
+        problem = Problem(ProblemKind.MISSING, "there is no checkpoint", CHECKPOINT)
+    except UnicodeDecodeError:
+        problem = Problem(ProblemKind.CHECKPOINT, "not UTF-8", CHECKPOINT)
+    except (CheckpointError, TileError) as error:
+        problem = Problem(ProblemKind.CHECKPOINT, str(error), CHECKPOINT)
+    else:
+        return _Verification(directory, checkpoint).run()
+    return Report(key.name, 0, "", (problem,), (), {}, complete=False)
+
+
+class _TooManyProblems(Exception):
+    pass
+
+
+@dataclass(slots=True)
+class _Bottom:
+    """What the pass over level 0 leaves behind: roots of full tiles, and what does not agree."""
+
+    entry_roots: list[bytes | None] = field(default_factory=list)
+    tile_roots: list[bytes | None] = field(default_factory=list)
+    edge: list[Hashes | None] = field(default_factory=list)
+    suspects: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bundle:
+    """An entry bundle as read: no data if there is no file, no hashes if it cannot be split."""
+
+    data: bytes | None
+    entries: list[bytes] | None
+    fault: TileError | None
+
+    @property
+    def hashes(self) -> Hashes | None:
+        return None if self.entries is None else [leaf_hash(entry) for entry in self.entries]
+
+
+class _Verification:
+    """One run over one export, with what it has found so far."""
+
+    def __init__(self, directory: Path, checkpoint: Checkpoint) -> None:
+        self._directory = directory
+        self._checkpoint = checkpoint
+        self._problems: list[Problem] = []
+        self._counts: Counter[str] = Counter()
+        self._last_time = ""
+        self._backwards: list[int] = []
+        self._has_items = (directory / "items").is_dir()
+        self._batches: list[int] = []
+        self._unreadable: set[int] = set()
+
+    def run(self) -> Report:
+        with suppress(_TooManyProblems):
+            bottom = self._read_bottom()
+            verdict = self._settle(bottom)
+            for tile in tiles_of_level(self._checkpoint.size, 0):
+                self._judge_bottom(tile, bottom, verdict)
+            self._check_file_names()
+        return Report(
+            self._checkpoint.origin,
+            self._checkpoint.size,
+            self._checkpoint.root.hex(),
+            tuple(sorted(self._problems, key=lambda p: (p.entry is None, p.entry or 0))),
+            tuple(self._warnings()),
+            dict(self._counts),
+            complete=len(self._problems) < MAX_PROBLEMS,
+        )
+
+    def _report(self, problem: Problem) -> None:
+        self._problems.append(problem)
+        if len(self._problems) >= MAX_PROBLEMS:
+            raise _TooManyProblems
+
+    def _warnings(self) -> Iterator[str]:
+        if self._backwards:
+            first = self._backwards[0]
+            yield f"time runs backwards {len(self._backwards)} times, first at entry {first}"
+        if self._batches and not self._has_items:
+            yield f"the items of {len(self._batches)} batch entries are not part of this export"
+
+    # First pass: read all, check what agrees, remember what does not.
+
+    def _read_bottom(self) -> _Bottom:
+        bottom = _Bottom()
+        for tile in tiles_of_level(self._checkpoint.size, 0):
+            bundle, stored = self._bundle(tile), self._tile(tile)
+            self._report_unreadable(tile, bundle)
+            computed = bundle.hashes
+            if bundle.entries is None or computed != stored:
+                bottom.suspects.add(tile.index)
+            else:
+                first = tile.index * TILE_WIDTH
+                self._check_times(self._check_leaves(first, enumerate(bundle.entries)))
+            if tile.width < TILE_WIDTH:
+                bottom.edge = [stored, computed]
+                continue
+            root = None if computed is None else root_of(computed)
+            bottom.entry_roots.append(root)
+            agree = stored is None or stored == computed
+            bottom.tile_roots.append(root if agree or stored is None else root_of(stored))
+        return bottom
+
+    def _bundle(self, tile: Tile) -> _Bundle:
+        path = bundle_path(tile.index, tile.width)
+        data: bytes | None = None
+        try:
+            data = read_file(self._directory, path, MAX_BUNDLE_BYTES)
+            return _Bundle(data, decode_bundle(data, tile.width), None)
+        except FileNotFoundError:
+            return _Bundle(None, None, None)
+        except TileError as error:
+            return _Bundle(data, None, error)
+
+    def _report_unreadable(self, tile: Tile, bundle: _Bundle) -> None:
+        """Report a bundle without usable bytes; others wait until their hashes are known."""
+        if bundle.data is not None:
+            return
+        path, first = bundle_path(tile.index, tile.width), tile.index * TILE_WIDTH
+        span = f"entries {first} to {first + tile.width - 1}"
+        if bundle.fault is None:
+            self._report(Problem(ProblemKind.MISSING, f"{span} are missing", path, first))
+        else:
+            self._report(Problem(ProblemKind.ENTRY, f"{span}: {bundle.fault}", path, first))
+
+    def _tile(self, tile: Tile, *, again: bool = False) -> Hashes | None:
+        try:
+            data = read_file(self._directory, tile.path, TILE_WIDTH * HASH_BYTES)
+            return decode_tile(data, tile.width)
+        except FileNotFoundError:
+            problem = Problem(ProblemKind.MISSING, "the hash tile is missing", tile.path)
+        except TileError as error:
+            problem = Problem(ProblemKind.TILE, str(error), tile.path)
+        if not again:
+            self._report(problem)
+        return None
+
+    # Second pass: the root decides between what tiles say and what entries say.
+
+    def _settle(self, bottom: _Bottom) -> Verdict:
+        size, root = self._checkpoint.size, self._checkpoint.root
+        stored = [
+            [self._tile(tile) for tile in tiles_of_level(size, level)]
+            for level in levels_of(size)[1:]
+        ]
+        verdict = settle(size, root, stored, bottom.entry_roots, bottom.tile_roots, bottom.edge)
+        if not verdict.root_proven:
+            message = f"the files do not lead to the signed root {root.hex()}"
+            self._report(Problem(ProblemKind.ROOT, message))
+        for level, row in enumerate(stored, start=1):
+            for tile in tiles_of_level(size, level):
+                self._judge_tile(tile, row[tile.index], verdict.levels[level - 1][tile.index])
+        return verdict
+
+    def _judge_tile(self, tile: Tile, stored: Hashes | None, settled: Settled) -> None:
+        if stored is None or settled.hashes is None:
+            return  # reported when it was read
+        if stored != settled.hashes:
+            pairs = enumerate(zip(stored, settled.hashes, strict=True))
+            wrong = next(at for at, (told, right) in pairs if told != right)
+            message = f"hash {wrong} of {tile.width} is not what the log holds"
+            self._report(Problem(ProblemKind.TILE, message, tile.path))
+        elif not settled.proven and tile.width == TILE_WIDTH:
+            message = "does not lead to the tile above it"
+            self._report(Problem(ProblemKind.TILE, message, tile.path))
+
+    def _judge_bottom(self, tile: Tile, bottom: _Bottom, verdict: Verdict) -> None:
+        if tile.index in bottom.suspects:
+            self._judge_suspect(tile, verdict)
+            return
+        if tile.width < TILE_WIDTH:
+            return  # it agrees with its entries; whether both fit the root is said already
+        wanted, proven = verdict.parent(tile)
+        if proven and bottom.entry_roots[tile.index] != wanted:
+            first = tile.index * TILE_WIDTH
+            message = (
+                f"entries {first} to {first + TILE_WIDTH - 1} agree with it, but it does not lead "
+                "to the tile above it: at least one of them was changed, and this tile with it"
+            )
+            self._report(Problem(ProblemKind.TILE, message, tile.path))
+
+    def _judge_suspect(self, tile: Tile, verdict: Verdict) -> None:
+        bundle, stored = self._bundle(tile), self._tile(tile, again=True)
+        settled = verdict.edge
+        if tile.width == TILE_WIDTH or settled is None:
+            told = [hashes for hashes in (stored, bundle.hashes) if hashes is not None]
+            settled = choose(told, verdict.parent(tile)[0])
+        self._judge_tile(tile, stored, settled)
+        first, path = tile.index * TILE_WIDTH, bundle_path(tile.index, tile.width)
+        self._unreadable.update(range(first, first + tile.width))
+        if bundle.data is None:
+            return
+        if stored is None and not settled.proven:
+            self._report(_without_hashes(tile, bundle))
+            return
+        faults, intact = explain_bundle(bundle.data, settled.hashes or [])
+        for fault in faults:
+            entry = None if fault.position is None else first + fault.position
+            self._report(Problem(ProblemKind.ENTRY, fault.message, path, entry))
+        self._unreadable.difference_update(first + position for position in intact)
+        self._check_leaves(first, intact.items())
+
+    # Entries and files.
+
+    def _check_leaves(
+        self, first: int, entries: Iterable[tuple[int, bytes]]
+    ) -> list[tuple[int, str]]:
+        """Check entries whose hashes are right; returns (index, time) of the well-formed."""
+        times: list[tuple[int, str]] = []
+        for position, data in entries:
+            index = first + position
+            try:
+                fields = leaf.check(data)
+            except leaf.LeafError as error:
+                message = f"in the log, but {error}"
+                self._unreadable.add(index)
+                self._report(Problem(ProblemKind.LEAF, message, entry=index))
+                continue
+            self._counts[str(fields["type"])] += 1
+            times.append((index, str(fields["time"])))
+            batch = leaf.batch_of(fields)
+            if batch is not None:
+                self._batches.append(index)
+                if self._has_items:
+                    for problem in check_items(self._directory, index, *batch):
+                        self._report(problem)
+        return times
+
+    def _check_times(self, times: Iterable[tuple[int, str]]) -> None:
+        for index, time in times:
+            # One form, always UTC: times compare as text.
+            if time < self._last_time:
+                self._backwards.append(index)
+            self._last_time = time
+
+    def _check_file_names(self) -> None:
+        expected = {CHECKPOINT, *paths_of(self._checkpoint.size)}
+        # An entry that cannot be read may well have had items.
+        for entry in (*self._batches, *self._unreadable):
+            expected |= {items_path(entry), item_hashes_path(entry)}
+        for folder, _, names in os.walk(self._directory):
+            for name in names:
+                path = (Path(folder) / name).relative_to(self._directory).as_posix()
+                if path not in expected:
+                    message = "not part of an export of this size"
+                    self._report(Problem(ProblemKind.UNEXPECTED, message, path))
+
+
+def _without_hashes(tile: Tile, bundle: _Bundle) -> Problem:
+    """What can be said of a bundle that is wrong, when its tile is unusable too."""
+    first, path = tile.index * TILE_WIDTH, bundle_path(tile.index, tile.width)
+    span = f"entries {first} to {first + tile.width - 1}"
+    if bundle.fault is None:
+        message = f"at least one of {span} was changed; without its tile there is no telling which"
+        return Problem(ProblemKind.ENTRY, message, path)
+    entry = None if bundle.fault.entry is None else first + bundle.fault.entry
+    return Problem(ProblemKind.ENTRY, str(bundle.fault), path, entry)

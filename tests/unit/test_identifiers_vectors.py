@@ -1,0 +1,78 @@
+"""The published golden vectors hold: one divergence between clients is a silent non-match.
+
+``python -m tests.unit.test_identifiers_vectors`` writes the file anew after a kind was added; a
+changed line of an existing kind is a break and needs a new version of that kind instead.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from concordat_privacy.identifiers import DEFAULT_REGISTRY, Epoch, IdentifierInvalid, oprf_input
+from concordat_privacy.oprf import (
+    blind_batch,
+    derive_key_pair,
+    evaluate_batch,
+    finalize_batch,
+)
+
+FILE = Path(__file__).parents[2] / "docs" / "vectors" / "identifiers.json"
+DOCUMENT: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def computed(vector: dict[str, Any], key: dict[str, Any]) -> dict[str, Any]:
+    """The vector again, from its kind, input and epoch."""
+    identifier = DEFAULT_REGISTRY.parse(vector["kind"], vector["input"])
+    message = oprf_input(identifier, Epoch(vector["epoch"]))
+    pair = derive_key_pair(bytes.fromhex(key["seed"]), key["info"].encode())
+    state, blinded = blind_batch([message])
+    (token,) = finalize_batch(state, *evaluate_batch(pair.secret, blinded), pair.public)
+    return {
+        "kind": vector["kind"],
+        "input": vector["input"],
+        "normalised": identifier.value,
+        "epoch": vector["epoch"],
+        "oprf_input": message.hex(),
+        "token": bytes(token).hex(),
+    }
+
+
+def refused(case: dict[str, Any]) -> dict[str, Any]:
+    """The refusal again, from its kind and input."""
+    with pytest.raises(IdentifierInvalid) as caught:
+        DEFAULT_REGISTRY.parse(case["kind"], case["input"])
+    return {
+        "kind": case["kind"],
+        "input": case["input"],
+        "reason": caught.value.reason.name,
+    }
+
+
+@pytest.mark.parametrize("vector", DOCUMENT["vectors"], ids=lambda vector: str(vector["input"]))
+def test_vector(vector: dict[str, Any]) -> None:
+    assert computed(vector, DOCUMENT["key"]) == vector
+
+
+@pytest.mark.parametrize("case", DOCUMENT["refused"], ids=lambda case: str(case["input"]))
+def test_refusal(case: dict[str, Any]) -> None:
+    assert refused(case) == case
+
+
+def test_the_published_key() -> None:
+    key = DOCUMENT["key"]
+    pair = derive_key_pair(bytes.fromhex(key["seed"]), key["info"].encode())
+    assert bytes(pair.secret).hex() == key["secret"]
+    assert bytes(pair.public).hex() == key["public"]
+
+
+def test_every_kind_has_vectors() -> None:
+    assert {vector["kind"] for vector in DOCUMENT["vectors"]} == {
+        kind.kind for kind in DEFAULT_REGISTRY.kinds
+    }
+
+
+if __name__ == "__main__":
+    DOCUMENT["vectors"] = [computed(vector, DOCUMENT["key"]) for vector in DOCUMENT["vectors"]]
+    DOCUMENT["refused"] = [refused(case) for case in DOCUMENT["refused"]]
+    FILE.write_text(json.dumps(DOCUMENT, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
