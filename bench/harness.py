@@ -50,7 +50,9 @@ def write(figures: Sequence[Figure], path: Path) -> None:
     measured = {figure.name.split(".")[0] for figure in figures}
     kept = []
     if path.exists():
-        kept = [row for row in json.loads(path.read_text()) if row["name"].split(".")[0] not in measured]
+        kept = [
+            row for row in json.loads(path.read_text()) if row["name"].split(".")[0] not in measured
+        ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(kept + [asdict(figure) for figure in figures], indent=2) + "\n")
 
@@ -71,7 +73,10 @@ def table(figures: Sequence[Figure]) -> str:
         for figure in figures
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     notes = [f"{figure.name}: {figure.note}" for figure in figures if figure.note]
     return "\n".join([*lines, *([""] + notes if notes else [])])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from bench.harness import Figure
 from concordat_privacy.oprf import (
     MAX_BATCH,
     BlindedBatch,
@@ -18,8 +19,6 @@ from concordat_privacy.oprf import (
     generate_key,
     sodium,
 )
-
-from bench.harness import Figure
 
 ITEMS = 1000
 ROUNDS = 9

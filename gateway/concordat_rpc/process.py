@@ -7,6 +7,7 @@ import signal
 import threading
 from types import FrameType
 
+from concordat_rpc import tls_1_2_is_shut_out
 from concordat_rpc.server import RpcServer
 
 _STDIN = 0
@@ -23,6 +24,8 @@ def serve_until_stopped(server: RpcServer, *, with_parent: bool) -> None:
         with_parent: stdin is a pipe whose other end the parent holds and never writes to; when the
             parent ends, however it ends, so does this process.
     """
+    if not tls_1_2_is_shut_out():
+        raise RuntimeError("gRPC was imported before concordat_rpc: TLS 1.2 would be accepted")
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -1,13 +1,7 @@
-"""Mutual TLS 1.3 with client certificates, always.
-
-gRPC's Python API cannot set a lowest TLS version. TLS 1.2 cipher suites, which do not govern
-TLS 1.3, can be chosen: the only one offered here needs an RSA certificate, and the server's is
-never RSA, so a TLS 1.2 handshake finds no common suite and fails.
-"""
+"""Mutual TLS 1.3 with client certificates, always. See the package's text for why only 1.3."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +9,6 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-
-_UNUSABLE_TLS_1_2_SUITE = "ECDHE-RSA-AES256-GCM-SHA384"
 
 
 class TlsError(Exception):
@@ -30,11 +22,6 @@ class Identity:
     certificate_pem: bytes
     private_key_pem: bytes
     ca_pem: bytes
-
-
-def require_tls_1_3() -> None:
-    """Shut TLS 1.2 out of this process. Call before gRPC makes its first channel or server."""
-    os.environ["GRPC_SSL_CIPHER_SUITES"] = _UNUSABLE_TLS_1_2_SUITE
 
 
 def load_identity(certificate: Path, private_key: Path, ca: Path) -> Identity:
@@ -54,7 +41,7 @@ def load_identity(certificate: Path, private_key: Path, ca: Path) -> Identity:
     except (ValueError, TypeError):
         raise TlsError(f"{private_key}: not an unencrypted PEM private key") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        # See the module's text: with an RSA key TLS 1.2 would work again.
+        # With an RSA key TLS 1.2 would work again.
         raise TlsError(f"{private_key}: not an ECDSA key")
     if own.public_key() != key.public_key():
         raise TlsError(f"{private_key}: does not belong to the certificate {certificate}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from concordat_privacy.oprf import (
     KeyPair,
     Mode,

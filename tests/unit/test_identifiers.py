@@ -10,6 +10,9 @@ from dataclasses import FrozenInstanceError, dataclass
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from concordat_privacy.identifiers import (
     DEFAULT_REGISTRY,
     Epoch,
@@ -22,9 +25,6 @@ from concordat_privacy.identifiers import (
     UnifiedSocialCreditCode,
     oprf_input,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests import fabricate
 
 # Fabricated: heading code 110100, birth on 1 January 1900, order codes 010 and 001.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from concordat_privacy.identifiers import DEFAULT_REGISTRY, Epoch, IdentifierInvalid, oprf_input
 from concordat_privacy.oprf import (
     blind_batch,

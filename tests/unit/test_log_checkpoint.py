@@ -3,6 +3,9 @@
 import base64
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from concordat_privacy.log.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -13,8 +16,6 @@ from concordat_privacy.log.checkpoint import (
     parse_note,
     sign,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 ORIGIN = "concordat.example/ledger"
 KEY = SigningKey(ORIGIN, bytes(range(32)))

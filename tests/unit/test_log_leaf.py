@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import rfc8785
-from concordat_privacy.log import leaf
-from concordat_privacy.log.leaf import Fault, LeafError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from concordat_privacy.log import leaf
+from concordat_privacy.log.leaf import Fault, LeafError
 
 HEADER: dict[str, object] = {
     "v": 1,

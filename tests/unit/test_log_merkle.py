@@ -4,6 +4,9 @@ import hashlib
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.merkle import (
     EMPTY_ROOT,
@@ -17,8 +20,6 @@ from concordat_privacy.log.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 # The reference log of the Certificate Transparency project: eight leaves, and the root after each.
 LEAVES = [

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from concordat_privacy.log import leaf
 from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey, sign
 from concordat_privacy.log.errors import LogError

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
 from concordat_privacy.log.merkle import Tree, leaf_hash, merkle_root
 from concordat_privacy.log.tiles import (
@@ -18,8 +21,6 @@ from concordat_privacy.log.tiles import (
     tiles_of_level,
     write_export,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 KEY = SigningKey("concordat.example/ledger", bytes(32))
 

@@ -1,18 +1,21 @@
 """Offline verification: an intact export passes, and any change is found and named."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from concordat_privacy.log import leaf
 from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
 from concordat_privacy.log.merkle import leaf_hash, merkle_root
 from concordat_privacy.log.report import ProblemKind, Report
 from concordat_privacy.log.tiles import bundle_path, encode_bundle, encode_tile, write_export
 from concordat_privacy.log.verify import MAX_PROBLEMS, verify_export
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 KEY = SigningKey("concordat.example/ledger", bytes(32))
 ITEMS = [leaf.encode_item({"row": row, "token": "ab" * 16}) for row in range(5)]
@@ -377,3 +380,16 @@ def test_one_byte_among_66000_entries_is_found_three_levels_down(tmp_path: Path)
         (ProblemKind.ENTRY, 51_201, bundle_path(200, 256)),
         (ProblemKind.TILE, None, "tile/1/000"),
     }
+
+
+def test_the_verifier_needs_only_python_and_cryptography() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import concordat_privacy.log.verify; "
+        "print(*sorted({m.partition('.')[0] for m in set(sys.modules) - before}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
+    foreign = set(done.stdout.split()) - sys.stdlib_module_names
+    # The binary part of cryptography brings modules whose names start with an underscore.
+    assert {name for name in foreign if name[0] != "_"} == {"concordat_privacy", "cryptography"}

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from concordat_privacy.oprf import (
     MAX_BATCH,
     PROOF_BYTES,
@@ -30,8 +33,6 @@ from concordat_privacy.oprf import (
     finalize_batch_unproven,
     generate_key,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ORDER = 2**252 + 27742317777372353535851937790883648493
 PAIR = derive_key_pair(bytes(range(32)), b"tests")

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from concordat_privacy.oprf import ElementInvalid, LengthInvalid, ScalarInvalid
-from concordat_privacy.oprf import ristretto as r
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from concordat_privacy.oprf import ElementInvalid, LengthInvalid, ScalarInvalid
+from concordat_privacy.oprf import ristretto as r
 
 ORDER = 2**252 + 27742317777372353535851937790883648493
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
+
 from concordat_privacy.oprf import (
     KeyPair,
     Mode,

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from concordat_privacy.oprf import blind_batch, derive_key_pair, evaluate_batch
 
 SCALARS = bytes([9, *bytes(31)]) + bytes([7, *bytes(31)])

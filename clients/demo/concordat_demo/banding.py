@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from concordat_demo.split import Account, Application, Holding
 from concordat_privacy.catalogue.bands import amount_band, days_past_due_band, utilisation_band
 from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row
-
-from concordat_demo.split import Account, Application, Holding
 
 
 def rows(holding: Holding) -> list[Row]:

@@ -6,7 +6,7 @@ Both scorecards, without and with the pooled signals, are made by the same proce
   each bin is a 0/1 column, and names too rare to learn from share a bin;
 - a signal of b bands becomes b - 1 columns "at least band k", so that neighbouring bands share
   what is known about them, and one column "unknown": unknown is a bin of its own, never bad;
-- logistic regression with an L2 penalty whose strength is chosen inside the training part.
+- logistic regression with one L2 penalty for both.
 
 Every figure is out of fold: each loan is scored only by models that were trained without it, in
 stratified five-fold cross-validation, three times over with other folds; its score is the mean of
@@ -26,7 +26,7 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score, roc_curve
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
 
@@ -36,9 +36,9 @@ FOLDS: Final = 5
 REPEATS: Final = 3
 _BINS: Final = 10
 _RARE: Final = 0.005
-_PENALTIES: Final = (0.003, 0.01, 0.03)
-"""Inverse strengths of the L2 penalty to choose from."""
-_INNER_FOLDS: Final = 3
+_INVERSE_PENALTY: Final = 0.01
+"""Strong, because five hundred bad loans can carry few weights. From 0.005 to 0.02 neither
+model's AUC moves by more than 0.005."""
 
 Scores = npt.NDArray[np.float64]
 Outcomes = npt.NDArray[np.bool_]
@@ -98,7 +98,7 @@ def evaluate(
     for repeat in range(REPEATS):
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed + repeat)
         for train, held_out in folds.split(features, is_bad):
-            model = _scorecard(names, seed).fit(features.iloc[train], is_bad[train])
+            model = _scorecard(names).fit(features.iloc[train], is_bad[train])
             scores[held_out] += model.predict_proba(features.iloc[held_out])[:, 1] / REPEATS
     false_rate, true_rate, _ = roc_curve(is_bad, scores)
     return Evaluation(
@@ -108,7 +108,7 @@ def evaluate(
     )
 
 
-def _scorecard(signal_columns: list[str], seed: int) -> Pipeline:
+def _scorecard(signal_columns: list[str]) -> Pipeline:
     numbers = KBinsDiscretizer(
         _BINS, encode="onehot-dense", quantile_method="averaged_inverted_cdf"
     )
@@ -122,12 +122,7 @@ def _scorecard(signal_columns: list[str], seed: int) -> Pipeline:
             ("signals", "passthrough", signal_columns),
         ]
     )
-    regression = GridSearchCV(
-        LogisticRegression(solver="newton-cholesky"),
-        {"C": _PENALTIES},
-        cv=StratifiedKFold(_INNER_FOLDS, shuffle=True, random_state=seed),
-        scoring="neg_log_loss",
-    )
+    regression = LogisticRegression(C=_INVERSE_PENALTY, solver="newton-cholesky")
     return make_pipeline(binning, regression)
 
 

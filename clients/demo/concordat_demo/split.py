@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
 
+from concordat_demo.data import BureauFile
 from concordat_privacy.catalogue.bands import AccountStatus, ProductClass
 from concordat_privacy.catalogue.calendar import day_number, month_number, quarter_of_month
-
-from concordat_demo.data import BureauFile
 
 MAX_DELINQUENCIES: Final = 22
 _LATE_DAYS: Final = 30

@@ -8,13 +8,12 @@ the same root for the same size at once, and a consistency proof (RFC 9162, 2.1.
 import threading
 from collections.abc import Collection, Sequence
 
-from concordat_privacy.log.checkpoint import VerifierKey, open_note
-from concordat_privacy.log.errors import LogError
-from concordat_privacy.log.merkle import leaf_hash, verify_consistency, verify_inclusion
-
 from concordat.errors import LedgerForked, ReceiptInvalid
 from concordat.results import Receipt, SignedCheckpoint
 from concordat.v1 import common_pb2
+from concordat_privacy.log.checkpoint import VerifierKey, open_note
+from concordat_privacy.log.errors import LogError
+from concordat_privacy.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 
 
 class LedgerView:
@@ -98,9 +97,7 @@ class LedgerView:
         return signed
 
 
-def check_consistency(
-    old: SignedCheckpoint, new: SignedCheckpoint, proof: Sequence[bytes]
-) -> None:
+def check_consistency(old: SignedCheckpoint, new: SignedCheckpoint, proof: Sequence[bytes]) -> None:
     """Raise LedgerForked unless the proof shows that `new` extends `old`."""
     before, after = old.checkpoint, new.checkpoint
     try:
@@ -118,9 +115,7 @@ def check_inclusion(receipt: Receipt, proof: Sequence[bytes], signed: SignedChec
     """Raise ReceiptInvalid unless the receipt's entry is in the checkpoint's tree."""
     tree = signed.checkpoint
     try:
-        verify_inclusion(
-            leaf_hash(receipt.entry), receipt.entry_index, tree.size, proof, tree.root
-        )
+        verify_inclusion(leaf_hash(receipt.entry), receipt.entry_index, tree.size, proof, tree.root)
     except LogError as error:
         raise ReceiptInvalid(
             f"the ledger does not hold the receipt's entry at {receipt.entry_index}: {error}"

@@ -1,26 +1,26 @@
 """Every exception that a public call of the SDK raises.
 
-    ConcordatError
-    ├── InvalidInput           what was passed cannot be sent, or the gateway refused it
-    ├── ProfileError           the profile folder is incomplete, wrong or unsafe
-    ├── NoConsent              signals of a result without consent were read
-    ├── UnknownSignal          a signal was read that the result does not hold
-    ├── NotPermitted           this identity may not do this
-    │   └── Suspended          the member is suspended
-    ├── NotFound
-    ├── Conflict               e.g. a request id used again for other content
-    ├── FailedPrecondition     the state of the gateway does not allow it now
-    ├── QuotaExhausted         a limit or the privacy budget
-    ├── ClientClosed           the client was closed, or belongs to the process before a fork
-    └── TechnicalFault         nothing was decided: never a reason to decline anybody
-        ├── Unavailable
-        ├── DeadlineExceeded
-        ├── Cancelled
-        ├── ServerFault        a fault inside the gateway; error_id finds it in its log
-        └── ProtocolViolation  the reply does not hold what it must
-            ├── ProofInvalid   evaluated under another key than the pinned one
-            ├── ReceiptInvalid not signed by the pinned ledger key, or not in the ledger
-            └── LedgerForked   the ledger's history differs from what was seen before
+ConcordatError
+├── InvalidInput           what was passed cannot be sent, or the gateway refused it
+├── ProfileError           the profile folder is incomplete, wrong or unsafe
+├── NoConsent              signals of a result without consent were read
+├── UnknownSignal          a signal was read that the result does not hold
+├── NotPermitted           this identity may not do this
+│   └── Suspended          the member is suspended
+├── NotFound
+├── Conflict               e.g. a request id used again for other content
+├── FailedPrecondition     the state of the gateway does not allow it now
+├── QuotaExhausted         a limit or the privacy budget
+├── ClientClosed           the client was closed, or belongs to the process before a fork
+└── TechnicalFault         nothing was decided: never a reason to decline anybody
+    ├── Unavailable
+    ├── DeadlineExceeded
+    ├── Cancelled
+    ├── ServerFault        a fault inside the gateway; error_id finds it in its log
+    └── ProtocolViolation  the reply does not hold what it must
+        ├── ProofInvalid   evaluated under another key than the pinned one
+        ├── ReceiptInvalid not signed by the pinned ledger key, or not in the ledger
+        └── LedgerForked   the ledger's history differs from what was seen before
 """
 
 from dataclasses import dataclass

@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeVar
 
-from concordat_privacy.identifiers import Epoch
-from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
-from concordat_privacy.oprf import OprfError, PublicKey
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from concordat.errors import ProfileError
+from concordat_privacy.identifiers import Epoch
+from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+from concordat_privacy.oprf import OprfError, PublicKey
 
 _SETTINGS = "profile.toml"
 _CERTIFICATE = "cert.pem"
@@ -132,9 +132,7 @@ class _Settings:
             raise ProfileError(f"{path}: not TOML: {error}", path=path) from None
         unknown = sorted(table.keys() - _KNOWN)
         if unknown:
-            raise ProfileError(
-                f"{path}: unknown entry {unknown[0]!r}", path=path, key=unknown[0]
-            )
+            raise ProfileError(f"{path}: unknown entry {unknown[0]!r}", path=path, key=unknown[0])
         return cls(path, table)
 
     def text(self, key: str) -> str:
@@ -181,9 +179,7 @@ class _Settings:
         except (ValueError, OprfError) as error:
             raise self._wrong(f"{where}.public_key", str(error)) from None
 
-    def _typed(
-        self, table: Mapping[str, object], key: str, kind: type[_T], where: str = ""
-    ) -> _T:
+    def _typed(self, table: Mapping[str, object], key: str, kind: type[_T], where: str = "") -> _T:
         path = f"{where}.{key}" if where else key
         if key not in table:
             raise self._wrong(path, "missing")

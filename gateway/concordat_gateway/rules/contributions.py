@@ -9,23 +9,23 @@ that `resume` publishes.
 import logging
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.rules.intake import Candidate, Intake
 from concordat_gateway.rules.items import ItemRefusal
-from concordat_gateway.rules.permits import Permit, member_number, permits
+from concordat_gateway.rules.permits import NO_PERMIT, Permit, permits, require_member
 from concordat_gateway.rules.requests import Reply, Request, check_request_id, find, once
 from concordat_gateway.rules.scopes import Purpose
 from concordat_gateway.store.clock import Clock
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
-from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.log.merkle import merkle_root
 from concordat_rpc.errors import Refusal, not_found
@@ -135,12 +135,142 @@ def resume(journal: Journal, signals: SignalStore, clock: Clock) -> None:
     once they are older than any call can be. Raises Refusal UNAVAILABLE where a store fails.
     """
     now = clock()
+    # Asked first: a batch that is not accepted by the time it is looked up below never will be.
+    given_up = frozenset(signals.staged_before(now - ORPHAN_AGE_MICROSECONDS))
     for batch_id in signals.staged_before(now):
         with journal.read() as connection:
             row = connection.execute(_BY_ID, {"batch_id": batch_id}).one_or_none()
         if row is not None:
             signals.publish(batch_id, row.member_no, _unpacked(row.refused_rows))
             _log.info("published batch %s, accepted before", batch_id.hex())
-    for batch_id in signals.staged_before(now - ORPHAN_AGE_MICROSECONDS):
-        signals.discard(batch_id)
-        _log.info("discarded batch %s, never accepted", batch_id.hex())
+        elif batch_id in given_up:
+            signals.discard(batch_id)
+            _log.info("discarded batch %s, never accepted", batch_id.hex())
+
+
+def _record(
+    transaction: Transaction,
+    furnisher: Peer,
+    batch_id: bytes,
+    intake: Intake,
+    digest: bytes,
+    to_reply: Callable[[Accepted], bytes],
+) -> Reply:
+    """Ask for every row's consent and record what is taken."""
+    require_member(transaction.connection, furnisher.name)
+    permitted = permits(
+        transaction.connection,
+        furnisher.name,
+        Purpose.CONTRIBUTION,
+        {candidate.subject for candidate in intake.candidates},
+        transaction.now,
+    )
+    leaves: list[bytes] = []
+    refused = list(intake.refused)
+    for candidate in intake.candidates:
+        permit = permitted.get(candidate.subject, NO_PERMIT)
+        missing = [category for category in candidate.needs if category not in permit.consents]
+        if missing:
+            refused.append(_no_consent(candidate.item, missing[0]))
+        else:
+            leaves.append(_leaf(candidate, permit))
+    refused.sort(key=lambda refusal: refusal.item)
+    root = merkle_root(leaves)
+    entry = transaction.append(
+        "contribution.batch",
+        furnisher.spiffe_id,
+        {
+            "batch": batch_id.hex(),
+            "catalogue": intake.header.catalogue_version,
+            "epoch": intake.header.epoch,
+            "refused": len(refused),
+            "request_sha256": digest.hex(),
+            "rows": len(leaves),
+            "rows_root": root.hex(),
+        },
+        changes_pool=bool(leaves),
+    )
+    transaction.connection.execute(
+        _INSERT,
+        {
+            "batch_id": batch_id,
+            "member_id": furnisher.name,
+            "request_id": intake.header.request_id,
+            # Whether it is published by now is for the signals store to say.
+            "state": BatchState.ACCEPTED,
+            "rows_accepted": len(leaves),
+            "rows_refused": len(refused),
+            "refused_rows": _packed([refusal.item for refusal in refused]),
+            "root": root,
+            "entry": entry.index,
+            "accepted_at": transaction.now,
+        },
+    )
+    return Reply(to_reply(Accepted(len(leaves), refused, entry)), entry.index)
+
+
+def _leaf(candidate: Candidate, permit: Permit) -> bytes:
+    """What the batch's root commits to for one row: `row_leaf` of its token, then the 16-byte id
+    of the consent behind each category it needs, in order of the categories.
+
+    So the one entry of a batch says for each of its rows which consent allowed it, and the
+    furnisher, who holds token, row and consent ids, can show that a row was or was not taken.
+    """
+    return candidate.leaf + b"".join(permit.consents[category] for category in candidate.needs)
+
+
+def _no_consent(item: int, category: DataCategory) -> ItemRefusal:
+    # Only a volatility needs SPENDING: without it the same row could be taken.
+    field = "account.spend_volatility" if category is DataCategory.SPENDING else "token"
+    return ItemRefusal(
+        item,
+        field,
+        "NO_CONSENT",
+        f"no live consent of the subject to contribute {category.name.lower()}",
+    )
+
+
+def _publish_accepted(
+    journal: Journal,
+    signals: SignalStore,
+    furnisher: Peer,
+    request_id: bytes,
+    staged: bytes | None = None,
+) -> None:
+    """Publish the accepted batch of this request; give up `staged` if that is another one."""
+    with journal.read() as connection:
+        row = _find(connection, furnisher, request_id)
+    assert row is not None  # it committed together with the reply that led here
+    try:
+        signals.publish(row.batch_id, row.member_no, _unpacked(row.refused_rows))
+        if staged is not None and staged != row.batch_id:
+            signals.discard(staged)
+    except Refusal:
+        # The batch is accepted, and saying anything else would be wrong.
+        _log.warning("batch %s is accepted, but not yet published", row.batch_id.hex())
+
+
+def _find(
+    connection: sa.Connection, furnisher: Peer, request_id: bytes
+) -> sa.Row[tuple[Any, ...]] | None:
+    parameters = {"member_id": furnisher.name, "request_id": request_id}
+    return connection.execute(_BY_REQUEST, parameters).one_or_none()
+
+
+def _packed(items: Sequence[int]) -> bytes:
+    return struct.pack(f">{len(items)}I", *items)
+
+
+def _unpacked(items: bytes) -> tuple[int, ...]:
+    return struct.unpack(f">{len(items) // 4}I", items)
+
+
+_INSERT = sa.insert(batch_table)
+_BATCHES = sa.select(batch_table, member_table.c.member_no).join(
+    member_table, member_table.c.member_id == batch_table.c.member_id
+)
+_BY_ID = _BATCHES.where(batch_table.c.batch_id == sa.bindparam("batch_id"))
+_BY_REQUEST = _BATCHES.where(
+    batch_table.c.member_id == sa.bindparam("member_id"),
+    batch_table.c.request_id == sa.bindparam("request_id"),
+)

@@ -178,8 +178,8 @@ class Intake:
 
 def _canonical(record: AccountNumbers | ApplicationNumbers | None) -> tuple[bytes, ...]:
     match record:
-        case AccountNumbers(ref, *numbers, profile):
-            return ref, _ACCOUNT_NUMBERS.pack(*numbers), profile
+        case AccountNumbers():
+            return record[0], _ACCOUNT_NUMBERS.pack(*record[1:-1]), record[-1]
         case ApplicationNumbers(ref, day, product):
             return ref, _APPLICATION_NUMBERS.pack(day, product)
         case None:

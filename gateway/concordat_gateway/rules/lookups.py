@@ -10,13 +10,13 @@ same queries with as many keys, and give entries and replies of the same size.
 """
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.commitments import commitment, fresh_salt
-from concordat_gateway.rules.permits import Permit, contributors, permits
+from concordat_gateway.rules.permits import NO_PERMIT, Permit, contributors, permits
 from concordat_gateway.rules.scopes import (
     CATEGORIES,
     CONSENT_ID_BYTES,
@@ -38,7 +38,6 @@ MAX_SUBJECTS = 1_000
 _NAMES = frozenset(definition.name for definition in SIGNALS)
 # Stands where no consent covers a category, so that items of any decision have one size.
 _NO_CONSENT = bytes(CONSENT_ID_BYTES).hex()
-_REFUSED = Permit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def look_up(
         asked = [s if s in permitted else decoys[s] for s in distinct]
         contributing = contributors(connection, asked, now)
         items = [
-            Item(_item(permitted.get(subject, _REFUSED), committed), subject, salt)
+            Item(_item(permitted.get(subject, NO_PERMIT), committed), subject, salt)
             for subject, committed, salt in zip(subjects, commitments, salts, strict=True)
         ]
         entry = transaction.append("lookup", caller.spiffe_id, _fields(question), items)

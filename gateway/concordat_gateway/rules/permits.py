@@ -36,6 +36,7 @@ class Permit:
         return bool(self.consents)
 
 
+NO_PERMIT = Permit()
 _NONE: frozenset[DataCategory] = frozenset()
 
 
@@ -82,12 +83,10 @@ def contributors(
     return dict(found)
 
 
-def member_number(connection: sa.Connection, member_id: str) -> int:
-    """The number under which the signals store holds a member's rows. Raises Refusal."""
-    number = connection.execute(_MEMBER_NUMBER, {"member_id": member_id}).scalar_one_or_none()
-    if number is None:
+def require_member(connection: sa.Connection, member_id: str) -> None:
+    """Raises Refusal PERMISSION_DENIED for who has a member's certificate but never joined."""
+    if connection.execute(_MEMBER_NUMBER, {"member_id": member_id}).first() is None:
         raise permission_denied("NOT_A_MEMBER", "the caller is not a member of this consortium")
-    return int(number)
 
 
 def _chunks(values: Sequence[_T], size: int = _SUBJECTS_A_QUERY) -> Iterator[list[_T]]:

@@ -157,8 +157,9 @@ class _Verification:
                 continue
             root = None if computed is None else root_of(computed)
             bottom.entry_roots.append(root)
-            agree = stored is None or stored == computed
-            bottom.tile_roots.append(root if agree or stored is None else root_of(stored))
+            if stored is not None and stored != computed:
+                root = root_of(stored)
+            bottom.tile_roots.append(root)
         return bottom
 
     def _bundle(self, tile: Tile) -> _Bundle:

@@ -68,9 +68,7 @@ def upgrade() -> None:
             "subject", "member_no", "account_ref", "bucket", name="pk_relation"
         ),
         sa.CheckConstraint("length(subject) = 32", name=op.f("ck_relation_subject_length")),
-        sa.CheckConstraint(
-            "length(account_ref) = 16", name=op.f("ck_relation_account_ref_length")
-        ),
+        sa.CheckConstraint("length(account_ref) = 16", name=op.f("ck_relation_account_ref_length")),
         sa.CheckConstraint("length(profile) = 24", name=op.f("ck_relation_profile_length")),
         sqlite_with_rowid=False,
         postgresql_partition_by="RANGE (bucket)",

@@ -1,0 +1,79 @@
+"""What the operations of one client share."""
+
+import hashlib
+from dataclasses import dataclass
+
+from concordat._ledger import LedgerView
+from concordat._retry import send
+from concordat._steps import Flow, Method, Operation, Reply, Request
+from concordat._token_cache import TokenCache
+from concordat.errors import InvalidInput
+from concordat.options import Environment, Options
+from concordat.profile import Profile
+from concordat.requests import REQUEST_ID_BYTES, RequestId, checked_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A client's profile, settings and memory."""
+
+    profile: Profile
+    options: Options
+    environment: Environment
+    ledger: LedgerView
+    tokens: TokenCache
+
+    @classmethod
+    def of(
+        cls,
+        profile: Profile,
+        options: Options,
+        environment: Environment,
+        known_checkpoint: str | None,
+    ) -> "Context":
+        """The context of a new client. Raises ReceiptInvalid for a wrong checkpoint."""
+        return cls(
+            profile,
+            options,
+            environment,
+            LedgerView(profile.ledger_key, profile.spiffe_id, known_checkpoint),
+            TokenCache(options.cached_tokens),
+        )
+
+    def send(
+        self,
+        operation: str,
+        method: Method[Request, Reply],
+        request: Request | tuple[Request, ...],
+        timeout: float | None,
+    ) -> Operation[Reply]:
+        """Invoke a method for a public operation, with its retries."""
+        seconds = self.timeout_seconds(method.flow, timeout)
+        retry = self.options.retry
+        return send(self.environment, retry, operation, method, request, seconds)
+
+    def timeout_seconds(self, flow: Flow, timeout: float | None) -> float:
+        """The caller's timeout, else the default for the kind of call. Raises InvalidInput."""
+        if timeout is None:
+            unary = flow is Flow.UNARY
+            return self.options.timeout_seconds if unary else self.options.stream_timeout_seconds
+        if not timeout > 0:
+            raise InvalidInput.field("timeout", f"{timeout!r}, more than 0 seconds wanted")
+        return timeout
+
+    def request_id(self, given: bytes | None) -> RequestId:
+        """The caller's request id, else a new one. Raises InvalidInput."""
+        if given is None:
+            return RequestId(self.environment.random_bytes(REQUEST_ID_BYTES))
+        return RequestId(checked_bytes(given, "request_id", REQUEST_ID_BYTES))
+
+
+def numbered_request_id(request_id: RequestId, number: int) -> RequestId:
+    """The id of request `number` of a call that is split; the first keeps the call's own.
+
+    Derived, so that repeating the call with the same id repeats the same requests.
+    """
+    if number == 0:
+        return request_id
+    text = b"concordat/request/v1" + request_id + number.to_bytes(8, "big")
+    return RequestId(hashlib.sha256(text).digest()[:REQUEST_ID_BYTES])

@@ -1,0 +1,1 @@
+"""What the public methods do, one module a service. See `concordat._steps`."""

@@ -1,0 +1,143 @@
+"""Looking subjects up."""
+
+from collections.abc import Iterable, Sequence
+
+from concordat._context import Context
+from concordat._convert import attach_partial, batches_of, member_of, month_start
+from concordat._methods import BATCH_LOOKUP, LIST_SIGNALS, LOOKUP
+from concordat._steps import Operation
+from concordat.enums import Coverage, DataCategory, Purpose, SignalStatus, SubjectStatus
+from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
+from concordat.requests import checked_member, checked_text, checked_token
+from concordat.results import LookupResult, Receipt, Signal, SignalCatalogue, SignalInfo
+from concordat.v1 import common_pb2, signal_pb2
+from concordat_privacy.oprf import Token
+
+SUBJECTS_PER_REQUEST = 1_000
+MAX_SIGNAL_NAME_CHARACTERS = 64
+
+_ENTRY = {"lookup"}
+_WITH_BAND = (SignalStatus.PRESENT, SignalStatus.STALE)
+_PARTIAL = (
+    "error.partial holds the results of the subjects before the failure, in order; each of them "
+    "is recorded in the ledger, so go on with the rest instead of asking again"
+)
+
+
+def lookup(
+    context: Context,
+    token: Token,
+    purpose: Purpose,
+    signals: Iterable[str] | None,
+    timeout: float | None,
+) -> Operation[LookupResult]:
+    """Look one subject up."""
+    names = _names(signals)
+    request = signal_pb2.LookupRequest(
+        token=checked_token(token), purpose=_purpose(purpose), signals=names
+    )
+    reply = yield from context.send("lookup", LOOKUP, request, timeout)
+    receipt = context.ledger.receipt(reply.receipt, _ENTRY)
+    return _result(reply.result, purpose, receipt, names)
+
+
+def lookup_batch(
+    context: Context,
+    tokens: Iterable[Token],
+    purpose: Purpose,
+    signals: Iterable[str] | None,
+    timeout: float | None,
+) -> Operation[list[LookupResult]]:
+    """Look many subjects up, in requests of up to 1,000."""
+    names = _names(signals)
+    wanted = _purpose(purpose)
+    packed = [checked_token(token, f"tokens[{at}]") for at, token in enumerate(tokens)]
+    results: list[LookupResult] = []
+    for batch in batches_of(packed, SUBJECTS_PER_REQUEST):
+        request = signal_pb2.BatchLookupRequest(
+            tokens=b"".join(batch), purpose=wanted, signals=names
+        )
+        try:
+            reply = yield from context.send("lookup_batch", BATCH_LOOKUP, request, timeout)
+            if len(reply.results) != len(batch):
+                raise ProtocolViolation(
+                    f"{len(batch)} subjects were asked for, {len(reply.results)} answered",
+                    operation="lookup_batch",
+                )
+            receipt = context.ledger.receipt(reply.receipt, _ENTRY)
+            results += [_result(result, purpose, receipt, names) for result in reply.results]
+        except ConcordatError as error:
+            attach_partial(error, tuple(results), _PARTIAL)
+            raise
+    return results
+
+
+def list_signals(context: Context, timeout: float | None) -> Operation[SignalCatalogue]:
+    """The signals that the gateway releases."""
+    request = signal_pb2.ListSignalsRequest()
+    reply = yield from context.send("list_signals", LIST_SIGNALS, request, timeout)
+    return SignalCatalogue(
+        reply.catalogue_version,
+        tuple(
+            SignalInfo(
+                name=info.name,
+                band_labels=tuple(info.band_labels),
+                category=member_of(DataCategory, info.category, "category"),
+                max_age_months=info.max_age_months,
+                reason_en=info.reason_en,
+                reason_zh=info.reason_zh,
+            )
+            for info in reply.signals
+        ),
+    )
+
+
+def _purpose(purpose: Purpose) -> common_pb2.Purpose.ValueType:
+    return common_pb2.Purpose.ValueType(checked_member(purpose, Purpose, "purpose"))
+
+
+def _names(signals: Iterable[str] | None) -> list[str]:
+    if signals is None:
+        return []
+    if isinstance(signals, str):
+        raise InvalidInput.field("signals", "a list of names wanted, one name given")
+    names = [
+        checked_text(name, f"signals[{at}]", MAX_SIGNAL_NAME_CHARACTERS)
+        for at, name in enumerate(signals)
+    ]
+    if not names:
+        # The wire takes an empty list for "all", the opposite of what was asked.
+        raise InvalidInput.field("signals", "one or more names wanted, or None for all")
+    return names
+
+
+def _result(
+    result: signal_pb2.SubjectResult, purpose: Purpose, receipt: Receipt, names: Sequence[str]
+) -> LookupResult:
+    status = member_of(SubjectStatus, result.status, "result.status")
+    if status is SubjectStatus.NO_CONSENT:
+        if result.signals:
+            raise ProtocolViolation("a result without consent came with signals")
+        return LookupResult(status, purpose, receipt, ())
+    signals = tuple(_signal(signal) for signal in result.signals)
+    missing = set(names) - {signal.name for signal in signals}
+    if missing or not signals:
+        raise ProtocolViolation(
+            f"the result lacks signals that were asked for: {', '.join(sorted(missing)) or 'all'}"
+        )
+    return LookupResult(status, purpose, receipt, signals)
+
+
+def _signal(signal: signal_pb2.Signal) -> Signal:
+    status = member_of(SignalStatus, signal.status, f"{signal.name}.status")
+    with_band = status in _WITH_BAND
+    if with_band != (signal.band > 0):
+        raise ProtocolViolation(f"signal {signal.name!r}: {status.name} with band {signal.band}")
+    return Signal(
+        name=signal.name,
+        status=status,
+        band=signal.band,
+        band_label=signal.band_label,
+        as_of=month_start(signal.as_of_month) if with_band else None,
+        coverage=member_of(Coverage, signal.coverage, f"{signal.name}.coverage"),
+    )

@@ -1,0 +1,260 @@
+"""The gateway's configuration: one TOML file, parsed once into frozen dataclasses.
+
+Paths in the file are relative to its own folder. Errors are SettingsError and name the entry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from concordat_rpc.address import Address
+from concordat_rpc.limits import Limits
+from concordat_rpc.peer import is_trust_domain
+from concordat_rpc.settings import Settings
+
+_MAX_EPOCH = 2**32 - 1
+_PUBLIC_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityFiles:
+    """Where a process's certificate, key and trusted authority are. PEM files."""
+
+    certificate: Path
+    private_key: Path
+    """Must be readable by its owner only."""
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrls:
+    """Where the two stores are: ``sqlite:////absolute/path`` or ``postgresql://...``."""
+
+    control: str
+    signals: str
+    """On PostgreSQL it may be the same database as `control`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyholder:
+    """Where the key-holder is."""
+
+    config: Path | None
+    """Configuration of an embedded key-holder, which the supervisor starts on loopback."""
+    address: Address | None
+    """Address of a key-holder that runs on a host of its own."""
+    server_name: str
+    """Name that the key-holder's certificate must carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKeyEpoch:
+    """One epoch of the token keys, as the gateway publishes it."""
+
+    epoch: int
+    public_key: bytes
+    """32 bytes."""
+    valid_from: datetime
+    valid_to: datetime | None
+    """End of use; None for the current key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """How members are admitted."""
+
+    ca_key: Path
+    """The authority's private key, with which member certificates are signed."""
+    invitation_lifetime: timedelta
+    certificate_lifetime: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyBudgets:
+    """Caps on what differentially private answers may ever reveal, as epsilon at delta 1e-6."""
+
+    pool_epsilon: float
+    """Of all answers to all members together: colluding members learn no more than this."""
+    member_epsilon: float
+    """Of the answers that one member asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """Everything `concordat serve` needs to know."""
+
+    file: Path
+    """The file this was read from."""
+    listen: Address
+    trust_domain: str
+    workers: int
+    """Serving processes; one a core."""
+    metrics: Address | None
+    """Loopback address of the Prometheus endpoint; None: no endpoint."""
+    identity: IdentityFiles
+    stores: StoreUrls
+    ledger_key: Path
+    """The ledger's signing key (signed-note skey text)."""
+    pepper: Path
+    """32 secret bytes in hex; keys the HMAC under which the stores know a subject."""
+    keyholder: Keyholder
+    token_keys: tuple[TokenKeyEpoch, ...]
+    """Oldest first, at least one."""
+    membership: Membership
+    budgets: PrivacyBudgets
+    limits: Limits
+
+
+def load_config(file: Path) -> GatewayConfig:
+    """Read and check a configuration file; raises SettingsError."""
+    settings = Settings.read(file)
+    config = GatewayConfig(
+        file=file.absolute(),
+        listen=_address(settings, "listen"),
+        trust_domain=_trust_domain(settings),
+        workers=settings.integer("workers", 1, 256, default=2),
+        metrics=_metrics(settings),
+        identity=_identity(settings.table("identity")),
+        stores=_stores(settings.table("stores")),
+        ledger_key=settings.path("ledger_key"),
+        pepper=settings.path("pepper"),
+        keyholder=_keyholder(settings.table("keyholder")),
+        token_keys=_token_keys(settings),
+        membership=_membership(settings.table("membership")),
+        budgets=_budgets(settings.table("budgets")),
+        limits=_limits(settings.table("limits")),
+    )
+    settings.finish()
+    return config
+
+
+def _address(settings: Settings, key: str) -> Address:
+    try:
+        return Address.parse(settings.text(key))
+    except ValueError as error:
+        raise settings.wrong(key, str(error)) from None
+
+
+def _trust_domain(settings: Settings) -> str:
+    domain = settings.text("trust_domain")
+    if not is_trust_domain(domain):
+        raise settings.wrong("trust_domain", "not a SPIFFE trust domain name")
+    return domain
+
+
+def _metrics(settings: Settings) -> Address | None:
+    if not settings.text("metrics", default=""):
+        return None
+    address = _address(settings, "metrics")
+    if not address.is_loopback:
+        raise settings.wrong("metrics", "must be a loopback address: the endpoint has no TLS")
+    return address
+
+
+def _identity(settings: Settings) -> IdentityFiles:
+    files = IdentityFiles(
+        settings.path("certificate"), settings.path("private_key"), settings.path("ca")
+    )
+    settings.finish()
+    return files
+
+
+def _stores(settings: Settings) -> StoreUrls:
+    urls = StoreUrls(settings.text("control_url"), settings.text("signals_url"))
+    settings.finish()
+    return urls
+
+
+def _keyholder(settings: Settings) -> Keyholder:
+    embedded, remote = settings.has("config"), settings.has("address")
+    if embedded == remote:
+        raise settings.wrong(
+            "config", "exactly one wanted of config (embedded) and address (a host of its own)"
+        )
+    keyholder = Keyholder(
+        config=settings.path("config") if embedded else None,
+        address=_address(settings, "address") if remote else None,
+        server_name=settings.text("server_name"),
+    )
+    settings.finish()
+    return keyholder
+
+
+def _token_keys(settings: Settings) -> tuple[TokenKeyEpoch, ...]:
+    keys = [_token_key(table) for table in settings.tables("token_keys")]
+    if not keys:
+        raise settings.wrong("token_keys", "at least one epoch is needed")
+    epochs = [key.epoch for key in keys]
+    if epochs != sorted(set(epochs)):
+        raise settings.wrong("token_keys", "epochs must increase from entry to entry")
+    return tuple(keys)
+
+
+def _token_key(settings: Settings) -> TokenKeyEpoch:
+    key = TokenKeyEpoch(
+        epoch=settings.integer("epoch", 1, _MAX_EPOCH),
+        public_key=_hex(settings, "public_key", _PUBLIC_KEY_BYTES),
+        valid_from=_moment(settings, "valid_from"),
+        valid_to=_moment(settings, "valid_to") if settings.has("valid_to") else None,
+    )
+    settings.finish()
+    return key
+
+
+def _membership(settings: Settings) -> Membership:
+    membership = Membership(
+        ca_key=settings.path("ca_key"),
+        invitation_lifetime=timedelta(days=settings.integer("invitation_days", 1, 90, default=7)),
+        certificate_lifetime=timedelta(
+            days=settings.integer("certificate_days", 1, 825, default=365)
+        ),
+    )
+    settings.finish()
+    return membership
+
+
+def _budgets(settings: Settings) -> PrivacyBudgets:
+    budgets = PrivacyBudgets(
+        pool_epsilon=settings.number("pool_epsilon", 0.001, 100.0),
+        member_epsilon=settings.number("member_epsilon", 0.001, 100.0),
+    )
+    settings.finish()
+    return budgets
+
+
+def _limits(settings: Settings) -> Limits:
+    """Any field of Limits may be set; the others keep their defaults."""
+    defaults = Limits()
+    changes: dict[str, int | float] = {}
+    for field in dataclasses.fields(Limits):
+        if not settings.has(field.name):
+            continue
+        if isinstance(getattr(defaults, field.name), int):
+            changes[field.name] = settings.integer(field.name, 1, 2**31 - 1)
+        else:
+            changes[field.name] = settings.number(field.name, 0.01, 1e6)
+    settings.finish()
+    return dataclasses.replace(defaults, **changes)  # type: ignore[arg-type]  # types checked above
+
+
+def _hex(settings: Settings, key: str, length: int) -> bytes:
+    try:
+        value = bytes.fromhex(settings.text(key))
+    except ValueError:
+        raise settings.wrong(key, "not hexadecimal") from None
+    if len(value) != length:
+        raise settings.wrong(key, f"must be {length} bytes, is {len(value)}")
+    return value
+
+
+def _moment(settings: Settings, key: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(settings.text(key))
+    except ValueError:
+        raise settings.wrong(key, "not a time like 2026-11-22T00:00:00Z") from None
+    if moment.tzinfo is None:
+        raise settings.wrong(key, "the time needs a zone, e.g. a final Z")
+    return moment.astimezone(UTC)

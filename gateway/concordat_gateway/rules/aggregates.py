@@ -1,0 +1,249 @@
+"""Differentially private counts over the whole pool: charged first, read after, answered once.
+
+    question -> one transaction: stored answer? else debit, entry -> durable
+             -> bounded counts -> noise -> stored if none is -> the stored bytes to everybody
+
+A question about a snapshot of the pool is charged once and noised once. Whoever asks it again, at
+the same time or later, gets the same answer free: a second draw of noise would cost privacy that
+nobody paid for. A crash after the charge keeps the charge; who asks next is answered without one.
+
+Who counts is decided row by row: a row counts while its subject's consents let its furnisher both
+contribute it and have it counted, and while it is within retention.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final, cast
+
+import sqlalchemy as sa
+
+from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
+from concordat_gateway.rules.budgets import Caps, Scope, reserve, scopes_of
+from concordat_gateway.rules.calendar import day_of
+from concordat_gateway.rules.permits import require_member
+from concordat_gateway.rules.scopes import Purpose, covers, mask_of
+from concordat_gateway.store.control_tables import answer, consent, member
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_privacy.catalogue.bands import AccountStatus, DataCategory
+from concordat_privacy.catalogue.calendar import month_of_day
+from concordat_privacy.catalogue.rows import retention_months
+from concordat_privacy.dp.bounding import bounded_counts
+from concordat_privacy.dp.query import Dimension, Question
+from concordat_privacy.dp.release import Mechanism
+from concordat_privacy.dp.rho import NanoRho, charge
+from concordat_privacy.log.leaf import encode_item
+from concordat_rpc.errors import exhausted
+from concordat_rpc.peer import Peer
+
+_VERSION_BITS: Final = 36
+_NEEDED = mask_of([Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS])
+_COLUMNS: Final = {
+    Dimension.PRODUCT: "product",
+    Dimension.STATUS: "status",
+    Dimension.DAYS_PAST_DUE: "days_past_due",
+    Dimension.BALANCE: "balance_band",
+    Dimension.LIMIT: "limit_band",
+    Dimension.UTILISATION: "utilisation",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What everybody who asks a question about a snapshot is told."""
+
+    counts: tuple[int, ...]
+    """Noisy number of persons in each cell; can be negative."""
+    error_95: int
+    """Half-width of an interval that holds a cell's bounded count with probability >= 0.95."""
+    mechanism: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An answer, and what this call was charged for it."""
+
+    answer: Answer
+    charged: NanoRho
+    """0 where the question had been charged before."""
+    snapshot: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Reserved:
+    """What the transaction decided."""
+
+    snapshot: int
+    now: int
+    entry: Entry
+    charged: NanoRho
+    stored: bytes | None = None
+    exhausted: Scope | None = None
+
+
+def snapshot_of(pool_version: int, now: int) -> int:
+    """The pool as it is asked: the UTC day in the upper bits, pool_version in the lower 36.
+
+    pool_version grows with every recorded change: contributions, grants, withdrawals. The day is
+    in it because consents also begin and end by the calendar, which no entry records. Opaque to
+    members; below 2^53, as numbers in the ledger must be.
+    """
+    return day_of(now) << _VERSION_BITS | pool_version
+
+
+def ask(
+    journal: Journal,
+    signals: SignalStore,
+    caps: Caps,
+    caller: Peer,
+    question: Question,
+    timeout_seconds: float,
+) -> Committed[Asked]:
+    """Answer a question.
+
+    The answer is computed from what is published once the charge is durable.
+    Raises Refusal RESOURCE_EXHAUSTED (BUDGET_EXHAUSTED, naming the scope; recorded in the
+    ledger), PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED.
+    """
+    committed = journal.write(
+        lambda transaction: _reserve(transaction, caps, caller, question), timeout_seconds
+    )
+    reserved = committed.value
+    if reserved.exhausted is not None:
+        raise exhausted(
+            "BUDGET_EXHAUSTED",
+            f"the privacy budget of {reserved.exhausted} does not cover this question",
+            reserved.exhausted,
+        )
+    stored = reserved.stored
+    if stored is None:
+        computed = _compute(journal, signals, question, reserved.now)
+        # With time of its own: the charge is made, so the answer is worth keeping for the next
+        # who asks even where this caller has stopped waiting.
+        stored = journal.write(
+            lambda transaction: _keep(transaction, question, reserved.snapshot, computed)
+        ).value
+    asked = Asked(_decode(stored), reserved.charged, reserved.snapshot, reserved.entry)
+    return Committed(asked, committed.checkpoint)
+
+
+def _reserve(transaction: Transaction, caps: Caps, caller: Peer, question: Question) -> _Reserved:
+    """Decide, debit and record, all or nothing. A refusal is recorded too, so it does not raise."""
+    connection, now = transaction.connection, transaction.now
+    require_member(connection, caller.name)
+    snapshot = snapshot_of(transaction.pool_version, now)
+    named = {"question": question.id.hex(), "snapshot": snapshot}
+
+    key = {"asked": question.id, "at": snapshot}
+    earlier = connection.execute(_FIND, key).first()
+    if earlier is not None:
+        entry = transaction.append("aggregate.repeated", caller.spiffe_id, named)
+        return _Reserved(snapshot, now, entry, NanoRho(0), stored=earlier.reply)
+
+    amount = charge(question.epsilon)
+    fields = {**named, "query": question.content, "nano_rho": amount}
+    refusing = reserve(connection, scopes_of(caller), caps, amount)
+    if refusing is not None:
+        entry = transaction.append(
+            "aggregate.refused", caller.spiffe_id, {**fields, "scope": refusing}
+        )
+        return _Reserved(snapshot, now, entry, NanoRho(0), exhausted=refusing)
+
+    entry = transaction.append(
+        "aggregate.charged", caller.spiffe_id, {**fields, "scopes": [*scopes_of(caller)]}
+    )
+    connection.execute(
+        _INSERT,
+        {
+            "question": question.id,
+            "snapshot": snapshot,
+            "reply": None,
+            "charged_nano_rho": amount,
+            "entry": entry.index,
+            "asked_by": caller.name,
+        },
+    )
+    return _Reserved(snapshot, now, entry, amount)
+
+
+def _keep(transaction: Transaction, question: Question, snapshot: int, computed: bytes) -> bytes:
+    """The one stored answer: `computed`, unless somebody else's came first."""
+    key = {"asked": question.id, "at": snapshot}
+    transaction.connection.execute(_STORE, {**key, "computed": computed})
+    return cast(bytes, transaction.connection.execute(_FIND, key).one().reply)
+
+
+def _compute(journal: Journal, signals: SignalStore, question: Question, now: int) -> bytes:
+    mechanism = Mechanism(question.cells, question.cells_per_person, question.epsilon)
+    noisy = mechanism.release(_exact_counts(journal, signals, question, now))
+    return encode_item(
+        {"counts": noisy, "error_95": mechanism.error_95, "mechanism": mechanism.description}
+    )
+
+
+def _decode(stored: bytes) -> Answer:
+    content = json.loads(stored)
+    return Answer(tuple(content["counts"]), content["error_95"], content["mechanism"])
+
+
+def _exact_counts(
+    journal: Journal, signals: SignalStore, question: Question, now: int
+) -> list[int]:
+    """Bounded counts, bucket by bucket: all rows of one person lie in one bucket."""
+    totals = [0] * question.cells
+    month = month_of_day(day_of(now))
+    where = {_COLUMNS[condition.dimension]: condition.bands for condition in question.where}
+    cell_column = _COLUMNS[question.group_by] if question.group_by else "product"
+    columns = ("subject", "member_no", "status", "as_of_month", cell_column)
+    rows = cast(Iterator[tuple[bytes, int, int, int, int]], signals.scan_relations(columns, where))
+    for bucket, of_bucket in groupby(rows, key=lambda row: row[0][0]):
+        countable = _countable(journal, bucket, now)
+        counted = (
+            (subject, band - 1 if question.group_by else 0)
+            for subject, member_no, status, as_of_month, band in of_bucket
+            if band != 0
+            and (subject, member_no) in countable
+            and month - as_of_month <= retention_months(AccountStatus(status))
+        )
+        counts = bounded_counts(
+            counted,
+            cells=question.cells,
+            cells_per_person=question.cells_per_person,
+            key=question.id,
+        )
+        totals = [total + count for total, count in zip(totals, counts, strict=True)]
+    return totals
+
+
+def _countable(journal: Journal, bucket: int, now: int) -> set[tuple[bytes, int]]:
+    """(subject, member number) whose live consents allow to contribute accounts and count them."""
+    allowed: dict[tuple[bytes, int], int] = {}
+    first = bytes([bucket])
+    span = {"first": first, "last": first + b"\xff" * 31, "now": now}
+    with journal.read() as connection:
+        for subject, member_no, purposes, categories in connection.execute(_LIVE, span):
+            if covers(categories, DataCategory.CREDIT_ACCOUNTS):
+                key = (subject, member_no)
+                allowed[key] = allowed.get(key, 0) | purposes
+    return {key for key, purposes in allowed.items() if purposes & _NEEDED == _NEEDED}
+
+
+_THIS = sa.and_(answer.c.question == sa.bindparam("asked"), answer.c.snapshot == sa.bindparam("at"))
+_FIND = sa.select(answer.c.reply).where(_THIS)
+_INSERT = sa.insert(answer)
+_STORE = (
+    sa.update(answer).where(_THIS, answer.c.reply.is_(None)).values(reply=sa.bindparam("computed"))
+)
+_LIVE = (
+    sa.select(consent.c.subject, member.c.member_no, consent.c.purposes, consent.c.categories)
+    .join(member, member.c.member_id == consent.c.recipient)
+    .where(
+        consent.c.subject >= sa.bindparam("first"),
+        consent.c.subject <= sa.bindparam("last"),
+        consent.c.withdrawn_at.is_(None),
+        consent.c.starts_at <= sa.bindparam("now"),
+        consent.c.expires_at > sa.bindparam("now"),
+    )
+)

@@ -1,0 +1,93 @@
+"""Privacy budgets: what has been spent of each scope's zCDP account, and a debit that cannot overrun.
+
+Two scopes carry every charge: the pool, whose cap bounds what all members together can learn of
+one person, however they combine their answers; and the asking member, whose cap keeps one member
+from spending everybody's budget. Budgets last for the pool's lifetime. Nothing is ever paid back:
+a refund after a failure would itself tell something about the data.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NewType
+
+import sqlalchemy as sa
+
+from concordat_gateway.store.control_tables import budget
+from concordat_privacy.dp.rho import NanoRho
+from concordat_rpc.peer import Peer, Role
+
+Scope = NewType("Scope", str)
+"""Whose budget: "pool" or "member:<member_id>"."""
+
+POOL: Final = Scope("pool")
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What may ever be spent. Counts for a scope's first debit; from then on its row does."""
+
+    pool: NanoRho
+    member: NanoRho
+
+    def of(self, scope: Scope) -> NanoRho:
+        """The cap of a scope."""
+        return self.pool if scope == POOL else self.member
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A scope's budget and what is spent of it."""
+
+    scope: Scope
+    cap: NanoRho
+    spent: NanoRho
+
+
+def scopes_of(caller: Peer) -> tuple[Scope, ...]:
+    """The scopes that a caller's questions are charged to."""
+    if caller.role is Role.MEMBER:
+        return (POOL, Scope(f"member:{caller.name}"))
+    return (POOL,)
+
+
+def reserve(
+    connection: sa.Connection, scopes: Sequence[Scope], caps: Caps, amount: NanoRho
+) -> Scope | None:
+    """Debit `amount` from all scopes, or from none: then the first that cannot bear it.
+
+    Must run in a journal's change. Each debit is one conditional UPDATE, so that no order of
+    transactions can take an account over its cap.
+    """
+    for scope in scopes:
+        connection.execute(_OPEN, {"scope": scope, "cap": caps.of(scope)})
+    with connection.begin_nested() as debits:
+        for scope in scopes:
+            if connection.execute(_DEBIT, {"debited": scope, "amount": amount}).rowcount != 1:
+                debits.rollback()
+                return scope
+    return None
+
+
+def accounts(connection: sa.Connection, scopes: Sequence[Scope], caps: Caps) -> list[Account]:
+    """The accounts of some scopes, in their order; one never debited has spent nothing."""
+    rows = connection.execute(_SELECT, {"scopes": list(scopes)})
+    opened = {scope: Account(scope, cap, spent) for scope, cap, spent in rows}
+    return [opened.get(scope) or Account(scope, caps.of(scope), NanoRho(0)) for scope in scopes]
+
+
+_OPEN = sa.text(
+    "INSERT INTO budget (scope, cap_nano_rho, spent_nano_rho) VALUES (:scope, :cap, 0)"
+    " ON CONFLICT (scope) DO NOTHING"
+)
+_AMOUNT = sa.bindparam("amount", type_=sa.BigInteger)
+_DEBIT = (
+    sa.update(budget)
+    .where(
+        budget.c.scope == sa.bindparam("debited"),
+        budget.c.spent_nano_rho + _AMOUNT <= budget.c.cap_nano_rho,
+    )
+    .values(spent_nano_rho=budget.c.spent_nano_rho + _AMOUNT)
+)
+_SELECT = sa.select(budget.c.scope, budget.c.cap_nano_rho, budget.c.spent_nano_rho).where(
+    budget.c.scope.in_(sa.bindparam("scopes", expanding=True))
+)

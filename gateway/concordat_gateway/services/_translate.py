@@ -1,0 +1,55 @@
+"""What several services translate between the contract's messages and the rules' types."""
+
+from collections.abc import Iterable
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from concordat.v1 import common_pb2
+from concordat_gateway.ledger.journal import Entry
+from concordat_gateway.rules.items import ItemRefusal
+from concordat_rpc import call
+
+_MICROSECONDS_A_SECOND = 1_000_000
+_NANOSECONDS_A_SECOND = 1_000_000_000
+
+OUT_OF_RANGE = -1
+"""A moment that no timestamp can stand for; the rules refuse it as any other before 1970."""
+
+
+def moment_of(timestamp: Timestamp) -> int:
+    """Microseconds since the epoch, rounded down; OUT_OF_RANGE for a malformed timestamp."""
+    if not 0 <= timestamp.nanos < _NANOSECONDS_A_SECOND:
+        return OUT_OF_RANGE
+    return timestamp.seconds * _MICROSECONDS_A_SECOND + timestamp.nanos // 1_000
+
+
+def timestamp_of(moment: int) -> Timestamp:
+    """The timestamp of microseconds since the epoch."""
+    seconds, microseconds = divmod(moment, _MICROSECONDS_A_SECOND)
+    return Timestamp(seconds=seconds, nanos=microseconds * 1_000)
+
+
+def refusals_of(refused: Iterable[ItemRefusal]) -> list[common_pb2.ItemRefusal]:
+    """Refused items, in their order."""
+    return [
+        common_pb2.ItemRefusal(
+            item=refusal.item,
+            field=refusal.field,
+            reason=refusal.reason,
+            description=refusal.description,
+        )
+        for refusal in refused
+    ]
+
+
+def unsigned_receipt(entry: Entry) -> common_pb2.Receipt:
+    """A receipt without its checkpoint.
+
+    That is how replies are kept for repeated requests: the entry stays, the tree grows.
+    """
+    return common_pb2.Receipt(entry_index=entry.index, entry=entry.leaf)
+
+
+def seconds_left() -> float:
+    """How long work for the current call may take."""
+    return call.current().deadline_seconds_left

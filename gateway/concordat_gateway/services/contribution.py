@@ -1,0 +1,134 @@
+"""ContributionService: translates, decides nothing; see rules.intake and rules.contributions."""
+
+from collections.abc import Callable, Collection, Iterator
+
+import grpc
+
+from concordat.v1 import contribution_pb2, contribution_pb2_grpc
+from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules import contributions
+from concordat_gateway.rules.calendar import day_of
+from concordat_gateway.rules.contributions import Accepted
+from concordat_gateway.rules.intake import (
+    AccountNumbers,
+    ApplicationNumbers,
+    Header,
+    Intake,
+    RawRow,
+)
+from concordat_gateway.services._translate import (
+    refusals_of,
+    seconds_left,
+    timestamp_of,
+    unsigned_receipt,
+)
+from concordat_gateway.store.clock import Clock
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.subjects import SubjectKey
+from concordat_rpc import call
+from concordat_rpc.errors import invalid
+
+
+class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
+    """Takes the calling member's batches."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        signals: SignalStore,
+        subject_key: Callable[[bytes], SubjectKey],
+        epochs: Collection[int],
+        clock: Clock,
+    ) -> None:
+        """`epochs` are the key epochs whose tokens are taken."""
+        self._journal = journal
+        self._signals = signals
+        self._subject_key = subject_key
+        self._epochs = epochs
+        self._clock = clock
+
+    def Contribute(
+        self,
+        request_iterator: Iterator[contribution_pb2.ContributeRequest],
+        context: grpc.ServicerContext,
+    ) -> contribution_pb2.ContributeResponse:
+        today_day = day_of(self._clock())
+        intake = Intake(_header(request_iterator), today_day, self._epochs, self._subject_key)
+        # A broken stream raises here, before anything was stored.
+        for message in request_iterator:
+            if message.WhichOneof("part") != "chunk":
+                raise invalid("part", "every message after the first carries a chunk")
+            intake.add([_raw(row) for row in message.chunk.rows])
+        committed = contributions.contribute(
+            self._journal,
+            self._signals,
+            call.current().peer,
+            intake,
+            _accepted_reply,
+            seconds_left(),
+        )
+        response = contribution_pb2.ContributeResponse.FromString(committed.value)
+        response.receipt.checkpoint = committed.checkpoint
+        return response
+
+    def GetBatch(
+        self, request: contribution_pb2.GetBatchRequest, context: grpc.ServicerContext
+    ) -> contribution_pb2.GetBatchResponse:
+        status = contributions.get_batch(
+            self._journal, self._signals, call.current().peer, request.request_id
+        )
+        return contribution_pb2.GetBatchResponse(
+            state=contribution_pb2.BatchState.ValueType(status.state),
+            rows_accepted=status.rows_accepted,
+            rows_refused=status.rows_refused,
+            entry_index=status.entry_index,
+            accepted_at=timestamp_of(status.accepted_at),
+        )
+
+
+def _header(messages: Iterator[contribution_pb2.ContributeRequest]) -> Header:
+    first = next(messages, None)
+    if first is None or first.WhichOneof("part") != "header":
+        raise invalid("header", "the first message of a batch carries its header")
+    return Header(first.header.request_id, first.header.epoch, first.header.catalogue_version)
+
+
+def _raw(row: contribution_pb2.ContributionRow) -> RawRow:
+    match row.WhichOneof("record"):
+        case "account":
+            account = row.account
+            return RawRow(
+                row.token,
+                AccountNumbers(
+                    account.account_ref,
+                    account.as_of_month,
+                    account.status,
+                    account.product,
+                    account.opened_quarter,
+                    account.limit,
+                    account.balance,
+                    account.past_due,
+                    account.days_past_due,
+                    account.utilisation,
+                    account.spend_volatility,
+                    account.payment_profile,
+                ),
+            )
+        case "application":
+            application = row.application
+            return RawRow(
+                row.token,
+                ApplicationNumbers(
+                    application.application_ref, application.day, application.product
+                ),
+            )
+        case _:
+            return RawRow(row.token, None)
+
+
+def _accepted_reply(accepted: Accepted) -> bytes:
+    return contribution_pb2.ContributeResponse(
+        rows_accepted=accepted.rows_accepted,
+        refused=refusals_of(accepted.refused),
+        receipt=unsigned_receipt(accepted.entry),
+    ).SerializeToString()

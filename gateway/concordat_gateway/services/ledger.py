@@ -1,0 +1,57 @@
+"""LedgerService: checkpoints, proofs and the export of entries."""
+
+from collections.abc import Iterator
+
+import grpc
+
+from concordat.v1 import ledger_pb2, ledger_pb2_grpc
+from concordat_gateway.ledger.journal import Journal
+from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
+from concordat_rpc.errors import out_of_range
+
+PAGE_BYTES = 512 * 1024
+"""Entries after which a message of an export is sent; one entry can be larger than that."""
+PAGE_ENTRIES = 1_000
+
+
+class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
+    """Serves the ledger to whoever may read it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def GetCheckpoint(
+        self, request: ledger_pb2.GetCheckpointRequest, context: grpc.ServicerContext
+    ) -> ledger_pb2.GetCheckpointResponse:
+        return ledger_pb2.GetCheckpointResponse(checkpoint=self._journal.checkpoint())
+
+    def GetInclusionProof(
+        self, request: ledger_pb2.GetInclusionProofRequest, context: grpc.ServicerContext
+    ) -> ledger_pb2.GetInclusionProofResponse:
+        hashes = self._journal.inclusion_proof(request.entry_index, request.tree_size)
+        return ledger_pb2.GetInclusionProofResponse(hashes=hashes)
+
+    def GetConsistencyProof(
+        self, request: ledger_pb2.GetConsistencyProofRequest, context: grpc.ServicerContext
+    ) -> ledger_pb2.GetConsistencyProofResponse:
+        hashes = self._journal.consistency_proof(request.old_size, request.new_size)
+        return ledger_pb2.GetConsistencyProofResponse(hashes=hashes)
+
+    def ExportEntries(
+        self, request: ledger_pb2.ExportEntriesRequest, context: grpc.ServicerContext
+    ) -> Iterator[ledger_pb2.ExportEntriesResponse]:
+        # The first message fixes the tree; entries appended meanwhile are not part of the export.
+        checkpoint = self._journal.checkpoint()
+        size = parse_checkpoint(parse_note(checkpoint).text).size
+        if request.start_index > size:
+            raise out_of_range("start_index", f"the ledger has {size} entries")
+        message = ledger_pb2.ExportEntriesResponse(checkpoint=checkpoint)
+        message_bytes = 0
+        for index, leaf, items in self._journal.entries(request.start_index, size):
+            message.entries.add(entry_index=index, entry=leaf, items=items)
+            message_bytes += len(leaf) + sum(map(len, items))
+            if message_bytes >= PAGE_BYTES or len(message.entries) >= PAGE_ENTRIES:
+                yield message
+                message, message_bytes = ledger_pb2.ExportEntriesResponse(), 0
+        if message.entries or message.checkpoint:
+            yield message

@@ -1,0 +1,98 @@
+"""SignalService: translates, decides nothing; see rules.lookups."""
+
+from collections.abc import Callable, Sequence
+
+import grpc
+
+from concordat.v1 import common_pb2, signal_pb2, signal_pb2_grpc
+from concordat_gateway.ledger.journal import Committed, Journal
+from concordat_gateway.ledger.receipts import receipt_of
+from concordat_gateway.rules import lookups
+from concordat_gateway.rules.lookups import Question, SubjectResult
+from concordat_gateway.services._translate import seconds_left
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.subjects import SubjectKey
+from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue
+from concordat_rpc import call
+
+
+class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
+    """Answers the calling member's lookups."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        signals: SignalStore,
+        subject_key: Callable[[bytes], SubjectKey],
+    ) -> None:
+        self._journal = journal
+        self._signals = signals
+        self._subject_key = subject_key
+
+    def Lookup(
+        self, request: signal_pb2.LookupRequest, context: grpc.ServicerContext
+    ) -> signal_pb2.LookupResponse:
+        question = Question.of(request.purpose, request.signals)
+        committed = self._look_up([lookups.check_token(request.token)], question)
+        [result] = committed.value.results
+        return signal_pb2.LookupResponse(
+            result=_result_of(result), receipt=receipt_of(committed.value.entry, committed)
+        )
+
+    def BatchLookup(
+        self, request: signal_pb2.BatchLookupRequest, context: grpc.ServicerContext
+    ) -> signal_pb2.BatchLookupResponse:
+        question = Question.of(request.purpose, request.signals)
+        committed = self._look_up(lookups.split_tokens(request.tokens), question)
+        return signal_pb2.BatchLookupResponse(
+            results=[_result_of(result) for result in committed.value.results],
+            receipt=receipt_of(committed.value.entry, committed),
+        )
+
+    def ListSignals(
+        self, request: signal_pb2.ListSignalsRequest, context: grpc.ServicerContext
+    ) -> signal_pb2.ListSignalsResponse:
+        return signal_pb2.ListSignalsResponse(
+            catalogue_version=CATALOGUE_VERSION,
+            signals=[
+                signal_pb2.SignalInfo(
+                    name=definition.name,
+                    band_labels=definition.labels,
+                    category=common_pb2.DataCategory.ValueType(definition.category),
+                    max_age_months=definition.max_age_months,
+                    reason_en=definition.reason_en,
+                    reason_zh=definition.reason_zh,
+                )
+                for definition in SIGNALS
+            ],
+        )
+
+    def _look_up(self, tokens: Sequence[bytes], question: Question) -> Committed[Lookup]:
+        return lookups.look_up(
+            self._journal,
+            self._signals,
+            call.current().peer,
+            [self._subject_key(token) for token in tokens],
+            question,
+            seconds_left(),
+        )
+
+
+def _result_of(result: SubjectResult) -> signal_pb2.SubjectResult:
+    if not result.permitted:
+        return signal_pb2.SubjectResult(status=signal_pb2.SUBJECT_STATUS_NO_CONSENT)
+    return signal_pb2.SubjectResult(
+        status=signal_pb2.SUBJECT_STATUS_OK,
+        signals=[_signal_of(value) for value in result.signals],
+    )
+
+
+def _signal_of(value: SignalValue) -> signal_pb2.Signal:
+    return signal_pb2.Signal(
+        name=value.name,
+        band=value.band,
+        band_label=value.label,
+        as_of_month=value.as_of_month,
+        coverage=signal_pb2.Coverage.ValueType(value.coverage),
+        status=signal_pb2.SignalStatus.ValueType(value.status),
+    )

@@ -1,0 +1,60 @@
+"""The token keys at rest: a file that only the key-holder reads.
+
+Format: TOML, one ``[[keys]]`` table an epoch with ``epoch`` and ``secret`` (the scalar in hex).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from concordat_privacy.oprf import KEY_BYTES, KeyInvalid, KeyPair, SecretKey
+from concordat_rpc.settings import Settings, SettingsError
+
+_MAX_EPOCH = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class HeldKeys:
+    """Key pairs by epoch."""
+
+    pairs: Mapping[int, KeyPair]
+
+    @classmethod
+    def load(cls, file: Path) -> HeldKeys:
+        """Read the keys; raises SettingsError, whose text never holds a key."""
+        settings = Settings.read(file)
+        if file.stat().st_mode & 0o077:
+            raise SettingsError(f"{file}: readable by others; it must be 0600")
+        pairs: dict[int, KeyPair] = {}
+        for table in settings.tables("keys"):
+            epoch = table.integer("epoch", 1, _MAX_EPOCH)
+            if epoch in pairs:
+                raise table.wrong("epoch", f"{epoch} is there twice")
+            pairs[epoch] = KeyPair.from_secret(_secret(table))
+            table.finish()
+        settings.finish()
+        if not pairs:
+            raise settings.wrong("keys", "at least one key is needed")
+        return cls(pairs)
+
+    @staticmethod
+    def create(file: Path, epoch: int, pair: KeyPair) -> None:
+        """Write a new file with one key; raises FileExistsError rather than overwrite one."""
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as out:
+            out.write("# Secret: whoever reads this can undo the tokens.\n")
+            out.write(f'[[keys]]\nepoch = {epoch}\nsecret = "{bytes(pair.secret).hex()}"\n')
+
+
+def _secret(settings: Settings) -> SecretKey:
+    try:
+        scalar = bytes.fromhex(settings.text("secret"))
+    except ValueError:
+        raise settings.wrong("secret", f"{KEY_BYTES} bytes in hexadecimal wanted") from None
+    try:
+        return SecretKey(scalar)
+    except KeyInvalid as error:
+        raise settings.wrong("secret", str(error)) from None

