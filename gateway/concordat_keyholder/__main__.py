@@ -8,9 +8,6 @@ from pathlib import Path
 
 import concordat_rpc  # noqa: F401  first: it shuts TLS 1.2 out before gRPC is imported
 from concordat.v1 import keyholder_pb2_grpc
-from concordat_keyholder.config import KeyholderConfig, load_config
-from concordat_keyholder.keys import HeldKeys
-from concordat_keyholder.service import KeyholderService
 from concordat_privacy.oprf import OprfError
 from concordat_rpc import logs
 from concordat_rpc.limits import Limits
@@ -19,7 +16,11 @@ from concordat_rpc.peer import Peer, Role, Serial
 from concordat_rpc.process import serve_until_stopped
 from concordat_rpc.server import PortTaken, RpcServer, build_server
 from concordat_rpc.settings import SettingsError
-from concordat_rpc.tls import TlsError, load_identity
+from concordat_rpc.tls import load_identity
+
+from concordat_keyholder.config import KeyholderConfig, load_config
+from concordat_keyholder.keys import HeldKeys
+from concordat_keyholder.service import KeyholderService
 
 _SERVICE = "/concordat.v1.KeyholderService"
 POLICY = {
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.config)
         port = config.listen.port if options.port is None else options.port
         server = build(config, port)
-    except (SettingsError, TlsError, PortTaken, OprfError) as error:
+    except (SettingsError, PortTaken, OprfError) as error:
         print(f"concordat key-holder: {error}", file=sys.stderr)  # noqa: T201  for the operator
         return 1
     serve_until_stopped(server, with_parent=options.with_parent)

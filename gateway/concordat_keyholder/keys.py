@@ -5,13 +5,13 @@ Format: TOML, one ``[[keys]]`` table an epoch with ``epoch`` and ``secret`` (the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from concordat_privacy.oprf import KEY_BYTES, KeyInvalid, KeyPair, SecretKey
-from concordat_rpc.settings import Settings, SettingsError
+from concordat_rpc.secret_files import read_secret, write_secret
+from concordat_rpc.settings import Settings
 
 _MAX_EPOCH = 2**32 - 1
 
@@ -25,9 +25,7 @@ class HeldKeys:
     @classmethod
     def load(cls, file: Path) -> HeldKeys:
         """Read the keys; raises SettingsError, whose text never holds a key."""
-        settings = Settings.read(file)
-        if file.stat().st_mode & 0o077:
-            raise SettingsError(f"{file}: readable by others; it must be 0600")
+        settings = Settings.parse(file, read_secret(file))
         pairs: dict[int, KeyPair] = {}
         for table in settings.tables("keys"):
             epoch = table.integer("epoch", 1, _MAX_EPOCH)
@@ -43,10 +41,11 @@ class HeldKeys:
     @staticmethod
     def create(file: Path, epoch: int, pair: KeyPair) -> None:
         """Write a new file with one key; raises FileExistsError rather than overwrite one."""
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as out:
-            out.write("# Secret: whoever reads this can undo the tokens.\n")
-            out.write(f'[[keys]]\nepoch = {epoch}\nsecret = "{bytes(pair.secret).hex()}"\n')
+        text = (
+            "# Secret: whoever reads this can undo the tokens.\n"
+            f'[[keys]]\nepoch = {epoch}\nsecret = "{bytes(pair.secret).hex()}"\n'
+        )
+        write_secret(file, text.encode())
 
 
 def _secret(settings: Settings) -> SecretKey:

@@ -34,13 +34,18 @@ class Settings:
     def read(cls, file: Path) -> Self:
         """Read a file; raises SettingsError."""
         try:
-            text = file.read_text(encoding="utf-8")
+            content = file.read_bytes()
         except OSError as error:
             raise SettingsError(f"{file}: {error.strerror}") from None
+        return cls.parse(file, content)
+
+    @classmethod
+    def parse(cls, file: Path, content: bytes) -> Self:
+        """Parse what was read from `file`; raises SettingsError."""
+        try:
+            return cls(file.absolute(), tomllib.loads(content.decode()))
         except UnicodeDecodeError:
             raise SettingsError(f"{file}: not UTF-8 text") from None
-        try:
-            return cls(file.absolute(), tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{file}: {error}") from None
 

@@ -10,9 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-
-class TlsError(Exception):
-    """Key material that cannot be used; the text names the file."""
+from concordat_rpc.secret_files import read_secret
+from concordat_rpc.settings import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +24,25 @@ class Identity:
 
 
 def load_identity(certificate: Path, private_key: Path, ca: Path) -> Identity:
-    """Read and check the files; raises TlsError."""
-    _refuse_readable_by_others(private_key)
-    identity = Identity(_read(certificate), _read(private_key), _read(ca))
+    """Read and check the files; raises SettingsError."""
+    identity = Identity(_read(certificate), read_secret(private_key), _read(ca))
     try:
         own = x509.load_pem_x509_certificate(identity.certificate_pem)
     except ValueError:
-        raise TlsError(f"{certificate}: not a PEM certificate") from None
+        raise SettingsError(f"{certificate}: not a PEM certificate") from None
     try:
         x509.load_pem_x509_certificate(identity.ca_pem)
     except ValueError:
-        raise TlsError(f"{ca}: not a PEM certificate") from None
+        raise SettingsError(f"{ca}: not a PEM certificate") from None
     try:
         key = serialization.load_pem_private_key(identity.private_key_pem, password=None)
     except (ValueError, TypeError):
-        raise TlsError(f"{private_key}: not an unencrypted PEM private key") from None
+        raise SettingsError(f"{private_key}: not an unencrypted PEM private key") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         # With an RSA key TLS 1.2 would work again.
-        raise TlsError(f"{private_key}: not an ECDSA key")
+        raise SettingsError(f"{private_key}: not an ECDSA key")
     if own.public_key() != key.public_key():
-        raise TlsError(f"{private_key}: does not belong to the certificate {certificate}")
+        raise SettingsError(f"{private_key}: does not belong to the certificate {certificate}")
     return identity
 
 
@@ -70,15 +68,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise TlsError(f"{path}: {error.strerror}") from None
-
-
-def _refuse_readable_by_others(private_key: Path) -> None:
-    try:
-        mode = private_key.stat().st_mode
-    except OSError as error:
-        raise TlsError(f"{private_key}: {error.strerror}") from None
-    if mode & 0o077:
-        raise TlsError(
-            f"{private_key}: readable by others (mode {mode & 0o777:04o}); it must be 0600"
-        )
+        raise SettingsError(f"{path}: {error.strerror}") from None

@@ -1,6 +1,334 @@
-def test_x(journal):
-    print(journal.checkpoint())
+"""The journal's promises in one process, on SQLite and PostgreSQL."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from concordat_gateway.ledger.journal import (
+    MAX_GROUP_ENTRIES,
+    Committed,
+    Entry,
+    Item,
+    Journal,
+    Transaction,
+)
+from concordat_gateway.ledger.receipts import receipt_of
+from concordat_gateway.store.control_tables import budget, ledger_head, ledger_item
+from concordat_gateway.store.database import Database
+from concordat_gateway.store.engines import StoreError
+from concordat_gateway.store.subjects import SubjectKey
+from concordat_privacy.log.checkpoint import SigningKey, open_note
+from concordat_privacy.log.leaf import LeafError
+from concordat_rpc.errors import Kind, Refusal
+
+from tests.ledgers import appending, check_ledger, leaves_of, writer_held
+from tests.stores import ManualClock, StoreUrls, open_journal
+
+ACTOR = "spiffe://concordat.test/member/alpha"
 
 
-def test_y(signal_store):
-    pass
+def in_one_group(
+    journal: Journal, changes: list[Callable[[Transaction], Any]]
+) -> list[Future[Committed[Any]]]:
+    """Queue changes, in order, so that the writer takes them all at once."""
+    pool = ThreadPoolExecutor(len(changes))
+    with writer_held(journal):
+        futures = []
+        for change in changes:
+            waiting = journal.waiting
+            futures.append(pool.submit(journal.write, change))
+            while journal.waiting == waiting:
+                threading.Event().wait(0.001)
+    pool.shutdown()
+    return futures
+
+
+def set_budget(scope: str, spent: int) -> Callable[[Transaction], None]:
+    def change(transaction: Transaction) -> None:
+        values = {"scope": scope, "cap_nano_rho": 100, "spent_nano_rho": spent}
+        transaction.connection.execute(sa.insert(budget).values(values))
+
+    return change
+
+
+def scopes(journal: Journal) -> list[str]:
+    with journal.read() as connection:
+        return list(
+            connection.execute(sa.select(budget.c.scope).order_by(budget.c.scope)).scalars()
+        )
+
+
+def test_entry_carries_type_time_actor_and_fields(journal: Journal) -> None:
+    def change(transaction: Transaction) -> Entry:
+        return transaction.append("consent.granted", ACTOR, {"purposes": [1, 2]})
+
+    entry = journal.write(change).value
+
+    assert entry.index == 0
+    # 1,795,000,000 s after the epoch; RFC 8785: members in order, no white space.
+    assert entry.leaf == (
+        b'{"actor":"spiffe://concordat.test/member/alpha","purposes":[1,2],'
+        b'"time":"2026-11-18T11:06:40.000000Z","type":"consent.granted","v":1}'
+    )
+
+
+def test_acknowledged_entry_is_under_its_checkpoint(
+    journal: Journal, ledger_key: SigningKey
+) -> None:
+    for number in range(5):
+        committed = journal.write(appending(number))
+        checkpoint = open_note(committed.checkpoint, [ledger_key.verifier])
+        assert checkpoint.size == committed.value.index + 1
+    receipt = receipt_of(committed.value, committed)
+    assert receipt.entry_index == 4
+    assert receipt.entry == leaves_of(journal)[4]
+    assert receipt.checkpoint == journal.checkpoint()
+
+
+def test_every_size_has_proofs(journal: Journal, ledger_key: SigningKey) -> None:
+    for number in range(20):
+        journal.write(appending(number))
+        assert len(check_ledger(journal, ledger_key.verifier)) == number + 1
+
+
+def test_items_are_committed_to_and_kept(journal: Journal) -> None:
+    subject, salt = SubjectKey(bytes(32)), bytes(16)
+    items = [
+        Item({"decision": "permit"}, subject, salt),
+        Item({"decision": "refuse"}),
+    ]
+
+    entry = journal.write(lambda transaction: transaction.append("lookup", ACTOR, {}, items)).value
+
+    contents = [b'{"decision":"permit"}', b'{"decision":"refuse"}']
+    hashes = [hashlib.sha256(b"\0" + content).digest() for content in contents]
+    fields = json.loads(entry.leaf)
+    assert fields["items"] == 2
+    assert fields["items_root"] == hashlib.sha256(b"\1" + b"".join(hashes)).hexdigest()
+    assert list(journal.entries(0, 1)) == [(0, entry.leaf, tuple(contents))]
+    with journal.read() as connection:
+        openings = connection.execute(sa.select(ledger_item.c.subject, ledger_item.c.salt)).all()
+    assert openings == [(subject, salt), (None, None)]
+
+
+def test_change_and_entry_commit_together(journal: Journal) -> None:
+    def change(transaction: Transaction) -> None:
+        set_budget("pool", 7)(transaction)
+        transaction.append("aggregate.charged", ACTOR, {})
+
+    journal.write(change)
+
+    assert scopes(journal) == ["pool"]
+    assert journal.size == 1
+
+
+@pytest.mark.parametrize("neighbours", [0, 2])
+def test_failing_change_leaves_nothing_and_disturbs_nobody(
+    journal: Journal, ledger_key: SigningKey, neighbours: int
+) -> None:
+    def fails(transaction: Transaction) -> None:
+        set_budget("failed", 1)(transaction)
+        transaction.append("aggregate.charged", ACTOR, {}, [Item({"a": 1})], changes_pool=True)
+        raise KeyError("mine")
+
+    def succeeds(number: int) -> Callable[[Transaction], Entry]:
+        def change(transaction: Transaction) -> Entry:
+            set_budget(f"kept-{number}", number)(transaction)
+            return appending(number)(transaction)
+
+        return change
+
+    before = [succeeds(number) for number in range(neighbours)]
+    after = [succeeds(number + neighbours) for number in range(neighbours)]
+    outcomes = in_one_group(journal, [*before, fails, *after])
+
+    failed = outcomes.pop(neighbours)
+    with pytest.raises(KeyError, match="mine"):
+        failed.result()
+    assert [outcome.result().value.index for outcome in outcomes] == list(range(2 * neighbours))
+    assert len({outcome.result().checkpoint for outcome in outcomes}) <= 1
+    assert scopes(journal) == [f"kept-{number}" for number in range(2 * neighbours)]
+    assert journal.pool_version == 0
+    check_ledger(journal, ledger_key.verifier)
+    journal.write(appending(99))
+
+
+def test_broken_statement_fails_alone(journal: Journal) -> None:
+    def swallows(transaction: Transaction) -> None:
+        set_budget("twice", 1)(transaction)
+        with pytest.raises(sa.exc.IntegrityError):
+            set_budget("twice", 1)(transaction)
+
+    def raises(transaction: Transaction) -> None:
+        set_budget("raised", 1)(transaction)
+        set_budget("raised", 1)(transaction)
+
+    first, raising, swallowing, last = in_one_group(
+        journal, [appending(0), raises, swallows, appending(1)]
+    )
+
+    assert first.result().value.index == 0
+    with pytest.raises(sa.exc.IntegrityError):
+        raising.result()
+    # PostgreSQL gives up a transaction after an error; that must stay within the change as well.
+    swallowing.exception()
+    assert last.result().value.index == 1
+    assert journal.size == 2
+
+
+def test_malformed_entry_is_refused(journal: Journal) -> None:
+    with pytest.raises(LeafError):
+        journal.write(lambda tx: tx.append("consent.granted", ACTOR, {"ratio": 0.5}))  # type: ignore[dict-item]  # the point of the test
+    with pytest.raises(ValueError, match="actor"):
+        journal.write(lambda tx: tx.append("consent.granted", ACTOR, {"actor": "somebody else"}))
+    assert journal.size == 0
+
+
+def test_time_never_runs_backwards(journal: Journal, clock: ManualClock) -> None:
+    times = []
+    for seconds in (0, 5, -3600, 1, 3600):
+        clock.advance(seconds)
+        times.append(json.loads(journal.write(appending(0)).value.leaf)["time"])
+    assert times == [
+        "2026-11-18T11:06:40.000000Z",
+        "2026-11-18T11:06:45.000000Z",
+        "2026-11-18T11:06:45.000000Z",
+        "2026-11-18T11:06:45.000000Z",
+        "2026-11-18T11:06:46.000000Z",
+    ]
+
+
+def test_time_survives_a_restart_with_a_slow_clock(
+    store_urls: StoreUrls, clock: ManualClock
+) -> None:
+    with open_journal(store_urls, clock) as journal:
+        first = json.loads(journal.write(appending(0)).value.leaf)["time"]
+    clock.advance(-60)
+    with open_journal(store_urls, clock) as journal:
+        assert json.loads(journal.write(appending(1)).value.leaf)["time"] == first
+
+
+def test_pool_version_counts_changes_to_the_pool(journal: Journal) -> None:
+    def contributes(transaction: Transaction) -> tuple[int, int]:
+        before = transaction.pool_version
+        transaction.append("contribution.batch", ACTOR, {}, changes_pool=True)
+        return before, transaction.pool_version
+
+    assert journal.write(contributes).value == (0, 1)
+    journal.write(appending(0))
+    assert journal.write(contributes).value == (1, 2)
+    assert journal.pool_version == 2
+
+
+def test_racing_threads_leave_no_gap(journal: Journal, ledger_key: SigningKey) -> None:
+    def work(worker: int) -> list[Committed[Entry]]:
+        return [journal.write(appending(worker * 1000 + number)) for number in range(20)]
+
+    with ThreadPoolExecutor(12) as pool:
+        committed = [done for result in pool.map(work, range(12)) for done in result]
+
+    leaves = check_ledger(journal, ledger_key.verifier)
+    assert sorted(done.value.index for done in committed) == list(range(240))
+    assert all(leaves[done.value.index] == done.value.leaf for done in committed)
+    for done in committed:
+        assert open_note(done.checkpoint, [ledger_key.verifier]).size > done.value.index
+
+
+def test_group_of_too_many_entries_is_split(journal: Journal, ledger_key: SigningKey) -> None:
+    def many(transaction: Transaction) -> int:
+        count = MAX_GROUP_ENTRIES // 2 + 1
+        for number in range(count):
+            appending(number)(transaction)
+        return count
+
+    outcomes = in_one_group(journal, [many, many, many, appending(0)])
+
+    assert sum(outcome.result().value for outcome in outcomes[:3]) + 1 == journal.size
+    assert outcomes[0].result().checkpoint == outcomes[1].result().checkpoint
+    assert outcomes[1].result().checkpoint != outcomes[2].result().checkpoint
+    check_ledger(journal, ledger_key.verifier)
+
+
+def test_entries_are_read_over_page_borders(journal: Journal) -> None:
+    def many(transaction: Transaction) -> None:
+        for number in range(2_500):
+            appending(number)(transaction)
+
+    journal.write(many)
+
+    assert [index for index, _, _ in journal.entries(990, 2_010)] == list(range(990, 2_010))
+    assert [index for index, _, _ in journal.entries(2_400, 9_000)] == list(range(2_400, 2_500))
+    assert list(journal.entries(2_500, 9_000)) == []
+
+
+def test_change_that_is_too_late_never_runs(journal: Journal) -> None:
+    with writer_held(journal), pytest.raises(Refusal) as refused:
+        journal.write(appending(0), timeout_seconds=0.01)
+    assert refused.value.kind is Kind.DEADLINE_EXCEEDED
+    assert journal.write(appending(1)).value.index == 0
+
+
+def test_close_finishes_what_was_queued(journal: Journal) -> None:
+    outcomes = in_one_group(journal, [appending(number) for number in range(10)])
+    journal.close()
+    journal.close()
+    assert sorted(outcome.result().value.index for outcome in outcomes) == list(range(10))
+    with pytest.raises(Refusal) as refused:
+        journal.write(appending(0))
+    assert (refused.value.kind, refused.value.reason) == (Kind.UNAVAILABLE, "SHUTTING_DOWN")
+    assert journal.size == 10
+
+
+def test_change_cannot_write_through_its_own_journal(journal: Journal) -> None:
+    with pytest.raises(RuntimeError, match="cannot write"):
+        journal.write(lambda _: journal.write(appending(0)))
+
+
+def test_proofs_beyond_the_ledger_are_refused(journal: Journal) -> None:
+    for number in range(3):
+        journal.write(appending(number))
+    for refused_kind, ask in (
+        (Kind.OUT_OF_RANGE, lambda: journal.inclusion_proof(0, 4)),
+        (Kind.OUT_OF_RANGE, lambda: journal.inclusion_proof(3, 3)),
+        (Kind.OUT_OF_RANGE, lambda: journal.inclusion_proof(-1, 3)),
+        (Kind.OUT_OF_RANGE, lambda: journal.consistency_proof(1, 4)),
+        (Kind.INVALID_ARGUMENT, lambda: journal.consistency_proof(0, 3)),
+        (Kind.INVALID_ARGUMENT, lambda: journal.consistency_proof(3, 2)),
+    ):
+        with pytest.raises(Refusal) as refused:
+            ask()
+        assert refused.value.kind is refused_kind
+
+
+def test_ledger_of_another_key_is_refused(
+    store_urls: StoreUrls, clock: ManualClock, ledger_key: SigningKey
+) -> None:
+    with open_journal(store_urls, clock, ledger_key) as journal:
+        journal.write(appending(0))
+    with (
+        pytest.raises(StoreError, match="not signed with this gateway's key"),
+        open_journal(store_urls, clock, SigningKey.generate(ledger_key.name)),
+    ):
+        pass
+
+
+def test_damaged_head_is_refused(
+    store_urls: StoreUrls, clock: ManualClock, ledger_key: SigningKey
+) -> None:
+    with open_journal(store_urls, clock, ledger_key) as journal:
+        older = journal.write(appending(0)).checkpoint
+        journal.write(appending(1))
+    database = Database.open(store_urls.control_url)
+    with database.write() as connection:
+        connection.execute(sa.update(ledger_head).values(checkpoint=older))
+    database.close()
+    with (
+        pytest.raises(StoreError, match="damaged"),
+        open_journal(store_urls, clock, ledger_key),
+    ):
+        pass

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from concordat import (
+    AccountSnapshot,
+    ApplicationEvent,
+    amount_band,
+    days_past_due_band,
+    utilisation_band,
+)
+
 from concordat_demo.split import Account, Application, Holding
-from concordat_privacy.catalogue.bands import amount_band, days_past_due_band, utilisation_band
-from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row
+
+Record = AccountSnapshot | ApplicationEvent
 
 
-def rows(holding: Holding) -> list[Row]:
-    """One row an account and one an application."""
+
+
+def records(holding: Holding) -> list[Record]:
+    """One record an account and one an application."""
     return [
         *map(account_snapshot, holding.accounts),
         *map(application_event, holding.applications),

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
 
+from concordat import AccountStatus, ProductClass, day_number, month_number, quarter_number
+
 from concordat_demo.data import BureauFile
-from concordat_privacy.catalogue.bands import AccountStatus, ProductClass
-from concordat_privacy.catalogue.calendar import day_number, month_number, quarter_of_month
+
 
 MAX_DELINQUENCIES: Final = 22
 _LATE_DAYS: Final = 30
@@ -109,7 +110,7 @@ class _Draw:
     def __init__(self, source: random.Random, name: str, today: date) -> None:
         self.random = source
         self.today_day = day_number(today)
-        self.quarter = quarter_of_month(month_number(today))
+        self.quarter = quarter_number(today)
         self.last_month = month_number(today) - 1
         """The newest month that is complete."""
         self._name = name

@@ -42,15 +42,14 @@ class Context:
 
     def send(
         self,
-        operation: str,
         method: Method[Request, Reply],
         request: Request | tuple[Request, ...],
         timeout: float | None,
     ) -> Operation[Reply]:
-        """Invoke a method for a public operation, with its retries."""
+        """Invoke a method, with its retries."""
         seconds = self.timeout_seconds(method.flow, timeout)
         retry = self.options.retry
-        return send(self.environment, retry, operation, method, request, seconds)
+        return send(self.environment, retry, method, request, seconds)
 
     def timeout_seconds(self, flow: Flow, timeout: float | None) -> float:
         """The caller's timeout, else the default for the kind of call. Raises InvalidInput."""

@@ -24,7 +24,6 @@ _PERMANENT = frozenset({"SERVER_CERTIFICATE_REFUSED"})
 def send(
     environment: Environment,
     policy: RetryPolicy,
-    operation: str,
     method: Method[Request, Reply],
     request: Request | tuple[Request, ...],
     timeout_seconds: float,
@@ -35,7 +34,7 @@ def send(
     attempt = 1
     while True:
         try:
-            reply: Reply = yield Invoke(method, operation, request, left)
+            reply: Reply = yield Invoke(method, request, left)
             return reply
         except ConcordatError as error:
             left = deadline - environment.monotonic()

@@ -1,5 +1,7 @@
 """The one place where what gRPC reports becomes an exception of the SDK."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol, TypeGuard
 
 import grpc
@@ -71,18 +73,32 @@ class _Details:
             self.retry_after_seconds = max(0.0, delay.seconds + delay.nanos / 1e9)
 
 
-def from_rpc_error(error: grpc.RpcError, operation: str) -> ConcordatError:
-    """The exception for a failed call of `operation`. Never raises itself."""
+@contextmanager
+def named(operation: str) -> Iterator[None]:
+    """Give errors of the block the name of the public method, and map those of gRPC."""
+    try:
+        yield
+    except grpc.RpcError as failure:
+        error = from_rpc_error(failure)
+        error.operation = operation
+        raise error from failure
+    except ConcordatError as error:
+        error.operation = error.operation or operation
+        raise
+
+
+def from_rpc_error(error: grpc.RpcError) -> ConcordatError:
+    """The exception for a failed call. Never raises itself."""
     if not _is_failed(error):
-        return ServerFault(f"the call failed: {type(error).__name__}", operation=operation)
+        return ServerFault(f"the call failed: {type(error).__name__}")
     details = _Details(_status_of(error))
     code = error.code()
     if details.reason is None:
-        return _without_reason(code, error, details, operation)
-    return _with_reason(code, details, operation)
+        return _without_reason(code, error, details)
+    return _with_reason(code, details)
 
 
-def _with_reason(code: grpc.StatusCode, details: _Details, operation: str) -> ConcordatError:
+def _with_reason(code: grpc.StatusCode, details: _Details) -> ConcordatError:
     """The gateway itself answered."""
     message = details.message or "the gateway gave no explanation"
     reason, error_id = details.reason, details.error_id
@@ -91,7 +107,6 @@ def _with_reason(code: grpc.StatusCode, details: _Details, operation: str) -> Co
             return InvalidInput(
                 _with_violations(message, details.violations),
                 violations=details.violations,
-                operation=operation,
                 reason=reason,
                 error_id=error_id,
             )
@@ -100,7 +115,6 @@ def _with_reason(code: grpc.StatusCode, details: _Details, operation: str) -> Co
                 message,
                 subject=details.quota_subject,
                 retry_after_seconds=details.retry_after_seconds,
-                operation=operation,
                 reason=reason,
                 error_id=error_id,
             )
@@ -108,19 +122,16 @@ def _with_reason(code: grpc.StatusCode, details: _Details, operation: str) -> Co
             return Unavailable(
                 message,
                 retry_after_seconds=details.retry_after_seconds,
-                operation=operation,
                 reason=reason,
                 error_id=error_id,
             )
         case grpc.StatusCode.PERMISSION_DENIED if reason == Suspended.default_reason:
-            return Suspended(message, operation=operation, reason=reason, error_id=error_id)
+            return Suspended(message, reason=reason, error_id=error_id)
     kind = _KINDS.get(code, ServerFault)
-    return kind(message, operation=operation, reason=reason, error_id=error_id)
+    return kind(message, reason=reason, error_id=error_id)
 
 
-def _without_reason(
-    code: grpc.StatusCode, error: _Failed, details: _Details, operation: str
-) -> ConcordatError:
+def _without_reason(code: grpc.StatusCode, error: _Failed, details: _Details) -> ConcordatError:
     """The gRPC library or something between here and the gateway answered."""
     text = (details.message or error.details() or "no explanation")[:_MAX_LIBRARY_TEXT]
     match code:
@@ -128,28 +139,23 @@ def _without_reason(
             return Unavailable(
                 "the gateway's certificate is not signed by the profile's ca.pem or is not "
                 f"for its server_name ({text})",
-                operation=operation,
                 reason="SERVER_CERTIFICATE_REFUSED",
             )
         case grpc.StatusCode.UNAVAILABLE:
             return Unavailable(
                 f"the gateway cannot be reached: {text}",
                 retry_after_seconds=details.retry_after_seconds,
-                operation=operation,
             )
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceeded("no reply within the timeout", operation=operation)
+            return DeadlineExceeded("no reply within the timeout")
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return QuotaExhausted(
-                text, retry_after_seconds=details.retry_after_seconds, operation=operation
-            )
+            return QuotaExhausted(text, retry_after_seconds=details.retry_after_seconds)
         case grpc.StatusCode.UNIMPLEMENTED:
             return ServerFault(
                 f"the gateway does not offer this call: {text}",
-                operation=operation,
                 reason="UNIMPLEMENTED",
             )
-    return _KINDS.get(code, ServerFault)(text, operation=operation, reason=code.name)
+    return _KINDS.get(code, ServerFault)(text, reason=code.name)
 
 
 _KINDS: dict[grpc.StatusCode, type[ConcordatError]] = {

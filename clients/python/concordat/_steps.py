@@ -7,16 +7,18 @@ two clients run the same operations, one by blocking and one by awaiting, so the
 A step that fails is thrown into the operation as a ConcordatError.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 T = TypeVar("T")
+Message_contra = TypeVar("Message_contra", bound=Message, contravariant=True)
+Item_co = TypeVar("Item_co", covariant=True)
 
 
 class Repeat(Enum):
@@ -52,12 +54,21 @@ class Method(Generic[Request, Reply]):
         return f"/concordat.v1.{self.service}/{self.name}"
 
 
+class Reader(Protocol[Message_contra, Item_co]):
+    """Turns the messages of a download into items, and checks that it came whole."""
+
+    def accept(self, message: Message_contra, /) -> Sequence[Item_co]:
+        """The items of the next message."""
+
+    def finish(self) -> None:
+        """The download has ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Invoke:
     """Send one request (or the messages of an upload) once. Outcome: the reply."""
 
     method: Method[Any, Any]
-    operation: str
     request: Message | tuple[Message, ...]
     timeout_seconds: float
 
@@ -83,7 +94,7 @@ class Together:
     `done` is called after each, in order, by the caller's own thread. The first failure ends all.
     """
 
-    operations: Iterable["Operation[Any]"]
+    operations: Sequence["Operation[Any]"]
     width: int
     done: Callable[[Any], None]
 

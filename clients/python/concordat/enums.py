@@ -42,7 +42,7 @@ class SubjectStatus(IntEnum):
     OK = 1
     """Consent held; each signal has its own status."""
     NO_CONSENT = 2
-    """No live consent for this member and purpose, or no such subject. Says nothing about credit."""
+    """No live consent for this member and purpose, or no such subject. Not about credit."""
 
 
 class SignalStatus(IntEnum):

@@ -19,16 +19,17 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Self, TypeVar
 
+from concordat_privacy.identifiers import Epoch
+from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+from concordat_privacy.oprf import OprfError, PublicKey
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from concordat.errors import ProfileError
-from concordat_privacy.identifiers import Epoch
-from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
-from concordat_privacy.oprf import OprfError, PublicKey
 
 _SETTINGS = "profile.toml"
 _CERTIFICATE = "cert.pem"
@@ -162,7 +163,7 @@ class _Settings:
         entries = self._typed(self._table, "token_keys", list)
         keys = [self._token_key(f"token_keys[{at}]", entry) for at, entry in enumerate(entries)]
         keys.sort(key=lambda pinned: pinned.epoch)
-        for older, newer in zip(keys, keys[1:], strict=False):
+        for older, newer in pairwise(keys):
             if older.epoch == newer.epoch:
                 raise self._wrong("token_keys", f"epoch {older.epoch} is there twice")
         return tuple(keys)

@@ -20,7 +20,7 @@ from concordat_gateway.ledger import tree
 from concordat_gateway.ledger.transaction import Entry, Group, Item, Transaction
 from concordat_gateway.ledger.tree import Head
 from concordat_gateway.store.clock import Clock
-from concordat_gateway.store.database import Database, is_store_fault, store_unavailable
+from concordat_gateway.store.database import Database, store_unavailable
 from concordat_gateway.store.engines import StoreError
 from concordat_privacy.log import checkpoint as checkpoints
 from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey
@@ -85,7 +85,7 @@ class Journal:
             if self._closed:
                 raise unavailable("SHUTTING_DOWN", "the gateway is shutting down")
             self._queue.put(pending)
-        if not pending.finished.wait(timeout_seconds):
+        if not pending.wait(timeout_seconds):
             # A change that has not started now never will.
             pending.claim()
             raise deadline_exceeded()
@@ -96,6 +96,11 @@ class Journal:
     def read(self) -> AbstractContextManager[sa.Connection]:
         """A transaction that sees one snapshot of the control store and writes nothing."""
         return self._database.read()
+
+    @property
+    def waiting(self) -> int:
+        """Number of changes that wait for the writer, about."""
+        return self._queue.qsize() + len(self._carried)
 
     def close(self) -> None:
         """Refuse new changes, finish the queued ones, stop the writer."""
@@ -222,7 +227,9 @@ class Journal:
                     del group[position:]
                     break
                 if pending.claim():
-                    pending.run(Transaction(gathered, savepoint=len(group) > 1))
+                    pending.run(
+                        Transaction(gathered, savepoint=len(group) > 1), self._database.is_fault
+                    )
             if len(group) == 1 and group[0].error is not None:
                 connection.rollback()
                 return head.checkpoint
@@ -236,12 +243,14 @@ class Journal:
 class _Pending:
     """One queued change and what became of it."""
 
-    __slots__ = ("_change", "_claim", "checkpoint", "error", "finished", "value")
+    __slots__ = ("_change", "_claim", "_gate", "checkpoint", "error", "value")
 
     def __init__(self, change: Callable[[Transaction], Any]) -> None:
         self._change = change
         self._claim = threading.Lock()
-        self.finished = threading.Event()
+        # A held lock costs a third of an Event, and each waiter has exactly one to wait for.
+        self._gate = threading.Lock()
+        self._gate.acquire()
         self.value: Any = None
         self.error: BaseException | None = None
         self.checkpoint = ""
@@ -250,24 +259,30 @@ class _Pending:
         """Whether the calling thread is the first to claim the change: to run it or to drop it."""
         return self._claim.acquire(blocking=False)
 
-    def run(self, transaction: Transaction) -> None:
+    def wait(self, timeout_seconds: float) -> bool:
+        """Whether the outcome is there in time."""
+        return self._gate.acquire(timeout=timeout_seconds)
+
+    def run(self, transaction: Transaction, is_fault: Callable[[BaseException], bool]) -> None:
         """Run the change; a fault of the store goes up, anything else is the caller's to see."""
         try:
             with transaction.atomic():
                 self.value = self._change(transaction)
         except Exception as error:
-            if is_store_fault(error):
+            if is_fault(error):
                 raise
             self.error = error
 
     def finish(self, checkpoint: str) -> None:
+        """Wake the waiter: its change is durable, or was undone alone."""
         self.checkpoint = checkpoint
-        self.finished.set()
+        self._gate.release()
 
     def fail(self, error: BaseException) -> None:
+        """Wake the waiter: nothing of its group is durable."""
         if self.error is None:
             self.error = error
-        self.finished.set()
+        self._gate.release()
 
 
 def _prove(

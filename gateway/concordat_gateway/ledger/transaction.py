@@ -89,7 +89,7 @@ class Transaction:
             **fields,
             "v": leaf.VERSION,
             "type": type,
-            "time": rfc3339(self.now),
+            "time": self._group.time_text,
             "actor": actor,
         }
         stored = [StoredItem(leaf.encode_item(i.content), i.subject, i.salt) for i in items]
@@ -130,6 +130,7 @@ class Group:
         self._head = head
         self._clock = clock
         self._time = head.time
+        self._time_text = ""
         self._leaves: list[bytes] = []
         self._items: list[tuple[int, list[StoredItem]]] = []
 
@@ -140,8 +141,18 @@ class Group:
 
     def advance_clock(self) -> int:
         """The time for the next change: the clock's, but never before an earlier change's."""
-        self._time = max(self._time, self._clock())
+        now = self._clock()
+        if now > self._time:
+            self._time = now
+            self._time_text = ""
         return self._time
+
+    @property
+    def time_text(self) -> str:
+        """The time of `advance_clock` as entries carry it."""
+        if not self._time_text:
+            self._time_text = rfc3339(self._time)
+        return self._time_text
 
     def add(self, data: bytes, items: list[StoredItem], changes_pool: bool) -> Entry:
         """Gather one encoded entry."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from concordat_gateway.store.bulk import insert_rows
 from concordat_gateway.store.control_tables import (
     ledger_entry,
     ledger_head,
@@ -53,9 +54,6 @@ _CREATE_HEAD = sa.text(
     " VALUES (1, :size, :frontier, :checkpoint, :time, :pool_version) ON CONFLICT DO NOTHING"
 )
 _UPDATE_HEAD = sa.update(ledger_head)
-_INSERT_ENTRIES = sa.insert(ledger_entry)
-_INSERT_NODES = sa.insert(ledger_node)
-_INSERT_ITEMS = sa.insert(ledger_item)
 _SELECT_NODES = sa.select(ledger_node).where(
     sa.tuple_(ledger_node.c.level, ledger_node.c.node_index).in_(
         sa.bindparam("places", expanding=True)
@@ -101,14 +99,12 @@ def save_head(connection: sa.Connection, head: Head) -> None:
 
 def insert_entries(connection: sa.Connection, start: int, leaves: Sequence[bytes]) -> None:
     """Store leaves as the entries from `start` on."""
-    rows = [{"entry_index": start + at, "leaf": leaf} for at, leaf in enumerate(leaves)]
-    connection.execute(_INSERT_ENTRIES, rows)
+    insert_rows(connection, ledger_entry, list(enumerate(leaves, start)))
 
 
 def insert_nodes(connection: sa.Connection, nodes: Sequence[Node]) -> None:
     """Store the hashes of subtrees that became complete."""
-    rows = [{"level": level, "node_index": at, "hash": digest} for level, at, digest in nodes]
-    connection.execute(_INSERT_NODES, rows)
+    insert_rows(connection, ledger_node, nodes)
 
 
 def insert_items(
@@ -116,17 +112,11 @@ def insert_items(
 ) -> None:
     """Store the items of entries, given as (entry index, items)."""
     rows = [
-        {
-            "entry_index": entry_index,
-            "item": number,
-            "content": item.content,
-            "subject": item.subject,
-            "salt": item.salt,
-        }
+        (entry_index, number, item.content, item.subject, item.salt)
         for entry_index, of_entry in items
         for number, item in enumerate(of_entry)
     ]
-    connection.execute(_INSERT_ITEMS, rows)
+    insert_rows(connection, ledger_item, rows)
 
 
 def read_nodes(

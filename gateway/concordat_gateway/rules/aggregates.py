@@ -33,7 +33,7 @@ from concordat_privacy.dp.bounding import bounded_counts
 from concordat_privacy.dp.query import Dimension, Question
 from concordat_privacy.dp.release import Mechanism
 from concordat_privacy.dp.rho import NanoRho, charge
-from concordat_privacy.log.leaf import encode_item
+from concordat_privacy.log.leaf import Json, encode_item
 from concordat_rpc.errors import exhausted
 from concordat_rpc.peer import Peer
 
@@ -134,7 +134,7 @@ def _reserve(transaction: Transaction, caps: Caps, caller: Peer, question: Quest
     connection, now = transaction.connection, transaction.now
     require_member(connection, caller.name)
     snapshot = snapshot_of(transaction.pool_version, now)
-    named = {"question": question.id.hex(), "snapshot": snapshot}
+    named: dict[str, Json] = {"question": question.id.hex(), "snapshot": snapshot}
 
     key = {"asked": question.id, "at": snapshot}
     earlier = connection.execute(_FIND, key).first()
@@ -143,7 +143,7 @@ def _reserve(transaction: Transaction, caps: Caps, caller: Peer, question: Quest
         return _Reserved(snapshot, now, entry, NanoRho(0), stored=earlier.reply)
 
     amount = charge(question.epsilon)
-    fields = {**named, "query": question.content, "nano_rho": amount}
+    fields: dict[str, Json] = {**named, "query": question.content, "nano_rho": int(amount)}
     refusing = reserve(connection, scopes_of(caller), caps, amount)
     if refusing is not None:
         entry = transaction.append(

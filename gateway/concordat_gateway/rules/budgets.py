@@ -1,4 +1,4 @@
-"""Privacy budgets: what has been spent of each scope's zCDP account, and a debit that cannot overrun.
+"""Privacy budgets: what each scope has spent, in zCDP, and a debit that cannot overrun a cap.
 
 Two scopes carry every charge: the pool, whose cap bounds what all members together can learn of
 one person, however they combine their answers; and the asking member, whose cap keeps one member

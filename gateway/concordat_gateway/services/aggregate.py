@@ -23,7 +23,7 @@ class AggregateService(aggregate_pb2_grpc.AggregateServiceServicer):
         self._caps = caps
 
     def Count(
-        self, request: aggregate_pb2.CountRequest, context: grpc.ServicerContext
+        self, request: aggregate_pb2.CountRequest, _context: grpc.ServicerContext
     ) -> aggregate_pb2.CountResponse:
         call = current()
         question = _question(request)
@@ -46,7 +46,7 @@ class AggregateService(aggregate_pb2_grpc.AggregateServiceServicer):
         )
 
     def GetBudget(
-        self, request: aggregate_pb2.GetBudgetRequest, context: grpc.ServicerContext
+        self, _request: aggregate_pb2.GetBudgetRequest, _context: grpc.ServicerContext
     ) -> aggregate_pb2.GetBudgetResponse:
         with self._journal.read() as connection:
             found = accounts(connection, scopes_of(current().peer), self._caps)

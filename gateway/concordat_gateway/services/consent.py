@@ -34,7 +34,7 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
         self._clock = clock
 
     def GrantConsents(
-        self, request: consent_pb2.GrantConsentsRequest, context: grpc.ServicerContext
+        self, request: consent_pb2.GrantConsentsRequest, _context: grpc.ServicerContext
     ) -> consent_pb2.GrantConsentsResponse:
         committed = consents.grant(
             self._journal,
@@ -51,25 +51,25 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
         return response
 
     def WithdrawConsent(
-        self, request: consent_pb2.WithdrawConsentRequest, context: grpc.ServicerContext
+        self, request: consent_pb2.WithdrawConsentRequest, _context: grpc.ServicerContext
     ) -> consent_pb2.WithdrawConsentResponse:
         committed = consents.withdraw(
             self._journal, call.current().peer, request.consent_id, seconds_left()
         )
-        withdrawal = committed.value
+        withdrawal, entry = committed.value, committed.value.entry
         return consent_pb2.WithdrawConsentResponse(
             consent=_message_of(withdrawal.consent, self._clock()),
-            receipt=withdrawal.entry and receipt_of(withdrawal.entry, committed),
+            receipt=receipt_of(entry, committed) if entry is not None else None,
         )
 
     def GetConsent(
-        self, request: consent_pb2.GetConsentRequest, context: grpc.ServicerContext
+        self, request: consent_pb2.GetConsentRequest, _context: grpc.ServicerContext
     ) -> consent_pb2.GetConsentResponse:
         consent = consents.get(self._journal, call.current().peer, request.consent_id)
         return consent_pb2.GetConsentResponse(consent=_message_of(consent, self._clock()))
 
     def ListConsents(
-        self, request: consent_pb2.ListConsentsRequest, context: grpc.ServicerContext
+        self, request: consent_pb2.ListConsentsRequest, _context: grpc.ServicerContext
     ) -> consent_pb2.ListConsentsResponse:
         page = consents.list_page(
             self._journal,

@@ -50,7 +50,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
     def Contribute(
         self,
         request_iterator: Iterator[contribution_pb2.ContributeRequest],
-        context: grpc.ServicerContext,
+        _context: grpc.ServicerContext,
     ) -> contribution_pb2.ContributeResponse:
         today_day = day_of(self._clock())
         intake = Intake(_header(request_iterator), today_day, self._epochs, self._subject_key)
@@ -72,7 +72,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         return response
 
     def GetBatch(
-        self, request: contribution_pb2.GetBatchRequest, context: grpc.ServicerContext
+        self, request: contribution_pb2.GetBatchRequest, _context: grpc.ServicerContext
     ) -> contribution_pb2.GetBatchResponse:
         status = contributions.get_batch(
             self._journal, self._signals, call.current().peer, request.request_id

@@ -21,24 +21,24 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         self._journal = journal
 
     def GetCheckpoint(
-        self, request: ledger_pb2.GetCheckpointRequest, context: grpc.ServicerContext
+        self, _request: ledger_pb2.GetCheckpointRequest, _context: grpc.ServicerContext
     ) -> ledger_pb2.GetCheckpointResponse:
         return ledger_pb2.GetCheckpointResponse(checkpoint=self._journal.checkpoint())
 
     def GetInclusionProof(
-        self, request: ledger_pb2.GetInclusionProofRequest, context: grpc.ServicerContext
+        self, request: ledger_pb2.GetInclusionProofRequest, _context: grpc.ServicerContext
     ) -> ledger_pb2.GetInclusionProofResponse:
         hashes = self._journal.inclusion_proof(request.entry_index, request.tree_size)
         return ledger_pb2.GetInclusionProofResponse(hashes=hashes)
 
     def GetConsistencyProof(
-        self, request: ledger_pb2.GetConsistencyProofRequest, context: grpc.ServicerContext
+        self, request: ledger_pb2.GetConsistencyProofRequest, _context: grpc.ServicerContext
     ) -> ledger_pb2.GetConsistencyProofResponse:
         hashes = self._journal.consistency_proof(request.old_size, request.new_size)
         return ledger_pb2.GetConsistencyProofResponse(hashes=hashes)
 
     def ExportEntries(
-        self, request: ledger_pb2.ExportEntriesRequest, context: grpc.ServicerContext
+        self, request: ledger_pb2.ExportEntriesRequest, _context: grpc.ServicerContext
     ) -> Iterator[ledger_pb2.ExportEntriesResponse]:
         # The first message fixes the tree; entries appended meanwhile are not part of the export.
         checkpoint = self._journal.checkpoint()

@@ -30,7 +30,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self._subject_key = subject_key
 
     def Lookup(
-        self, request: signal_pb2.LookupRequest, context: grpc.ServicerContext
+        self, request: signal_pb2.LookupRequest, _context: grpc.ServicerContext
     ) -> signal_pb2.LookupResponse:
         question = Question.of(request.purpose, request.signals)
         committed = self._look_up([lookups.check_token(request.token)], question)
@@ -40,7 +40,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         )
 
     def BatchLookup(
-        self, request: signal_pb2.BatchLookupRequest, context: grpc.ServicerContext
+        self, request: signal_pb2.BatchLookupRequest, _context: grpc.ServicerContext
     ) -> signal_pb2.BatchLookupResponse:
         question = Question.of(request.purpose, request.signals)
         committed = self._look_up(lookups.split_tokens(request.tokens), question)
@@ -50,7 +50,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         )
 
     def ListSignals(
-        self, request: signal_pb2.ListSignalsRequest, context: grpc.ServicerContext
+        self, _request: signal_pb2.ListSignalsRequest, _context: grpc.ServicerContext
     ) -> signal_pb2.ListSignalsResponse:
         return signal_pb2.ListSignalsResponse(
             catalogue_version=CATALOGUE_VERSION,
@@ -67,7 +67,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             ],
         )
 
-    def _look_up(self, tokens: Sequence[bytes], question: Question) -> Committed[Lookup]:
+    def _look_up(self, tokens: Sequence[bytes], question: Question) -> Committed[lookups.Lookup]:
         return lookups.look_up(
             self._journal,
             self._signals,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -47,7 +48,7 @@ class Database:
 
         Raises Refusal UNAVAILABLE where the store fails.
         """
-        with refusing_faults(), self._reading.connect() as connection, connection.begin():
+        with self._refusing_faults(), self._reading.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -56,30 +57,42 @@ class Database:
 
         Raises Refusal UNAVAILABLE where the store fails; the commit may then have happened.
         """
-        with refusing_faults(), self._writing.connect() as connection, connection.begin():
+        with self._refusing_faults(), self._writing.connect() as connection, connection.begin():
             yield connection
+
+    def is_fault(self, error: BaseException) -> bool:
+        """Whether an exception says that the store failed, not that a statement was wrong.
+
+        A store that is down, full, locked or corrupt; not a constraint or a malformed value.
+        """
+        if isinstance(error, exc.TimeoutError):
+            return True
+        # COPY runs on the driver's own cursor, whose errors SQLAlchemy does not wrap.
+        original = error.orig if isinstance(error, exc.DBAPIError) else error
+        driver: Any = self._engine.dialect.loaded_dbapi
+        if not isinstance(original, driver.Error):
+            return False
+        if isinstance(original, driver.OperationalError):
+            return True
+        if isinstance(original, driver.InternalError):
+            # SQLSTATE class 25: the transaction is in the wrong state, which is a caller's mistake.
+            return not str(getattr(original, "sqlstate", "")).startswith("25")
+        lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+        # SQLite reports a corrupt file as a plain DatabaseError.
+        return lost or type(original) is driver.DatabaseError
+
+    @contextmanager
+    def _refusing_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if self.is_fault(error):
+                raise store_unavailable() from error
+            raise
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._engine.dispose()
-
-
-def is_store_fault(error: BaseException) -> bool:
-    """Whether an exception says that the store failed, not that a statement was wrong.
-
-    A store that is down, full, locked or corrupt; not a constraint or a malformed value.
-    """
-    if isinstance(error, exc.TimeoutError):
-        return True
-    if not isinstance(error, exc.DBAPIError):
-        return False
-    if error.connection_invalidated or isinstance(error, exc.OperationalError):
-        return True
-    if isinstance(error, exc.InternalError):
-        # SQLSTATE class 25: the transaction is in the wrong state, which is a caller's mistake.
-        return not str(getattr(error.orig, "sqlstate", "")).startswith("25")
-    # SQLite reports a corrupt file as a plain DatabaseError.
-    return type(error) is exc.DatabaseError
 
 
 def store_unavailable() -> Refusal:
@@ -90,14 +103,3 @@ def store_unavailable() -> Refusal:
         "the gateway's store cannot be used now; repeat the call with the same request_id",
         retry_after_seconds=RETRY_AFTER_SECONDS,
     )
-
-
-@contextmanager
-def refusing_faults() -> Iterator[None]:
-    """Turns faults of the store into Refusal UNAVAILABLE, the fault as its cause."""
-    try:
-        yield
-    except (exc.DBAPIError, exc.TimeoutError) as error:
-        if is_store_fault(error):
-            raise store_unavailable() from error
-        raise

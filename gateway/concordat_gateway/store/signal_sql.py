@@ -1,14 +1,11 @@
-"""Prebuilt statements of the signals store, and the bulk paths of each database.
-
-Bulk rows bypass SQLAlchemy: per row its executemany costs three times the driver's. SQLite takes
-sorted executemany; PostgreSQL takes binary COPY, for upserts into a temporary table first.
-"""
+"""Prebuilt statements of the signals store, and the way from rows to the catalogue's types."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from concordat_gateway.store.bulk import Rows, insert_rows, upsert_rows
 from concordat_gateway.store.signal_tables import (
     inquiry,
     published_batch,
@@ -19,8 +16,7 @@ from concordat_gateway.store.signal_tables import (
 from concordat_gateway.store.subjects import bucket_of
 from concordat_privacy.catalogue.relations import Inquiry, Relation
 
-_STAGED_COLUMNS = ("batch_id", "row_no", "subject", "bucket", "content")
-_RELATION_KEY = ("subject", "member_no", "account_ref", "bucket")
+# In the order of Relation's fields after account_ref.
 _RELATION_STATE = (
     "as_of_month",
     "status",
@@ -34,8 +30,6 @@ _RELATION_STATE = (
     "spend_volatility",
     "profile",
 )
-_INQUIRY_KEY = ("subject", "member_no", "application_ref", "bucket")
-_INQUIRY_STATE = ("day", "product")
 
 _BATCH_ID: sa.BindParameter[bytes] = sa.bindparam("batch_id")
 INSERT_STAGED_BATCH = sa.insert(staged_batch)
@@ -79,7 +73,7 @@ SELECT_RELATIONS = _of_subjects(relation, ("account_ref", *_RELATION_STATE)).ord
 SELECT_RELATIONS_OF = _of_subjects(relation, ("account_ref", *_RELATION_STATE)).where(
     relation.c.member_no == sa.bindparam("member_no")
 )
-SELECT_INQUIRIES = _of_subjects(inquiry, _INQUIRY_STATE).order_by(
+SELECT_INQUIRIES = _of_subjects(inquiry, ("day", "product")).order_by(
     inquiry.c.subject, inquiry.c.member_no, inquiry.c.application_ref
 )
 
@@ -105,12 +99,9 @@ def bucket_span(bucket: int) -> dict[str, Any]:
     return {"bucket": bucket, "first": first, "last": first + b"\xff" * 31}
 
 
-def insert_staged_rows(connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_staged_rows(connection: sa.Connection, rows: Rows) -> None:
     """Store (batch_id, row_no, subject, bucket, content) rows."""
-    if _is_sqlite(connection):
-        _executemany(connection, _insert_sql("staged_row", _STAGED_COLUMNS), rows)
-    else:
-        _copy(connection, "staged_row", _STAGED_COLUMNS, _STAGED_TYPES, rows)
+    insert_rows(connection, staged_row, rows)
 
 
 def upsert_relations(
@@ -137,7 +128,7 @@ def upsert_relations(
         )
         for subject, member_no, r in relations
     ]
-    _upsert(connection, "relation", _RELATION_KEY, _RELATION_STATE, _RELATION_TYPES, rows)
+    upsert_rows(connection, relation, rows)
 
 
 def upsert_inquiries(
@@ -148,69 +139,4 @@ def upsert_inquiries(
         (subject, member_no, ref, bucket_of(subject), i.day, i.product)
         for subject, member_no, ref, i in inquiries
     ]
-    _upsert(connection, "inquiry", _INQUIRY_KEY, _INQUIRY_STATE, _INQUIRY_TYPES, rows)
-
-
-_STAGED_TYPES = ("bytea", "int4", "bytea", "int2", "bytea")
-_KEY_TYPES = ("bytea", "int2", "bytea", "int2")
-_RELATION_TYPES = (*_KEY_TYPES, *("int2",) * 10, "bytea")
-_INQUIRY_TYPES = (*_KEY_TYPES, "int4", "int2")
-
-
-def _upsert(
-    connection: sa.Connection,
-    table: str,
-    key: Sequence[str],
-    state: Sequence[str],
-    types: Sequence[str],
-    rows: Sequence[tuple[Any, ...]],
-) -> None:
-    if not rows:
-        return
-    columns = (*key, *state)
-    conflict = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET " + ", ".join(
-        f"{name} = excluded.{name}" for name in state
-    )
-    if _is_sqlite(connection):
-        _executemany(connection, f"{_insert_sql(table, columns)} {conflict}", rows)
-        return
-    arriving = f"arriving_{table}"
-    names = ", ".join(columns)
-    definition = ", ".join(f"{n} {t}" for n, t in zip(columns, types, strict=True))
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {arriving} ({definition}) ON COMMIT DROP")
-    _copy(connection, arriving, columns, types, rows)
-    connection.exec_driver_sql(
-        f"INSERT INTO {table} ({names}) SELECT {names} FROM {arriving}"  # noqa: S608 - constants
-        f" ORDER BY {', '.join(key)} {conflict}"
-    )
-
-
-def _insert_sql(table: str, columns: Sequence[str]) -> str:
-    marks = ", ".join("?" for _ in columns)
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - constants
-
-
-def _executemany(
-    connection: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]
-) -> None:
-    if rows:
-        connection.exec_driver_sql(statement, list(rows))
-
-
-def _copy(
-    connection: sa.Connection,
-    table: str,
-    columns: Sequence[str],
-    types: Sequence[str],
-    rows: Sequence[tuple[Any, ...]],
-) -> None:
-    driver: Any = connection.connection.driver_connection
-    command = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
-    with driver.cursor() as cursor, cursor.copy(command) as copy:
-        copy.set_types(types)
-        for row in rows:
-            copy.write_row(row)
-
-
-def _is_sqlite(connection: sa.Connection) -> bool:
-    return connection.dialect.name == "sqlite"
+    upsert_rows(connection, inquiry, rows)

@@ -201,7 +201,7 @@ def _account_problems(row: AccountSnapshot, today_day: int) -> list[FieldProblem
     elif profile and max(profile) > DaysPastDueBand.FROM_180:
         at = next(i for i, code in enumerate(profile) if code > DaysPastDueBand.FROM_180)
         refuse("payment_profile", "UNKNOWN_BAND", f"code {profile[at]} at position {at}")
-    elif len(profile.rstrip(b"\0")) > row.as_of_month - 3 * row.opened_quarter:
+    elif len(profile.rstrip(b"\0")) > max(row.as_of_month - 3 * row.opened_quarter, 0):
         refuse("payment_profile", "INCONSISTENT", "a month before the account was opened")
 
     if row.status == AccountStatus.CLOSED and row.balance > AmountBand.ZERO:

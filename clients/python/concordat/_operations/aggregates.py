@@ -19,6 +19,7 @@ MAX_EPSILON = 3.0
 MAX_CELLS_PER_PERSON = 4
 MAX_BAND = 255
 
+_UNGROUPED = aggregate_pb2.DIMENSION_UNSPECIFIED
 _ENTRIES = {"aggregate.charged", "aggregate.repeated"}
 
 
@@ -32,16 +33,16 @@ def count(
 ) -> Operation[CountResult]:
     """Count the persons of a cohort, or of each of its cells."""
     request = aggregate_pb2.CountRequest(
-        where=[_condition(dimension, bands) for dimension, bands in sorted((where or {}).items())],
-        group_by=None if group_by is None else _dimension(group_by, "group_by"),
+        where=_conditions({} if where is None else where),
+        group_by=_UNGROUPED if group_by is None else _dimension(group_by, "group_by"),
         epsilon_micros=_epsilon_micros(epsilon),
         cells_per_person=checked_integer(
             cells_per_person, "cells_per_person", 1, MAX_CELLS_PER_PERSON
         ),
     )
-    reply = yield from context.send("count", COUNT, request, timeout)
+    reply = yield from context.send(COUNT, request, timeout)
     if not reply.cells or (group_by is None and len(reply.cells) != 1):
-        raise ProtocolViolation(f"the answer has {len(reply.cells)} cells", operation="count")
+        raise ProtocolViolation(f"the answer has {len(reply.cells)} cells")
     return CountResult(
         cells=tuple(Cell(cell.band, cell.band_label, cell.count) for cell in reply.cells),
         error_95=reply.error_95,
@@ -55,7 +56,7 @@ def count(
 def budget(context: Context, timeout: float | None) -> Operation[tuple[Budget, ...]]:
     """The pool's and the caller's budget."""
     request = aggregate_pb2.GetBudgetRequest()
-    reply = yield from context.send("budget", GET_BUDGET, request, timeout)
+    reply = yield from context.send(GET_BUDGET, request, timeout)
     return tuple(
         Budget(
             scope=item.scope,
@@ -65,6 +66,13 @@ def budget(context: Context, timeout: float | None) -> Operation[tuple[Budget, .
         )
         for item in reply.budgets
     )
+
+
+def _conditions(where: Mapping[Dimension, Collection[int]]) -> list[aggregate_pb2.Condition]:
+    if not isinstance(where, Mapping):
+        raise InvalidInput.field("where", f"a mapping wanted, {type(where).__name__} given")
+    conditions = [_condition(dimension, bands) for dimension, bands in where.items()]
+    return sorted(conditions, key=lambda condition: condition.dimension)
 
 
 def _condition(dimension: Dimension, bands: Collection[int]) -> aggregate_pb2.Condition:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from concordat_privacy.oprf import Token
+
 from concordat._context import Context, numbered_request_id
 from concordat._convert import (
     FetchPage,
@@ -27,7 +29,6 @@ from concordat.requests import (
 )
 from concordat.results import Consent, GrantedConsent, GrantResult, ItemRefusal, Receipt, Withdrawal
 from concordat.v1 import common_pb2, consent_pb2
-from concordat_privacy.oprf import Token
 
 CONSENTS_PER_REQUEST = 1_000
 MAX_PAGE_SIZE = 1_000
@@ -60,12 +61,11 @@ def grant_consents(
             consents=[_draft_message(first + at, draft) for at, draft in enumerate(batch)],
         )
         try:
-            reply = yield from context.send("grant_consents", GRANT_CONSENTS, request, timeout)
+            reply = yield from context.send(GRANT_CONSENTS, request, timeout)
             positions = range(first, first + len(batch))
             if len(reply.granted) + len({refusal.item for refusal in reply.refused}) != len(batch):
                 raise ProtocolViolation(
                     f"the gateway answered for another number of items than {len(batch)}",
-                    operation="grant_consents",
                 )
             granted += [_granted(item, positions) for item in reply.granted]
             refused += refusals_of(reply.refused, positions)
@@ -83,7 +83,7 @@ def withdraw_consent(
 ) -> Operation[Withdrawal]:
     """Withdraw a consent; effective when this returns."""
     request = consent_pb2.WithdrawConsentRequest(consent_id=_checked_id(consent_id))
-    reply = yield from context.send("withdraw_consent", WITHDRAW_CONSENT, request, timeout)
+    reply = yield from context.send(WITHDRAW_CONSENT, request, timeout)
     receipt = None
     if reply.HasField("receipt"):
         receipt = context.ledger.receipt(reply.receipt, {"consent.withdrawn"})
@@ -93,7 +93,7 @@ def withdraw_consent(
 def get_consent(context: Context, consent_id: bytes, timeout: float | None) -> Operation[Consent]:
     """Read one consent."""
     request = consent_pb2.GetConsentRequest(consent_id=_checked_id(consent_id))
-    reply = yield from context.send("get_consent", GET_CONSENT, request, timeout)
+    reply = yield from context.send(GET_CONSENT, request, timeout)
     return _consent(reply.consent)
 
 
@@ -108,7 +108,7 @@ def list_consents(
         request = consent_pb2.ListConsentsRequest(
             page_size=page_size, page_token=page_token, token=only
         )
-        reply = yield from context.send("list_consents", LIST_CONSENTS, request, timeout)
+        reply = yield from context.send(LIST_CONSENTS, request, timeout)
         return Page([_consent(consent) for consent in reply.consents], reply.next_page_token)
 
     return fetch
@@ -141,7 +141,6 @@ def _granted(item: consent_pb2.GrantedConsent, positions: range) -> GrantedConse
         raise ProtocolViolation(
             f"the gateway granted item {item.item} of {len(positions)} with an id of "
             f"{len(item.consent_id)} bytes",
-            operation="grant_consents",
         )
     return GrantedConsent(positions[item.item], ConsentId(item.consent_id), item.entry_index)
 

@@ -4,15 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC
 
-from concordat._context import Context, numbered_request_id
-from concordat._convert import attach_partial, batches_of, member_of, refusals_of, time_of
-from concordat._methods import CONTRIBUTE, GET_BATCH
-from concordat._steps import Operation
-from concordat.enums import BatchState
-from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
-from concordat.requests import REQUEST_ID_BYTES, RequestId, Row, checked_bytes, checked_token
-from concordat.results import BatchReceipt, BatchStatus, ContributionResult, ItemRefusal
-from concordat.v1 import bands_pb2, contribution_pb2
 from concordat_privacy.catalogue.calendar import day_number
 from concordat_privacy.catalogue.rows import (
     AccountSnapshot,
@@ -22,6 +13,16 @@ from concordat_privacy.catalogue.rows import (
 )
 from concordat_privacy.catalogue.rows import Row as Record
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+
+from concordat._context import Context, numbered_request_id
+from concordat._convert import attach_partial, batches_of, member_of, refusals_of, time_of
+from concordat._methods import CONTRIBUTE, GET_BATCH
+from concordat._steps import Operation
+from concordat.enums import BatchState
+from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
+from concordat.requests import REQUEST_ID_BYTES, RequestId, Row, checked_bytes, checked_token
+from concordat.results import BatchReceipt, BatchStatus, ContributionResult, ItemRefusal
+from concordat.v1 import bands_pb2, contribution_pb2
 
 ROWS_PER_BATCH = 20_000
 ROWS_PER_MESSAGE = 2_000
@@ -73,7 +74,7 @@ def get_batch(context: Context, request_id: bytes, timeout: float | None) -> Ope
     """What became of one batch."""
     named = checked_bytes(request_id, "request_id", REQUEST_ID_BYTES)
     request = contribution_pb2.GetBatchRequest(request_id=named)
-    reply = yield from context.send("get_batch", GET_BATCH, request, timeout)
+    reply = yield from context.send(GET_BATCH, request, timeout)
     return BatchStatus(
         state=member_of(BatchState, reply.state, "state"),
         rows_accepted=reply.rows_accepted,
@@ -154,19 +155,18 @@ def _send_batch(
             for chunk in batches_of(checked.messages, ROWS_PER_MESSAGE)
         ),
     )
-    reply = yield from context.send("contribute", CONTRIBUTE, upload, timeout)
+    reply = yield from context.send(CONTRIBUTE, upload, timeout)
     refused = refusals_of(reply.refused, checked.positions)
     if reply.rows_accepted + len({refusal.item for refusal in refused}) != len(checked.positions):
         raise ProtocolViolation(
             f"{len(checked.positions)} rows were sent, the gateway answered for another number",
-            operation="contribute",
         )
     receipt = None
     if reply.HasField("receipt"):
         evidence = context.ledger.receipt(reply.receipt, {"contribution.batch"})
         receipt = BatchReceipt(batch_id, first, reply.rows_accepted, evidence)
     elif reply.rows_accepted:
-        raise ProtocolViolation("rows were taken without a receipt", operation="contribute")
+        raise ProtocolViolation("rows were taken without a receipt")
     return _Answer(reply.rows_accepted, refused, receipt)
 
 

@@ -15,7 +15,7 @@ MAX_INDEX = 2**63 - 1
 
 def checkpoint(context: Context, timeout: float | None) -> Operation[SignedCheckpoint]:
     """The newest checkpoint, shown to agree with every one that this client has verified."""
-    return (yield from _newest(context, "checkpoint", timeout))
+    return (yield from _newest(context, timeout))
 
 
 def verify_receipt(
@@ -24,15 +24,14 @@ def verify_receipt(
     """Show that a receipt's entry is in the newest tree, and that its history is unbroken."""
     if not isinstance(receipt, Receipt):
         raise InvalidInput.field("receipt", f"a Receipt wanted, {type(receipt).__name__} given")
-    operation = "verify_receipt"
     promised = context.ledger.check_receipt(receipt)
-    newest = yield from _newest(context, operation, timeout)
+    newest = yield from _newest(context, timeout)
     older, newer = sorted((promised, newest), key=lambda signed: signed.checkpoint.size)
-    yield from _prove_extension(context, operation, older, newer, timeout)
+    yield from _prove_extension(context, older, newer, timeout)
     request = ledger_pb2.GetInclusionProofRequest(
         entry_index=receipt.entry_index, tree_size=newer.checkpoint.size
     )
-    reply = yield from context.send(operation, GET_INCLUSION_PROOF, request, timeout)
+    reply = yield from context.send(GET_INCLUSION_PROOF, request, timeout)
     check_inclusion(receipt, list(reply.hashes), newer)
     return VerifiedReceipt(receipt.entry_index, receipt.fields, newer)
 
@@ -45,9 +44,9 @@ def export(
     return ledger_pb2.ExportEntriesRequest(start_index=start), ExportReader(context.ledger, start)
 
 
-def _newest(context: Context, operation: str, timeout: float | None) -> Operation[SignedCheckpoint]:
+def _newest(context: Context, timeout: float | None) -> Operation[SignedCheckpoint]:
     request = ledger_pb2.GetCheckpointRequest()
-    reply = yield from context.send(operation, GET_CHECKPOINT, request, timeout)
+    reply = yield from context.send(GET_CHECKPOINT, request, timeout)
     offered = context.ledger.open(reply.checkpoint)
     context.ledger.check_root(offered)
     while True:
@@ -56,16 +55,15 @@ def _newest(context: Context, operation: str, timeout: float | None) -> Operatio
             return offered
         if seen.checkpoint.size > offered.checkpoint.size:
             # Another call has seen more since; what it saw must still extend this answer.
-            yield from _prove_extension(context, operation, offered, seen, timeout)
+            yield from _prove_extension(context, offered, seen, timeout)
             return seen
-        yield from _prove_extension(context, operation, seen, offered, timeout)
+        yield from _prove_extension(context, seen, offered, timeout)
         if context.ledger.adopt(seen, offered):
             return offered
 
 
 def _prove_extension(
     context: Context,
-    operation: str,
     older: SignedCheckpoint,
     newer: SignedCheckpoint,
     timeout: float | None,
@@ -74,6 +72,6 @@ def _prove_extension(
     hashes: list[bytes] = []
     if old_size != new_size:
         request = ledger_pb2.GetConsistencyProofRequest(old_size=old_size, new_size=new_size)
-        reply = yield from context.send(operation, GET_CONSISTENCY_PROOF, request, timeout)
+        reply = yield from context.send(GET_CONSISTENCY_PROOF, request, timeout)
         hashes = list(reply.hashes)
     check_consistency(older, newer, hashes)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from concordat_privacy.oprf import Token
+
 from concordat._context import Context
 from concordat._convert import attach_partial, batches_of, member_of, month_start
 from concordat._methods import BATCH_LOOKUP, LIST_SIGNALS, LOOKUP
@@ -11,7 +13,6 @@ from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
 from concordat.requests import checked_member, checked_text, checked_token
 from concordat.results import LookupResult, Receipt, Signal, SignalCatalogue, SignalInfo
 from concordat.v1 import common_pb2, signal_pb2
-from concordat_privacy.oprf import Token
 
 SUBJECTS_PER_REQUEST = 1_000
 MAX_SIGNAL_NAME_CHARACTERS = 64
@@ -36,7 +37,7 @@ def lookup(
     request = signal_pb2.LookupRequest(
         token=checked_token(token), purpose=_purpose(purpose), signals=names
     )
-    reply = yield from context.send("lookup", LOOKUP, request, timeout)
+    reply = yield from context.send(LOOKUP, request, timeout)
     receipt = context.ledger.receipt(reply.receipt, _ENTRY)
     return _result(reply.result, purpose, receipt, names)
 
@@ -58,11 +59,10 @@ def lookup_batch(
             tokens=b"".join(batch), purpose=wanted, signals=names
         )
         try:
-            reply = yield from context.send("lookup_batch", BATCH_LOOKUP, request, timeout)
+            reply = yield from context.send(BATCH_LOOKUP, request, timeout)
             if len(reply.results) != len(batch):
                 raise ProtocolViolation(
                     f"{len(batch)} subjects were asked for, {len(reply.results)} answered",
-                    operation="lookup_batch",
                 )
             receipt = context.ledger.receipt(reply.receipt, _ENTRY)
             results += [_result(result, purpose, receipt, names) for result in reply.results]
@@ -75,7 +75,7 @@ def lookup_batch(
 def list_signals(context: Context, timeout: float | None) -> Operation[SignalCatalogue]:
     """The signals that the gateway releases."""
     request = signal_pb2.ListSignalsRequest()
-    reply = yield from context.send("list_signals", LIST_SIGNALS, request, timeout)
+    reply = yield from context.send(LIST_SIGNALS, request, timeout)
     return SignalCatalogue(
         reply.catalogue_version,
         tuple(

@@ -38,7 +38,7 @@ def invite_member(
         display_name=checked_text(display_name, "display_name", MAX_DISPLAY_NAME_CHARACTERS),
         csr_pem=_csr(csr_pem),
     )
-    reply = yield from context.send("invite_member", INVITE_MEMBER, request, timeout)
+    reply = yield from context.send(INVITE_MEMBER, request, timeout)
     return InvitedMember(
         member=_member(reply.member),
         certificate_pem=reply.certificate_pem,
@@ -54,7 +54,7 @@ def accept_invitation(
     request = member_pb2.AcceptInvitationRequest(
         request_id=context.request_id(request_id), csr_pem=_csr(csr_pem)
     )
-    reply = yield from context.send("accept_invitation", ACCEPT_INVITATION, request, timeout)
+    reply = yield from context.send(ACCEPT_INVITATION, request, timeout)
     return JoinedMember(
         member=_member(reply.member),
         certificate_pem=reply.certificate_pem,
@@ -69,7 +69,7 @@ def suspend_member(
     request = member_pb2.SuspendMemberRequest(
         member_id=_member_id(member_id), reason=_reason(reason)
     )
-    reply = yield from context.send("suspend_member", SUSPEND_MEMBER, request, timeout)
+    reply = yield from context.send(SUSPEND_MEMBER, request, timeout)
     receipt = None
     if reply.HasField("receipt"):
         receipt = context.ledger.receipt(reply.receipt, {"member.suspended"})
@@ -83,7 +83,7 @@ def reinstate_member(
     request = member_pb2.ReinstateMemberRequest(
         member_id=_member_id(member_id), reason=_reason(reason)
     )
-    reply = yield from context.send("reinstate_member", REINSTATE_MEMBER, request, timeout)
+    reply = yield from context.send(REINSTATE_MEMBER, request, timeout)
     receipt = None
     if reply.HasField("receipt"):
         receipt = context.ledger.receipt(reply.receipt, {"member.reinstated"})
@@ -96,7 +96,7 @@ def list_members(context: Context, page_size: int, timeout: float | None) -> Fet
 
     def fetch(page_token: str) -> Operation[Page[Member]]:
         request = member_pb2.ListMembersRequest(page_size=page_size, page_token=page_token)
-        reply = yield from context.send("list_members", LIST_MEMBERS, request, timeout)
+        reply = yield from context.send(LIST_MEMBERS, request, timeout)
         return Page([_member(member) for member in reply.members], reply.next_page_token)
 
     return fetch

@@ -3,14 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import TypeAlias, TypeVar
 
-from concordat import errors
-from concordat._context import Context
-from concordat._convert import batches_of, time_of
-from concordat._methods import EVALUATE, LIST_TOKEN_KEYS
-from concordat._steps import Operation, Together, compute
-from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
-from concordat.results import TokenKeyInfo
-from concordat.v1 import token_pb2
 from concordat_privacy.identifiers import Epoch, Identifier, oprf_input
 from concordat_privacy.oprf import (
     ELEMENT_BYTES,
@@ -22,6 +14,15 @@ from concordat_privacy.oprf import (
     blind_batch,
     finalize_batch,
 )
+
+from concordat import errors
+from concordat._context import Context
+from concordat._convert import batches_of, time_of
+from concordat._methods import EVALUATE, LIST_TOKEN_KEYS
+from concordat._steps import Operation, Together, compute
+from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
+from concordat.results import TokenKeyInfo
+from concordat.v1 import token_pb2
 
 # Half of what one request may carry: two batches in flight keep network and cores both busy.
 BATCH_SIZE = 2_000
@@ -50,7 +51,7 @@ def tokenise(
 
     batches = list(batches_of(missing, BATCH_SIZE))
     found = yield Together(
-        (_batch(context, batch, wanted, public_key, timeout) for batch in batches),
+        [_batch(context, batch, wanted, public_key, timeout) for batch in batches],
         context.options.parallelism,
         lambda made: tell(len(made)),
     )
@@ -63,9 +64,7 @@ def tokenise(
 
 def list_token_keys(context: Context, timeout: float | None) -> Operation[tuple[TokenKeyInfo, ...]]:
     """The gateway's key epochs, compared with the pinned ones."""
-    reply = yield from context.send(
-        "list_token_keys", LIST_TOKEN_KEYS, token_pb2.ListTokenKeysRequest(), timeout
-    )
+    reply = yield from context.send(LIST_TOKEN_KEYS, token_pb2.ListTokenKeysRequest(), timeout)
     return tuple(_key_info(context, key) for key in reply.keys)
 
 
@@ -78,12 +77,11 @@ def _batch(
 ) -> Operation[list[Token]]:
     state, blinded = yield from compute(lambda: _guarded(lambda: blind_batch(inputs)))
     request = token_pb2.EvaluateRequest(epoch=epoch, blinded_elements=blinded)
-    reply = yield from context.send("tokenise", EVALUATE, request, timeout)
+    reply = yield from context.send(EVALUATE, request, timeout)
     if len(reply.evaluated_elements) != ELEMENT_BYTES * len(inputs):
         raise ProtocolViolation(
             f"{len(inputs)} elements were sent for evaluation, "
             f"{len(reply.evaluated_elements)} bytes came back",
-            operation="tokenise",
         )
     return (
         yield from compute(
@@ -99,18 +97,13 @@ def _guarded(work: Callable[[], _T]) -> _T:
     try:
         return work()
     except SodiumUnavailable as error:
-        raise ConcordatError(
-            str(error), operation="tokenise", reason="SODIUM_UNAVAILABLE"
-        ) from None
+        raise ConcordatError(str(error), reason="SODIUM_UNAVAILABLE") from None
     except ProofInvalid as error:
         raise errors.ProofInvalid(
             f"the evaluated elements were not made with the pinned token key: {error}",
-            operation="tokenise",
         ) from None
     except OprfError as error:
-        raise ProtocolViolation(
-            f"the token service's reply is malformed: {error}", operation="tokenise"
-        ) from None
+        raise ProtocolViolation(f"the token service's reply is malformed: {error}") from None
 
 
 def _input(position: int, identifier: Identifier, epoch: Epoch) -> bytes:
@@ -141,7 +134,6 @@ def _key_info(context: Context, key: token_pb2.TokenKey) -> TokenKeyInfo:
     if expected is not None and expected != key.public_key:
         raise errors.ProofInvalid(
             f"the gateway lists another key for epoch {key.epoch} than the profile pins",
-            operation="list_token_keys",
             reason="TOKEN_KEY_CHANGED",
         )
     return TokenKeyInfo(

@@ -1,0 +1,117 @@
+"""The folder that a run leaves behind, and what is where in it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from concordat_demo.failure import DemoFailed
+
+_MARKER = ".concordat-demo"
+_MARKER_TEXT = "Made by `python -m concordat_demo`, which deletes this folder when it runs again.\n"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths below the output folder."""
+
+    root: Path
+
+    @property
+    def gateway(self) -> Path:
+        """What `concordat init` makes: configuration, keys, stores."""
+        return self.root / "gateway"
+
+    @property
+    def gateway_config(self) -> Path:
+        return self.gateway / "gateway.toml"
+
+    @property
+    def gateway_log(self) -> Path:
+        """Everything that the gateway's processes print."""
+        return self.root / "gateway.log"
+
+    @property
+    def operator(self) -> Path:
+        return self.gateway / "profiles" / "operator"
+
+    @property
+    def auditor(self) -> Path:
+        return self.gateway / "profiles" / "auditor"
+
+    @property
+    def ledger_key(self) -> Path:
+        return self.gateway / "gateway" / "ledger.vkey"
+
+    @property
+    def lenders(self) -> Path:
+        """One profile a lender."""
+        return self.root / "lenders"
+
+    @property
+    def invitations(self) -> Path:
+        return self.root / "invitations"
+
+    @property
+    def ledger(self) -> Path:
+        """The exported ledger."""
+        return self.root / "ledger"
+
+    @property
+    def tampered_ledger(self) -> Path:
+        """A copy of it with one byte changed."""
+        return self.root / "ledger-tampered"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.json"
+
+    @property
+    def plot(self) -> Path:
+        return self.root / "report.png"
+
+
+def prepare(root: Path) -> Workspace:
+    """An empty workspace at `root`; what an earlier run left there is deleted.
+
+    Raises DemoFailed for a folder with other things in it, and where a gateway still serves from
+    it. No process is ended: it may be somebody's.
+    """
+    workspace = Workspace(root)
+    if root.exists():
+        _check_is_ours(root)
+        _check_not_serving(workspace)
+        shutil.rmtree(root)
+    workspace.lenders.mkdir(parents=True)
+    workspace.invitations.mkdir()
+    (root / _MARKER).write_text(_MARKER_TEXT)
+    return workspace
+
+
+def _check_is_ours(root: Path) -> None:
+    if not root.is_dir():
+        raise DemoFailed(f"{root} exists and is no folder; choose another one with --output")
+    if any(root.iterdir()) and not (root / _MARKER).is_file():
+        raise DemoFailed(
+            f"{root} holds things that the demo did not make; choose another folder with --output"
+        )
+
+
+def _check_not_serving(workspace: Workspace) -> None:
+    for profile in (workspace.operator / "profile.toml",):
+        if not profile.is_file():
+            continue
+        host, _, port = str(tomllib.loads(profile.read_text()).get("gateway", "")).rpartition(":")
+        if not port.isdigit():
+            continue
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex((host, int(port))) == 0:
+                raise DemoFailed(
+                    f"a server still listens on {host}:{port}, where an earlier run's gateway "
+                    f"serves from {workspace.root}; stop it first, or choose another folder with "
+                    "--output"
+                )

@@ -1,0 +1,189 @@
+"""Runs operations by awaiting."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from concordat._channel import Lifetime, credentials, options
+from concordat._convert import FetchPage
+from concordat._status import from_rpc_error, named
+from concordat._steps import (
+    Compute,
+    Invoke,
+    Method,
+    Operation,
+    Reader,
+    Reply,
+    Request,
+    Sleep,
+    Step,
+    Together,
+)
+from concordat.errors import ClientClosed, ConcordatError, ProtocolViolation
+from concordat.options import Options
+from concordat.profile import Profile
+
+_T = TypeVar("_T")
+
+
+class AwaitingRunner:
+    """Connections of one client, all of one event loop, and threads for what keeps cores busy."""
+
+    def __init__(
+        self, profile: Profile, settings: Options, sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._profile = profile
+        self._settings = settings
+        self._sleep = sleep
+        self._lifetime = Lifetime()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._channels: tuple[grpc.aio.Channel, ...] = ()
+        self._turn: cycle[grpc.aio.Channel] = cycle(())
+        self._pool = ThreadPoolExecutor(settings.parallelism, thread_name_prefix="concordat")
+
+    async def close(self) -> None:
+        """End all calls and connections. A second time does nothing."""
+        if not self._lifetime.close() or self._lifetime.forked:
+            return
+        for channel in self._channels:
+            await channel.close(None)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self, name: str, operation: Operation[_T]) -> _T:
+        """The operation's result. Errors get the name of the public method."""
+        with named(name):
+            self._check()
+            return await self._drive(operation)
+
+    async def pages(self, name: str, fetch: FetchPage[_T]) -> AsyncIterator[_T]:
+        """All items of a listing, read page by page as they are consumed."""
+        token = ""
+        while True:
+            page = await self.run(name, fetch(token))
+            for item in page.items:
+                yield item
+            if not page.next_page_token:
+                return
+            if page.next_page_token == token:
+                raise ProtocolViolation("the listing does not advance", operation=name)
+            token = page.next_page_token
+
+    async def download(
+        self,
+        name: str,
+        method: Method[Request, Reply],
+        request: Request,
+        timeout_seconds: float,
+        reader: Reader[Reply, _T],
+    ) -> AsyncIterator[_T]:
+        """What the reader finds in the replies of a download. A break in the middle is raised."""
+        with named(name):
+            self._check()
+            connect = next(self._turn).unary_stream
+            codec = (method.path, method.request.SerializeToString, method.reply.FromString)
+            replies = connect(*codec)(request, timeout=timeout_seconds)
+            try:
+                async for reply in replies:
+                    for item in reader.accept(reply):
+                        yield item
+                reader.finish()
+            finally:
+                # A caller that stops early would leave the gateway sending.
+                replies.cancel()
+
+    async def _drive(self, operation: Operation[_T]) -> _T:
+        try:
+            step = next(operation)
+            while True:
+                try:
+                    outcome = await self._perform(step)
+                except ConcordatError as error:
+                    step = operation.throw(error)
+                else:
+                    step = operation.send(outcome)
+        except StopIteration as finished:
+            result: _T = finished.value
+            return result
+
+    async def _perform(self, step: Step) -> Any:
+        match step:
+            case Invoke():
+                return await self._invoke(step)
+            case Compute(work):
+                return await self._compute(work)
+            case Together():
+                return await self._together(step)
+            case Sleep(seconds):
+                return await self._sleep(seconds)
+
+    async def _invoke(self, step: Invoke) -> Message:
+        self._check()
+        method, request, seconds = step.method, step.request, step.timeout_seconds
+        codec = (method.path, method.request.SerializeToString, method.reply.FromString)
+        channel = next(self._turn)
+        try:
+            reply: Message
+            if isinstance(request, tuple):
+                reply = await channel.stream_unary(*codec)(iter(request), timeout=seconds)
+            else:
+                reply = await channel.unary_unary(*codec)(request, timeout=seconds)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+        except grpc.aio.UsageError as error:
+            # gRPC says so when another task closed the channel a moment ago.
+            raise ClientClosed("the client was closed during the call") from error
+        return reply
+
+    async def _compute(self, work: Callable[[], Any]) -> Any:
+        try:
+            outcome = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except RuntimeError as error:
+            raise ClientClosed("the client was closed during the call") from error
+        return await outcome
+
+    async def _together(self, step: Together) -> list[Any]:
+        results: list[Any] = []
+        running: deque[asyncio.Task[Any]] = deque()
+
+        async def collect() -> None:
+            result = await running[0]
+            running.popleft()
+            results.append(result)
+            step.done(result)
+
+        try:
+            for operation in step.operations:
+                if len(running) >= step.width:
+                    await collect()
+                running.append(asyncio.create_task(self._drive(operation)))
+            while running:
+                await collect()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        return results
+
+    def _check(self) -> None:
+        """Connect on first use: gRPC ties a channel to the event loop that makes it."""
+        self._lifetime.check()
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+            self._channels = tuple(
+                grpc.aio.secure_channel(
+                    self._profile.gateway, credentials(self._profile), options(self._profile)
+                )
+                for _ in range(self._settings.channels)
+            )
+            self._turn = cycle(self._channels)
+        elif self._loop is not loop:
+            raise ClientClosed(
+                "this client belongs to another event loop; open one in each", reason="OTHER_LOOP"
+            )

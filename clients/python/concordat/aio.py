@@ -1,0 +1,334 @@
+"""The awaiting client: `Client` on asyncio."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+from concordat_privacy.identifiers import Identifier
+from concordat_privacy.oprf import Token
+
+from concordat._awaiting import AwaitingRunner
+from concordat._channel import check_certificate
+from concordat._context import Context
+from concordat._methods import EXPORT_ENTRIES
+from concordat._operations import aggregates, consents, contributions, ledger, lookups, members
+from concordat._operations import tokens as token_operations
+from concordat._operations.tokens import Progress
+from concordat._steps import Flow
+from concordat.enums import Dimension, Purpose
+from concordat.options import Environment, Options
+from concordat.profile import Profile
+from concordat.requests import ConsentDraft, Row
+from concordat.results import (
+    BatchStatus,
+    Budget,
+    Consent,
+    ContributionResult,
+    CountResult,
+    GrantResult,
+    InvitedMember,
+    JoinedMember,
+    LedgerEntry,
+    LookupResult,
+    Member,
+    MembershipChange,
+    Receipt,
+    SignalCatalogue,
+    SignedCheckpoint,
+    TokenKeyInfo,
+    VerifiedReceipt,
+    Withdrawal,
+)
+
+
+class AsyncClient:
+    """As `Client`, method for method, with `await` and `async for`.
+
+    All tasks of one event loop may share it. Blinding and verification run in threads of the
+    client's own, so they do not hold up the loop. An iterable of rows or drafts that is passed in
+    is read within the loop: it should not block.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        options: Options | None = None,
+        *,
+        environment: Environment | None = None,
+        known_checkpoint: str | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Connects with the first call, not here.
+
+        Args:
+            known_checkpoint: signed checkpoint (text) kept from an earlier client, see
+                `last_checkpoint`: the ledger must extend it.
+            sleep: waits between attempts, for tests.
+
+        Raises:
+            ProfileError: the certificate is not valid now.
+            ReceiptInvalid: known_checkpoint is not signed by the ledger's key.
+        """
+        settings = options or Options()
+        surroundings = environment or Environment()
+        check_certificate(profile, surroundings.utc_now())
+        self._context = Context.of(profile, settings, surroundings, known_checkpoint)
+        self._runner = AwaitingRunner(profile, settings, sleep)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        options: Options | None = None,
+        *,
+        known_checkpoint: str | None = None,
+    ) -> Self:
+        """A client of the profile in a folder. Raises ProfileError, ReceiptInvalid."""
+        return cls(Profile.load(folder), options, known_checkpoint=known_checkpoint)
+
+    async def close(self) -> None:
+        """End all calls and connections. A second time does nothing."""
+        await self._runner.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        profile = self._context.profile
+        return f"{type(self).__name__}({profile.spiffe_id} at {profile.gateway})"
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that the client was opened with."""
+        return self._context.profile
+
+    @property
+    def last_checkpoint(self) -> SignedCheckpoint | None:
+        """The newest checkpoint verified so far; keep its `note` for the next client."""
+        return self._context.ledger.seen
+
+    # Tokens
+
+    async def tokenise(
+        self,
+        identifiers: Iterable[Identifier],
+        *,
+        epoch: int | None = None,
+        progress: Progress | None = None,
+        timeout: float | None = None,
+    ) -> list[Token]:
+        """See `Client.tokenise`."""
+        return await self._runner.run(
+            "tokenise",
+            token_operations.tokenise(self._context, identifiers, epoch, progress, timeout),
+        )
+
+    async def list_token_keys(self, *, timeout: float | None = None) -> tuple[TokenKeyInfo, ...]:
+        """See `Client.list_token_keys`."""
+        return await self._runner.run(
+            "list_token_keys", token_operations.list_token_keys(self._context, timeout)
+        )
+
+    # Consents
+
+    async def grant_consents(
+        self,
+        drafts: Iterable[ConsentDraft],
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> GrantResult:
+        """See `Client.grant_consents`."""
+        return await self._runner.run(
+            "grant_consents", consents.grant_consents(self._context, drafts, request_id, timeout)
+        )
+
+    async def withdraw_consent(
+        self, consent_id: bytes, *, timeout: float | None = None
+    ) -> Withdrawal:
+        """See `Client.withdraw_consent`."""
+        return await self._runner.run(
+            "withdraw_consent", consents.withdraw_consent(self._context, consent_id, timeout)
+        )
+
+    async def get_consent(self, consent_id: bytes, *, timeout: float | None = None) -> Consent:
+        """See `Client.get_consent`."""
+        return await self._runner.run(
+            "get_consent", consents.get_consent(self._context, consent_id, timeout)
+        )
+
+    def list_consents(
+        self,
+        token: Token | None = None,
+        *,
+        page_size: int = 1_000,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Consent]:
+        """See `Client.list_consents`."""
+        return self._runner.pages(
+            "list_consents", consents.list_consents(self._context, token, page_size, timeout)
+        )
+
+    # Contributions
+
+    async def contribute(
+        self,
+        rows: Iterable[Row],
+        *,
+        epoch: int | None = None,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> ContributionResult:
+        """See `Client.contribute`."""
+        return await self._runner.run(
+            "contribute",
+            contributions.contribute(self._context, rows, epoch, request_id, timeout),
+        )
+
+    async def get_batch(self, request_id: bytes, *, timeout: float | None = None) -> BatchStatus:
+        """See `Client.get_batch`."""
+        return await self._runner.run(
+            "get_batch", contributions.get_batch(self._context, request_id, timeout)
+        )
+
+    # Lookups
+
+    async def lookup(
+        self,
+        token: Token,
+        purpose: Purpose,
+        *,
+        signals: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> LookupResult:
+        """See `Client.lookup`."""
+        return await self._runner.run(
+            "lookup", lookups.lookup(self._context, token, purpose, signals, timeout)
+        )
+
+    async def lookup_batch(
+        self,
+        tokens: Iterable[Token],
+        purpose: Purpose,
+        *,
+        signals: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> list[LookupResult]:
+        """See `Client.lookup_batch`."""
+        return await self._runner.run(
+            "lookup_batch", lookups.lookup_batch(self._context, tokens, purpose, signals, timeout)
+        )
+
+    async def list_signals(self, *, timeout: float | None = None) -> SignalCatalogue:
+        """See `Client.list_signals`."""
+        return await self._runner.run("list_signals", lookups.list_signals(self._context, timeout))
+
+    # Aggregates
+
+    async def count(
+        self,
+        where: Mapping[Dimension, Collection[int]] | None = None,
+        group_by: Dimension | None = None,
+        *,
+        epsilon: float = 1.0,
+        cells_per_person: int = 1,
+        timeout: float | None = None,
+    ) -> CountResult:
+        """See `Client.count`."""
+        return await self._runner.run(
+            "count",
+            aggregates.count(self._context, where, group_by, epsilon, cells_per_person, timeout),
+        )
+
+    async def budget(self, *, timeout: float | None = None) -> tuple[Budget, ...]:
+        """See `Client.budget`."""
+        return await self._runner.run("budget", aggregates.budget(self._context, timeout))
+
+    # Ledger
+
+    async def checkpoint(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """See `Client.checkpoint`."""
+        return await self._runner.run("checkpoint", ledger.checkpoint(self._context, timeout))
+
+    async def verify_receipt(
+        self, receipt: Receipt, *, timeout: float | None = None
+    ) -> VerifiedReceipt:
+        """See `Client.verify_receipt`."""
+        return await self._runner.run(
+            "verify_receipt", ledger.verify_receipt(self._context, receipt, timeout)
+        )
+
+    def export_entries(
+        self, start_index: int = 0, *, timeout: float | None = None
+    ) -> AsyncIterator[LedgerEntry]:
+        """See `Client.export_entries`."""
+        request, reader = ledger.export(self._context, start_index)
+        seconds = self._context.timeout_seconds(Flow.DOWNLOAD, timeout)
+        return self._runner.download("export_entries", EXPORT_ENTRIES, request, seconds, reader)
+
+    # Membership
+
+    async def invite_member(
+        self,
+        member_id: str,
+        display_name: str,
+        csr_pem: bytes,
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> InvitedMember:
+        """See `Client.invite_member`."""
+        return await self._runner.run(
+            "invite_member",
+            members.invite_member(
+                self._context, member_id, display_name, csr_pem, request_id, timeout
+            ),
+        )
+
+    async def accept_invitation(
+        self,
+        csr_pem: bytes,
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> JoinedMember:
+        """See `Client.accept_invitation`."""
+        return await self._runner.run(
+            "accept_invitation",
+            members.accept_invitation(self._context, csr_pem, request_id, timeout),
+        )
+
+    async def suspend_member(
+        self, member_id: str, reason: str, *, timeout: float | None = None
+    ) -> MembershipChange:
+        """See `Client.suspend_member`."""
+        return await self._runner.run(
+            "suspend_member", members.suspend_member(self._context, member_id, reason, timeout)
+        )
+
+    async def reinstate_member(
+        self, member_id: str, reason: str, *, timeout: float | None = None
+    ) -> MembershipChange:
+        """See `Client.reinstate_member`."""
+        return await self._runner.run(
+            "reinstate_member",
+            members.reinstate_member(self._context, member_id, reason, timeout),
+        )
+
+    def list_members(
+        self, *, page_size: int = 1_000, timeout: float | None = None
+    ) -> AsyncIterator[Member]:
+        """See `Client.list_members`."""
+        return self._runner.pages(
+            "list_members", members.list_members(self._context, page_size, timeout)
+        )

@@ -1,0 +1,435 @@
+"""The blocking client."""
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Self
+
+from concordat_privacy.identifiers import Identifier
+from concordat_privacy.oprf import Token
+
+from concordat._blocking import BlockingRunner
+from concordat._channel import check_certificate
+from concordat._context import Context
+from concordat._methods import EXPORT_ENTRIES
+from concordat._operations import aggregates, consents, contributions, ledger, lookups, members
+from concordat._operations import tokens as token_operations
+from concordat._operations.tokens import Progress
+from concordat._steps import Flow
+from concordat.enums import Dimension, Purpose
+from concordat.options import Environment, Options
+from concordat.profile import Profile
+from concordat.requests import ConsentDraft, Row
+from concordat.results import (
+    BatchStatus,
+    Budget,
+    Consent,
+    ContributionResult,
+    CountResult,
+    GrantResult,
+    InvitedMember,
+    JoinedMember,
+    LedgerEntry,
+    LookupResult,
+    Member,
+    MembershipChange,
+    Receipt,
+    SignalCatalogue,
+    SignedCheckpoint,
+    TokenKeyInfo,
+    VerifiedReceipt,
+    Withdrawal,
+)
+
+
+class Client:
+    """A member's, operator's or auditor's connection to the gateway.
+
+    Safe to use from several threads; not after a fork. Close it, or use it as a context manager.
+
+    What holds for all methods:
+      * `timeout` is in seconds, for each request with its retries; None takes the default of the
+        options (10 s; 120 s for contributions and exports).
+      * All errors are ConcordatError (see `concordat.errors`). A TechnicalFault means that nothing
+        was answered; it never stands for a decline.
+      * `request_id` (16 bytes) names a write: the same id with the same content returns the first
+        answer. None takes a fresh one. A call that failed can be repeated with the id that
+        `error.partial.request_id` holds.
+      * Receipts in results are signed by the pinned ledger key; checked before they are returned.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        options: Options | None = None,
+        *,
+        environment: Environment | None = None,
+        known_checkpoint: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Connects with the first call, not here.
+
+        Args:
+            known_checkpoint: signed checkpoint (text) kept from an earlier client, see
+                `last_checkpoint`: the ledger must extend it.
+            sleep: waits between attempts, for tests.
+
+        Raises:
+            ProfileError: the certificate is not valid now.
+            ReceiptInvalid: known_checkpoint is not signed by the ledger's key.
+        """
+        settings = options or Options()
+        surroundings = environment or Environment()
+        check_certificate(profile, surroundings.utc_now())
+        self._context = Context.of(profile, settings, surroundings, known_checkpoint)
+        self._runner = BlockingRunner(profile, settings, sleep)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        options: Options | None = None,
+        *,
+        known_checkpoint: str | None = None,
+    ) -> Self:
+        """A client of the profile in a folder. Raises ProfileError, ReceiptInvalid."""
+        return cls(Profile.load(folder), options, known_checkpoint=known_checkpoint)
+
+    def close(self) -> None:
+        """End all calls and connections. A second time does nothing."""
+        self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        profile = self._context.profile
+        return f"{type(self).__name__}({profile.spiffe_id} at {profile.gateway})"
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that the client was opened with."""
+        return self._context.profile
+
+    @property
+    def last_checkpoint(self) -> SignedCheckpoint | None:
+        """The newest checkpoint verified so far; keep its `note` for the next client."""
+        return self._context.ledger.seen
+
+    # Tokens
+
+    def tokenise(
+        self,
+        identifiers: Iterable[Identifier],
+        *,
+        epoch: int | None = None,
+        progress: Progress | None = None,
+        timeout: float | None = None,
+    ) -> list[Token]:
+        """Turn identifiers into tokens without showing them to anybody.
+
+        Blinds in this process, has the blinded points evaluated in batches of 2,000, verifies
+        each batch's proof under the profile's pinned key, unblinds. Equal identifiers are sent
+        once. Returns one token for each identifier, in order.
+
+        Args:
+            epoch: key epoch; None for the newest pinned one.
+            progress: called with (done, in all), counting different identifiers.
+
+        Raises:
+            ProofInvalid: the key-holder did not use the pinned key; no token is returned.
+            ProfileError: no key is pinned for the epoch.
+        """
+        return self._runner.run(
+            "tokenise",
+            token_operations.tokenise(self._context, identifiers, epoch, progress, timeout),
+        )
+
+    def list_token_keys(self, *, timeout: float | None = None) -> tuple[TokenKeyInfo, ...]:
+        """The gateway's key epochs. Raises ProofInvalid if one differs from the pinned key."""
+        return self._runner.run(
+            "list_token_keys", token_operations.list_token_keys(self._context, timeout)
+        )
+
+    # Consents
+
+    def grant_consents(
+        self,
+        drafts: Iterable[ConsentDraft],
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> GrantResult:
+        """Record consents that subjects gave. Good ones are recorded, bad ones are listed.
+
+        Any number; sent 1,000 at a time. If a later request fails, `error.partial` (a
+        GrantResult) says what was recorded before.
+        """
+        return self._runner.run(
+            "grant_consents", consents.grant_consents(self._context, drafts, request_id, timeout)
+        )
+
+    def withdraw_consent(self, consent_id: bytes, *, timeout: float | None = None) -> Withdrawal:
+        """Withdraw a consent; effective when this returns. Raises NotFound.
+
+        Withdrawing a withdrawn consent changes nothing and has no receipt; so does a request
+        that is sent again because the connection broke after the first attempt arrived.
+        """
+        return self._runner.run(
+            "withdraw_consent", consents.withdraw_consent(self._context, consent_id, timeout)
+        )
+
+    def get_consent(self, consent_id: bytes, *, timeout: float | None = None) -> Consent:
+        """Read one of the calling member's consents. Raises NotFound."""
+        return self._runner.run(
+            "get_consent", consents.get_consent(self._context, consent_id, timeout)
+        )
+
+    def list_consents(
+        self,
+        token: Token | None = None,
+        *,
+        page_size: int = 1_000,
+        timeout: float | None = None,
+    ) -> Iterator[Consent]:
+        """The calling member's consents, oldest first; of one subject, or all.
+
+        Pages of `page_size` (1 to 1,000) are read as the iterator advances; `timeout` is a page's.
+        """
+        return self._runner.pages(
+            "list_consents", consents.list_consents(self._context, token, page_size, timeout)
+        )
+
+    # Contributions
+
+    def contribute(
+        self,
+        rows: Iterable[Row],
+        *,
+        epoch: int | None = None,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> ContributionResult:
+        """Contribute banded rows. Good ones are taken, bad ones are listed by row number.
+
+        Any number, also from a generator: 20,000 rows are read, checked and sent at a time, and
+        no more are kept in memory. Rows that break the catalogue's rules are refused here and
+        not sent. If a later batch fails, `error.partial` (a ContributionResult) says what was
+        taken before; repeat the call with all rows and its request_id to go on.
+
+        Args:
+            epoch: key epoch that all tokens were made for; None for the newest pinned one.
+        """
+        return self._runner.run(
+            "contribute",
+            contributions.contribute(self._context, rows, epoch, request_id, timeout),
+        )
+
+    def get_batch(self, request_id: bytes, *, timeout: float | None = None) -> BatchStatus:
+        """What became of a batch (its id is in BatchReceipt). Raises NotFound."""
+        return self._runner.run(
+            "get_batch", contributions.get_batch(self._context, request_id, timeout)
+        )
+
+    # Lookups
+
+    def lookup(
+        self,
+        token: Token,
+        purpose: Purpose,
+        *,
+        signals: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> LookupResult:
+        """What all members together know of a consenting subject.
+
+        A result exists only if the gateway answered. Each answer, a refusal too, has its entry in
+        the ledger: this is a recorded use of data. It is sent again only if the gateway was
+        unavailable before it replied; an attempt that had arrived keeps its own entry.
+
+        Args:
+            purpose: UNDERWRITING, PORTFOLIO_REVIEW or DISPUTE; the consent must cover it.
+            signals: names of wanted signals; None for all.
+        """
+        return self._runner.run(
+            "lookup", lookups.lookup(self._context, token, purpose, signals, timeout)
+        )
+
+    def lookup_batch(
+        self,
+        tokens: Iterable[Token],
+        purpose: Purpose,
+        *,
+        signals: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> list[LookupResult]:
+        """As `lookup`, for any number of subjects; one result for each, in order.
+
+        Sent 1,000 at a time, each under one ledger entry. If a later request fails,
+        `error.partial` (a tuple of LookupResult) holds the results before it.
+        """
+        return self._runner.run(
+            "lookup_batch", lookups.lookup_batch(self._context, tokens, purpose, signals, timeout)
+        )
+
+    def list_signals(self, *, timeout: float | None = None) -> SignalCatalogue:
+        """The signals that the gateway releases, with bands and reasons."""
+        return self._runner.run("list_signals", lookups.list_signals(self._context, timeout))
+
+    # Aggregates
+
+    def count(
+        self,
+        where: Mapping[Dimension, Collection[int]] | None = None,
+        group_by: Dimension | None = None,
+        *,
+        epsilon: float = 1.0,
+        cells_per_person: int = 1,
+        timeout: float | None = None,
+    ) -> CountResult:
+        """Count the persons of a cohort, or of each of its cells, with differential privacy.
+
+        The protected unit is the person. The budget is charged durably before data is read; a
+        repeated question about the same snapshot of the pool costs nothing. Never sent again by
+        itself, because a repeat can be charged again.
+
+        Args:
+            where: accepted bands by dimension; a person counts when one account meets all.
+                None: everybody with an account.
+            group_by: one count for each band of this dimension; None: one count.
+            epsilon: privacy loss to spend, 0.001 to 3.
+            cells_per_person: cells that a person may count in, 1 to 4 (with group_by).
+
+        Raises:
+            QuotaExhausted: the budget named by `subject` does not suffice.
+        """
+        return self._runner.run(
+            "count",
+            aggregates.count(self._context, where, group_by, epsilon, cells_per_person, timeout),
+        )
+
+    def budget(self, *, timeout: float | None = None) -> tuple[Budget, ...]:
+        """The pool's privacy budget and the calling member's."""
+        return self._runner.run("budget", aggregates.budget(self._context, timeout))
+
+    # Ledger
+
+    def checkpoint(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """The ledger's newest checkpoint, shown to extend every one this client has verified.
+
+        Raises:
+            LedgerForked: it does not. The error holds both signed checkpoints as evidence.
+            ReceiptInvalid: it is not signed by the pinned key.
+        """
+        return self._runner.run("checkpoint", ledger.checkpoint(self._context, timeout))
+
+    def verify_receipt(self, receipt: Receipt, *, timeout: float | None = None) -> VerifiedReceipt:
+        """Show that a receipt's entry is in the ledger today.
+
+        Checks the receipt's signature, that the newest checkpoint extends the receipt's and the
+        last one seen, and the entry's inclusion in it. Raises LedgerForked, ReceiptInvalid.
+        """
+        return self._runner.run(
+            "verify_receipt", ledger.verify_receipt(self._context, receipt, timeout)
+        )
+
+    def export_entries(
+        self, start_index: int = 0, *, timeout: float | None = None
+    ) -> Iterator[LedgerEntry]:
+        """The ledger's entries from an index on. Auditors and operators only.
+
+        Every entry carries the export's checkpoint. When the last one has been read, the export
+        is checked to be whole and, if it began at 0, to have the signed root.
+
+        Raises:
+            ReceiptInvalid: it does not. What was read before is then not trustworthy.
+        """
+        request, reader = ledger.export(self._context, start_index)
+        seconds = self._context.timeout_seconds(Flow.DOWNLOAD, timeout)
+        return self._runner.download("export_entries", EXPORT_ENTRIES, request, seconds, reader)
+
+    # Membership
+
+    def invite_member(
+        self,
+        member_id: str,
+        display_name: str,
+        csr_pem: bytes,
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> InvitedMember:
+        """Invite an institution. Operators only.
+
+        Args:
+            member_id: lower-case letters, digits and hyphens, 2 to 40 characters, a letter first.
+            display_name: 1 to 200 characters.
+            csr_pem: certificate request for the invitation's own short-lived key.
+
+        Raises:
+            Conflict: the id is taken.
+        """
+        return self._runner.run(
+            "invite_member",
+            members.invite_member(
+                self._context, member_id, display_name, csr_pem, request_id, timeout
+            ),
+        )
+
+    def accept_invitation(
+        self,
+        csr_pem: bytes,
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> JoinedMember:
+        """Join, with a client whose profile holds an invitation's certificate.
+
+        Args:
+            csr_pem: certificate request of the member's new key, which stays where it was made.
+
+        Raises:
+            NotPermitted: the invitation was used, or has expired.
+        """
+        return self._runner.run(
+            "accept_invitation",
+            members.accept_invitation(self._context, csr_pem, request_id, timeout),
+        )
+
+    def suspend_member(
+        self, member_id: str, reason: str, *, timeout: float | None = None
+    ) -> MembershipChange:
+        """Refuse every further call of a member. Operators only. Raises NotFound.
+
+        Args:
+            reason: 1 to 500 characters; goes into the ledger.
+        """
+        return self._runner.run(
+            "suspend_member", members.suspend_member(self._context, member_id, reason, timeout)
+        )
+
+    def reinstate_member(
+        self, member_id: str, reason: str, *, timeout: float | None = None
+    ) -> MembershipChange:
+        """Lift a suspension. Operators only. Raises NotFound. `reason` as for suspend_member."""
+        return self._runner.run(
+            "reinstate_member",
+            members.reinstate_member(self._context, member_id, reason, timeout),
+        )
+
+    def list_members(
+        self, *, page_size: int = 1_000, timeout: float | None = None
+    ) -> Iterator[Member]:
+        """All members by id, page by page. Operators and auditors only."""
+        return self._runner.pages(
+            "list_members", members.list_members(self._context, page_size, timeout)
+        )

@@ -1,0 +1,29 @@
+"""The command line, `concordat`. One file a group of commands in `concordat_gateway.commands`.
+
+Every command imports what it needs when it runs: members' commands work with the base install,
+which has no server parts.
+"""
+
+from __future__ import annotations
+
+import click
+
+from concordat_gateway.commands.ask import ask, budget
+from concordat_gateway.commands.init import init
+from concordat_gateway.commands.ledger import ledger
+from concordat_gateway.commands.lookup import lookup
+from concordat_gateway.commands.member import member
+from concordat_gateway.commands.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="concordat")
+def main() -> None:
+    """Share banded credit signals between lenders, under a consent ledger."""
+
+
+for _command in (init, serve, member, ledger, ask, budget, lookup):
+    main.add_command(_command)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""A new installation in one folder: authority, keys, configuration, the first profiles.
+
+It serves development, demonstrations and a first deployment. In production the key-holder's folder
+moves to a host of its own, and the authority to wherever the operator issues certificates.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
+from concordat_gateway.profiles import Gateway, toml_text, write_profile
+from concordat_gateway.store.subjects import PEPPER_BYTES
+from concordat_privacy.log.checkpoint import SigningKey
+from concordat_rpc.address import Address
+from concordat_rpc.peer import Role, spiffe_id
+from concordat_rpc.secret_files import write_secret
+
+FIRST_EPOCH = 1
+_PROCESS_LIFETIME = timedelta(days=825)
+_PROFILE_LIFETIME = timedelta(days=365)
+
+
+class InstallationError(Exception):
+    """The installation cannot be made; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the operator chooses."""
+
+    folder: Path
+    """Missing or empty; made absolute."""
+    listen: Address
+    host: str
+    """Name that clients verify in the gateway's certificate."""
+    trust_domain: str
+    control_url: str | None
+    """None: a SQLite file in the folder."""
+    signals_url: str | None
+    pool_epsilon: float
+    member_epsilon: float
+    workers: int
+
+
+def install(wishes: Wishes, now: datetime) -> None:
+    """Make the installation; raises InstallationError and then leaves what it has made."""
+    folder = _new_folder(wishes.folder)
+    authority = Authority.create(wishes.trust_domain, now)
+    ca_pem = certificate_pem(authority.certificate)
+    for name in ("ca", "gateway", "keyholder", "data", "profiles"):
+        (folder / name).mkdir(mode=0o700)
+    (folder / "ca" / "ca.pem").write_bytes(ca_pem)
+    write_secret(folder / "ca" / "ca.key", key_pem(authority.key))
+    issue = _Issuer(authority, wishes.trust_domain, now)
+
+    vkey = _make_gateway(folder / "gateway", issue, wishes)
+    public_key = _make_keyholder(folder / "keyholder", issue, wishes, ca_pem)
+    (folder / "gateway.toml").write_text(_gateway_settings(wishes, folder, public_key, now))
+    gateway = Gateway(
+        address=str(_reached_at(wishes)),
+        server_name=wishes.host,
+        ca_pem=ca_pem.decode(),
+        ledger_vkey=vkey,
+        token_keys={FIRST_EPOCH: public_key},
+    )
+    for role in (Role.OPERATOR, Role.AUDITOR):
+        _make_profile(folder / "profiles" / role.value, issue, role, gateway)
+
+
+@dataclass(frozen=True, slots=True)
+class _Issuer:
+    authority: Authority
+    trust_domain: str
+    now: datetime
+
+    def identity(
+        self, role: Role, name: str, lifetime: timedelta, hosts: tuple[str, ...] = ()
+    ) -> tuple[str, bytes, bytes]:
+        """A new identity: SPIFFE id, certificate and key in PEM."""
+        key = new_key()
+        identity = spiffe_id(self.trust_domain, role, name)
+        certificate = self.authority.issue(
+            key.public_key(), Names(identity, hosts), self.now, lifetime
+        )
+        return identity, certificate_pem(certificate), key_pem(key)
+
+
+def _new_folder(wanted: Path) -> Path:
+    folder = wanted.absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise InstallationError(f"{folder} is not empty; nothing was changed")
+        folder.chmod(0o700)
+    except OSError as error:
+        raise InstallationError(f"{folder}: {error.strerror}") from None
+    return folder
+
+
+def _make_gateway(folder: Path, issue: _Issuer, wishes: Wishes) -> str:
+    """The gateway's identity and keys; returns the ledger's verifier key."""
+    _, certificate, key = issue.identity(
+        Role.GATEWAY, "main", _PROCESS_LIFETIME, hosts=_gateway_hosts(wishes)
+    )
+    (folder / "cert.pem").write_bytes(certificate)
+    write_secret(folder / "key.pem", key)
+    ledger_key = SigningKey.generate(f"{wishes.trust_domain}/ledger")
+    vkey = ledger_key.verifier.encode()
+    write_secret(folder / "ledger.key", f"{ledger_key.encode()}\n".encode())
+    (folder / "ledger.vkey").write_text(f"{vkey}\n")
+    write_secret(folder / "pepper.key", f"{secrets.token_hex(PEPPER_BYTES)}\n".encode())
+    return vkey
+
+
+def _gateway_hosts(wishes: Wishes) -> tuple[str, ...]:
+    hosts = {wishes.host: None}
+    if wishes.listen.is_loopback:
+        hosts |= {"localhost": None, "127.0.0.1": None}
+    elif not wishes.listen.is_any:
+        hosts[wishes.listen.host] = None
+    return tuple(hosts)
+
+
+def _reached_at(wishes: Wishes) -> Address:
+    if wishes.listen.is_any:
+        return Address(wishes.host, wishes.listen.port)
+    return wishes.listen
+
+
+def _make_keyholder(folder: Path, issue: _Issuer, wishes: Wishes, ca_pem: bytes) -> str:
+    """The key-holder's identity, configuration and first key; returns the public key in hex."""
+    _, certificate, key = issue.identity(
+        Role.KEYHOLDER, "main", _PROCESS_LIFETIME, hosts=(_keyholder_name(wishes),)
+    )
+    (folder / "cert.pem").write_bytes(certificate)
+    write_secret(folder / "key.pem", key)
+    # A copy, so that the folder can move to a host of its own.
+    (folder / "ca.pem").write_bytes(ca_pem)
+    (folder / "keyholder.toml").write_text(_keyholder_settings(wishes))
+    return _generate_token_key(folder / "token.keys")
+
+
+def _generate_token_key(file: Path) -> str:
+    # In a process of the key-holder's own: the gateway's code never has the secret key.
+    made = subprocess.run(  # noqa: S603  our own module
+        [sys.executable, "-m", "concordat_keyholder.generate", "--keys", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        raise InstallationError(made.stderr.strip() or "the token key could not be made")
+    return made.stdout.strip()
+
+
+def _make_profile(folder: Path, issue: _Issuer, role: Role, gateway: Gateway) -> None:
+    folder.mkdir(mode=0o700)
+    identity, certificate, key = issue.identity(role, "main", _PROFILE_LIFETIME)
+    write_profile(folder, gateway, identity, certificate, key)
+
+
+def _keyholder_name(wishes: Wishes) -> str:
+    return f"keyholder.{wishes.trust_domain}"
+
+
+def _gateway_settings(wishes: Wishes, folder: Path, public_key: str, now: datetime) -> str:
+    control = wishes.control_url or f"sqlite:///{folder / 'data' / 'control.db'}"
+    signals = wishes.signals_url or f"sqlite:///{folder / 'data' / 'signals.db'}"
+    valid_from = now.astimezone(UTC).replace(microsecond=0).isoformat()
+    return f"""\
+# Concordat gateway. Paths are relative to this file.
+listen = {toml_text(str(wishes.listen))}
+trust_domain = {toml_text(wishes.trust_domain)}
+# Serving processes; one a core.
+workers = {wishes.workers}
+# Prometheus endpoint, loopback only, e.g. "127.0.0.1:9464"; empty for none.
+metrics = ""
+ledger_key = "gateway/ledger.key"
+pepper = "gateway/pepper.key"
+
+[identity]
+certificate = "gateway/cert.pem"
+private_key = "gateway/key.pem"
+ca = "ca/ca.pem"
+
+[stores]
+control_url = {toml_text(control)}
+signals_url = {toml_text(signals)}
+
+[keyholder]
+# Started by `concordat serve`. For one on a host of its own replace config by
+# address = "host:port".
+config = "keyholder/keyholder.toml"
+server_name = {toml_text(_keyholder_name(wishes))}
+
+[membership]
+ca_key = "ca/ca.key"
+invitation_days = 7
+certificate_days = 365
+
+[budgets]
+# The most that all answers together may reveal about a person, as epsilon at delta 1e-6.
+pool_epsilon = {wishes.pool_epsilon}
+member_epsilon = {wishes.member_epsilon}
+
+[limits]
+# Any field of concordat_rpc.limits.Limits, e.g. drain_seconds = 10.0
+
+[[token_keys]]
+epoch = {FIRST_EPOCH}
+public_key = {toml_text(public_key)}
+valid_from = {toml_text(valid_from)}
+"""
+
+
+def _keyholder_settings(wishes: Wishes) -> str:
+    return f"""\
+# Concordat key-holder. Paths are relative to this file.
+# Port 0: any free one; the gateway that starts it learns which.
+listen = "127.0.0.1:0"
+trust_domain = {toml_text(wishes.trust_domain)}
+keys = "token.keys"
+
+[identity]
+certificate = "cert.pem"
+private_key = "key.pem"
+ca = "ca.pem"
+"""

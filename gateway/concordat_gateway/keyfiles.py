@@ -1,0 +1,41 @@
+"""The gateway's own keys at rest: ledger key, pepper, authority. Errors are SettingsError."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from concordat_privacy.log.checkpoint import CheckpointError, SigningKey
+from concordat_rpc.secret_files import read_secret
+from concordat_rpc.settings import SettingsError
+
+from concordat_gateway.pki import Authority, PkiError
+from concordat_gateway.store.subjects import PEPPER_BYTES
+
+
+def load_ledger_key(file: Path) -> SigningKey:
+    """The key that signs checkpoints: one line of signed-note skey text."""
+    try:
+        return SigningKey.decode(read_secret(file).decode())
+    except (CheckpointError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: not a ledger key: {error}") from None
+
+
+def load_pepper(file: Path) -> bytes:
+    """The store's pepper: bytes in hexadecimal."""
+    try:
+        pepper = bytes.fromhex(read_secret(file).decode())
+    except ValueError:
+        raise SettingsError(f"{file}: not hexadecimal") from None
+    if len(pepper) < PEPPER_BYTES:
+        raise SettingsError(f"{file}: at least {PEPPER_BYTES} bytes wanted, {len(pepper)} found")
+    return pepper
+
+
+def load_authority(certificate: Path, private_key: Path) -> Authority:
+    """The authority that signs member certificates."""
+    try:
+        return Authority.load(certificate.read_bytes(), read_secret(private_key))
+    except OSError as error:
+        raise SettingsError(f"{certificate}: {error.strerror}") from None
+    except PkiError as error:
+        raise SettingsError(f"{certificate}, {private_key}: {error}") from None

@@ -1,0 +1,53 @@
+"""Writes profiles: the folders that clients open (read by the SDK)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from concordat_rpc.secret_files import write_secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """What a client knows of a gateway and pins."""
+
+    address: str
+    """host:port."""
+    server_name: str
+    """Name that the gateway's certificate carries."""
+    ca_pem: str
+    ledger_vkey: str
+    token_keys: Mapping[int, str]
+    """Public keys in hex by epoch."""
+
+
+def write_profile(
+    folder: Path, gateway: Gateway, spiffe_id: str, certificate_pem: bytes, private_key_pem: bytes
+) -> None:
+    """Write a profile into an existing folder; raises FileExistsError over an older one."""
+    write_secret(folder / "key.pem", private_key_pem)
+    (folder / "cert.pem").write_bytes(certificate_pem)
+    (folder / "ca.pem").write_text(gateway.ca_pem, encoding="ascii")
+    (folder / "profile.toml").write_text(_settings(gateway, spiffe_id), encoding="utf-8")
+
+
+def _settings(gateway: Gateway, spiffe_id: str) -> str:
+    lines = [
+        f"gateway = {toml_text(gateway.address)}",
+        f"server_name = {toml_text(gateway.server_name)}",
+        f"spiffe_id = {toml_text(spiffe_id)}",
+        f"ledger_vkey = {toml_text(gateway.ledger_vkey)}",
+    ]
+    for epoch, public_key in sorted(gateway.token_keys.items()):
+        lines += ["", "[[token_keys]]", f"epoch = {epoch}", f"public_key = {toml_text(public_key)}"]
+    return "\n".join(lines) + "\n"
+
+
+def toml_text(text: str) -> str:
+    """A TOML basic string."""
+    escaped = "".join(
+        f"\\U{ord(c):08X}" if c in '"\\' or not c.isprintable() else c for c in text
+    )
+    return f'"{escaped}"'

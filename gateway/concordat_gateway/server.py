@@ -1,0 +1,164 @@
+"""The gateway's server: which services there are, who may call what, and what they stand on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+from concordat.v1 import (
+    aggregate_pb2_grpc,
+    consent_pb2_grpc,
+    contribution_pb2_grpc,
+    ledger_pb2_grpc,
+    member_pb2_grpc,
+    signal_pb2_grpc,
+    token_pb2_grpc,
+)
+from concordat_privacy.dp.rho import MicroEpsilon, cap
+from concordat_rpc.address import Address
+from concordat_rpc.metrics import CallMetrics
+from concordat_rpc.peer import Role
+from concordat_rpc.server import RpcServer, build_server
+from concordat_rpc.tls import Identity, load_identity
+
+from concordat_gateway.config import GatewayConfig, PrivacyBudgets
+from concordat_gateway.keyfiles import load_authority, load_ledger_key, load_pepper
+from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules import members
+from concordat_gateway.rules.budgets import Caps
+from concordat_gateway.rules.members import Registrar
+from concordat_gateway.services.aggregate import AggregateService
+from concordat_gateway.services.consent import ConsentServicer
+from concordat_gateway.services.contribution import ContributionServicer
+from concordat_gateway.services.ledger import LedgerServicer
+from concordat_gateway.services.membership import MembershipServicer
+from concordat_gateway.services.signal import SignalServicer
+from concordat_gateway.services.token import KeyholderClient, TokenServicer
+from concordat_gateway.store.clock import system_clock
+from concordat_gateway.store.database import Database
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.subjects import subject_key
+
+_MEMBER = frozenset({Role.MEMBER})
+_OPERATOR = frozenset({Role.OPERATOR})
+_OVERSIGHT = frozenset({Role.OPERATOR, Role.AUDITOR})
+_ALL = _MEMBER | _OVERSIGHT
+
+_SERVICES = {
+    "TokenService": {"ListTokenKeys": _MEMBER, "Evaluate": _MEMBER},
+    "ConsentService": {
+        "GrantConsents": _MEMBER,
+        "WithdrawConsent": _MEMBER,
+        "GetConsent": _MEMBER,
+        "ListConsents": _MEMBER,
+    },
+    "ContributionService": {"Contribute": _MEMBER, "GetBatch": _MEMBER},
+    "SignalService": {"Lookup": _MEMBER, "BatchLookup": _MEMBER, "ListSignals": _ALL},
+    "AggregateService": {"Count": _MEMBER, "GetBudget": _ALL},
+    "LedgerService": {
+        "GetCheckpoint": _ALL,
+        "GetInclusionProof": _ALL,
+        "GetConsistencyProof": _ALL,
+        "ExportEntries": _OVERSIGHT,
+    },
+    "MembershipService": {
+        "InviteMember": _OPERATOR,
+        "AcceptInvitation": frozenset({Role.INVITATION}),
+        "SuspendMember": _OPERATOR,
+        "ReinstateMember": _OPERATOR,
+        "ListMembers": _OVERSIGHT,
+    },
+}
+
+POLICY = {
+    f"/concordat.v1.{service}/{method}": roles
+    for service, methods in _SERVICES.items()
+    for method, roles in methods.items()
+}
+"""Who may call what. A method that is missing here cannot be served."""
+
+
+def _caps(budgets: PrivacyBudgets) -> Caps:
+    return Caps(
+        pool=cap(MicroEpsilon(int(budgets.pool_epsilon * 1_000_000))),
+        member=cap(MicroEpsilon(int(budgets.member_epsilon * 1_000_000))),
+    )
+
+
+@contextmanager
+def opened_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalStore]]:
+    """The control store's journal and the signals store.
+
+    Raises SettingsError (keys), StoreError (a store that cannot be served from).
+    """
+    ledger_key = load_ledger_key(config.ledger_key)
+    with (
+        closing(Database.open(config.stores.control)) as control,
+        closing(Database.open(config.stores.signals)) as signals,
+        closing(Journal(control, ledger_key, system_clock)) as journal,
+    ):
+        yield journal, SignalStore(signals, system_clock)
+
+
+@contextmanager
+def built_server(config: GatewayConfig, *, port: int, keyholder: Address) -> Iterator[RpcServer]:
+    """A worker's server on the gateway's port, which it shares with other workers.
+
+    Raises SettingsError, StoreError, PortTaken.
+    """
+    identity = load_identity(
+        config.identity.certificate, config.identity.private_key, config.identity.ca
+    )
+    with ExitStack() as stack:
+        journal, signals = stack.enter_context(opened_stores(config))
+        yield _build(config, identity, journal, signals, port, keyholder)
+
+
+def _build(
+    config: GatewayConfig,
+    identity: Identity,
+    journal: Journal,
+    signals: SignalStore,
+    port: int,
+    keyholder: Address,
+) -> RpcServer:
+    store_key = functools.partial(subject_key, load_pepper(config.pepper))
+    registrar = Registrar(
+        load_authority(config.identity.ca, config.membership.ca_key),
+        config.trust_domain,
+        config.membership.invitation_lifetime,
+        config.membership.certificate_lifetime,
+        system_clock,
+    )
+    client = KeyholderClient(str(keyholder), config.keyholder.server_name, identity)
+    token = TokenServicer(client, config.token_keys, system_clock)
+    consent = ConsentServicer(journal, store_key, system_clock)
+    contribution = ContributionServicer(
+        journal, signals, store_key, [key.epoch for key in config.token_keys], system_clock
+    )
+    signal = SignalServicer(journal, signals, store_key)
+    aggregate = AggregateService(journal, signals, _caps(config.budgets))
+    ledger = LedgerServicer(journal)
+    membership = MembershipServicer(journal, registrar)
+    return build_server(
+        [
+            functools.partial(token_pb2_grpc.add_TokenServiceServicer_to_server, token),
+            functools.partial(consent_pb2_grpc.add_ConsentServiceServicer_to_server, consent),
+            functools.partial(
+                contribution_pb2_grpc.add_ContributionServiceServicer_to_server, contribution
+            ),
+            functools.partial(signal_pb2_grpc.add_SignalServiceServicer_to_server, signal),
+            functools.partial(aggregate_pb2_grpc.add_AggregateServiceServicer_to_server, aggregate),
+            functools.partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, ledger),
+            functools.partial(member_pb2_grpc.add_MembershipServiceServicer_to_server, membership),
+        ],
+        address=str(config.listen.with_port(port)),
+        tls=identity,
+        trust_domain=config.trust_domain,
+        policy=POLICY,
+        limits=config.limits,
+        identity_check=functools.partial(members.check_admitted, journal),
+        observer=CallMetrics(),
+        share_port=True,
+    )

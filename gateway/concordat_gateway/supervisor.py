@@ -1,0 +1,212 @@
+"""`concordat serve`: one supervisor, an embedded key-holder, several workers on one port.
+
+The supervisor serves no calls. It checks what can be checked before anything starts, brings the
+stores up to date, starts the children, replaces those that die, and takes all of them down with
+it: on SIGTERM by asking, after a crash because the pipes that the children watch are closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from concordat_gateway.children import Child
+from concordat_gateway.config import GatewayConfig
+from concordat_gateway.keyfiles import load_authority, load_pepper
+from concordat_gateway.rules.contributions import resume
+from concordat_gateway.server import opened_stores
+from concordat_gateway.store.clock import system_clock
+from concordat_gateway.store.migrate import upgrade_stores
+from concordat_rpc.address import Address
+from concordat_rpc.server import PortTaken
+from concordat_rpc.tls import load_identity
+
+_log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.1
+_START_SECONDS = 60.0
+# Beyond the drain time: closing stores, leaving the interpreter.
+_STOP_SECONDS = 5.0
+
+
+def serve(config: GatewayConfig, workers: int) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises SettingsError, StoreError, PortTaken, Refusal (a store cannot be reached) or ChildFailed
+    where serving cannot start.
+    """
+    stopping = _stop_signals()
+    _check_files(config)
+    with (
+        _reserved_port(config.listen) as port,
+        _prepared_stores(config),
+        _metrics(config) as metrics_folder,
+        _keyholder(config, stopping) as keyholder,
+        _workers(config, workers, port, keyholder.address, metrics_folder) as serving,
+    ):
+        if not all(worker.await_ready(_START_SECONDS, stopping) for worker in serving):
+            return
+        # The one line on stdout: whoever started the gateway waits for it.
+        print(  # noqa: T201
+            f"concordat gateway ready on {config.listen.with_port(port)} ({workers} workers)",
+            flush=True,
+        )
+        while not stopping.wait(_POLL_SECONDS):
+            keyholder.replace_if_dead()
+            for worker in serving:
+                ended = worker.replace_if_dead()
+                if ended is not None and metrics_folder is not None:
+                    mark_process_dead(ended, str(metrics_folder))
+        _log.info("stopping")
+
+
+def _stop_signals() -> threading.Event:
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    return stopping
+
+
+def _check_files(config: GatewayConfig) -> None:
+    """Fail here, once, and not in every worker. Raises SettingsError."""
+    load_identity(config.identity.certificate, config.identity.private_key, config.identity.ca)
+    load_authority(config.identity.ca, config.membership.ca_key)
+    load_pepper(config.pepper)
+
+
+@contextmanager
+def _reserved_port(listen: Address) -> Iterator[int]:
+    """Hold the port for the workers, which share it; raises PortTaken.
+
+    SO_REUSEPORT would let a second gateway share the port without a word, so it is first bound
+    without. What stays bound does not listen, so it takes no connections from the workers.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            # Connections that were closed a moment ago do not make a port taken.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+        holder = socket.socket(family, kind)
+    except OSError as error:
+        raise PortTaken(f"cannot listen on {listen}: {error.strerror}") from None
+    with holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            holder.bind(address)
+        except OSError as error:
+            raise PortTaken(f"cannot listen on {listen}: {error.strerror}") from None
+        yield holder.getsockname()[1]
+
+
+@contextmanager
+def _prepared_stores(config: GatewayConfig) -> Iterator[None]:
+    """Migrate both stores and finish what a crash interrupted."""
+    upgrade_stores(config.stores.control, config.stores.signals)
+    with opened_stores(config) as (journal, signals):
+        resume(journal, signals, system_clock)
+    yield
+
+
+@contextmanager
+def _metrics(config: GatewayConfig) -> Iterator[Path | None]:
+    """The endpoint with the sums over all workers; the folder in which they keep their figures."""
+    if config.metrics is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="concordat-metrics-") as folder:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+        try:
+            server, thread = start_http_server(
+                config.metrics.port, config.metrics.host, registry=registry
+            )
+        except OSError as error:
+            raise PortTaken(f"cannot listen on {config.metrics}: {error.strerror}") from None
+        try:
+            yield Path(folder)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Keyholder:
+    """The key-holder the workers use: a child of ours, or a host of its own."""
+
+    def __init__(self, address: Address, child: Child | None) -> None:
+        self.address = address
+        self._child = child
+
+    def replace_if_dead(self) -> None:
+        """Start a successor if an embedded one ended."""
+        if self._child is not None:
+            self._child.replace_if_dead()
+
+
+@contextmanager
+def _keyholder(config: GatewayConfig, stopping: threading.Event) -> Iterator[_Keyholder]:
+    if config.keyholder.address is not None:
+        yield _Keyholder(config.keyholder.address, None)
+        return
+    child = Child(
+        "keyholder",
+        "concordat_keyholder",
+        ["--config", str(config.keyholder.config), "--with-parent"],
+        {},
+    )
+    try:
+        # Its port is free as it found it; a successor must be found at the same one.
+        child.await_ready(_START_SECONDS, stopping)
+        child.keep_port("--port")
+        yield _Keyholder(Address("127.0.0.1", child.port), child)
+    finally:
+        _stop([child], _STOP_SECONDS)
+
+
+@contextmanager
+def _workers(
+    config: GatewayConfig,
+    count: int,
+    port: int,
+    keyholder: Address,
+    metrics_folder: Path | None,
+) -> Iterator[list[Child]]:
+    arguments = [
+        *("--config", str(config.file)),
+        *("--port", str(port)),
+        *("--keyholder", str(keyholder)),
+    ]
+    environment = {} if metrics_folder is None else {"PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)}
+    workers: list[Child] = []
+    try:
+        for number in range(1, count + 1):
+            name = f"worker {number}"
+            workers.append(Child(name, "concordat_gateway.worker", arguments, environment))
+        yield workers
+    finally:
+        _stop(workers, config.limits.drain_seconds + _STOP_SECONDS)
+
+
+def _stop(children: list[Child], seconds: float) -> None:
+    for child in children:
+        child.ask_to_stop()
+    end = time.monotonic() + seconds
+    for child in children:
+        child.stop_by(end)

@@ -1,0 +1,370 @@
+"""A gateway that misbehaves on demand: a real gRPC server over mutual TLS, for tests of the SDK.
+
+It keeps a real (small) ledger, evaluates with a real token key and answers in the contract's
+shapes, so that what a test changes is the only thing wrong. Behaviour that belongs to the gateway
+itself is tested against the gateway, not here.
+"""
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from concordat import _methods
+from concordat._steps import Flow, Method
+from concordat.v1 import (
+    aggregate_pb2,
+    common_pb2,
+    consent_pb2,
+    contribution_pb2,
+    ledger_pb2,
+    signal_pb2,
+    token_pb2,
+)
+from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
+from concordat_privacy.log import leaf, merkle
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
+from concordat_privacy.oprf import KeyPair, derive_key_pair, evaluate_batch
+from concordat_rpc.errors import Refusal
+from concordat_rpc.status import to_grpc_status
+
+ORIGIN = "concordat.test/ledger"
+SPIFFE_ID = "spiffe://concordat.test/member/alpha"
+SERVER_NAME = "gateway.concordat.test"
+EPOCH = 3
+LIFETIME = timedelta(days=1)
+
+METHODS = {
+    method.path: method for method in vars(_methods).values() if isinstance(method, Method)
+}
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Answer with a google.rpc.Status, and do nothing."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True)
+class Abort:
+    """Answer with a bare status, as a proxy or the gRPC library does; by default do nothing."""
+
+    code: grpc.StatusCode
+    text: str = "cut off"
+    after_work: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """Do the work, then change the reply."""
+
+    change: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Do the work once the event is set."""
+
+    released: threading.Event
+
+
+Fault = Refuse | Abort | Change | Hold
+
+
+class Ledger:
+    """A ledger in memory."""
+
+    def __init__(self) -> None:
+        self.key = SigningKey.generate(ORIGIN)
+        self.leaves: list[bytes] = []
+        self.append("ledger.opened")
+
+    def append(self, kind: str, **fields: object) -> int:
+        """Add an entry; returns its index."""
+        time = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+        header = {"v": 1, "type": kind, "time": time, "actor": SPIFFE_ID}
+        self.leaves.append(leaf.encode(header | fields))
+        return len(self.leaves) - 1
+
+    def rewrite_history(self) -> None:
+        """Replace the first entry, as a dishonest operator would."""
+        self.leaves[0] = self.leaves[0].replace(b"ledger.opened", b"ledger.forged")
+
+    def tree(self, size: int | None = None) -> merkle.Tree:
+        return merkle.Tree.of(self.leaves[:size])
+
+    def note(self, key: SigningKey | None = None) -> str:
+        """The signed checkpoint of all entries."""
+        tree = self.tree()
+        return sign(Checkpoint(ORIGIN, tree.size, tree.root), key or self.key)
+
+    def receipt(self, kind: str, **fields: object) -> common_pb2.Receipt:
+        """Add an entry; returns its receipt."""
+        index = self.append(kind, **fields)
+        return common_pb2.Receipt(
+            entry_index=index, entry=self.leaves[index], checkpoint=self.note()
+        )
+
+
+@dataclass
+class Peer:
+    """The server's state, and what it was asked."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    token_keys: KeyPair = field(default_factory=lambda: derive_key_pair(bytes(32), b"peer"))
+    requests: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    """Every request, by the method's name. An upload is one list of messages."""
+    callers: set[str] = field(default_factory=set)
+    """Addresses of the connections that calls came over."""
+    port: int = 0
+    _faults: dict[str, deque[Fault | None]] = field(default_factory=lambda: defaultdict(deque))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next(self, method: str, *faults: Fault | None) -> None:
+        """What the next calls of a method meet, one each; None: nothing."""
+        self._faults[method].extend(faults)
+
+    def answer(self, method: Method[Any, Any], request: Any, context: grpc.ServicerContext) -> Any:
+        """Do what a call asks for, or what `next` says instead."""
+        with self._lock:
+            received = list(request) if method.flow is Flow.UPLOAD else request
+            self.requests[method.name].append(received)
+            self.callers.add(context.peer())
+            faults = self._faults[method.name]
+            fault = faults.popleft() if faults else None
+        match fault:
+            case Refuse(refusal):
+                context.abort_with_status(to_grpc_status(refusal))
+            case Hold(released):
+                released.wait(30)
+            case Abort(code, text, False):
+                context.abort(code, text)
+        with self._lock:
+            reply = getattr(self, f"_{method.name}")(received)
+        match fault:
+            case Abort(code, text, True):
+                context.abort(code, text)
+            case Change(change):
+                return change(reply)
+        return reply
+
+    # What the methods do
+
+    def _ListTokenKeys(self, _: Any) -> token_pb2.ListTokenKeysResponse:  # noqa: N802
+        key = token_pb2.TokenKey(epoch=EPOCH, public_key=bytes(self.token_keys.public))
+        return token_pb2.ListTokenKeysResponse(keys=[key])
+
+    def _Evaluate(self, request: token_pb2.EvaluateRequest) -> token_pb2.EvaluateResponse:  # noqa: N802
+        elements, proof = evaluate_batch(self.token_keys.secret, request.blinded_elements)
+        return token_pb2.EvaluateResponse(evaluated_elements=elements, proof=proof)
+
+    def _GrantConsents(  # noqa: N802
+        self, request: consent_pb2.GrantConsentsRequest
+    ) -> consent_pb2.GrantConsentsResponse:
+        """Refuses items whose notice is "refused"."""
+        reply = consent_pb2.GrantConsentsResponse()
+        for item, draft in enumerate(request.consents):
+            if draft.notice_version == "refused":
+                reply.refused.add(item=item, field="notice_version", reason="OUT_OF_RANGE")
+                continue
+            index = len(self.ledger.leaves)
+            reply.granted.add(item=item, consent_id=index.to_bytes(16, "big"), entry_index=index)
+            reply.receipt.CopyFrom(self.ledger.receipt("consent.granted"))
+        return reply
+
+    def _ListConsents(  # noqa: N802
+        self, request: consent_pb2.ListConsentsRequest
+    ) -> consent_pb2.ListConsentsResponse:
+        """Five consents, `page_size` a page."""
+        first = int(request.page_token or 0)
+        last = min(first + request.page_size, 5)
+        consents = [
+            consent_pb2.Consent(
+                consent_id=number.to_bytes(16, "big"),
+                purposes=[common_pb2.PURPOSE_UNDERWRITING],
+                categories=[common_pb2.DATA_CATEGORY_INQUIRIES],
+                state=consent_pb2.CONSENT_STATE_ACTIVE,
+            )
+            for number in range(first, last)
+        ]
+        return consent_pb2.ListConsentsResponse(
+            consents=consents, next_page_token=str(last) if last < 5 else ""
+        )
+
+    def _Contribute(  # noqa: N802
+        self, messages: list[contribution_pb2.ContributeRequest]
+    ) -> contribution_pb2.ContributeResponse:
+        """Refuses every row whose token begins with 0xff."""
+        rows = [row for message in messages for row in message.chunk.rows]
+        refused = [
+            common_pb2.ItemRefusal(item=item, field="token", reason="NO_CONSENT")
+            for item, row in enumerate(rows)
+            if row.token[0] == 0xFF
+        ]
+        return contribution_pb2.ContributeResponse(
+            rows_accepted=len(rows) - len(refused),
+            refused=refused,
+            receipt=self.ledger.receipt("contribution.batch"),
+        )
+
+    def _Lookup(self, request: signal_pb2.LookupRequest) -> signal_pb2.LookupResponse:  # noqa: N802
+        return signal_pb2.LookupResponse(
+            result=_subject(request.token), receipt=self.ledger.receipt("lookup")
+        )
+
+    def _BatchLookup(  # noqa: N802
+        self, request: signal_pb2.BatchLookupRequest
+    ) -> signal_pb2.BatchLookupResponse:
+        tokens = [request.tokens[at : at + 32] for at in range(0, len(request.tokens), 32)]
+        return signal_pb2.BatchLookupResponse(
+            results=[_subject(token) for token in tokens], receipt=self.ledger.receipt("lookup")
+        )
+
+    def _Count(self, _: aggregate_pb2.CountRequest) -> aggregate_pb2.CountResponse:  # noqa: N802
+        return aggregate_pb2.CountResponse(
+            cells=[aggregate_pb2.Cell(count=-2)],
+            error_95=3,
+            charged_nano_rho=500_000_000,
+            receipt=self.ledger.receipt("aggregate.charged"),
+        )
+
+    def _GetCheckpoint(self, _: Any) -> ledger_pb2.GetCheckpointResponse:  # noqa: N802
+        return ledger_pb2.GetCheckpointResponse(checkpoint=self.ledger.note())
+
+    def _GetInclusionProof(  # noqa: N802
+        self, request: ledger_pb2.GetInclusionProofRequest
+    ) -> ledger_pb2.GetInclusionProofResponse:
+        tree = self.ledger.tree(request.tree_size)
+        return ledger_pb2.GetInclusionProofResponse(
+            hashes=tree.inclusion_proof(request.entry_index)
+        )
+
+    def _GetConsistencyProof(  # noqa: N802
+        self, request: ledger_pb2.GetConsistencyProofRequest
+    ) -> ledger_pb2.GetConsistencyProofResponse:
+        tree = self.ledger.tree(request.new_size)
+        return ledger_pb2.GetConsistencyProofResponse(
+            hashes=tree.consistency_proof(request.old_size)
+        )
+
+    def _ExportEntries(  # noqa: N802
+        self, request: ledger_pb2.ExportEntriesRequest
+    ) -> Iterator[ledger_pb2.ExportEntriesResponse]:
+        """One entry a message."""
+        note = self.ledger.note()
+        for index in range(request.start_index, len(self.ledger.leaves)):
+            entry = ledger_pb2.ExportedEntry(entry_index=index, entry=self.ledger.leaves[index])
+            yield ledger_pb2.ExportEntriesResponse(entries=[entry], checkpoint=note)
+            note = ""
+
+
+def _subject(token: bytes) -> signal_pb2.SubjectResult:
+    """No consent for tokens that begin with 0xff; else three signals."""
+    if token[0] == 0xFF:
+        return signal_pb2.SubjectResult(status=signal_pb2.SUBJECT_STATUS_NO_CONSENT)
+    return signal_pb2.SubjectResult(
+        status=signal_pb2.SUBJECT_STATUS_OK,
+        signals=[
+            signal_pb2.Signal(
+                name="lenders_open",
+                band=3,
+                band_label="2",
+                as_of_month=682,
+                coverage=signal_pb2.COVERAGE_PARTIAL,
+                status=signal_pb2.SIGNAL_STATUS_PRESENT,
+            ),
+            signal_pb2.Signal(name="utilisation", status=signal_pb2.SIGNAL_STATUS_NOT_FOUND),
+            signal_pb2.Signal(name="spend_volatility", status=signal_pb2.SIGNAL_STATUS_NO_CONSENT),
+        ],
+    )
+
+
+class _Router(grpc.GenericRpcHandler):
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        method = METHODS.get(handler_call_details.method)
+        if method is None or not hasattr(self._peer, f"_{method.name}"):
+            return None
+
+        def behave(request: Any, context: grpc.ServicerContext) -> Any:
+            return self._peer.answer(method, request, context)
+
+        make = {
+            Flow.UNARY: grpc.unary_unary_rpc_method_handler,
+            Flow.UPLOAD: grpc.stream_unary_rpc_method_handler,
+            Flow.DOWNLOAD: grpc.unary_stream_rpc_method_handler,
+        }[method.flow]
+        return make(
+            behave,
+            request_deserializer=method.request.FromString,
+            response_serializer=method.reply.SerializeToString,
+        )
+
+
+class Certificates:
+    """An authority, and what it signs."""
+
+    def __init__(self, now: datetime | None = None) -> None:
+        self._now = now or datetime.now(UTC)
+        self._authority = Authority.create("concordat.test", self._now)
+        self.ca_pem = certificate_pem(self._authority.certificate)
+
+    def issue(self, spiffe_id: str, *hosts: str) -> tuple[bytes, bytes]:
+        """A certificate and its key, both PEM, valid for a day from the authority's making."""
+        key = new_key()
+        names = Names(spiffe_id, hosts)
+        signed = self._authority.issue(key.public_key(), names, self._now, LIFETIME)
+        return certificate_pem(signed), key_pem(key)
+
+
+@contextmanager
+def serving(certificates: Certificates) -> Iterator[Peer]:
+    """A running peer."""
+    peer = Peer()
+    # Two channels of a client must not get one worker's answers: there is one worker here anyway.
+    server = grpc.server(ThreadPoolExecutor(8))
+    server.add_generic_rpc_handlers([_Router(peer)])
+    certificate, key = certificates.issue("spiffe://concordat.test/gateway/peer", SERVER_NAME)
+    peer.port = server.add_secure_port(
+        "127.0.0.1:0",
+        grpc.ssl_server_credentials(
+            [(key, certificate)], certificates.ca_pem, require_client_auth=True
+        ),
+    )
+    server.start()
+    try:
+        yield peer
+    finally:
+        server.stop(0).wait()
+
+
+def write_profile(folder: Path, peer: Peer, certificates: Certificates) -> Path:
+    """The profile folder of a member of this peer."""
+    folder.mkdir(parents=True)
+    certificate, key = certificates.issue(SPIFFE_ID)
+    (folder / "cert.pem").write_bytes(certificate)
+    (folder / "ca.pem").write_bytes(certificates.ca_pem)
+    (folder / "key.pem").touch(mode=0o600)
+    (folder / "key.pem").write_bytes(key)
+    (folder / "profile.toml").write_text(
+        f'gateway = "127.0.0.1:{peer.port}"\n'
+        f'server_name = "{SERVER_NAME}"\n'
+        f'spiffe_id = "{SPIFFE_ID}"\n'
+        f'ledger_vkey = "{peer.ledger.key.verifier.encode()}"\n'
+        "[[token_keys]]\n"
+        f"epoch = {EPOCH}\n"
+        f'public_key = "{bytes(peer.token_keys.public).hex()}"\n'
+    )
+    return folder

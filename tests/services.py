@@ -1,0 +1,361 @@
+"""Consent, contribution, signal and ledger services on a real server, over mutual TLS.
+
+The server is built by the one builder, in the test's process, on the test's stores and clock, so a
+test can move time and look at the ledger while real clients call.
+"""
+
+import functools
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import sqlalchemy as sa
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from concordat.v1 import (
+    bands_pb2,
+    common_pb2,
+    consent_pb2,
+    consent_pb2_grpc,
+    contribution_pb2,
+    contribution_pb2_grpc,
+    ledger_pb2_grpc,
+    signal_pb2_grpc,
+)
+from concordat_gateway.ledger.journal import Journal, Transaction
+from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
+from concordat_gateway.services.consent import ConsentServicer
+from concordat_gateway.services.contribution import ContributionServicer
+from concordat_gateway.services.ledger import LedgerServicer
+from concordat_gateway.services.signal import SignalServicer
+from concordat_gateway.store.control_tables import member as member_table
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.subjects import subject_key
+from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_rpc.limits import Limits
+from concordat_rpc.peer import Peer, Role, Serial, spiffe_id
+from concordat_rpc.server import build_server
+from concordat_rpc.tls import Identity, channel_credentials
+from tests.stores import ManualClock
+
+TRUST_DOMAIN = "concordat.test"
+PEPPER = b"\x07" * 32
+EPOCH = 1
+MEMBERS = ("alpha", "beta", "gamma")
+CALL_SECONDS = 60
+YEAR_SECONDS = 365 * 86_400
+
+POLICY = {
+    **dict.fromkeys(
+        [
+            f"/concordat.v1.{method}"
+            for method in (
+                "ConsentService/GrantConsents",
+                "ConsentService/WithdrawConsent",
+                "ConsentService/GetConsent",
+                "ConsentService/ListConsents",
+                "ContributionService/Contribute",
+                "ContributionService/GetBatch",
+                "SignalService/Lookup",
+                "SignalService/BatchLookup",
+                "SignalService/ListSignals",
+            )
+        ],
+        frozenset({Role.MEMBER}),
+    ),
+    **dict.fromkeys(
+        [
+            f"/concordat.v1.LedgerService/{method}"
+            for method in ("GetCheckpoint", "GetInclusionProof", "GetConsistencyProof")
+        ],
+        frozenset({Role.MEMBER, Role.AUDITOR}),
+    ),
+    "/concordat.v1.LedgerService/ExportEntries": frozenset({Role.AUDITOR}),
+}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One party's stubs, all on one connection of its own."""
+
+    consents: consent_pb2_grpc.ConsentServiceStub
+    contributions: contribution_pb2_grpc.ContributionServiceStub
+    signals: signal_pb2_grpc.SignalServiceStub
+    ledger: ledger_pb2_grpc.LedgerServiceStub
+
+    @classmethod
+    def on(cls, channel: grpc.Channel) -> "Caller":
+        return cls(
+            consent_pb2_grpc.ConsentServiceStub(channel),
+            contribution_pb2_grpc.ContributionServiceStub(channel),
+            signal_pb2_grpc.SignalServiceStub(channel),
+            ledger_pb2_grpc.LedgerServiceStub(channel),
+        )
+
+
+@dataclass(frozen=True)
+class Consortium:
+    """A running gateway with three members and an auditor, and what stands behind it."""
+
+    journal: Journal
+    signal_store: SignalStore
+    clock: ManualClock
+    alpha: Caller
+    beta: Caller
+    gamma: Caller
+    auditor: Caller
+
+
+@contextmanager
+def serving(
+    journal: Journal, signal_store: SignalStore, clock: ManualClock
+) -> Iterator[Consortium]:
+    """A consortium for the length of the block."""
+    _join(journal)
+    keyed = functools.partial(subject_key, PEPPER)
+    consent = ConsentServicer(journal, keyed, clock)
+    contribution = ContributionServicer(journal, signal_store, keyed, {EPOCH}, clock)
+    signal = SignalServicer(journal, signal_store, keyed)
+    ledger = LedgerServicer(journal)
+    server = build_server(
+        [
+            lambda s: consent_pb2_grpc.add_ConsentServiceServicer_to_server(consent, s),
+            lambda s: contribution_pb2_grpc.add_ContributionServiceServicer_to_server(
+                contribution, s
+            ),
+            lambda s: signal_pb2_grpc.add_SignalServiceServicer_to_server(signal, s),
+            lambda s: ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, s),
+        ],
+        address="127.0.0.1:0",
+        tls=_identity(Role.GATEWAY, "gateway", ["localhost", "127.0.0.1"]),
+        trust_domain=TRUST_DOMAIN,
+        policy=POLICY,
+        limits=Limits(),
+        identity_check=_admit,
+        observer=_Unobserved(),
+    )
+    server.start()
+    channels = [
+        _channel(server.port, _identity(role, name))
+        for role, name in [*((Role.MEMBER, name) for name in MEMBERS), (Role.AUDITOR, "auditor")]
+    ]
+    try:
+        yield Consortium(journal, signal_store, clock, *map(Caller.on, channels))
+    finally:
+        for channel in channels:
+            channel.close()
+        server.stop()
+
+
+def peer(name: str) -> Peer:
+    """A member as the interceptors name it, for tests that call rules directly."""
+    return Peer(Role.MEMBER, name, spiffe_id(TRUST_DOMAIN, Role.MEMBER, name))
+
+
+def token(number: int) -> bytes:
+    """A token; different numbers give different ones."""
+    return number.to_bytes(4, "big") * 8
+
+
+def request_id() -> bytes:
+    """16 bytes never used before."""
+    return uuid.uuid4().bytes
+
+
+def timestamp(microseconds: int) -> Timestamp:
+    """A moment as messages carry it."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1_000)
+
+
+def draft(
+    consortium: Consortium,
+    subject: int | bytes,
+    purposes: Iterable[int] = (common_pb2.PURPOSE_UNDERWRITING,),
+    categories: Iterable[int] = (common_pb2.DATA_CATEGORY_CREDIT_ACCOUNTS,),
+    starts_in_seconds: float | None = None,
+    lasts_seconds: float = YEAR_SECONDS,
+) -> consent_pb2.ConsentDraft:
+    """A good consent, unless the arguments say otherwise."""
+    now = consortium.clock.microseconds
+    validity = common_pb2.Validity(
+        expiry=timestamp(now + round(((starts_in_seconds or 0) + lasts_seconds) * 1_000_000))
+    )
+    if starts_in_seconds is not None:
+        validity.start.CopyFrom(timestamp(now + round(starts_in_seconds * 1_000_000)))
+    return consent_pb2.ConsentDraft(
+        token=subject if isinstance(subject, bytes) else token(subject),
+        purposes=[common_pb2.Purpose.ValueType(number) for number in purposes],
+        categories=[common_pb2.DataCategory.ValueType(number) for number in categories],
+        validity=validity,
+        notice_version="2026-1",
+        evidence_sha256=b"\xee" * 32,
+    )
+
+
+def grant(
+    caller: Caller, drafts: Sequence[consent_pb2.ConsentDraft]
+) -> consent_pb2.GrantConsentsResponse:
+    """Record consents under a new request_id."""
+    request = consent_pb2.GrantConsentsRequest(request_id=request_id(), consents=drafts)
+    return caller.consents.GrantConsents(request, timeout=CALL_SECONDS)
+
+
+def grant_one(caller: Caller, one: consent_pb2.ConsentDraft) -> bytes:
+    """Record a good consent; returns its id."""
+    response = grant(caller, [one])
+    [granted] = response.granted
+    return granted.consent_id
+
+
+def withdraw(caller: Caller, consent_id: bytes) -> consent_pb2.WithdrawConsentResponse:
+    """Withdraw a consent."""
+    request = consent_pb2.WithdrawConsentRequest(consent_id=consent_id)
+    return caller.consents.WithdrawConsent(request, timeout=CALL_SECONDS)
+
+
+def account(
+    consortium: Consortium, subject: int | bytes, ref: int = 1, **fields: Any
+) -> contribution_pb2.ContributionRow:
+    """A good row about an open account as of this month, unless the fields say otherwise."""
+    month = months_since_1970(consortium.clock)
+    values: dict[str, Any] = {
+        "account_ref": ref.to_bytes(16, "big"),
+        "as_of_month": month,
+        "status": 1,
+        "product": 3,
+        "opened_quarter": month // 3 - 8,
+        "limit": 5,
+        "balance": 3,
+        "past_due": 1,
+        "days_past_due": 1,
+        "utilisation": 4,
+    }
+    return contribution_pb2.ContributionRow(
+        token=subject if isinstance(subject, bytes) else token(subject),
+        account=contribution_pb2.AccountSnapshot(**(values | fields)),
+    )
+
+
+def application(
+    consortium: Consortium, subject: int | bytes, ref: int = 1, days_ago: int = 3
+) -> contribution_pb2.ContributionRow:
+    """A good row about an application for credit."""
+    return contribution_pb2.ContributionRow(
+        token=subject if isinstance(subject, bytes) else token(subject),
+        application=contribution_pb2.ApplicationEvent(
+            application_ref=ref.to_bytes(16, "big"),
+            day=consortium.clock.microseconds // 86_400_000_000 - days_ago,
+            product=bands_pb2.PRODUCT_CLASS_REVOLVING,
+        ),
+    )
+
+
+def months_since_1970(clock: ManualClock) -> int:
+    """The clock's month."""
+    today = datetime.fromtimestamp(clock.microseconds / 1_000_000, UTC)
+    return (today.year - 1970) * 12 + today.month - 1
+
+
+def header(request: bytes, **fields: int) -> contribution_pb2.ContributeRequest:
+    """The first message of a batch."""
+    values = {"epoch": EPOCH, "catalogue_version": CATALOGUE_VERSION} | fields
+    return contribution_pb2.ContributeRequest(
+        header=contribution_pb2.BatchHeader(request_id=request, **values)
+    )
+
+
+def chunk(rows: Sequence[contribution_pb2.ContributionRow]) -> contribution_pb2.ContributeRequest:
+    """A later message of a batch."""
+    return contribution_pb2.ContributeRequest(chunk=contribution_pb2.RowChunk(rows=rows))
+
+
+def contribute(
+    caller: Caller,
+    rows: Sequence[contribution_pb2.ContributionRow],
+    request: bytes | None = None,
+    rows_a_message: int = 2_000,
+) -> contribution_pb2.ContributeResponse:
+    """Contribute one batch."""
+    messages = [header(request or request_id())]
+    for start in range(0, len(rows), rows_a_message):
+        messages.append(chunk(rows[start : start + rows_a_message]))
+    return caller.contributions.Contribute(iter(messages), timeout=CALL_SECONDS)
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """The stable reason of a refusal."""
+    return _detail(error, error_details_pb2.ErrorInfo()).reason
+
+
+def fields_of(error: grpc.RpcError) -> list[str]:
+    """The fields that a refusal names."""
+    bad_request = _detail(error, error_details_pb2.BadRequest())
+    return [violation.field for violation in bad_request.field_violations]
+
+
+def _detail(error: grpc.RpcError, wanted: Any) -> Any:
+    for detail in rpc_status.from_call(error).details:
+        if detail.Unpack(wanted):
+            return wanted
+    raise AssertionError(f"no {wanted.DESCRIPTOR.name} in {error}")
+
+
+class _Unobserved:
+    def observe(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
+        """Nothing is measured here."""
+
+
+def _admit(_peer: Peer, _serial: Serial) -> None:
+    """Membership is another service's, with tests of its own."""
+
+
+def _join(journal: Journal) -> None:
+    def change(transaction: Transaction) -> None:
+        transaction.connection.execute(
+            sa.insert(member_table),
+            [
+                {
+                    "member_id": name,
+                    "member_no": number,
+                    "display_name": name.title(),
+                    "state": 2,
+                    "invited_at": transaction.now,
+                    "joined_at": transaction.now,
+                    "certificate_serial": f"{number:x}",
+                }
+                for number, name in enumerate(MEMBERS, start=1)
+            ],
+        )
+
+    journal.write(change)
+
+
+@functools.cache
+def _authority() -> Authority:
+    return Authority.create(TRUST_DOMAIN, datetime.now(UTC))
+
+
+@functools.cache
+def _identity_cached(role: Role, name: str, hosts: tuple[str, ...]) -> Identity:
+    key = new_key()
+    names = Names(spiffe_id(TRUST_DOMAIN, role, name), hosts)
+    certificate = _authority().issue(key.public_key(), names, datetime.now(UTC), timedelta(hours=1))
+    return Identity(
+        certificate_pem(certificate), key_pem(key), certificate_pem(_authority().certificate)
+    )
+
+
+def _identity(role: Role, name: str, hosts: Sequence[str] = ()) -> Identity:
+    return _identity_cached(role, name, tuple(hosts))
+
+
+def _channel(port: int, identity: Identity) -> grpc.Channel:
+    options = [("grpc.max_receive_message_length", 16 * 1024 * 1024)]
+    return grpc.secure_channel(f"localhost:{port}", channel_credentials(identity), options)
