@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
-from concordat_gateway.ledger.journal import Entry, Journal, Transaction
+from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_privacy.log.checkpoint import VerifierKey, open_note
 from concordat_privacy.log.merkle import (
     Tree,
@@ -65,6 +67,22 @@ def writer_held(journal: Journal) -> Iterator[None]:
     finally:
         leave.set()
         holder.join()
+
+
+def in_one_group(
+    journal: Journal, changes: list[Callable[[Transaction], Any]]
+) -> list[Future[Committed[Any]]]:
+    """Queue changes, in order, so that the writer takes them all at once."""
+    pool = ThreadPoolExecutor(len(changes))
+    with writer_held(journal):
+        futures = []
+        for change in changes:
+            waiting = journal.waiting
+            futures.append(pool.submit(journal.write, change))
+            while journal.waiting == waiting:
+                threading.Event().wait(0.001)
+    pool.shutdown()
+    return futures
 
 
 def _sample(size: int) -> list[int]:

@@ -41,9 +41,7 @@ SERVER_NAME = "gateway.concordat.test"
 EPOCH = 3
 LIFETIME = timedelta(days=1)
 
-METHODS = {
-    method.path: method for method in vars(_methods).values() if isinstance(method, Method)
-}
+METHODS = {method.path: method for method in vars(_methods).values() if isinstance(method, Method)}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from concordat.v1 import (
 )
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
+from concordat_gateway.server import POLICY
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
 from concordat_gateway.services.ledger import LedgerServicer
@@ -50,34 +51,6 @@ EPOCH = 1
 MEMBERS = ("alpha", "beta", "gamma")
 CALL_SECONDS = 60
 YEAR_SECONDS = 365 * 86_400
-
-POLICY = {
-    **dict.fromkeys(
-        [
-            f"/concordat.v1.{method}"
-            for method in (
-                "ConsentService/GrantConsents",
-                "ConsentService/WithdrawConsent",
-                "ConsentService/GetConsent",
-                "ConsentService/ListConsents",
-                "ContributionService/Contribute",
-                "ContributionService/GetBatch",
-                "SignalService/Lookup",
-                "SignalService/BatchLookup",
-                "SignalService/ListSignals",
-            )
-        ],
-        frozenset({Role.MEMBER}),
-    ),
-    **dict.fromkeys(
-        [
-            f"/concordat.v1.LedgerService/{method}"
-            for method in ("GetCheckpoint", "GetInclusionProof", "GetConsistencyProof")
-        ],
-        frozenset({Role.MEMBER, Role.AUDITOR}),
-    ),
-    "/concordat.v1.LedgerService/ExportEntries": frozenset({Role.AUDITOR}),
-}
 
 
 @dataclass(frozen=True)

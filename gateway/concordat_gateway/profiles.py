@@ -47,7 +47,5 @@ def _settings(gateway: Gateway, spiffe_id: str) -> str:
 
 def toml_text(text: str) -> str:
     """A TOML basic string."""
-    escaped = "".join(
-        f"\\U{ord(c):08X}" if c in '"\\' or not c.isprintable() else c for c in text
-    )
+    escaped = "".join(f"\\U{ord(c):08X}" if c in '"\\' or not c.isprintable() else c for c in text)
     return f'"{escaped}"'

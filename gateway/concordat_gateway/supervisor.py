@@ -18,6 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from concordat_rpc.address import Address
+from concordat_rpc.server import PortTaken
+from concordat_rpc.tls import load_identity
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -28,9 +31,6 @@ from concordat_gateway.rules.contributions import resume
 from concordat_gateway.server import opened_stores
 from concordat_gateway.store.clock import system_clock
 from concordat_gateway.store.migrate import upgrade_stores
-from concordat_rpc.address import Address
-from concordat_rpc.server import PortTaken
-from concordat_rpc.tls import load_identity
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def serve(config: GatewayConfig, workers: int) -> None:
             for worker in serving:
                 ended = worker.replace_if_dead()
                 if ended is not None and metrics_folder is not None:
-                    mark_process_dead(ended, str(metrics_folder))
+                    mark_process_dead(ended, str(metrics_folder))  # type: ignore[no-untyped-call]
         _log.info("stopping")
 
 
@@ -193,7 +193,9 @@ def _workers(
         *("--port", str(port)),
         *("--keyholder", str(keyholder)),
     ]
-    environment = {} if metrics_folder is None else {"PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)}
+    environment: dict[str, str] = {}
+    if metrics_folder is not None:
+        environment["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder)
     workers: list[Child] = []
     try:
         for number in range(1, count + 1):

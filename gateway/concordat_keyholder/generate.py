@@ -9,8 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from concordat_keyholder.keys import HeldKeys
 from concordat_privacy.oprf import OprfError, generate_key
+
+from concordat_keyholder.keys import HeldKeys
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
-_EXTRA = ("method", "error_id", "code", "process", "exit_code", "port", "workers")
+_EXTRA = ("method", "error_id", "code", "child", "exit_code")
 
 
 class JsonFormatter(logging.Formatter):

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -26,26 +24,10 @@ from concordat_privacy.log.checkpoint import SigningKey, open_note
 from concordat_privacy.log.leaf import LeafError
 from concordat_rpc.errors import Kind, Refusal
 
-from tests.ledgers import appending, check_ledger, leaves_of, writer_held
+from tests.ledgers import appending, check_ledger, in_one_group, leaves_of, writer_held
 from tests.stores import ManualClock, StoreUrls, open_journal
 
 ACTOR = "spiffe://concordat.test/member/alpha"
-
-
-def in_one_group(
-    journal: Journal, changes: list[Callable[[Transaction], Any]]
-) -> list[Future[Committed[Any]]]:
-    """Queue changes, in order, so that the writer takes them all at once."""
-    pool = ThreadPoolExecutor(len(changes))
-    with writer_held(journal):
-        futures = []
-        for change in changes:
-            waiting = journal.waiting
-            futures.append(pool.submit(journal.write, change))
-            while journal.waiting == waiting:
-                threading.Event().wait(0.001)
-    pool.shutdown()
-    return futures
 
 
 def set_budget(scope: str, spent: int) -> Callable[[Transaction], None]:
@@ -103,7 +85,9 @@ def test_items_are_committed_to_and_kept(journal: Journal) -> None:
         Item({"decision": "refuse"}),
     ]
 
-    entry = journal.write(lambda transaction: transaction.append("lookup", ACTOR, {}, items)).value
+    entry = journal.write(
+        lambda transaction: transaction.append("test.decided", ACTOR, {}, items)
+    ).value
 
     contents = [b'{"decision":"permit"}', b'{"decision":"refuse"}']
     hashes = [hashlib.sha256(b"\0" + content).digest() for content in contents]

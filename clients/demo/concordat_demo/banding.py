@@ -15,8 +15,6 @@ from concordat_demo.split import Account, Application, Holding
 Record = AccountSnapshot | ApplicationEvent
 
 
-
-
 def records(holding: Holding) -> list[Record]:
     """One record an account and one an application."""
     return [

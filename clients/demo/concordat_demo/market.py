@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -19,7 +18,7 @@ class Book:
     """What one lender contributes."""
 
     lender: Lender
-    records: Mapping[int, list[Record]]
+    records: dict[int, list[Record]]
     """Records by person, for its customers only."""
 
     @property

@@ -22,16 +22,17 @@ _FEWEST_APPROVED: Final = 100
 
 def draw(path: Path, own: Evaluation, enriched: Evaluation, is_bad: Outcomes) -> None:
     """Write the ROC curves and the bad rates at each approval share as a PNG."""
-    style = {
-        "font.size": 11,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.alpha": 0.25,
-        "axes.titlelocation": "left",
-        "axes.titlesize": 12,
-    }
-    with mpl.rc_context(style):
+    with mpl.rc_context(
+        {
+            "font.size": 11,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 12,
+        }
+    ):
         figure = Figure(figsize=(12, 5.4), layout="constrained")
         roc, approvals = figure.subplots(1, 2)
         _draw_roc(roc, own, enriched, is_bad)
@@ -78,9 +79,7 @@ def _draw_approvals(axes: Axes, own: Evaluation, enriched: Evaluation, is_bad: O
     for name, evaluation, colour in _both(own, enriched):
         curve = approval_curve(evaluation.scores, is_bad)
         shown = curve.share >= fewest
-        axes.plot(
-            curve.share[shown], curve.bad_rate[shown], color=colour, linewidth=2, label=name
-        )
+        axes.plot(curve.share[shown], curve.bad_rate[shown], color=colour, linewidth=2, label=name)
         approved = curve.approval_at(base / 2)
         if approved >= fewest:
             axes.plot([approved], [base / 2], "o", color=colour)

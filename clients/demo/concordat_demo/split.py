@@ -20,7 +20,6 @@ from concordat import AccountStatus, ProductClass, day_number, month_number, qua
 
 from concordat_demo.data import BureauFile
 
-
 MAX_DELINQUENCIES: Final = 22
 _LATE_DAYS: Final = 30
 """The file counts delinquencies of 30 days and more and does not say how many days more."""

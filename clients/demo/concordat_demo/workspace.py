@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from concordat_demo.failure import DemoFailed
+from concordat_demo.lenders import Lender
 
 _MARKER = ".concordat-demo"
 _MARKER_TEXT = "Made by `python -m concordat_demo`, which deletes this folder when it runs again.\n"
@@ -48,8 +49,12 @@ class Workspace:
 
     @property
     def lenders(self) -> Path:
-        """One profile a lender."""
+        """One profile folder a lender."""
         return self.root / "lenders"
+
+    def profile(self, lender: Lender) -> Path:
+        """The profile with which a lender opens its client."""
+        return self.lenders / lender.member_id
 
     @property
     def invitations(self) -> Path:
@@ -101,17 +106,16 @@ def _check_is_ours(root: Path) -> None:
 
 
 def _check_not_serving(workspace: Workspace) -> None:
-    for profile in (workspace.operator / "profile.toml",):
-        if not profile.is_file():
-            continue
-        host, _, port = str(tomllib.loads(profile.read_text()).get("gateway", "")).rpartition(":")
-        if not port.isdigit():
-            continue
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            if probe.connect_ex((host, int(port))) == 0:
-                raise DemoFailed(
-                    f"a server still listens on {host}:{port}, where an earlier run's gateway "
-                    f"serves from {workspace.root}; stop it first, or choose another folder with "
-                    "--output"
-                )
+    profile = workspace.operator / "profile.toml"
+    if not profile.is_file():
+        return
+    host, _, port = str(tomllib.loads(profile.read_text()).get("gateway", "")).rpartition(":")
+    if not port.isdigit():
+        return
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((host, int(port))) == 0:
+            raise DemoFailed(
+                f"a server still listens on {host}:{port}, where an earlier run's gateway serves "
+                f"from {workspace.root}; stop it first, or choose another folder with --output"
+            )

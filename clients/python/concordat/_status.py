@@ -28,6 +28,10 @@ from concordat.errors import (
 DOMAIN = "concordat"
 _STATUS_TRAILER = "grpc-status-details-bin"
 _MAX_LIBRARY_TEXT = 500
+# What gRPC writes when the gateway's certificate fails: its issuer, or its name.
+_REFUSED_BY_US = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
+# In TLS 1.3 a client learns that its certificate was refused by being cut off.
+_REFUSED_BY_IT = " (a gateway that refuses this client's certificate looks like this too)"
 
 
 class _Failed(Protocol):
@@ -135,15 +139,16 @@ def _without_reason(code: grpc.StatusCode, error: _Failed, details: _Details) ->
     """The gRPC library or something between here and the gateway answered."""
     text = (details.message or error.details() or "no explanation")[:_MAX_LIBRARY_TEXT]
     match code:
-        case grpc.StatusCode.UNAVAILABLE if "CERTIFICATE_VERIFY_FAILED" in text:
+        case grpc.StatusCode.UNAVAILABLE if any(sign in text for sign in _REFUSED_BY_US):
             return Unavailable(
                 "the gateway's certificate is not signed by the profile's ca.pem or is not "
                 f"for its server_name ({text})",
                 reason="SERVER_CERTIFICATE_REFUSED",
             )
         case grpc.StatusCode.UNAVAILABLE:
+            hint = _REFUSED_BY_IT if "Socket closed" in text else ""
             return Unavailable(
-                f"the gateway cannot be reached: {text}",
+                f"the gateway cannot be reached: {text}{hint}",
                 retry_after_seconds=details.retry_after_seconds,
             )
         case grpc.StatusCode.DEADLINE_EXCEEDED:

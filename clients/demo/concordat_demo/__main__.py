@@ -1,0 +1,103 @@
+"""`python -m concordat_demo`: the whole story in under three minutes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final, NoReturn
+
+import concordat
+
+from concordat_demo.data import DataMissing
+from concordat_demo.failure import DemoFailed
+from concordat_demo.identities import resident_id
+from concordat_demo.lenders import SCORING
+from concordat_demo.narrator import Narrator
+from concordat_demo.processes import CONCORDAT
+from concordat_demo.story import Story
+from concordat_demo.workspace import Workspace, prepare
+
+_DEFAULT_OUTPUT: Final = Path("build/demo")
+_INTERRUPTED: Final = 128 + signal.SIGINT
+
+
+def main() -> int:
+    """Tell the story. Exit code 0, 1 if a step failed, 130 if it was interrupted."""
+    arguments = _parser().parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    narrator = Narrator()
+    started = time.monotonic()
+    try:
+        workspace = prepare(arguments.output)
+    except DemoFailed as failure:
+        narrator.warn(str(failure))
+        return 1
+    try:
+        Story(workspace, narrator, arguments.applicants).tell()
+    except KeyboardInterrupt:
+        narrator.warn("interrupted; the gateway is stopped")
+        return _INTERRUPTED
+    except (DemoFailed, DataMissing, ValueError, OSError, concordat.ConcordatError) as failure:
+        narrator.warn(f"FAILED at: {narrator.current or 'the start'}")
+        narrator.warn(str(failure))
+        if workspace.gateway_log.is_file():
+            narrator.warn(f"the gateway's log: {_shown(workspace.gateway_log)}")
+        return 1
+    _say_what_is_left(narrator, workspace, time.monotonic() - started)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m concordat_demo", description=__doc__)
+    parser.add_argument(
+        "--applicants",
+        type=int,
+        metavar="N",
+        help="use this many of the 9,857 loans (200 or more; fewer make the model's figures noise)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=_DEFAULT_OUTPUT,
+        metavar="DIR",
+        help=f"folder for what is left behind; an earlier run's is replaced ({_DEFAULT_OUTPUT})",
+    )
+    return parser
+
+
+def _interrupt(_signum: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _say_what_is_left(narrator: Narrator, workspace: Workspace, seconds: float) -> None:
+    program = _shown(CONCORDAT)
+    profile = _shown(workspace.profile(SCORING))
+    narrator.say()
+    narrator.say(f"Done in {seconds:.0f} s. Left behind in {_shown(workspace.root)}:")
+    narrator.say("  report.json  every figure above      report.png  what the signals are worth")
+    narrator.say("  gateway/     the gateway's data       ledger/     the exported ledger")
+    narrator.say()
+    narrator.say("Three commands to try next (the first in a terminal of its own):")
+    narrator.say(f"  {program} serve --config {_shown(workspace.gateway_config)}")
+    narrator.say(
+        f"  echo {resident_id(0)} | {program} lookup --profile {profile} "
+        "--resident-id - --purpose underwriting"
+    )
+    narrator.say(
+        f"  {program} ledger verify {_shown(workspace.tampered_ledger)} "
+        f"--key {_shown(workspace.ledger_key)}"
+    )
+
+
+def _shown(path: Path) -> str:
+    """As it can be typed here: relative where that is shorter."""
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

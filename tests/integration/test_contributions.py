@@ -1,0 +1,535 @@
+"""Contributions: which rows are taken, which are named as refused, and what a fault leaves."""
+
+import hashlib
+import json
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import grpc
+import pytest
+import sqlalchemy as sa
+
+from concordat.v1 import common_pb2, contribution_pb2, signal_pb2
+from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules import contributions
+from concordat_gateway.store.database import Database
+from concordat_gateway.store.signal_store import SignalStore, StagedRow
+from concordat_gateway.store.subjects import SubjectKey
+from tests.services import (
+    CALL_SECONDS,
+    Caller,
+    Consortium,
+    account,
+    application,
+    chunk,
+    contribute,
+    draft,
+    fields_of,
+    grant,
+    grant_one,
+    header,
+    months_since_1970,
+    reason_of,
+    request_id,
+    serving,
+    timestamp,
+    token,
+    withdraw,
+)
+from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
+
+CONTRIBUTION = common_pb2.PURPOSE_CONTRIBUTION
+UNDERWRITING = common_pb2.PURPOSE_UNDERWRITING
+ACCOUNTS = common_pb2.DATA_CATEGORY_CREDIT_ACCOUNTS
+INQUIRIES = common_pb2.DATA_CATEGORY_INQUIRIES
+SPENDING = common_pb2.DATA_CATEGORY_SPENDING
+EVERYTHING = (ACCOUNTS, INQUIRIES, SPENDING)
+FAR_FUTURE = 2**62
+
+
+def allow(
+    consortium: Consortium,
+    subjects: Sequence[int],
+    categories: Sequence[int] = EVERYTHING,
+    caller: Caller | None = None,
+) -> list[bytes]:
+    """The subjects' consents for a member (beta) to contribute; their ids."""
+    drafts = [draft(consortium, subject, [CONTRIBUTION], categories) for subject in subjects]
+    return [g.consent_id for g in grant(caller or consortium.beta, drafts).granted]
+
+
+def get_batch(caller: Caller, request: bytes) -> contribution_pb2.GetBatchResponse:
+    return caller.contributions.GetBatch(
+        contribution_pb2.GetBatchRequest(request_id=request), timeout=CALL_SECONDS
+    )
+
+
+def inquiries_seen(consortium: Consortium, subject: int) -> str:
+    """Alpha's view of a subject's applications, as a band in words; empty where nothing is seen."""
+    grant_one(consortium.alpha, draft(consortium, subject, [UNDERWRITING], EVERYTHING))
+    request = signal_pb2.LookupRequest(
+        token=token(subject), purpose=UNDERWRITING, signals=["inquiries_30d"]
+    )
+    [signal] = consortium.alpha.signals.Lookup(request, timeout=CALL_SECONDS).result.signals
+    return signal.band_label
+
+
+def staged(consortium: Consortium) -> list[bytes]:
+    return consortium.signal_store.staged_before(FAR_FUTURE)
+
+
+def test_rows_of_several_messages_are_taken_and_seen_by_lookups(consortium: Consortium) -> None:
+    allow(consortium, [1, 2])
+    rows = [application(consortium, 1, ref) for ref in range(3)]
+    rows += [application(consortium, 2, 1), account(consortium, 1)]
+    request = request_id()
+    response = contribute(consortium.beta, rows, request, rows_a_message=2)
+
+    assert response.rows_accepted == 5
+    assert not response.refused
+    assert inquiries_seen(consortium, 1) == "3-4"
+    assert inquiries_seen(consortium, 2) == "1"
+    assert staged(consortium) == []
+    assert get_batch(consortium.beta, request) == contribution_pb2.GetBatchResponse(
+        state=contribution_pb2.BATCH_STATE_PUBLISHED,
+        rows_accepted=5,
+        rows_refused=0,
+        entry_index=response.receipt.entry_index,
+        accepted_at=timestamp(consortium.clock.microseconds),
+    )
+
+
+def test_a_row_needs_a_live_consent_of_its_subject_for_this_member_and_category(
+    consortium: Consortium,
+) -> None:
+    allow(consortium, [1], [ACCOUNTS])
+    allow(consortium, [2], [ACCOUNTS, SPENDING])
+    allow(consortium, [3], [INQUIRIES])
+    allow(consortium, [4], EVERYTHING, consortium.gamma)
+    grant(consortium.beta, [draft(consortium, 5, [UNDERWRITING], EVERYTHING)])
+    [withdrawn] = allow(consortium, [6])
+    withdraw(consortium.beta, withdrawn)
+    grant(consortium.beta, [draft(consortium, 7, [CONTRIBUTION], lasts_seconds=10)])
+    grant(consortium.beta, [draft(consortium, 8, [CONTRIBUTION], starts_in_seconds=3600)])
+    consortium.clock.advance(10)
+
+    rows = [
+        account(consortium, 1, ref=1),
+        account(consortium, 1, ref=2, spend_volatility=2),
+        application(consortium, 1),
+        account(consortium, 2, spend_volatility=2),
+        account(consortium, 3),
+        application(consortium, 3),
+        *(account(consortium, subject) for subject in (4, 5, 6, 7, 8, 9)),
+    ]
+    response = contribute(consortium.beta, rows)
+
+    assert response.rows_accepted == 3
+    assert {(r.item, r.field) for r in response.refused} == {
+        (1, "account.spend_volatility"),
+        *((item, "token") for item in (2, 4, 6, 7, 8, 9, 10, 11)),
+    }
+    assert {r.reason for r in response.refused} == {"NO_CONSENT"}
+    assert [r.item for r in response.refused] == sorted(r.item for r in response.refused)
+
+
+def test_two_consents_together_can_cover_a_row(consortium: Consortium) -> None:
+    allow(consortium, [1], [ACCOUNTS])
+    allow(consortium, [1], [SPENDING])
+    response = contribute(consortium.beta, [account(consortium, 1, spend_volatility=2)])
+    assert response.rows_accepted == 1
+
+
+def test_every_bad_row_is_named_and_the_good_ones_are_taken(consortium: Consortium) -> None:
+    allow(consortium, [1])
+    month = months_since_1970(consortium.clock)
+    no_record = contribution_pb2.ContributionRow(token=token(1))
+    bad_product = application(consortium, 1, 51)
+    bad_product.application.product = 0
+    old = application(consortium, 1, 52, days_ago=5000)
+    future = application(consortium, 1, 53, days_ago=-2)
+    bad = [
+        (account(consortium, b"\1" * 31), "token", "WRONG_LENGTH"),
+        (account(consortium, b""), "token", "WRONG_LENGTH"),
+        (no_record, "record", "REQUIRED"),
+        (account(consortium, 1, account_ref=b"x"), "account.account_ref", "WRONG_LENGTH"),
+        (account(consortium, 1, 11, status=0), "account.status", "REQUIRED"),
+        (account(consortium, 1, 12, status=99), "account.status", "UNKNOWN_BAND"),
+        (account(consortium, 1, 13, product=0), "account.product", "REQUIRED"),
+        (account(consortium, 1, 14, product=-1), "account.product", "UNKNOWN_BAND"),
+        (account(consortium, 1, 15, opened_quarter=0), "account.opened_quarter", "REQUIRED"),
+        (account(consortium, 1, 16, as_of_month=month + 2), "account.as_of_month", "OUT_OF_RANGE"),
+        (account(consortium, 1, 17, as_of_month=2**32 - 1), "account.as_of_month", "OUT_OF_RANGE"),
+        (account(consortium, 1, 18, limit=10), "account.limit", "UNKNOWN_BAND"),
+        (account(consortium, 1, 19, utilisation=9), "account.utilisation", "UNKNOWN_BAND"),
+        (
+            account(consortium, 1, 20, payment_profile=bytes(24)),
+            "account.payment_profile",
+            "WRONG_LENGTH",
+        ),
+        (
+            account(consortium, 1, 21, payment_profile=b"\1\x09"),
+            "account.payment_profile",
+            "UNKNOWN_BAND",
+        ),
+        (bad_product, "application.product", "REQUIRED"),
+        (old, "application.day", "OUT_OF_RANGE"),
+        (future, "application.day", "OUT_OF_RANGE"),
+    ]
+    good = account(consortium, 1, 99)
+    response = contribute(consortium.beta, [good, *(row for row, _, _ in bad)])
+
+    assert response.rows_accepted == 1
+    assert [(r.item, r.field, r.reason) for r in response.refused] == [
+        (item, field, reason) for item, (_, field, reason) in enumerate(bad, start=1)
+    ]
+
+
+def test_a_row_that_repeats_another_of_its_batch_is_refused(consortium: Consortium) -> None:
+    allow(consortium, [1, 2])
+    month = months_since_1970(consortium.clock)
+    rows = [
+        account(consortium, 1, ref=1),
+        account(consortium, 1, ref=1, balance=4),
+        account(consortium, 1, ref=1, as_of_month=month - 1),
+        account(consortium, 1, ref=2),
+        account(consortium, 2, ref=1),
+        application(consortium, 1, ref=1),
+        application(consortium, 1, ref=1, days_ago=9),
+    ]
+    response = contribute(consortium.beta, rows, rows_a_message=1)
+
+    assert response.rows_accepted == 5
+    assert [(r.item, r.field, r.reason) for r in response.refused] == [
+        (1, "account.as_of_month", "DUPLICATE"),
+        (6, "application.application_ref", "DUPLICATE"),
+    ]
+
+
+def test_a_refusal_never_repeats_the_token_or_the_references(consortium: Consortium) -> None:
+    secret = b"SECRET-SECRET-SECRET-SECRET-SECR"
+    rows = [
+        account(consortium, secret, account_ref=b"PRIVATE-PRIVATE!"),
+        account(consortium, secret, account_ref=b"PRIVATE-PRIVATE!"),
+        account(consortium, secret[:9], account_ref=b"PRIVATE"),
+    ]
+    response = contribute(consortium.beta, rows)
+    assert len(response.refused) == 3
+    words = response.SerializeToString() + response.receipt.entry
+    assert b"SECRET" not in words
+    assert b"PRIVATE" not in words
+
+
+def test_the_furnisher_can_work_out_the_root_of_its_rows(consortium: Consortium) -> None:
+    accounts, spending, inquiries = (
+        allow(consortium, [subject], categories)[0]
+        for subject, categories in ((1, [ACCOUNTS]), (1, [SPENDING]), (2, [INQUIRIES]))
+    )
+    row = account(
+        consortium, 1, ref=5, limit=5, balance=3, past_due=1, spend_volatility=2,
+        payment_profile=b"\1\2",
+    )  # fmt: skip
+    event = application(consortium, 2, ref=6)
+    response = contribute(consortium.beta, [row, account(consortium, 9), event])
+
+    a, e = row.account, event.application
+    first = (
+        b"concordat/row/v1" + token(1) + b"\1" + a.account_ref
+        + struct.pack(">I", a.as_of_month) + bytes([1, 3]) + struct.pack(">I", a.opened_quarter)
+        + bytes([5, 3, 1, 1, 4, 2]) + b"\2" + b"\1\2" + bytes(21)
+        + accounts + spending
+    )  # fmt: skip
+    second = (
+        b"concordat/row/v1" + token(2) + b"\2" + e.application_ref
+        + struct.pack(">I", e.day) + b"\3" + inquiries
+    )  # fmt: skip
+    leaves = [hashlib.sha256(b"\0" + leaf).digest() for leaf in (first, second)]
+    root = hashlib.sha256(b"\1" + leaves[0] + leaves[1]).hexdigest()
+
+    entry = json.loads(response.receipt.entry)
+    assert entry["type"] == "contribution.batch"
+    assert entry["rows_root"] == root
+    assert (entry["rows"], entry["refused"], entry["epoch"]) == (2, 1, 1)
+
+
+def test_a_batch_of_refused_rows_only_is_recorded_too(consortium: Consortium) -> None:
+    request = request_id()
+    pool_version = consortium.journal.pool_version
+    response = contribute(
+        consortium.beta, [account(consortium, 1), account(consortium, b"")], request
+    )
+
+    assert response.rows_accepted == 0
+    assert len(response.refused) == 2
+    entry = json.loads(response.receipt.entry)
+    assert (entry["rows"], entry["refused"]) == (0, 2)
+    assert entry["rows_root"] == hashlib.sha256(b"").hexdigest()
+    assert consortium.journal.pool_version == pool_version
+    batch = get_batch(consortium.beta, request)
+    assert (batch.rows_accepted, batch.rows_refused) == (0, 2)
+    assert staged(consortium) == []
+
+
+def test_a_taken_batch_changes_the_pool(consortium: Consortium) -> None:
+    allow(consortium, [1])
+    pool_version = consortium.journal.pool_version
+    contribute(consortium.beta, [account(consortium, 1)])
+    assert consortium.journal.pool_version == pool_version + 1
+
+
+def test_a_repeated_batch_is_answered_alike_however_it_is_cut(consortium: Consortium) -> None:
+    allow(consortium, [1])
+    rows = [application(consortium, 1, ref) for ref in range(7)] + [account(consortium, b"")]
+    request = request_id()
+    first = contribute(consortium.beta, rows, request, rows_a_message=3)
+    allow(consortium, [2])
+    size = consortium.journal.size
+    # Two days on, the same rows would be judged by another date; the first reply stands.
+    consortium.clock.advance(2 * 86_400)
+    second = contribute(consortium.beta, rows, request, rows_a_message=5)
+
+    assert consortium.journal.size == size
+    assert second.receipt.checkpoint == consortium.journal.checkpoint()
+    second.receipt.checkpoint = first.receipt.checkpoint
+    assert second == first
+    assert staged(consortium) == []
+
+
+@pytest.mark.parametrize("change", ["fewer rows", "another band", "another bad row", "order"])
+def test_a_request_id_cannot_be_used_for_another_batch(consortium: Consortium, change: str) -> None:
+    allow(consortium, [1])
+    rows = [account(consortium, 1, 1), account(consortium, 1, 2), account(consortium, b"bad")]
+    request = request_id()
+    contribute(consortium.beta, rows, request)
+    size = consortium.journal.size
+    others = {
+        "fewer rows": rows[:2],
+        "another band": [account(consortium, 1, 1, balance=4), *rows[1:]],
+        "another bad row": [*rows[:2], account(consortium, b"bads")],
+        "order": [rows[1], rows[0], rows[2]],
+    }
+    with pytest.raises(grpc.RpcError) as refusal:
+        contribute(consortium.beta, others[change], request)
+    assert refusal.value.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert reason_of(refusal.value) == "REQUEST_ID_REUSED"
+    assert consortium.journal.size == size
+    assert staged(consortium) == []
+
+
+def test_of_concurrent_batches_with_one_request_id_one_is_taken(consortium: Consortium) -> None:
+    allow(consortium, [1])
+    rows = [application(consortium, 1, ref) for ref in range(3)]
+    request = request_id()
+    before = consortium.journal.size
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(contribute, consortium.beta, rows, request) for _ in range(3)]
+        entries = {call.result().receipt.entry for call in calls}
+
+    assert len(entries) == 1
+    assert consortium.journal.size == before + 1
+    assert staged(consortium) == []
+    assert inquiries_seen(consortium, 1) == "3-4"
+
+
+def test_a_stream_that_breaks_off_takes_nothing(consortium: Consortium) -> None:
+    allow(consortium, [1])
+    before = consortium.journal.size
+    request = request_id()
+    hold = threading.Event()
+
+    def broken() -> Iterator[contribution_pb2.ContributeRequest]:
+        yield header(request)
+        yield chunk([application(consortium, 1, ref) for ref in range(10)])
+        hold.wait(CALL_SECONDS)
+
+    call = consortium.beta.contributions.Contribute.future(broken(), timeout=CALL_SECONDS)
+    call.cancel()
+    hold.set()
+    with pytest.raises(grpc.FutureCancelledError):
+        call.result()
+
+    # The same request afterwards finds no trace of it, and is taken as new.
+    with pytest.raises(grpc.RpcError) as refusal:
+        get_batch(consortium.beta, request)
+    assert reason_of(refusal.value) == "BATCH_NOT_FOUND"
+    assert consortium.journal.size == before
+    assert staged(consortium) == []
+    assert contribute(consortium.beta, [application(consortium, 1)], request).rows_accepted == 1
+
+
+def test_a_silent_stream_ends_at_its_deadline_and_takes_nothing(consortium: Consortium) -> None:
+    allow(consortium, [1])
+    before = consortium.journal.size
+    hold = threading.Event()
+
+    def silent() -> Iterator[contribution_pb2.ContributeRequest]:
+        yield header(request_id())
+        yield chunk([application(consortium, 1)])
+        hold.wait(CALL_SECONDS)
+
+    with pytest.raises(grpc.RpcError) as refusal:
+        consortium.beta.contributions.Contribute(silent(), timeout=0.5)
+    hold.set()
+    assert refusal.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert consortium.journal.size == before
+    assert staged(consortium) == []
+
+
+def wrong_streams(
+    consortium: Consortium,
+) -> dict[str, tuple[list[contribution_pb2.ContributeRequest], str]]:
+    row = account(consortium, 1)
+    head = header(request_id())
+    nothing = contribution_pb2.ContributeRequest()
+    return {
+        "empty": ([], "header"),
+        "no header": ([chunk([row])], "header"),
+        "nothing first": ([nothing, chunk([row])], "header"),
+        "second header": ([head, head, chunk([row])], "part"),
+        "nothing later": ([head, chunk([row]), nothing], "part"),
+        "no rows": ([head], "chunk.rows"),
+        "empty chunk": ([head, chunk([])], "chunk.rows"),
+        "large chunk": ([head, chunk([row] * 2_001)], "chunk.rows"),
+        "large batch": ([head, *[chunk([row] * 2_000)] * 10, chunk([row])], "chunk.rows"),
+        "request id": ([header(b"\1" * 15), chunk([row])], "header.request_id"),
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "empty",
+        "no header",
+        "nothing first",
+        "second header",
+        "nothing later",
+        "no rows",
+        "empty chunk",
+        "large chunk",
+        "large batch",
+        "request id",
+    ],
+)
+def test_a_wrong_stream_is_refused_as_a_whole(consortium: Consortium, wrong: str) -> None:
+    allow(consortium, [1])
+    size = consortium.journal.size
+    messages, field = wrong_streams(consortium)[wrong]
+    with pytest.raises(grpc.RpcError) as refusal:
+        consortium.beta.contributions.Contribute(iter(messages), timeout=CALL_SECONDS)
+    assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert fields_of(refusal.value) == [field]
+    assert consortium.journal.size == size
+    assert staged(consortium) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"epoch": 2}, "EPOCH_NOT_ACTIVE"),
+        ({"epoch": 0}, "EPOCH_NOT_ACTIVE"),
+        ({"catalogue_version": 2**31}, "CATALOGUE_VERSION_UNKNOWN"),
+    ],
+)
+def test_unknown_epochs_and_catalogues_are_refused(
+    consortium: Consortium, fields: dict[str, int], reason: str
+) -> None:
+    messages = [header(request_id(), **fields), chunk([account(consortium, 1)])]
+    with pytest.raises(grpc.RpcError) as refusal:
+        consortium.beta.contributions.Contribute(iter(messages), timeout=CALL_SECONDS)
+    assert refusal.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert reason_of(refusal.value) == reason
+
+
+def test_a_batch_is_its_furnishers_own(consortium: Consortium) -> None:
+    allow(consortium, [1])
+    request = request_id()
+    contribute(consortium.beta, [account(consortium, 1)], request)
+    with pytest.raises(grpc.RpcError) as refusal:
+        get_batch(consortium.alpha, request)
+    assert refusal.value.code() is grpc.StatusCode.NOT_FOUND
+    assert reason_of(refusal.value) == "BATCH_NOT_FOUND"
+
+
+def test_a_batch_of_the_largest_size_is_taken_whole(consortium: Consortium) -> None:
+    allow(consortium, range(1_000))
+    rows = [account(consortium, subject, ref) for subject in range(1_000) for ref in range(20)]
+    response = contribute(consortium.beta, rows)
+    assert response.rows_accepted == 20_000
+
+
+def test_what_could_not_be_published_is_accepted_and_published_later(
+    sqlite_stores: StoreUrls, clock: ManualClock
+) -> None:
+    with (
+        open_journal(sqlite_stores, clock) as journal,
+        open_signals(sqlite_stores, clock) as signals,
+        serving(journal, signals, clock) as consortium,
+    ):
+        allow(consortium, [1])
+        request = request_id()
+        rows = [application(consortium, 1), application(consortium, 2)]
+        with table_missing(sqlite_stores, "publisher"):
+            response = contribute(consortium.beta, rows, request)
+            assert response.rows_accepted == 1
+            assert (
+                get_batch(consortium.beta, request).state == contribution_pb2.BATCH_STATE_ACCEPTED
+            )
+            assert inquiries_seen(consortium, 1) == ""
+
+        contributions.resume(journal, signals, tick(clock))
+        assert get_batch(consortium.beta, request).state == contribution_pb2.BATCH_STATE_PUBLISHED
+        assert inquiries_seen(consortium, 1) == "1"
+        assert inquiries_seen(consortium, 2) == ""
+        assert staged(consortium) == []
+
+
+def test_a_repeated_request_publishes_what_could_not_be_published(
+    sqlite_stores: StoreUrls, clock: ManualClock
+) -> None:
+    with (
+        open_journal(sqlite_stores, clock) as journal,
+        open_signals(sqlite_stores, clock) as signals,
+        serving(journal, signals, clock) as consortium,
+    ):
+        allow(consortium, [1])
+        request, rows = request_id(), [application(consortium, 1)]
+        with table_missing(sqlite_stores, "publisher"):
+            contribute(consortium.beta, rows, request)
+        contribute(consortium.beta, rows, request)
+        assert get_batch(consortium.beta, request).state == contribution_pb2.BATCH_STATE_PUBLISHED
+
+
+def test_staged_rows_without_a_batch_are_given_up_once_no_call_can_still_want_them(
+    journal: Journal, signal_store: SignalStore, clock: ManualClock
+) -> None:
+    row = StagedRow(0, SubjectKey(b"\1" * 32), b"never read")
+    signal_store.stage(b"\xaa" * 16, [row])
+    clock.advance(14 * 60)
+    signal_store.stage(b"\xbb" * 16, [row])
+    clock.advance(2 * 60)
+    contributions.resume(journal, signal_store, clock)
+    assert signal_store.staged_before(FAR_FUTURE) == [b"\xbb" * 16]
+
+
+@contextmanager
+def table_missing(urls: StoreUrls, table: str) -> Iterator[None]:
+    """A block in which the signals store lacks a table: a store that fails."""
+    rename(urls, table, f"{table}_away")
+    try:
+        yield
+    finally:
+        rename(urls, f"{table}_away", table)
+
+
+def rename(urls: StoreUrls, old: str, new: str) -> None:
+    with closing(Database.open(urls.signals_url)) as database, database.write() as connection:
+        connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+
+def tick(clock: ManualClock) -> ManualClock:
+    """The clock a moment later: a restart takes time."""
+    clock.advance(1)
+    return clock

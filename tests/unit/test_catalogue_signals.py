@@ -1,0 +1,484 @@
+"""Signals: every definition is whole, every band can be reached, and the rules of release hold."""
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from concordat_privacy.catalogue.bands import (
+    AccountStatus,
+    AmountBand,
+    DataCategory,
+    DaysPastDueBand,
+    ProductClass,
+    UtilisationBand,
+    VolatilityBand,
+)
+from concordat_privacy.catalogue.relations import History, Inquiry, Relation
+from concordat_privacy.catalogue.signals import (
+    SIGNALS,
+    Coverage,
+    SignalStatus,
+    SignalValue,
+    compute,
+    definition_of,
+)
+
+TODAY = 20_779  # 2026-11-22
+MONTH = 682
+QUARTER = 227
+ALL = frozenset(DataCategory)
+
+GOOD = Relation(
+    account_ref=bytes(16),
+    as_of_month=MONTH,
+    status=AccountStatus.OPEN,
+    product=ProductClass.REVOLVING,
+    opened_quarter=QUARTER - 12,
+    limit=AmountBand.FROM_5K_TO_10K,
+    balance=AmountBand.FROM_1K_TO_3K,
+    past_due=AmountBand.ZERO,
+    days_past_due=DaysPastDueBand.CURRENT,
+    utilisation=UtilisationBand.FROM_30_TO_50,
+    spend_volatility=VolatilityBand.UNDER_25,
+    profile=bytes([1] * 24),
+)
+
+
+def account(**fields: Any) -> Relation:
+    return replace(GOOD, **fields)
+
+
+def late(code: int, *months_ago: int) -> bytes:
+    profile = bytearray([1] * 24)
+    for at in months_ago:
+        profile[at] = code
+    return bytes(profile)
+
+
+def accounts(*relations: Relation) -> History:
+    """Each with a member of its own."""
+    return History(relations=tuple(enumerate(relations, start=1)))
+
+
+def applications(*days_ago: int, product: ProductClass = ProductClass.REVOLVING) -> History:
+    return History(inquiries=tuple((1, Inquiry(TODAY - ago, product)) for ago in days_ago))
+
+
+def value(name: str, history: History, today: int = TODAY) -> SignalValue:
+    (found,) = compute(history, today, ALL, [name])
+    return found
+
+
+def label(name: str, history: History) -> str:
+    found = value(name, history)
+    assert found.status is SignalStatus.PRESENT
+    return found.label
+
+
+# --- definitions -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("definition", SIGNALS, ids=lambda d: d.name)
+def test_a_definition_is_whole(definition: Any) -> None:
+    assert definition_of(definition.name) is definition
+    assert definition.category is not DataCategory.UNSPECIFIED
+    assert 2 <= len(definition.labels) <= 10
+    assert len(set(definition.labels)) == len(definition.labels)
+    assert all(definition.labels)
+    assert definition.max_age_months > 0
+    assert definition.reason_en.isascii()
+    # Specific: more than the "score too low" or "abnormal behaviour" that regulators refuse.
+    assert len(definition.reason_en.split()) >= 4
+    assert any("\u4e00" <= character <= "\u9fff" for character in definition.reason_zh)
+    assert definition.reason(2) == f"{definition.reason_en}: {definition.labels[1]}"
+    assert definition.reason_in_chinese(1).endswith(definition.labels[0])
+
+
+def test_names_and_reasons_are_unique() -> None:
+    for attribute in ("name", "reason_en", "reason_zh"):
+        values = [getattr(definition, attribute) for definition in SIGNALS]
+        assert len(set(values)) == len(values)
+
+
+def many_histories() -> list[History]:
+    """Enough different persons to reach every band of every signal."""
+    found = [accounts(*[GOOD] * n) for n in (1, 2, 3, 4, 5, 7, 11, 21, 31)]
+    found += [accounts(account(utilisation=band)) for band in UtilisationBand]
+    found += [accounts(account(spend_volatility=band)) for band in VolatilityBand]
+    found += [accounts(account(limit=band, balance=band, past_due=band)) for band in AmountBand]
+    found.append(accounts(*[account(limit=AmountBand.OVER_100K, balance=AmountBand.OVER_100K)] * 2))
+    found += [
+        accounts(account(days_past_due=code, profile=late(code, ago)))
+        for code in DaysPastDueBand
+        for ago in (0, 4, 7, 13)
+    ]
+    found += [accounts(account(profile=late(4, *range(0, 2 * n, 2)))) for n in range(5)]
+    found.append(accounts(account(profile=bytes([1] * 5 + [0] * 19))))
+    found += [
+        accounts(*[account(opened_quarter=QUARTER - quarters)] * n)
+        for quarters in (0, 1, 2, 3, 6, 10, 20, 30, 50, 70, 90)
+        for n in (1, 2, 4, 6)
+    ]
+    closed = account(status=AccountStatus.CLOSED, balance=AmountBand.ZERO)
+    found += [accounts(*[closed] * n) for n in (1, 2, 4, 7, 11, 21)]
+    found += [
+        accounts(account(status=status))
+        for status in (AccountStatus.SETTLED_LESS, AccountStatus.CHARGED_OFF)
+    ]
+    found += [
+        replace(accounts(GOOD), inquiries=applications(*[3] * n, product=product).inquiries)
+        for n in range(6)
+        for product in (ProductClass.CASH_INSTALMENT, ProductClass.REVOLVING)
+    ]
+    return found
+
+
+def test_every_band_of_every_signal_can_be_reached() -> None:
+    seen: dict[str, set[int]] = defaultdict(set)
+    for history in many_histories():
+        for found in compute(history, TODAY, ALL):
+            seen[found.name].add(found.band)
+    for definition in SIGNALS:
+        assert seen[definition.name] - {0} == set(range(1, len(definition.labels) + 1)), (
+            definition.name
+        )
+
+
+# --- values worked out by hand -----------------------------------------------------------------
+
+
+def test_open_accounts_and_the_lenders_behind_them() -> None:
+    closed = account(status=AccountStatus.CLOSED, balance=AmountBand.ZERO)
+    restructured = account(status=AccountStatus.RESTRUCTURED)
+    history = History(relations=((1, GOOD), (1, GOOD), (2, restructured), (3, closed), (3, closed)))
+    assert label("lenders_open", history) == "2"
+    assert label("open_accounts", history) == "2-3"
+    assert label("accounts_total", history) == "4-6"
+    assert label("accounts_repaid", history) == "2-3"
+
+
+def test_sums_take_midpoints() -> None:
+    # 35,000 + 75,000 owed; limits 7,500 twice
+    history = accounts(
+        account(balance=AmountBand.FROM_20K_TO_50K), account(balance=AmountBand.FROM_50K_TO_100K)
+    )
+    assert label("total_exposure", history) == "100k-200k"
+    assert label("total_limit", history) == "10k-20k"
+    # 500 + 2,000 past due
+    history = accounts(
+        account(past_due=AmountBand.UNDER_1K), account(past_due=AmountBand.FROM_1K_TO_3K)
+    )
+    assert label("past_due_total", history) == "1k-3k"
+
+
+def test_utilisation_is_weighted_by_limit_and_of_revolving_accounts() -> None:
+    card = account(utilisation=UtilisationBand.OVER_100, limit=AmountBand.FROM_1K_TO_3K)
+    bigger = account(utilisation=UtilisationBand.UNDER_10, limit=AmountBand.FROM_5K_TO_10K)
+    loan = account(
+        product=ProductClass.CASH_INSTALMENT,
+        utilisation=UtilisationBand.FROM_90_TO_100,
+        limit=AmountBand.FROM_50K_TO_100K,
+    )
+    # (2,000 * 110% + 7,500 * 5%) / 9,500 = 27%
+    assert label("utilisation", accounts(card, bigger, loan)) == "10-30%"
+    # (2,000 * 110% + 7,500 * 5% + 75,000 * 95%) / 84,500 = 87%
+    assert label("utilisation_all", accounts(card, bigger, loan)) == "75-90%"
+    assert value("utilisation", accounts(loan)).status is SignalStatus.NOT_FOUND
+
+
+def test_utilisation_falls_back_on_balance_over_limit() -> None:
+    unknown = account(utilisation=UtilisationBand.UNSPECIFIED)  # 2,000 of 7,500
+    assert label("utilisation", accounts(unknown)) == "10-30%"
+
+
+@pytest.mark.parametrize(
+    ("name", "counted"),
+    [
+        ("inquiries_7d", "2"),
+        ("inquiries_30d", "3-4"),
+        ("inquiries_90d", "3-4"),
+        ("inquiries_180d", "5+"),
+        ("inquiries_12m", "5+"),
+    ],
+)
+def test_applications_are_counted_within_their_window(name: str, counted: str) -> None:
+    # the last day inside and the first outside of 7, 30, 90, 180 and 365 days
+    assert label(name, applications(0, 6, 7, 30, 90, 180, 364, 365)) == counted
+
+
+def test_cash_applications_are_counted_apart() -> None:
+    cash = applications(5, 200, product=ProductClass.CASH_INSTALMENT).inquiries
+    history = History(inquiries=cash + applications(5, 6, 7).inquiries)
+    assert label("cash_inquiries_12m", history) == "2"
+    assert label("inquiries_12m", history) == "5+"
+
+
+def test_no_application_is_0_for_a_known_subject_and_unknown_for_another() -> None:
+    known = value("inquiries_30d", accounts(GOOD))
+    assert (known.label, known.status, known.coverage) == (
+        "0",
+        SignalStatus.PRESENT,
+        Coverage.THIN,
+    )
+    assert value("inquiries_30d", History()).status is SignalStatus.NOT_FOUND
+
+
+def test_arrears_are_found_in_their_windows() -> None:
+    assert label("worst_dpd_12m", accounts(account(profile=late(4, 11)))) == "30-59"
+    assert label("worst_dpd_12m", accounts(account(profile=late(4, 12)))) == "0"
+    # A snapshot two months old reports on ten of the twelve months.
+    older = account(as_of_month=MONTH - 2, profile=late(7, 10))
+    assert label("worst_dpd_12m", accounts(older)) == "0"
+    assert label("worst_dpd_12m", accounts(account(profile=late(7, 3)), GOOD)) == "90+"
+    assert label("current_dpd", accounts(account(days_past_due=DaysPastDueBand(3)))) == "1-29"
+
+
+def test_a_spell_of_arrears_counts_once() -> None:
+    spell = account(profile=late(5, 3, 4, 5))
+    assert label("count_30plus_24m", accounts(spell)) == "1"
+    two = account(profile=late(5, 3, 4, 8))
+    assert label("count_30plus_24m", accounts(two)) == "2"
+    assert label("count_30plus_24m", accounts(spell, two)) == "3+"
+    assert label("count_30plus_24m", accounts(account(profile=late(3, 2, 9)))) == "0"
+
+
+def test_an_unknown_month_does_not_cut_a_spell_in_two() -> None:
+    profile = bytearray(late(5, 3, 5))
+    profile[4] = 0
+    assert label("count_30plus_24m", accounts(account(profile=bytes(profile)))) == "1"
+
+
+@pytest.mark.parametrize(
+    ("months_ago", "expected"),
+    [(0, "0-5"), (5, "0-5"), (6, "6-11"), (11, "6-11"), (12, "12-23"), (23, "12-23")],
+)
+def test_months_since_arrears(months_ago: int, expected: str) -> None:
+    assert label("months_since_last_dpd", accounts(account(profile=late(4, months_ago)))) == (
+        expected
+    )
+
+
+def test_the_streak_ends_at_any_lateness_of_any_account() -> None:
+    assert label("on_time_streak", accounts(GOOD, account(profile=late(2, 4)))) == "3-5"
+    assert label("on_time_streak", accounts(GOOD)) == "never late in 12+"
+    young = account(profile=bytes([1, 1, 1]).ljust(24, b"\0"))
+    assert label("on_time_streak", accounts(young)) == "never late in <12"
+
+
+@pytest.mark.parametrize(
+    ("quarters_ago", "oldest", "newest", "new_12m", "new_24m"),
+    [
+        (0, "<6m", "0", "1", "1"),
+        (3, "6-12m", "3-4", "1", "1"),
+        (4, "1-2y", "3-4", "0", "1"),
+        (7, "1-2y", "5-8", "0", "1"),
+        (8, "2-4y", "5-8", "0", "0"),
+        (81, "20y+", "9+", "0", "0"),
+    ],
+)
+def test_ages_of_accounts(
+    quarters_ago: int, oldest: str, newest: str, new_12m: str, new_24m: str
+) -> None:
+    # 2026-11 is the middle month of its quarter, so ages are whole quarters.
+    history = accounts(account(opened_quarter=QUARTER - quarters_ago))
+    assert label("oldest_account", history) == oldest
+    assert label("newest_account", history) == newest
+    assert label("new_accounts_12m", history) == new_12m
+    assert label("new_accounts_24m", history) == new_24m
+
+
+def test_the_worst_ending_counts() -> None:
+    settled = account(status=AccountStatus.SETTLED_LESS)
+    charged_off = account(status=AccountStatus.CHARGED_OFF)
+    assert label("adverse_ending", accounts(GOOD)) == "none"
+    assert label("adverse_ending", accounts(GOOD, settled)) == "settled for less"
+    assert label("adverse_ending", accounts(settled, charged_off)) == "charged off"
+
+
+# --- status, age, coverage ---------------------------------------------------------------------
+
+
+def test_an_unknown_subject_has_no_signal_and_no_coverage() -> None:
+    for found in compute(History(), TODAY, ALL):
+        assert found == SignalValue(
+            found.name, 0, "", 0, Coverage.UNSPECIFIED, SignalStatus.NOT_FOUND
+        )
+
+
+def test_old_reports_make_signals_of_the_present_stale() -> None:
+    history = accounts(account(as_of_month=MONTH - 4))
+    stale = value("lenders_open", history)
+    assert (stale.status, stale.label, stale.as_of_month) == (SignalStatus.STALE, "1", MONTH - 4)
+    assert value("oldest_account", history).status is SignalStatus.PRESENT
+    assert value("lenders_open", accounts(account(as_of_month=MONTH - 3))).status is (
+        SignalStatus.PRESENT
+    )
+
+
+def test_an_old_report_does_not_count_beside_a_fresh_one() -> None:
+    history = accounts(GOOD, account(as_of_month=MONTH - 4))
+    assert label("lenders_open", history) == "1"
+
+
+def test_reports_past_retention_are_left_out() -> None:
+    closed = {"status": AccountStatus.CLOSED, "balance": AmountBand.ZERO}
+    kept, dropped = (account(as_of_month=MONTH - age, **closed) for age in (24, 25))
+    assert label("accounts_repaid", accounts(kept)) == "1"
+    assert value("accounts_repaid", accounts(dropped)).status is SignalStatus.NOT_FOUND
+    charged_off = account(status=AccountStatus.CHARGED_OFF, as_of_month=MONTH - 60)
+    assert label("adverse_ending", accounts(charged_off)) == "charged off"
+    assert value("inquiries_12m", applications(731)).status is SignalStatus.NOT_FOUND
+
+
+def test_a_spending_pattern_needs_three_months() -> None:
+    two = account(profile=bytes([1, 1]).ljust(24, b"\0"))
+    assert value("spend_volatility", accounts(two)).status is SignalStatus.SUPPRESSED
+    three = account(profile=bytes([1, 1, 1]).ljust(24, b"\0"))
+    assert label("spend_volatility", accounts(three)) == "<0.25"
+
+
+@pytest.mark.parametrize(
+    ("members", "months", "coverage"),
+    [
+        (1, 24, Coverage.THIN),
+        (2, 2, Coverage.THIN),
+        (2, 24, Coverage.PARTIAL),
+        (3, 11, Coverage.PARTIAL),
+        (3, 12, Coverage.FULL),
+    ],
+)
+def test_coverage_grades_members_and_months(members: int, months: int, coverage: Coverage) -> None:
+    row = account(profile=bytes([1] * months).ljust(24, b"\0"))
+    assert value("open_accounts", accounts(*[row] * members)).coverage is coverage
+
+
+# --- rules of release --------------------------------------------------------------------------
+
+relations = st.builds(
+    Relation,
+    account_ref=st.just(bytes(16)),
+    as_of_month=st.integers(MONTH - 70, MONTH),
+    status=st.sampled_from([s for s in AccountStatus if s]),
+    product=st.sampled_from([p for p in ProductClass if p]),
+    opened_quarter=st.integers(100, QUARTER),
+    limit=st.sampled_from(AmountBand),
+    balance=st.sampled_from(AmountBand),
+    past_due=st.sampled_from(AmountBand),
+    days_past_due=st.sampled_from(DaysPastDueBand),
+    utilisation=st.sampled_from(UtilisationBand),
+    spend_volatility=st.sampled_from(VolatilityBand),
+    profile=st.lists(st.integers(0, 7), min_size=24, max_size=24).map(bytes),
+)
+inquiries = st.builds(
+    Inquiry,
+    day=st.integers(TODAY - 800, TODAY),
+    product=st.sampled_from([p for p in ProductClass if p]),
+)
+members = st.integers(1, 6)
+histories = st.builds(
+    History,
+    relations=st.lists(st.tuples(members, relations), max_size=8).map(tuple),
+    inquiries=st.lists(st.tuples(members, inquiries), max_size=8).map(tuple),
+)
+
+
+@given(histories, st.permutations(range(1, 7)))
+def test_a_result_does_not_tell_which_member_it_comes_from(
+    history: History, names: list[int]
+) -> None:
+    renamed = History(
+        relations=tuple((names[m - 1] + 100, row) for m, row in history.relations),
+        inquiries=tuple((names[m - 1] + 100, row) for m, row in history.inquiries),
+    )
+    assert compute(renamed, TODAY, ALL) == compute(history, TODAY, ALL)
+
+
+@given(histories, st.randoms())
+def test_a_result_does_not_depend_on_the_order_of_rows(history: History, order: object) -> None:
+    rows, events = list(history.relations), list(history.inquiries)
+    order.shuffle(rows)  # type: ignore[attr-defined]  # hypothesis hands out a Random
+    order.shuffle(events)  # type: ignore[attr-defined]
+    assert compute(History(tuple(rows), tuple(events)), TODAY, ALL) == compute(history, TODAY, ALL)
+
+
+@given(histories)
+def test_a_disputed_account_is_as_if_it_were_not_there(history: History) -> None:
+    disputed = History(
+        relations=(
+            *history.relations,
+            *((m, replace(r, status=AccountStatus.DISPUTED)) for m, r in history.relations),
+            (99, account(status=AccountStatus.DISPUTED, profile=late(7, 0))),
+        ),
+        inquiries=history.inquiries,
+    )
+    assert compute(disputed, TODAY, ALL) == compute(history, TODAY, ALL)
+
+
+UNKNOWN = account(
+    limit=AmountBand.UNSPECIFIED,
+    balance=AmountBand.UNSPECIFIED,
+    past_due=AmountBand.UNSPECIFIED,
+    days_past_due=DaysPastDueBand.UNSPECIFIED,
+    utilisation=UtilisationBand.UNSPECIFIED,
+    spend_volatility=VolatilityBand.UNSPECIFIED,
+    profile=bytes(24),
+)
+
+
+def test_unknown_bands_alone_say_nothing() -> None:
+    found = {v.name: v.status for v in compute(accounts(UNKNOWN), TODAY, ALL)}
+    for name in (
+        "total_exposure",
+        "total_limit",
+        "utilisation",
+        "utilisation_all",
+        "worst_dpd_12m",
+        "current_dpd",
+        "past_due_total",
+        "count_30plus_24m",
+        "months_since_last_dpd",
+        "on_time_streak",
+        "spend_volatility",
+    ):
+        assert found[name] is SignalStatus.NOT_FOUND, name
+
+
+@given(histories)
+def test_an_account_of_unknown_bands_never_makes_a_band_worse(history: History) -> None:
+    added = replace(history, relations=(*history.relations, (1, replace(UNKNOWN, as_of_month=1))))
+    fresh = replace(history, relations=((1, GOOD), *history.relations))
+    both = replace(fresh, relations=(*fresh.relations, (1, UNKNOWN)))
+    assert compute(added, TODAY, ALL) == compute(history, TODAY, ALL)
+    for name in ("worst_dpd_12m", "current_dpd", "count_30plus_24m", "utilisation_all"):
+        assert value(name, both) == value(name, fresh)
+
+
+@given(histories, st.sets(st.sampled_from([c for c in DataCategory if c])))
+def test_a_category_without_consent_shows_nowhere(
+    history: History, categories: set[DataCategory]
+) -> None:
+    found = compute(history, TODAY, categories)
+    for signal in found:
+        outside = definition_of(signal.name).category not in categories
+        assert (signal.status is SignalStatus.NO_CONSENT) == outside
+        if outside:
+            assert (signal.band, signal.as_of_month, signal.coverage) == (0, 0, 0)
+    withheld = History(
+        relations=history.relations
+        if categories & {DataCategory.CREDIT_ACCOUNTS, DataCategory.SPENDING}
+        else (),
+        inquiries=history.inquiries if DataCategory.INQUIRIES in categories else (),
+    )
+    assert compute(withheld, TODAY, categories) == found
+
+
+@given(histories, st.sets(st.sampled_from([d.name for d in SIGNALS])))
+def test_picked_signals_are_those_of_the_whole_in_its_order(
+    history: History, names: set[str]
+) -> None:
+    whole = compute(history, TODAY, ALL)
+    assert compute(history, TODAY, ALL, names) == [v for v in whole if v.name in names]

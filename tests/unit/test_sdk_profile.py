@@ -1,0 +1,151 @@
+"""Profiles load, or say which file and which entry is wrong."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from concordat import Client, Environment, Profile, ProfileError
+from concordat_privacy.identifiers import Epoch
+from tests.peer import EPOCH, SERVER_NAME, SPIFFE_ID, Certificates, Peer, write_profile
+
+
+@pytest.fixture(scope="module")
+def certificates() -> Certificates:
+    return Certificates()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, certificates: Certificates) -> Path:
+    """A good profile; nothing listens behind it."""
+    return write_profile(tmp_path / "alpha", Peer(port=7443), certificates)
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    settings = folder / "profile.toml"
+    text = settings.read_text()
+    assert old in text
+    settings.write_text(text.replace(old, new))
+
+
+def test_a_good_profile_loads(folder: Path) -> None:
+    profile = Profile.load(folder)
+    assert profile.gateway == "127.0.0.1:7443"
+    assert profile.server_name == SERVER_NAME
+    assert profile.spiffe_id == SPIFFE_ID
+    assert profile.newest_epoch == EPOCH
+    assert profile.token_key(Epoch(EPOCH)) == profile.token_keys[0].public_key
+
+
+def test_the_private_key_is_not_in_the_repr(folder: Path) -> None:
+    assert "PRIVATE KEY" not in repr(Profile.load(folder))
+
+
+@pytest.mark.parametrize("name", ["profile.toml", "cert.pem", "key.pem", "ca.pem"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ProfileError) as caught:
+        Profile.load(folder)
+    assert caught.value.path == folder / name
+
+
+@pytest.mark.parametrize("name", ["cert.pem", "key.pem", "ca.pem"])
+def test_a_file_that_is_not_pem_is_named(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"not PEM")
+    with pytest.raises(ProfileError) as caught:
+        Profile.load(folder)
+    assert caught.value.path == folder / name
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('gateway = "127.0.0.1:7443"\n', "", "gateway"),
+        ("127.0.0.1:7443", "127.0.0.1", "gateway"),
+        ("127.0.0.1:7443", "127.0.0.1:70000", "gateway"),
+        ('gateway = "127.0.0.1:7443"', "gateway = 7443", "gateway"),
+        (f'server_name = "{SERVER_NAME}"', 'server_name = " "', "server_name"),
+        ("ledger_vkey = ", 'ledger_vkey = "nonsense" #', "ledger_vkey"),
+        (f"epoch = {EPOCH}", "epoch = 0", "token_keys[0].epoch"),
+        (f"epoch = {EPOCH}", "epoch = true", "token_keys[0].epoch"),
+        (f"epoch = {EPOCH}\n", "", "token_keys[0].epoch"),
+        ('public_key = "', 'public_key = "zz', "token_keys[0].public_key"),
+        ('public_key = "', 'public_key = "00', "token_keys[0].public_key"),
+        ("[[token_keys]]", "[[tokenkeys]]", "tokenkeys"),
+        (SPIFFE_ID, "spiffe://concordat.test/member/beta", "spiffe_id"),
+    ],
+)
+def test_a_wrong_entry_is_named(folder: Path, old: str, new: str, key: str) -> None:
+    edit(folder, old, new)
+    with pytest.raises(ProfileError) as caught:
+        Profile.load(folder)
+    assert caught.value.path == folder / "profile.toml"
+    assert caught.value.key == key
+    assert key in str(caught.value)
+
+
+def test_what_is_not_toml_is_said_so(folder: Path) -> None:
+    (folder / "profile.toml").write_text("gateway = ")
+    with pytest.raises(ProfileError, match="not TOML"):
+        Profile.load(folder)
+
+
+def test_an_epoch_pinned_twice_is_refused(folder: Path) -> None:
+    settings = folder / "profile.toml"
+    text = settings.read_text()
+    settings.write_text(text + text[text.index("[[token_keys]]") :])
+    with pytest.raises(ProfileError) as caught:
+        Profile.load(folder)
+    assert caught.value.key == "token_keys"
+
+
+def test_a_profile_without_token_keys_loads_and_cannot_tokenise(folder: Path) -> None:
+    settings = folder / "profile.toml"
+    text = settings.read_text()
+    settings.write_text(text[: text.index("[[token_keys]]")])
+    profile = Profile.load(folder)
+    with pytest.raises(ProfileError) as caught:
+        _ = profile.newest_epoch
+    assert caught.value.key == "token_keys"
+
+
+def test_an_epoch_that_is_not_pinned_is_refused(folder: Path) -> None:
+    with pytest.raises(ProfileError, match=f"pinned: {EPOCH}"):
+        Profile.load(folder).token_key(Epoch(EPOCH + 1))
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o666])
+def test_a_key_that_everybody_may_read_or_write_is_refused(folder: Path, mode: int) -> None:
+    (folder / "key.pem").chmod(mode)
+    with pytest.raises(ProfileError, match="chmod 600") as caught:
+        Profile.load(folder)
+    assert caught.value.reason == "KEY_FILE_UNSAFE"
+
+
+def test_a_key_that_the_group_may_read_is_accepted(folder: Path) -> None:
+    (folder / "key.pem").chmod(0o640)
+    assert Profile.load(folder).spiffe_id == SPIFFE_ID
+
+
+def test_another_certificates_key_is_refused(folder: Path, certificates: Certificates) -> None:
+    _, other_key = certificates.issue(SPIFFE_ID)
+    (folder / "key.pem").write_bytes(other_key)
+    with pytest.raises(ProfileError, match="not the private key of"):
+        Profile.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("shift", "reason"),
+    [
+        (lambda now: now + timedelta(days=2), "CERTIFICATE_EXPIRED"),
+        (lambda now: now - timedelta(days=2), "CERTIFICATE_NOT_YET_VALID"),
+    ],
+)
+def test_a_certificate_out_of_its_time_is_refused_before_any_call(
+    folder: Path, shift: Callable[[datetime], datetime], reason: str
+) -> None:
+    moved = Environment(utc_now=lambda: shift(datetime.now(UTC)))
+    with pytest.raises(ProfileError) as caught:
+        Client(Profile.load(folder), environment=moved)
+    assert caught.value.reason == reason
