@@ -24,6 +24,8 @@ from tests.stores import (
     sqlite_urls,
 )
 
+pytest_plugins = ["tests.gateways"]
+
 _NOT_TESTED = "PostgreSQL was NOT tested"
 
 

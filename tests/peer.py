@@ -85,11 +85,11 @@ class Ledger:
         self.leaves: list[bytes] = []
         self.append("ledger.opened")
 
-    def append(self, kind: str, **fields: object) -> int:
+    def append(self, kind: str) -> int:
         """Add an entry; returns its index."""
         time = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
         header = {"v": 1, "type": kind, "time": time, "actor": SPIFFE_ID}
-        self.leaves.append(leaf.encode(header | fields))
+        self.leaves.append(leaf.encode(header))
         return len(self.leaves) - 1
 
     def rewrite_history(self) -> None:
@@ -99,14 +99,16 @@ class Ledger:
     def tree(self, size: int | None = None) -> merkle.Tree:
         return merkle.Tree.of(self.leaves[:size])
 
-    def note(self, key: SigningKey | None = None) -> str:
+    def note(self) -> str:
         """The signed checkpoint of all entries."""
         tree = self.tree()
-        return sign(Checkpoint(ORIGIN, tree.size, tree.root), key or self.key)
+        return sign(Checkpoint(ORIGIN, tree.size, tree.root), self.key)
 
-    def receipt(self, kind: str, **fields: object) -> common_pb2.Receipt:
+    def receipt(self, kind: str) -> common_pb2.Receipt:
         """Add an entry; returns its receipt."""
-        index = self.append(kind, **fields)
+        return self.receipt_of(self.append(kind))
+
+    def receipt_of(self, index: int) -> common_pb2.Receipt:
         return common_pb2.Receipt(
             entry_index=index, entry=self.leaves[index], checkpoint=self.note()
         )
@@ -173,9 +175,10 @@ class Peer:
             if draft.notice_version == "refused":
                 reply.refused.add(item=item, field="notice_version", reason="OUT_OF_RANGE")
                 continue
-            index = len(self.ledger.leaves)
+            index = self.ledger.append("consent.granted")
             reply.granted.add(item=item, consent_id=index.to_bytes(16, "big"), entry_index=index)
-            reply.receipt.CopyFrom(self.ledger.receipt("consent.granted"))
+        if reply.granted:
+            reply.receipt.CopyFrom(self.ledger.receipt_of(reply.granted[-1].entry_index))
         return reply
 
     def _ListConsents(  # noqa: N802
@@ -285,7 +288,7 @@ def _subject(token: bytes) -> signal_pb2.SubjectResult:
     )
 
 
-class _Router(grpc.GenericRpcHandler):
+class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
 
@@ -331,7 +334,6 @@ class Certificates:
 def serving(certificates: Certificates) -> Iterator[Peer]:
     """A running peer."""
     peer = Peer()
-    # Two channels of a client must not get one worker's answers: there is one worker here anyway.
     server = grpc.server(ThreadPoolExecutor(8))
     server.add_generic_rpc_handlers([_Router(peer)])
     certificate, key = certificates.issue("spiffe://concordat.test/gateway/peer", SERVER_NAME)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class Server:
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=directory,
-            **self._identity(),
+            **_as_account(self._account),
         )
 
     @property
@@ -103,11 +104,17 @@ class Server:
             self._process = None
 
     def kill(self) -> None:
-        """kill -9: what a crash leaves."""
+        """kill -9 for all its processes: what a crash leaves."""
         assert self._process is not None
+        with psycopg.connect(self.cluster.admin_url) as connection:
+            rows = connection.execute("SELECT pid FROM pg_stat_activity").fetchall()
         self._process.kill()
         self._process.wait()
         self._process = None
+        # Without its postmaster a backend ends soon, but may answer one more query before.
+        for (pid,) in rows:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _try_start(self, deadline: float) -> bool:
         with self._log.open("ab") as log:
@@ -121,7 +128,7 @@ class Server:
                 stderr=log,
                 cwd=self._data,
                 preexec_fn=_die_with_parent,
-                **self._identity(),
+                **_as_account(self._account),
             )
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
@@ -131,11 +138,6 @@ class Server:
             else:
                 return True
         return False
-
-    def _identity(self) -> dict[str, Any]:
-        if self._account is None:
-            return {}
-        return {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
 
 
 def find_programs(scratch: Path) -> Path:
@@ -162,10 +164,9 @@ def _reachable(programs: Path, scratch: Path) -> Path:
     account = _unprivileged_account()
     if account is None:
         return programs
-    test = [programs / "postgres", "--version"]
-    identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    test = [str(programs / "postgres"), "--version"]
     try:
-        subprocess.run(test, check=True, capture_output=True, cwd="/", **identity)
+        subprocess.run(test, check=True, capture_output=True, cwd="/", **_as_account(account))
     except (PermissionError, subprocess.CalledProcessError):
         copy = scratch / "postgresql"
         shutil.copytree(programs.parent, copy, symlinks=True)
@@ -186,6 +187,13 @@ def _unprivileged_account() -> pwd.struct_passwd | None:
     raise NoServer("running as root, and there is no other account to run PostgreSQL as")
 
 
+def _as_account(account: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Arguments of subprocess that run a program as an account, if it is another one."""
+    if account is None:
+        return {}
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
 def _give(directory: Path, account: pwd.struct_passwd) -> None:
     for path in (directory, *directory.rglob("*")):
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
@@ -204,5 +212,5 @@ def _free_port() -> int:
 
 def _die_with_parent() -> None:
     if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT)
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)

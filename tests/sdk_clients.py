@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from functools import wraps
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import cache, wraps
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -14,9 +14,6 @@ class _Awaited:
     """An AsyncClient whose methods block: they run on an event loop in a thread of its own."""
 
     def __init__(self, make: Callable[[], AsyncClient]) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
         self._client = make()
 
     def __getattr__(self, name: str) -> Any:
@@ -27,9 +24,7 @@ class _Awaited:
         @wraps(value)
         def call(*args: Any, **kwargs: Any) -> Any:
             outcome = value(*args, **kwargs)
-            if isinstance(outcome, AsyncIterator):
-                return self._iterate(outcome)
-            return self._wait(outcome)
+            return _iterate(outcome) if isinstance(outcome, AsyncIterator) else _wait(outcome)
 
         return call
 
@@ -42,28 +37,31 @@ class _Awaited:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._wait(self._client.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _wait(self, awaitable: Any) -> Any:
-        async def run() -> Any:
-            return await awaitable
-
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
-
-    def _iterate(self, items: AsyncIterator[Any]) -> Iterator[Any]:
-        while True:
-            try:
-                yield self._wait(anext(items))
-            except StopAsyncIteration:
-                return
+        _wait(self._client.close())
 
 
 def blocking_face(make: Callable[[], AsyncClient]) -> Client:
     """An AsyncClient that tests use as if it were a Client."""
     return cast(Client, _Awaited(make))
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    return loop
+
+
+def _wait(awaitable: Awaitable[Any]) -> Any:
+    async def run() -> Any:
+        return await awaitable
+
+    return asyncio.run_coroutine_threadsafe(run(), _loop()).result()
+
+
+def _iterate(items: AsyncIterator[Any]) -> Iterator[Any]:
+    while True:
+        try:
+            yield _wait(anext(items))
+        except StopAsyncIteration:
+            return

@@ -77,7 +77,7 @@ def copy_sqlite(template: StoreUrls, directory: Path) -> StoreUrls:
 
 
 @contextmanager
-def database_of(cluster: Cluster, template: str) -> Iterator[StoreUrls]:
+def database_of(cluster: Cluster, template: str | None = None) -> Iterator[StoreUrls]:
     """A database that exists as long as the block."""
     name = cluster.create_database(template)
     try:

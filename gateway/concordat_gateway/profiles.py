@@ -9,6 +9,9 @@ from pathlib import Path
 from concordat_rpc.secret_files import write_secret
 
 
+PROFILE_FILES = ("key.pem", "cert.pem", "ca.pem", "profile.toml")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """What a client knows of a gateway and pins."""

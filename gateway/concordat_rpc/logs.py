@@ -61,3 +61,4 @@ def configure(process_name: str, level: int = logging.INFO) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # gRPC logs an exception's text when it meets one; ours are mapped and logged before.
     logging.getLogger("grpc").setLevel(logging.CRITICAL)
+    logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.errors import Kind, Refusal
-
 from tests.ledgers import appending, check_ledger
 from tests.postgresql import Server
 from tests.stores import ManualClock, StoreUrls, open_journal, postgresql_urls
@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def appender(urls: StoreUrls, name: str, threads: int, entries: int) -> Iterator[subprocess.Popen]:
+def appender(
+    urls: StoreUrls, name: str, threads: int, entries: int
+) -> Iterator[subprocess.Popen[str]]:
     """A process that appends and prints what was acknowledged."""
     command = [sys.executable, "-m", "tests.programs.append", urls.control_url, name]
     process = subprocess.Popen(

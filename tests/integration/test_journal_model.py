@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
-from concordat_gateway.ledger.journal import Journal, Transaction
-from concordat_gateway.store.control_tables import budget
-from concordat_privacy.log.checkpoint import SigningKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from concordat_gateway.ledger.journal import Journal, Transaction
+from concordat_gateway.store.control_tables import budget
+from concordat_privacy.log.checkpoint import SigningKey
 from tests.ledgers import appending, check_ledger, in_one_group
 from tests.stores import ManualClock, StoreUrls, copy_sqlite, open_journal
 

@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from concordat_gateway.store.signal_store import BatchNotStagedError, SignalStore, StagedRow
 from concordat_gateway.store.subjects import SubjectKey, bucket_of
 from concordat_privacy.catalogue.bands import (
@@ -22,9 +25,6 @@ from concordat_privacy.catalogue.bands import (
 from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
 from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row, pack_row
 from concordat_privacy.log.checkpoint import SigningKey
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from tests.ledgers import check_ledger
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
 
@@ -74,7 +74,10 @@ def contribute(
 
 
 def test_staged_rows_are_seen_only_once_published(signal_store: SignalStore) -> None:
-    rows = [(subject(1), snapshot()), (subject(1), application())]
+    rows: list[tuple[SubjectKey, Row]] = [
+        (subject(1), snapshot()),
+        (subject(1), application()),
+    ]
     signal_store.stage(batch_id(1), staged(rows))
     assert signal_store.histories([subject(1)]) == {subject(1): History()}
     assert list(signal_store.scan_relations(["subject"], {})) == []
@@ -104,9 +107,9 @@ def test_staged_rows_are_seen_only_once_published(signal_store: SignalStore) -> 
 
 
 def test_histories_answer_every_subject_asked_for(signal_store: SignalStore) -> None:
-    known = [subject(number) for number in range(700)]
+    known = [subject(number) for number in range(1_200)]
     contribute(signal_store, 1, 1, [(key, snapshot()) for key in known])
-    unknown = [subject(number) for number in range(700, 800)]
+    unknown = [subject(number) for number in range(1_200, 1_300)]
 
     histories = signal_store.histories([*unknown, *known, *known])
 
@@ -203,7 +206,7 @@ def test_scan_gives_matching_relations_in_order_of_subject(signal_store: SignalS
     everything = list(signal_store.scan_relations(["subject", "bucket", "member_no"], {}))
     assert everything == [(key, bucket_of(key), 3) for key in keys for _ in (1, 2)]
     late = signal_store.scan_relations(["subject"], {"days_past_due": {2}, "status": [1, 2]})
-    assert [key for (key,) in late] == [key for key in keys for _ in (1, 2) if key[-1] % 2]
+    assert list(late) == [(key,) for key in keys for _ in (1, 2) if key[-1] % 2]
     assert list(signal_store.scan_relations(["subject"], {"status": []})) == []
 
 

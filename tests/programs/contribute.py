@@ -15,7 +15,6 @@ from concordat_gateway.store.clock import system_clock
 from concordat_gateway.store.database import Database
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import SubjectKey
-
 from tests.stores import ledger_key_of_tests
 
 

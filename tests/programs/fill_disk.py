@@ -15,7 +15,6 @@ from concordat_gateway.ledger.journal import Entry, Journal, Transaction
 from concordat_gateway.store.clock import system_clock
 from concordat_gateway.store.database import Database
 from concordat_rpc.errors import Refusal
-
 from tests.stores import ledger_key_of_tests
 
 

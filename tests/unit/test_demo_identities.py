@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from concordat_demo.identities import CAPACITY, resident_id
-from concordat_privacy.identifiers import ResidentId
 from hypothesis import given
 from hypothesis import strategies as st
+
+from concordat_demo.identities import CAPACITY, resident_id
+from concordat_privacy.identifiers import ResidentId
 
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 CHECK_CHARACTERS = "10X98765432"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from concordat import AccountStatus, ProductClass, day_number, month_number, quarter_number
 from concordat_demo.banding import records
 from concordat_demo.data import BureauFile
 from concordat_demo.split import Account, Application, Holding, divide, revolving_limit, spread
 from concordat_privacy.catalogue.rows import problems
-from hypothesis import given
-from hypothesis import strategies as st
 
 SHARES = (0.4, 0.3, 0.2, 0.1)
 DAYS = st.dates(min_value=date(2020, 1, 1), max_value=date(2035, 12, 31))

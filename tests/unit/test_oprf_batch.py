@@ -114,7 +114,9 @@ def test_a_proof_has_one_encoding(half: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "proof", [b"", bytes(PROOF_BYTES), EXCHANGE.proof[:-1], EXCHANGE.proof + b"\0"]
+    "proof",
+    [b"", bytes(PROOF_BYTES), EXCHANGE.proof[:-1], EXCHANGE.proof + b"\0"],
+    ids=["empty", "zeros", "short", "long"],
 )
 def test_malformed_proofs(proof: bytes) -> None:
     EXCHANGE.refuses(EXCHANGE.evaluated, proof)

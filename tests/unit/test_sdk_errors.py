@@ -5,6 +5,7 @@ import pickle
 import grpc
 import pytest
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ STATUS = "grpc-status-details-bin"
 
 
 def rpc_error(
-    code: grpc.StatusCode, *details: object, text: str = "as told", status: bytes | None = None
+    code: grpc.StatusCode, *details: Message, text: str = "as told", status: bytes | None = None
 ) -> grpc.RpcError:
     """What a stub raises when the server answers with this status."""
     rich = status_pb2.Status(code=code.value[0], message=text)
@@ -27,11 +28,11 @@ def rpc_error(
         rich.details.append(packed)
     raw = rich.SerializeToString() if status is None else status
     trailing = grpc.aio.Metadata((STATUS, raw))
-    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, text)
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, text, None)
 
 
 def bare_error(code: grpc.StatusCode, text: str = "no details") -> grpc.RpcError:
-    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), text)
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), text, None)
 
 
 def info(reason: str, **metadata: str) -> error_details_pb2.ErrorInfo:

@@ -47,7 +47,7 @@ def public_members(kind: type) -> dict[str, object]:
 def blocking_form(annotation: object) -> object:
     """A return type of the awaiting client as the blocking one has it."""
     if typing.get_origin(annotation) is abc.AsyncIterator:
-        return abc.Iterator[typing.get_args(annotation)]
+        return types.GenericAlias(abc.Iterator, typing.get_args(annotation))
     return annotation
 
 
@@ -122,12 +122,13 @@ def test_every_method_is_the_contracts() -> None:
 
 
 def enum_of(name: str) -> EnumDescriptor:
-    [found] = [
+    found: list[EnumDescriptor] = [
         file.DESCRIPTOR.enum_types_by_name[name]
         for file in FILES
         if name in file.DESCRIPTOR.enum_types_by_name
     ]
-    return found
+    [only] = found
+    return only
 
 
 @pytest.mark.parametrize("name", enums.__all__)

@@ -106,9 +106,7 @@ def test_a_refused_lookup_never_reads_as_an_empty_history() -> None:
 
 
 def test_an_unknown_signal_is_named_with_those_there_are() -> None:
-    signal = Signal(
-        "lenders_open", SignalStatus.PRESENT, 2, "1", date(2026, 10, 1), Coverage.THIN
-    )
+    signal = Signal("lenders_open", SignalStatus.PRESENT, 2, "1", date(2026, 10, 1), Coverage.THIN)
     result = LookupResult(SubjectStatus.OK, Purpose.UNDERWRITING, RECEIPT, (signal,))
     assert result["lenders_open"] is signal
     assert "lenders_open" in result

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 import concordat
-
 from concordat_demo.data import DataMissing
 from concordat_demo.failure import DemoFailed
 from concordat_demo.identities import resident_id

@@ -9,7 +9,6 @@ from concordat import (
     days_past_due_band,
     utilisation_band,
 )
-
 from concordat_demo.split import Account, Application, Holding
 
 Record = AccountSnapshot | ApplicationEvent

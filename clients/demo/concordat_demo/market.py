@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import date
 
 from concordat import AccountSnapshot, AccountStatus
-
 from concordat_demo.banding import Record, records
 from concordat_demo.data import Loans
 from concordat_demo.lenders import CONTRIBUTORS, SHARES, Lender
@@ -31,20 +30,24 @@ class Market:
     """The books of all contributors."""
 
     books: tuple[Book, ...]
+    people: int
+    """All applicants; person numbers are below it."""
 
     def accounts_of(self, person: int) -> list[tuple[Lender, AccountSnapshot]]:
         """All accounts of a person, with the lender that holds each."""
         return [
-            (book.lender, row)
+            (book.lender, record)
             for book in self.books
-            for row in book.records.get(person, [])
-            if isinstance(row, AccountSnapshot)
+            for record in book.records.get(person, [])
+            if isinstance(record, AccountSnapshot)
         ]
 
     def lenders_with_open_accounts(self, person: int) -> list[Lender]:
         """The lenders with which a person has an open account."""
         held_by = {
-            lender for lender, row in self.accounts_of(person) if row.status is AccountStatus.OPEN
+            lender
+            for lender, account in self.accounts_of(person)
+            if account.status is AccountStatus.OPEN
         }
         return [book.lender for book in self.books if book.lender in held_by]
 
@@ -57,4 +60,4 @@ def divide_market(loans: Loans, *, today: date, seed: int) -> Market:
         for book, holding in zip(held, holdings, strict=True):
             if contributed := records(holding):
                 book[person] = contributed
-    return Market(tuple(map(Book, CONTRIBUTORS, held)))
+    return Market(tuple(map(Book, CONTRIBUTORS, held)), people=len(loans))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from concordat import LookupResult
 
+from concordat import LookupResult
 from concordat_demo.data import Loans
 from concordat_demo.scorecard import (
     Evaluation,

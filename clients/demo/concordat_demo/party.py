@@ -22,7 +22,6 @@ from concordat import (
     Row,
     Token,
 )
-
 from concordat_demo.failure import DemoFailed
 from concordat_demo.identities import resident_id
 from concordat_demo.lenders import Lender

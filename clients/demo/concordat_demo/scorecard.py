@@ -89,11 +89,10 @@ def evaluate(
     own: pd.DataFrame, is_bad: Outcomes, signals: Scores | None = None, *, seed: int
 ) -> Evaluation:
     """Out-of-fold figures of a scorecard on the own fields, and on `signals` if given."""
-    features = own.copy()
-    names: list[str] = []
+    features, names = own, []
     if signals is not None:
         names = [f"signal_{i}" for i in range(signals.shape[1])]
-        features[names] = signals
+        features = pd.concat([own, pd.DataFrame(signals, own.index, names)], axis=1)
     scores = np.zeros(len(is_bad))
     for repeat in range(REPEATS):
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed + repeat)

@@ -17,7 +17,6 @@ from datetime import date
 from typing import Final
 
 from concordat import AccountStatus, ProductClass, day_number, month_number, quarter_number
-
 from concordat_demo.data import BureauFile
 
 MAX_DELINQUENCIES: Final = 22

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ from concordat import (
     Dimension,
     LookupResult,
     Options,
+    ProductClass,
     Purpose,
     SubjectStatus,
     UtilisationBand,
 )
-
 from concordat_demo import model, plot
 from concordat_demo.data import Loans, load
 from concordat_demo.failure import DemoFailed
@@ -38,7 +38,8 @@ from concordat_demo.tamper import change_one_byte, ledger_size
 from concordat_demo.workspace import Workspace
 
 SEED: Final = 2026
-EPSILON: Final = 1.0
+EPSILON: Final = 0.2
+"""Enough to count thousands of people to within a percent."""
 NEARLY_FULL: Final = frozenset(
     {UtilisationBand.FROM_75_TO_90, UtilisationBand.FROM_90_TO_100, UtilisationBand.OVER_100}
 )
@@ -237,14 +238,18 @@ class Story:
 
     def _ask(self, market: Market, person: int, withdrawn: Lender, parties: Parties) -> None:
         """Ask a question of the whole pool, and have another lender ask it again."""
-        where = {Dimension.UTILISATION: sorted(NEARLY_FULL)}
-        title = f"How many people use 75% or more of a credit line? (epsilon {EPSILON:g})"
+        where: Mapping[Dimension, Collection[int]] = {
+            Dimension.PRODUCT: [ProductClass.REVOLVING],
+            Dimension.UTILISATION: sorted(NEARLY_FULL),
+        }
+        title = f"How many people use 75% or more of a revolving line? (epsilon {EPSILON:g})"
         with self.narrator.step("ask", title):
             answer = parties.scoring.client.count(where, epsilon=EPSILON)
             again = parties.contributors[0].client.count(where, epsilon=EPSILON)
             pool = _pool_budget(parties.scoring)
             truth = _count_nearly_full(market, excluding=(person, withdrawn))
             self._show(
+                dp_epsilon_asked=EPSILON,
                 dp_count=answer.cells[0].count,
                 dp_error_95=answer.error_95,
                 dp_mechanism=answer.mechanism,
@@ -257,7 +262,8 @@ class Story:
                 budget_left_rho=pool.left_rho,
             )
             self.narrator.say(
-                "     (The true count is known here only because the demo made the rows.)"
+                "     (Only the demo, which made all rows, can know the true count. epsilon_spent "
+                "is what the\n     pool's account, kept in rho, implies at delta 1e-6.)"
             )
 
     def _signal_widths(self, scoring: Party) -> dict[str, int]:
@@ -348,14 +354,15 @@ def _person_with_lenders(market: Market, count: int) -> tuple[int, list[Lender]]
 
 
 def _count_nearly_full(market: Market, *, excluding: tuple[int, Lender]) -> int:
-    """The people with an account in NEARLY_FULL, without one lender's rows on one person."""
+    """The people with a revolving line in NEARLY_FULL, without one lender's rows on one person."""
     return len(
         {
             person
-            for book in market.books
-            for person, records in book.records.items()
-            if (person, book.lender) != excluding
-            and any(getattr(record, "utilisation", 0) in NEARLY_FULL for record in records)
+            for person in range(market.people)
+            for lender, account in market.accounts_of(person)
+            if (person, lender) != excluding
+            and account.product is ProductClass.REVOLVING
+            and account.utilisation in NEARLY_FULL
         }
     )
 

@@ -11,30 +11,6 @@
 Names not listed in `__all__`, and modules whose name begins with an underscore, may change.
 """
 
-from concordat_privacy.catalogue.bands import (
-    AccountStatus,
-    AmountBand,
-    DaysPastDueBand,
-    ProductClass,
-    UtilisationBand,
-    VolatilityBand,
-    amount_band,
-    days_past_due_band,
-    utilisation_band,
-    volatility_band,
-)
-from concordat_privacy.catalogue.calendar import day_number, month_number, quarter_number
-from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent
-from concordat_privacy.identifiers import (
-    Identifier,
-    IdentifierInvalid,
-    PhoneNumber,
-    ResidentId,
-    UnifiedSocialCreditCode,
-)
-from concordat_privacy.log.checkpoint import Checkpoint
-from concordat_privacy.oprf import Token
-
 from concordat.aio import AsyncClient
 from concordat.client import Client
 from concordat.enums import (
@@ -101,6 +77,29 @@ from concordat.results import (
     VerifiedReceipt,
     Withdrawal,
 )
+from concordat_privacy.catalogue.bands import (
+    AccountStatus,
+    AmountBand,
+    DaysPastDueBand,
+    ProductClass,
+    UtilisationBand,
+    VolatilityBand,
+    amount_band,
+    days_past_due_band,
+    utilisation_band,
+    volatility_band,
+)
+from concordat_privacy.catalogue.calendar import day_number, month_number, quarter_number
+from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent
+from concordat_privacy.identifiers import (
+    Identifier,
+    IdentifierInvalid,
+    PhoneNumber,
+    ResidentId,
+    UnifiedSocialCreditCode,
+)
+from concordat_privacy.log.checkpoint import Checkpoint
+from concordat_privacy.oprf import Token
 
 __all__ = [
     "AccountSnapshot",

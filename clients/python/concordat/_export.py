@@ -1,13 +1,12 @@
 """Reads an export of the ledger and checks it as it arrives."""
 
-from concordat_privacy.log import leaf
-from concordat_privacy.log.errors import LogError
-from concordat_privacy.log.merkle import Frontier, leaf_hash
-
 from concordat._ledger import LedgerView
 from concordat.errors import ProtocolViolation, ReceiptInvalid
 from concordat.results import LedgerEntry, SignedCheckpoint
 from concordat.v1 import ledger_pb2
+from concordat_privacy.log import leaf
+from concordat_privacy.log.errors import LogError
+from concordat_privacy.log.merkle import Frontier, leaf_hash
 
 
 class ExportReader:

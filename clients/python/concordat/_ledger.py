@@ -8,13 +8,12 @@ the same root for the same size at once, and a consistency proof (RFC 9162, 2.1.
 import threading
 from collections.abc import Collection, Sequence
 
-from concordat_privacy.log.checkpoint import VerifierKey, open_note
-from concordat_privacy.log.errors import LogError
-from concordat_privacy.log.merkle import leaf_hash, verify_consistency, verify_inclusion
-
 from concordat.errors import LedgerForked, ReceiptInvalid
 from concordat.results import Receipt, SignedCheckpoint
 from concordat.v1 import common_pb2
+from concordat_privacy.log.checkpoint import VerifierKey, open_note
+from concordat_privacy.log.errors import LogError
+from concordat_privacy.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 
 
 class LedgerView:

@@ -6,9 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
-from concordat_privacy.identifiers import Identifier
-from concordat_privacy.oprf import Token
-
 from concordat._blocking import BlockingRunner
 from concordat._channel import check_certificate
 from concordat._context import Context
@@ -41,6 +38,8 @@ from concordat.results import (
     VerifiedReceipt,
     Withdrawal,
 )
+from concordat_privacy.identifiers import Identifier
+from concordat_privacy.oprf import Token
 
 
 class Client:

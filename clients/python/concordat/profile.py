@@ -23,13 +23,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Self, TypeVar
 
-from concordat_privacy.identifiers import Epoch
-from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
-from concordat_privacy.oprf import OprfError, PublicKey
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from concordat.errors import ProfileError
+from concordat_privacy.identifiers import Epoch
+from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+from concordat_privacy.oprf import OprfError, PublicKey
 
 _SETTINGS = "profile.toml"
 _CERTIFICATE = "cert.pem"

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import NewType, TypeVar
 
-from concordat_privacy.catalogue.rows import Row as Record
-from concordat_privacy.oprf import Token
-
 from concordat.enums import DataCategory, Purpose
 from concordat.errors import FieldViolation, InvalidInput
+from concordat_privacy.catalogue.rows import Row as Record
+from concordat_privacy.oprf import Token
 
 REQUEST_ID_BYTES = 16
 CONSENT_ID_BYTES = 16

@@ -4,10 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from concordat_privacy.log import leaf
-from concordat_privacy.log.checkpoint import Checkpoint
-from concordat_privacy.log.errors import LogError
-
 from concordat.enums import (
     BatchState,
     ConsentState,
@@ -20,6 +16,9 @@ from concordat.enums import (
 )
 from concordat.errors import NoConsent, ReceiptInvalid, UnknownSignal
 from concordat.requests import ConsentId, RequestId
+from concordat_privacy.log import leaf
+from concordat_privacy.log.checkpoint import Checkpoint
+from concordat_privacy.log.errors import LogError
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from concordat_gateway.ledger import tree
 from concordat_gateway.ledger.transaction import Entry, Group, Item, Transaction
 from concordat_gateway.ledger.tree import Head
 from concordat_gateway.store.clock import Clock
-from concordat_gateway.store.database import Database, store_unavailable
+from concordat_gateway.store.database import Database, describe, store_unavailable
 from concordat_gateway.store.engines import StoreError
 from concordat_privacy.log import checkpoint as checkpoints
 from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey
@@ -208,11 +208,16 @@ class Journal:
     def _write_group(self, group: list["_Pending"]) -> None:
         try:
             checkpoint = self._commit(group)
-        except BaseException as error:  # noqa: BLE001 - the writer outlives any fault of a group
-            _log.error("a group of %d changes failed", len(group), exc_info=error)
-            refusal = error if isinstance(error, Refusal) else store_unavailable()
+        except Refusal as refusal:
+            fault = describe(refusal.__cause__) if refusal.__cause__ else refusal.message
+            _log.error("the store failed a group of %d changes: %s", len(group), fault)
             for pending in group:
                 pending.fail(refusal)
+            return
+        except BaseException:  # noqa: BLE001 - the writer outlives any fault of a group
+            _log.exception("a group of %d changes failed", len(group))
+            for pending in group:
+                pending.fail(store_unavailable())
             return
         for pending in group:
             pending.finish(checkpoint)

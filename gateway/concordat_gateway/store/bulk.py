@@ -1,8 +1,9 @@
 """Many rows at once, the way each database takes them fastest.
 
 SQLAlchemy's own executemany costs three times the driver's per row. SQLite takes the driver's
-executemany, best in the order of the key. PostgreSQL takes one array a column (`unnest`) up to some
-hundred rows, binary COPY beyond; COPY knows no ON CONFLICT, so upserts go through a temporary table.
+executemany, best in the order of the key. PostgreSQL takes one array a column (`unnest`) up to
+some hundred rows, binary COPY beyond; COPY knows no ON CONFLICT, so upserts go through a temporary
+table.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,6 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 Rows = Sequence[tuple[Any, ...]]
 """Values in the order of the table's columns."""
@@ -67,8 +67,21 @@ def _key(table: sa.Table) -> str:
 
 @cache
 def _types(table: sa.Table) -> tuple[str, ...]:
-    dialect = postgresql.dialect()
-    return tuple(str(column.type.compile(dialect)).lower() for column in table.columns)
+    return tuple(_type_of(column) for column in table.columns)
+
+
+def _type_of(column: sa.Column[Any]) -> str:
+    match column.type:
+        case sa.LargeBinary():
+            return "bytea"
+        case sa.BigInteger():
+            return "bigint"
+        case sa.SmallInteger():
+            return "smallint"
+        case sa.Integer():
+            return "integer"
+        case other:
+            raise TypeError(f"{column}: no bulk path for {other!r}")
 
 
 # The statements below are made of table and column names of this package, never of input.

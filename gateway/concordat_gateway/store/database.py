@@ -1,13 +1,15 @@
 """One store: transactions that read, transactions that write, and what its faults become."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
 from concordat_gateway.store.engines import WRITES, StoreError, create_engine
+from concordat_gateway.store.turns import Turns
 from concordat_rpc.errors import Kind, Refusal
 
 STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
@@ -26,6 +28,9 @@ class Database:
             self._reading = engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
+        self._turns: Turns | None = None
+        if self.is_sqlite:
+            self._turns = Turns(Path(str(engine.url.database)))
 
     @classmethod
     def open(cls, url: str, *, pool_size: int = 16) -> "Database":
@@ -57,7 +62,13 @@ class Database:
 
         Raises Refusal UNAVAILABLE where the store fails; the commit may then have happened.
         """
-        with self._refusing_faults(), self._writing.connect() as connection, connection.begin():
+        turn = self._turns.turn() if self._turns else nullcontext()
+        with (
+            self._refusing_faults(),
+            turn,
+            self._writing.connect() as connection,
+            connection.begin(),
+        ):
             yield connection
 
     def is_fault(self, error: BaseException) -> bool:
@@ -93,6 +104,18 @@ class Database:
     def close(self) -> None:
         """Close the pooled connections."""
         self._engine.dispose()
+        if self._turns:
+            self._turns.close()
+            self._turns = None
+
+
+def describe(error: BaseException) -> str:
+    """A fault of a store for the operator's log: the driver's first line, never a row's values."""
+    original = error.orig if isinstance(error, exc.DBAPIError) else error
+    # PostgreSQL's further lines can quote the row.
+    primary = getattr(getattr(original, "diag", None), "message_primary", None)
+    text = primary or str(original).partition("\n")[0]
+    return f"{type(original).__name__}: {text}"
 
 
 def store_unavailable() -> Refusal:

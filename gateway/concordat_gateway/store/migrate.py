@@ -5,6 +5,8 @@ PostgreSQL database. A migration is one transaction on both kinds of database: i
 left nothing.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +15,12 @@ from alembic import command, context
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import exc
 
 from concordat_gateway.store import control_tables, signal_tables
-from concordat_gateway.store.database import Database
+from concordat_gateway.store.database import Database, describe
 from concordat_gateway.store.engines import StoreError
+from concordat_rpc.errors import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def check_stores(control_url: str, signals_url: str) -> None:
 def upgrade(history: History, database: Database) -> None:
     """Create or migrate one store. Raises StoreError for a store of a newer build."""
     config = history.config()
-    with database.write() as connection:
+    with _naming_the_store(history), database.write() as connection:
         found = _revision(history, connection)
         if found is not None and found not in _known(history):
             raise _newer(history, found)
@@ -81,7 +85,7 @@ def upgrade(history: History, database: Database) -> None:
 
 def check_current(history: History, database: Database) -> None:
     """Raises StoreError unless a store is exactly at this build's schema."""
-    with database.read() as connection:
+    with _naming_the_store(history), database.read() as connection:
         found = _revision(history, connection)
     if found == history.head():
         return
@@ -116,6 +120,18 @@ def _revision(history: History, connection: sa.Connection) -> str | None:
 def _known(history: History) -> frozenset[str]:
     scripts = ScriptDirectory.from_config(history.config())
     return frozenset(script.revision for script in scripts.walk_revisions())
+
+
+@contextmanager
+def _naming_the_store(history: History) -> Iterator[None]:
+    """At a start there is no caller to refuse, but an operator to tell."""
+    try:
+        yield
+    except (Refusal, exc.DBAPIError) as error:
+        fault = describe(
+            error.__cause__ if isinstance(error, Refusal) and error.__cause__ else error
+        )
+        raise StoreError(f"the {history.name} store cannot be migrated: {fault}") from error
 
 
 def _newer(history: History, found: str) -> StoreError:

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-from concordat_privacy.oprf import Token
-
 from concordat._context import Context, numbered_request_id
 from concordat._convert import (
     FetchPage,
@@ -29,6 +27,7 @@ from concordat.requests import (
 )
 from concordat.results import Consent, GrantedConsent, GrantResult, ItemRefusal, Receipt, Withdrawal
 from concordat.v1 import common_pb2, consent_pb2
+from concordat_privacy.oprf import Token
 
 CONSENTS_PER_REQUEST = 1_000
 MAX_PAGE_SIZE = 1_000

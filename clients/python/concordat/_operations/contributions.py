@@ -3,16 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC
-
-from concordat_privacy.catalogue.calendar import day_number
-from concordat_privacy.catalogue.rows import (
-    AccountSnapshot,
-    ApplicationEvent,
-    FieldProblem,
-    problems,
-)
-from concordat_privacy.catalogue.rows import Row as Record
-from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from operator import index
 
 from concordat._context import Context, numbered_request_id
 from concordat._convert import attach_partial, batches_of, member_of, refusals_of, time_of
@@ -23,6 +14,15 @@ from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
 from concordat.requests import REQUEST_ID_BYTES, RequestId, Row, checked_bytes, checked_token
 from concordat.results import BatchReceipt, BatchStatus, ContributionResult, ItemRefusal
 from concordat.v1 import bands_pb2, contribution_pb2
+from concordat_privacy.catalogue.calendar import day_number
+from concordat_privacy.catalogue.rows import (
+    AccountSnapshot,
+    ApplicationEvent,
+    FieldProblem,
+    problems,
+)
+from concordat_privacy.catalogue.rows import Row as Record
+from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 
 ROWS_PER_BATCH = 20_000
 ROWS_PER_MESSAGE = 2_000
@@ -179,19 +179,22 @@ def _row_message(number: int, token: bytes, record: Record) -> contribution_pb2.
         raise _mistyped(number) from None
 
 
+# `index` refuses what is no integer: protobuf would cut 7.5 down to 7 without a word.
+
+
 def _account(record: AccountSnapshot) -> contribution_pb2.AccountSnapshot:
     return contribution_pb2.AccountSnapshot(
         account_ref=record.account_ref,
-        as_of_month=record.as_of_month,
-        status=bands_pb2.AccountStatus.ValueType(record.status),
-        product=bands_pb2.ProductClass.ValueType(record.product),
-        opened_quarter=record.opened_quarter,
-        limit=bands_pb2.AmountBand.ValueType(record.limit),
-        balance=bands_pb2.AmountBand.ValueType(record.balance),
-        past_due=bands_pb2.AmountBand.ValueType(record.past_due),
-        days_past_due=bands_pb2.DaysPastDueBand.ValueType(record.days_past_due),
-        utilisation=bands_pb2.UtilisationBand.ValueType(record.utilisation),
-        spend_volatility=bands_pb2.VolatilityBand.ValueType(record.spend_volatility),
+        as_of_month=index(record.as_of_month),
+        status=bands_pb2.AccountStatus.ValueType(index(record.status)),
+        product=bands_pb2.ProductClass.ValueType(index(record.product)),
+        opened_quarter=index(record.opened_quarter),
+        limit=bands_pb2.AmountBand.ValueType(index(record.limit)),
+        balance=bands_pb2.AmountBand.ValueType(index(record.balance)),
+        past_due=bands_pb2.AmountBand.ValueType(index(record.past_due)),
+        days_past_due=bands_pb2.DaysPastDueBand.ValueType(index(record.days_past_due)),
+        utilisation=bands_pb2.UtilisationBand.ValueType(index(record.utilisation)),
+        spend_volatility=bands_pb2.VolatilityBand.ValueType(index(record.spend_volatility)),
         payment_profile=record.payment_profile,
     )
 
@@ -199,6 +202,6 @@ def _account(record: AccountSnapshot) -> contribution_pb2.AccountSnapshot:
 def _application(record: ApplicationEvent) -> contribution_pb2.ApplicationEvent:
     return contribution_pb2.ApplicationEvent(
         application_ref=record.application_ref,
-        day=record.day,
-        product=bands_pb2.ProductClass.ValueType(record.product),
+        day=index(record.day),
+        product=bands_pb2.ProductClass.ValueType(index(record.product)),
     )

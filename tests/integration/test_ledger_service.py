@@ -1,0 +1,147 @@
+"""The ledger as its readers see it: checkpoints, proofs, exports."""
+
+import hashlib
+
+import grpc
+import pytest
+
+from concordat.v1 import common_pb2, ledger_pb2, signal_pb2
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, open_note
+from concordat_privacy.log.merkle import merkle_root, verify_consistency, verify_inclusion
+from tests.services import CALL_SECONDS, Caller, Consortium, draft, fields_of, grant, token
+
+
+def checkpoint(caller: Caller, key: SigningKey) -> Checkpoint:
+    response = caller.ledger.GetCheckpoint(ledger_pb2.GetCheckpointRequest(), timeout=CALL_SECONDS)
+    return open_note(response.checkpoint, [key.verifier])
+
+
+def export(caller: Caller, start_index: int = 0) -> list[ledger_pb2.ExportEntriesResponse]:
+    request = ledger_pb2.ExportEntriesRequest(start_index=start_index)
+    return list(caller.ledger.ExportEntries(request, timeout=CALL_SECONDS))
+
+
+def test_an_export_hashes_to_the_checkpoint_it_begins_with(
+    consortium: Consortium, ledger_key: SigningKey
+) -> None:
+    grant(consortium.alpha, [draft(consortium, subject) for subject in range(30)])
+    messages = export(consortium.auditor)
+
+    tree = open_note(messages[0].checkpoint, [ledger_key.verifier])
+    assert [m.checkpoint for m in messages[1:]] == [""] * (len(messages) - 1)
+    entries = [entry for message in messages for entry in message.entries]
+    assert [entry.entry_index for entry in entries] == list(range(tree.size))
+    assert merkle_root(entry.entry for entry in entries) == tree.root
+
+
+def test_a_large_export_comes_in_messages_of_bounded_size(consortium: Consortium) -> None:
+    grant(consortium.alpha, [draft(consortium, subject) for subject in range(1000)])
+    for _ in range(3):
+        request = signal_pb2.BatchLookupRequest(
+            tokens=b"".join(map(token, range(1000))), purpose=common_pb2.PURPOSE_UNDERWRITING
+        )
+        consortium.alpha.signals.BatchLookup(request, timeout=CALL_SECONDS)
+    messages = export(consortium.auditor)
+
+    assert len(messages) > 1
+    assert max(message.ByteSize() for message in messages) < 2 * 1024 * 1024
+    entries = [entry for message in messages for entry in message.entries]
+    assert len(entries) == consortium.journal.size
+    assert [len(entry.items) for entry in entries[-3:]] == [1000, 1000, 1000]
+
+
+def test_an_export_can_begin_anywhere_up_to_the_end(
+    consortium: Consortium, ledger_key: SigningKey
+) -> None:
+    grant(consortium.alpha, [draft(consortium, subject) for subject in range(5)])
+    size = checkpoint(consortium.auditor, ledger_key).size
+
+    tail = [entry.entry_index for m in export(consortium.auditor, size - 2) for entry in m.entries]
+    assert tail == [size - 2, size - 1]
+    [nothing_more] = export(consortium.auditor, size)
+    assert nothing_more.checkpoint
+    assert not nothing_more.entries
+    for beyond in (size + 1, 2**64 - 1):
+        with pytest.raises(grpc.RpcError) as refusal:
+            export(consortium.auditor, beyond)
+        assert refusal.value.code() is grpc.StatusCode.OUT_OF_RANGE
+        assert fields_of(refusal.value) == ["start_index"]
+
+
+def test_an_export_is_of_one_tree_whatever_is_appended_meanwhile(
+    consortium: Consortium, ledger_key: SigningKey
+) -> None:
+    grant(consortium.alpha, [draft(consortium, subject) for subject in range(1000)])
+    grant(consortium.alpha, [draft(consortium, subject) for subject in range(1000)])
+    stream = consortium.auditor.ledger.ExportEntries(
+        ledger_pb2.ExportEntriesRequest(), timeout=CALL_SECONDS
+    )
+    first = next(stream)
+    grant(consortium.beta, [draft(consortium, 1)])
+    count = len(first.entries) + sum(len(message.entries) for message in stream)
+    tree = open_note(first.checkpoint, [ledger_key.verifier])
+    assert count == tree.size < consortium.journal.size
+
+
+def test_a_member_cannot_export(consortium: Consortium) -> None:
+    with pytest.raises(grpc.RpcError) as refusal:
+        export(consortium.alpha)
+    assert refusal.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_entries_are_proved_in_every_larger_tree(
+    consortium: Consortium, ledger_key: SigningKey
+) -> None:
+    trees = []
+    for count in (1, 3, 8):
+        grant(consortium.alpha, [draft(consortium, subject) for subject in range(count)])
+        trees.append(checkpoint(consortium.beta, ledger_key))
+    leaves = [
+        hashlib.sha256(b"\0" + leaf).digest()
+        for _, leaf, _ in consortium.journal.entries(0, consortium.journal.size)
+    ]
+    for tree in trees:
+        for index in range(tree.size):
+            proof = consortium.beta.ledger.GetInclusionProof(
+                ledger_pb2.GetInclusionProofRequest(entry_index=index, tree_size=tree.size),
+                timeout=CALL_SECONDS,
+            )
+            verify_inclusion(leaves[index], index, tree.size, proof.hashes, tree.root)
+
+
+def test_a_newer_tree_is_proved_to_extend_an_older_one(
+    consortium: Consortium, ledger_key: SigningKey
+) -> None:
+    grant(consortium.alpha, [draft(consortium, subject) for subject in range(3)])
+    old = checkpoint(consortium.beta, ledger_key)
+    grant(consortium.alpha, [draft(consortium, subject) for subject in range(6)])
+    new = checkpoint(consortium.beta, ledger_key)
+    proof = consortium.beta.ledger.GetConsistencyProof(
+        ledger_pb2.GetConsistencyProofRequest(old_size=old.size, new_size=new.size),
+        timeout=CALL_SECONDS,
+    )
+    verify_consistency(old.size, new.size, old.root, new.root, proof.hashes)
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "status"),
+    [
+        ("Inclusion", {"entry_index": 2, "tree_size": 2}, grpc.StatusCode.OUT_OF_RANGE),
+        ("Inclusion", {"entry_index": 0, "tree_size": 4}, grpc.StatusCode.OUT_OF_RANGE),
+        ("Inclusion", {"entry_index": 0, "tree_size": 0}, grpc.StatusCode.OUT_OF_RANGE),
+        ("Inclusion", {"entry_index": 2**64 - 1, "tree_size": 3}, grpc.StatusCode.OUT_OF_RANGE),
+        ("Inclusion", {"entry_index": 0, "tree_size": 2**64 - 1}, grpc.StatusCode.OUT_OF_RANGE),
+        ("Consistency", {"old_size": 0, "new_size": 3}, grpc.StatusCode.INVALID_ARGUMENT),
+        ("Consistency", {"old_size": 3, "new_size": 2}, grpc.StatusCode.INVALID_ARGUMENT),
+        ("Consistency", {"old_size": 1, "new_size": 4}, grpc.StatusCode.OUT_OF_RANGE),
+    ],
+)
+def test_a_proof_of_what_is_not_there_is_refused(
+    consortium: Consortium, method: str, fields: dict[str, int], status: grpc.StatusCode
+) -> None:
+    grant(consortium.alpha, [draft(consortium, subject) for subject in range(3)])
+    assert consortium.journal.size == 3
+    request = getattr(ledger_pb2, f"Get{method}ProofRequest")(**fields)
+    with pytest.raises(grpc.RpcError) as refusal:
+        getattr(consortium.alpha.ledger, f"Get{method}Proof")(request, timeout=CALL_SECONDS)
+    assert refusal.value.code() is status

@@ -1,0 +1,846 @@
+"""What both clients do when the other side fails, lies or is slow: over real mutual TLS."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import grpc
+import pytest
+
+from concordat import (
+    AccountSnapshot,
+    AccountStatus,
+    AsyncClient,
+    Client,
+    ClientClosed,
+    ConcordatError,
+    Conflict,
+    ConsentDraft,
+    ContributionResult,
+    DataCategory,
+    DeadlineExceeded,
+    Environment,
+    GrantResult,
+    InvalidInput,
+    LedgerForked,
+    NoConsent,
+    Options,
+    ProductClass,
+    Profile,
+    ProfileError,
+    ProofInvalid,
+    ProtocolViolation,
+    Purpose,
+    QuotaExhausted,
+    ReceiptInvalid,
+    ResidentId,
+    Row,
+    ServerFault,
+    SubjectStatus,
+    Suspended,
+    Token,
+    Unavailable,
+    month_number,
+    quarter_number,
+)
+from concordat_privacy.identifiers import Epoch, oprf_input
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
+from concordat_privacy.oprf import (
+    blind_batch,
+    derive_key_pair,
+    evaluate_batch,
+    finalize_batch,
+)
+from concordat_rpc.errors import Kind, Refusal
+from tests.fabricate import resident_id
+from tests.peer import (
+    EPOCH,
+    ORIGIN,
+    SPIFFE_ID,
+    Abort,
+    Certificates,
+    Change,
+    Hold,
+    Peer,
+    Refuse,
+    serving,
+    write_profile,
+)
+from tests.sdk_clients import blocking_face
+
+UNAVAILABLE = Abort(grpc.StatusCode.UNAVAILABLE)
+TOKEN = Token(bytes(range(32)))
+UNKNOWN_TOKEN = Token(b"\xff" * 32)
+TODAY = datetime.now(UTC).date()
+PEOPLE = [ResidentId(resident_id(index)) for index in range(4_500)]
+
+
+class Opener(Protocol):
+    """Opens a client of the peer; waits between attempts go into `waits` and take no time."""
+
+    def __call__(
+        self,
+        options: Options | None = None,
+        environment: Environment | None = None,
+        known_checkpoint: str | None = None,
+        folder: Path | None = None,
+    ) -> Client: ...
+
+
+@pytest.fixture(scope="module")
+def certificates() -> Certificates:
+    return Certificates()
+
+
+@pytest.fixture
+def peer(certificates: Certificates) -> Iterator[Peer]:
+    with serving(certificates) as running:
+        yield running
+
+
+@pytest.fixture
+def profile(peer: Peer, certificates: Certificates, tmp_path: Path) -> Path:
+    return write_profile(tmp_path / "alpha", peer, certificates)
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    return []
+
+
+@pytest.fixture(params=["blocking", "awaiting"])
+def opened(request: pytest.FixtureRequest, profile: Path, waits: list[float]) -> Iterator[Opener]:
+    clients: list[Client] = []
+
+    async def note_wait(seconds: float) -> None:
+        waits.append(seconds)
+
+    def make(
+        options: Options | None = None,
+        environment: Environment | None = None,
+        known_checkpoint: str | None = None,
+        folder: Path | None = None,
+    ) -> Client:
+        loaded = Profile.load(folder or profile)
+        shared: dict[str, Any] = {
+            "environment": environment,
+            "known_checkpoint": known_checkpoint,
+        }
+        if request.param == "blocking":
+            client = Client(loaded, options, sleep=waits.append, **shared)
+        else:
+            client = blocking_face(lambda: AsyncClient(loaded, options, sleep=note_wait, **shared))
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(opened: Opener) -> Client:
+    return opened()
+
+
+def draft(**changed: Any) -> ConsentDraft:
+    fields: dict[str, Any] = {
+        "token": TOKEN,
+        "purposes": {Purpose.UNDERWRITING},
+        "categories": {DataCategory.CREDIT_ACCOUNTS},
+        "expires_at": datetime(2030, 1, 1, tzinfo=UTC),
+        "notice_version": "2026-1",
+        "evidence_sha256": bytes(32),
+    }
+    return ConsentDraft(**(fields | changed))
+
+
+def row(token: Token = TOKEN, **changed: Any) -> Row:
+    fields: dict[str, Any] = {
+        "account_ref": bytes(16),
+        "as_of_month": month_number(TODAY),
+        "status": AccountStatus.OPEN,
+        "product": ProductClass.REVOLVING,
+        "opened_quarter": quarter_number(TODAY) - 4,
+    }
+    return Row(token, AccountSnapshot(**(fields | changed)))
+
+
+def limited(seconds: float) -> Refuse:
+    return Refuse(
+        Refusal(Kind.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", "slower", retry_after_seconds=seconds)
+    )
+
+
+# Tokens
+
+
+def expected_token(peer: Peer, person: ResidentId) -> bytes:
+    """The person's token under the peer's key, made without client or server."""
+    state, blinded = blind_batch([oprf_input(person, Epoch(EPOCH))])
+    evaluated, proof = evaluate_batch(peer.token_keys.secret, blinded)
+    return finalize_batch(state, evaluated, proof, peer.token_keys.public)[0].value
+
+
+def test_tokens_come_in_order_and_equal_identifiers_are_sent_once(
+    client: Client, peer: Peer
+) -> None:
+    people = [PEOPLE[1], PEOPLE[0], PEOPLE[1]]
+    tokens = client.tokenise(people)
+    assert [token.value for token in tokens] == [expected_token(peer, p) for p in people]
+    [request] = peer.requests["Evaluate"]
+    assert len(request.blinded_elements) == 2 * 32
+    assert request.epoch == EPOCH
+
+
+def test_many_identifiers_go_in_batches_and_progress_is_told(client: Client, peer: Peer) -> None:
+    told: list[tuple[int, int]] = []
+    tokens = client.tokenise(PEOPLE, progress=lambda done, total: told.append((done, total)))
+    assert len(set(tokens)) == len(PEOPLE)
+    sizes = sorted(len(request.blinded_elements) // 32 for request in peer.requests["Evaluate"])
+    assert sizes == [500, 2_000, 2_000]
+    assert told == [(2_000, 4_500), (4_000, 4_500), (4_500, 4_500)]
+
+
+def test_no_identifiers_are_no_request(client: Client, peer: Peer) -> None:
+    assert client.tokenise([]) == []
+    assert peer.requests["Evaluate"] == []
+
+
+def test_tokens_made_with_another_key_are_not_returned(client: Client, peer: Peer) -> None:
+    peer.token_keys = derive_key_pair(b"\x01" * 32, b"another key")
+    with pytest.raises(ProofInvalid) as caught:
+        client.tokenise(PEOPLE[:3])
+    assert caught.value.operation == "tokenise"
+
+
+def test_one_wrong_batch_of_many_fails_the_whole_call(client: Client, peer: Peer) -> None:
+    def swap(reply: Any) -> Any:
+        elements = reply.evaluated_elements
+        reply.evaluated_elements = elements[32:64] + elements[:32] + elements[64:]
+        return reply
+
+    peer.next("Evaluate", None, Change(swap))
+    with pytest.raises(ProofInvalid):
+        client.tokenise(PEOPLE)
+
+
+@pytest.mark.parametrize("cut", [0, 32, 63])
+def test_a_reply_of_another_length_is_a_violation(client: Client, peer: Peer, cut: int) -> None:
+    def shorten(reply: Any) -> Any:
+        reply.evaluated_elements = reply.evaluated_elements[:cut]
+        return reply
+
+    peer.next("Evaluate", Change(shorten))
+    with pytest.raises(ProtocolViolation):
+        client.tokenise(PEOPLE[:3])
+
+
+def test_a_listed_key_that_is_not_the_pinned_one_is_refused(client: Client, peer: Peer) -> None:
+    [listed] = client.list_token_keys()
+    assert (listed.epoch, listed.pinned) == (EPOCH, True)
+    peer.token_keys = derive_key_pair(b"\x01" * 32, b"another key")
+    with pytest.raises(ProofInvalid) as caught:
+        client.list_token_keys()
+    assert caught.value.reason == "TOKEN_KEY_CHANGED"
+
+
+def test_cached_tokens_are_not_asked_for_again(opened: Opener, peer: Peer) -> None:
+    client = opened(Options(cached_tokens=10))
+    first = client.tokenise(PEOPLE[:2])
+    assert client.tokenise(PEOPLE[:3])[:2] == first
+    assert [len(r.blinded_elements) // 32 for r in peer.requests["Evaluate"]] == [2, 1]
+
+
+def test_a_text_that_is_no_identifier_is_refused_and_not_repeated(client: Client) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        client.tokenise([resident_id(1)])  # type: ignore[list-item]  # the mistake under test
+    assert resident_id(1) not in str(caught.value)
+
+
+# Retries
+
+
+def test_a_read_is_repeated_until_it_works(client: Client, peer: Peer, waits: list[float]) -> None:
+    peer.next("GetCheckpoint", UNAVAILABLE, UNAVAILABLE, UNAVAILABLE)
+    assert client.checkpoint().checkpoint.size == 1
+    assert len(peer.requests["GetCheckpoint"]) == 4
+    assert len(waits) == 3
+
+
+def test_a_write_keeps_its_request_id_when_repeated(client: Client, peer: Peer) -> None:
+    peer.next("GrantConsents", Abort(grpc.StatusCode.UNAVAILABLE, after_work=True))
+    client.grant_consents([draft()])
+    first, second = peer.requests["GrantConsents"]
+    assert len(first.request_id) == 16
+    assert first == second
+
+
+def test_an_upload_is_repeated_whole(client: Client, peer: Peer) -> None:
+    peer.next("Contribute", UNAVAILABLE)
+    assert client.contribute([row(), row()]).rows_accepted == 2
+    first, second = peer.requests["Contribute"]
+    assert first == second
+    assert [message.WhichOneof("part") for message in first] == ["header", "chunk"]
+
+
+def test_the_gateways_own_waiting_time_is_kept(
+    client: Client, peer: Peer, waits: list[float]
+) -> None:
+    peer.next("GetCheckpoint", limited(2.5))
+    client.checkpoint()
+    [wait] = waits
+    assert 2.5 <= wait <= 2.6
+
+
+def test_a_wait_longer_than_the_timeout_is_not_begun(
+    client: Client, peer: Peer, waits: list[float]
+) -> None:
+    peer.next("GetCheckpoint", limited(11.0))
+    with pytest.raises(QuotaExhausted) as caught:
+        client.checkpoint(timeout=10)
+    assert caught.value.retry_after_seconds == 11.0
+    assert waits == []
+
+
+def test_a_lookup_is_repeated_only_when_unavailable(client: Client, peer: Peer) -> None:
+    peer.next("Lookup", UNAVAILABLE)
+    client.lookup(TOKEN, Purpose.UNDERWRITING)
+    assert len(peer.requests["Lookup"]) == 2
+    peer.next("Lookup", limited(0.01))
+    with pytest.raises(QuotaExhausted):
+        client.lookup(TOKEN, Purpose.UNDERWRITING)
+    assert len(peer.requests["Lookup"]) == 3
+
+
+def test_a_question_is_never_repeated(client: Client, peer: Peer) -> None:
+    peer.next("Count", UNAVAILABLE)
+    with pytest.raises(Unavailable):
+        client.count()
+    assert len(peer.requests["Count"]) == 1
+
+
+def test_a_fault_inside_the_gateway_is_not_repeated(client: Client, peer: Peer) -> None:
+    peer.next("GetCheckpoint", Abort(grpc.StatusCode.INTERNAL, "internal error 77"))
+    with pytest.raises(ServerFault, match="internal error 77"):
+        client.checkpoint()
+    assert len(peer.requests["GetCheckpoint"]) == 1
+
+
+# Faults never become results
+
+
+@pytest.mark.parametrize(
+    "code",
+    [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK],
+    ids=lambda code: code.name,
+)
+def test_no_status_makes_a_lookup_result(client: Client, peer: Peer, code: grpc.StatusCode) -> None:
+    peer.next("Lookup", *[Abort(code)] * 5)
+    with pytest.raises(ConcordatError) as caught:
+        client.lookup(TOKEN, Purpose.UNDERWRITING)
+    assert caught.value.operation == "lookup"
+    assert not isinstance(caught.value, NoConsent)
+
+
+def test_a_slow_gateway_is_a_missed_deadline(client: Client, peer: Peer) -> None:
+    released = threading.Event()
+    peer.next("Lookup", Hold(released))
+    with pytest.raises(DeadlineExceeded):
+        client.lookup(TOKEN, Purpose.UNDERWRITING, timeout=0.2)
+    released.set()
+
+
+def drop_signals(reply: Any) -> Any:
+    del reply.result.signals[:]
+    return reply
+
+
+def unset_status(reply: Any) -> Any:
+    reply.result.status = 0
+    return reply
+
+
+def unknown_status(reply: Any) -> Any:
+    reply.result.status = 9
+    return reply
+
+
+def refuse_with_signals(reply: Any) -> Any:
+    reply.result.status = 2
+    return reply
+
+
+def band_without_status(reply: Any) -> Any:
+    reply.result.signals[1].band = 4
+    return reply
+
+
+@pytest.mark.parametrize(
+    "change",
+    [drop_signals, unset_status, unknown_status, refuse_with_signals, band_without_status],
+)
+def test_a_malformed_answer_is_no_result(
+    client: Client, peer: Peer, change: Callable[[Any], Any]
+) -> None:
+    peer.next("Lookup", Change(change))
+    with pytest.raises(ProtocolViolation):
+        client.lookup(TOKEN, Purpose.UNDERWRITING)
+
+
+def test_a_signal_that_was_asked_for_must_be_there(client: Client) -> None:
+    assert client.lookup(TOKEN, Purpose.UNDERWRITING, signals=["lenders_open"])
+    with pytest.raises(ProtocolViolation, match="oldest_account"):
+        client.lookup(TOKEN, Purpose.UNDERWRITING, signals=["lenders_open", "oldest_account"])
+
+
+def test_asking_for_no_signals_is_not_asking_for_all(client: Client, peer: Peer) -> None:
+    with pytest.raises(InvalidInput):
+        client.lookup(TOKEN, Purpose.UNDERWRITING, signals=[])
+    assert peer.requests["Lookup"] == []
+
+
+def test_a_batch_with_another_number_of_results_is_refused(client: Client, peer: Peer) -> None:
+    def drop_one(reply: Any) -> Any:
+        del reply.results[0]
+        return reply
+
+    peer.next("BatchLookup", Change(drop_one))
+    with pytest.raises(ProtocolViolation):
+        client.lookup_batch([TOKEN, TOKEN], Purpose.UNDERWRITING)
+
+
+# Splitting
+
+
+def test_a_long_batch_lookup_is_split_and_keeps_its_order(client: Client, peer: Peer) -> None:
+    tokens = [Token(number.to_bytes(32, "big")) for number in range(2_499)] + [UNKNOWN_TOKEN]
+    results = client.lookup_batch(tokens, Purpose.UNDERWRITING)
+    sizes = [len(request.tokens) // 32 for request in peer.requests["BatchLookup"]]
+    assert sizes == [1_000, 1_000, 500]
+    assert b"".join(r.tokens for r in peer.requests["BatchLookup"]) == b"".join(map(bytes, tokens))
+    statuses = [result.status for result in results]
+    assert statuses == [SubjectStatus.OK] * 2_499 + [SubjectStatus.NO_CONSENT]
+    assert results[0].receipt == results[999].receipt != results[1_000].receipt
+
+
+def test_results_before_a_failure_are_not_lost(client: Client, peer: Peer) -> None:
+    peer.next("BatchLookup", None, Abort(grpc.StatusCode.INTERNAL))
+    with pytest.raises(ServerFault) as caught:
+        client.lookup_batch([TOKEN] * 1_001, Purpose.UNDERWRITING)
+    assert isinstance(caught.value.partial, tuple)
+    assert len(caught.value.partial) == 1_000
+
+
+def test_grants_are_split_and_numbered_by_the_caller(client: Client, peer: Peer) -> None:
+    drafts = [draft() for _ in range(2_001)]
+    drafts[1_500] = draft(notice_version="refused")
+    result = client.grant_consents(drafts)
+    assert [len(request.consents) for request in peer.requests["GrantConsents"]] == [1000, 1000, 1]
+    assert len({request.request_id for request in peer.requests["GrantConsents"]}) == 3
+    assert [refusal.item for refusal in result.refused] == [1_500]
+    assert [granted.item for granted in result.granted] == [
+        item for item in range(2_001) if item != 1_500
+    ]
+    assert len(result.receipts) == 3
+
+
+def test_a_call_that_failed_goes_on_with_the_same_ids(client: Client, peer: Peer) -> None:
+    peer.next("GrantConsents", None, Abort(grpc.StatusCode.INTERNAL))
+    drafts = [draft() for _ in range(1_001)]
+    with pytest.raises(ServerFault) as caught:
+        client.grant_consents(drafts)
+    partial = caught.value.partial
+    assert isinstance(partial, GrantResult)
+    assert len(partial.granted) == 1_000
+    client.grant_consents(drafts, request_id=partial.request_id)
+    ids = [request.request_id for request in peer.requests["GrantConsents"]]
+    assert ids[2:] == ids[:2]
+
+
+def test_rows_are_split_checked_here_and_numbered_by_the_caller(client: Client, peer: Peer) -> None:
+    rows = [row() for _ in range(20_003)]
+    rows[1] = row(status=AccountStatus.UNSPECIFIED)
+    rows[2] = row(UNKNOWN_TOKEN)
+    rows[20_001] = row(as_of_month=1)
+    rows[20_002] = row(UNKNOWN_TOKEN)
+    result = client.contribute(iter(rows))
+    assert [(refusal.item, refusal.reason) for refusal in result.refused][:2] == [
+        (1, "REQUIRED"),
+        (2, "NO_CONSENT"),
+    ]
+    assert {refusal.item for refusal in result.refused} == {1, 2, 20_001, 20_002}
+    assert result.rows_accepted == 20_003 - 4
+    assert [(batch.first_row, batch.rows_accepted) for batch in result.batches] == [
+        (0, 19_998),
+        (20_000, 1),
+    ]
+    first, second = peer.requests["Contribute"]
+    assert max(len(message.chunk.rows) for message in first) == 2_000
+    assert first[0].header.epoch == EPOCH
+    assert first[0].header.request_id == result.request_id
+    assert second[0].header.request_id == result.batches[1].request_id != result.request_id
+
+
+def test_rows_are_read_only_as_far_as_they_are_sent(client: Client, peer: Peer) -> None:
+    read = 0
+
+    def rows() -> Iterator[Row]:
+        nonlocal read
+        for _ in range(60_000):
+            read += 1
+            yield row()
+
+    peer.next("Contribute", None, Abort(grpc.StatusCode.INTERNAL))
+    with pytest.raises(ServerFault) as caught:
+        client.contribute(rows())
+    assert read == 40_000
+    assert isinstance(caught.value.partial, ContributionResult)
+    assert caught.value.partial.rows_accepted == 20_000
+
+
+def test_rows_that_are_all_refused_here_are_not_sent(client: Client, peer: Peer) -> None:
+    result = client.contribute([row(product=ProductClass.UNSPECIFIED)])
+    assert [refusal.item for refusal in result.refused] == [0]
+    assert result.batches == ()
+    assert peer.requests["Contribute"] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: "row",
+        lambda: Row(TOKEN, {}),  # type: ignore[arg-type]  # the mistake under test
+        lambda: Row(b"0" * 32, row().record),  # type: ignore[arg-type]  # the mistake under test
+        lambda: row(as_of_month="November"),
+        lambda: row(account_ref=None),
+        lambda: row(limit=7.5),
+    ],
+)
+def test_a_row_of_the_wrong_type_is_named(client: Client, wrong: Callable[[], Any]) -> None:
+    with pytest.raises(InvalidInput, match=r"rows\[1\]"):
+        client.contribute([row(), wrong()])
+
+
+def test_an_answer_for_another_number_of_rows_is_refused(client: Client, peer: Peer) -> None:
+    def miscount(reply: Any) -> Any:
+        reply.rows_accepted += 1
+        return reply
+
+    peer.next("Contribute", Change(miscount))
+    with pytest.raises(ProtocolViolation):
+        client.contribute([row()])
+
+
+def test_listings_are_read_page_by_page(client: Client, peer: Peer) -> None:
+    consents = client.list_consents(page_size=2)
+    assert peer.requests["ListConsents"] == []
+    next(consents)
+    assert len(peer.requests["ListConsents"]) == 1
+    assert len(list(consents)) == 4
+    assert [r.page_token for r in peer.requests["ListConsents"]] == ["", "2", "4"]
+
+
+def test_a_listing_that_goes_round_in_circles_ends(client: Client, peer: Peer) -> None:
+    def same_page(reply: Any) -> Any:
+        reply.next_page_token = "2"
+        return reply
+
+    peer.next("ListConsents", *[Change(same_page)] * 3)
+    with pytest.raises(ProtocolViolation, match="does not advance"):
+        list(client.list_consents(page_size=2))
+
+
+# Errors of the gateway
+
+
+def test_a_suspended_member_is_told_so(client: Client, peer: Peer) -> None:
+    refusal = Refusal(Kind.PERMISSION_DENIED, "MEMBER_SUSPENDED", "alpha is suspended")
+    peer.next("Lookup", Refuse(refusal))
+    with pytest.raises(Suspended, match="alpha is suspended"):
+        client.lookup(TOKEN, Purpose.UNDERWRITING)
+
+
+def test_a_request_id_used_for_other_content_is_a_conflict(client: Client, peer: Peer) -> None:
+    refusal = Refusal(Kind.ALREADY_EXISTS, "REQUEST_ID_REUSED", "used before")
+    peer.next("GrantConsents", Refuse(refusal))
+    with pytest.raises(Conflict) as caught:
+        client.grant_consents([draft()], request_id=bytes(16))
+    assert caught.value.reason == "REQUEST_ID_REUSED"
+
+
+# The ledger
+
+
+def test_a_receipt_is_shown_to_be_in_the_newest_tree(client: Client, peer: Peer) -> None:
+    receipt = client.lookup(TOKEN, Purpose.UNDERWRITING).receipt
+    for _ in range(10):
+        peer.ledger.append("consent.granted")
+    verified = client.verify_receipt(receipt)
+    assert verified.entry_index == 1
+    assert verified.fields["type"] == "lookup"
+    assert verified.checkpoint.checkpoint.size == 12
+    assert client.last_checkpoint == verified.checkpoint
+
+
+def another_key(reply: Any) -> Any:
+    forged = Checkpoint(ORIGIN, 50, bytes(32))
+    reply.receipt.checkpoint = sign(forged, SigningKey.generate(ORIGIN))
+    return reply
+
+
+def beyond_the_tree(reply: Any) -> Any:
+    reply.receipt.entry_index += 1
+    return reply
+
+
+def another_entry(reply: Any) -> Any:
+    reply.receipt.entry = reply.receipt.entry.replace(b"lookup", b"consent.granted")
+    return reply
+
+
+def another_actor(reply: Any) -> Any:
+    reply.receipt.entry = reply.receipt.entry.replace(b"member/alpha", b"member/omega")
+    return reply
+
+
+def no_entry(reply: Any) -> Any:
+    reply.receipt.entry = b""
+    return reply
+
+
+def no_receipt(reply: Any) -> Any:
+    reply.ClearField("receipt")
+    return reply
+
+
+@pytest.mark.parametrize(
+    "change", [another_key, beyond_the_tree, another_entry, another_actor, no_entry, no_receipt]
+)
+def test_a_reply_with_a_wrong_receipt_is_not_used(
+    client: Client, peer: Peer, change: Callable[[Any], Any]
+) -> None:
+    peer.next("Lookup", Change(change))
+    with pytest.raises(ReceiptInvalid):
+        client.lookup(TOKEN, Purpose.UNDERWRITING)
+
+
+def test_a_rewritten_history_is_noticed_at_the_next_checkpoint(client: Client, peer: Peer) -> None:
+    for _ in range(5):
+        peer.ledger.append("consent.granted")
+    before = client.checkpoint()
+    peer.ledger.append("consent.granted")
+    peer.ledger.rewrite_history()
+    with pytest.raises(LedgerForked) as caught:
+        client.checkpoint()
+    assert caught.value.seen == before.note
+    assert caught.value.offered == peer.ledger.note()
+    assert client.last_checkpoint == before
+
+
+def test_two_trees_of_one_size_are_noticed_in_any_reply(client: Client, peer: Peer) -> None:
+    client.lookup(TOKEN, Purpose.UNDERWRITING)
+
+    def on_another_tree(reply: Any) -> Any:
+        del peer.ledger.leaves[2:]
+        peer.ledger.rewrite_history()
+        reply.receipt.entry_index = 1
+        reply.receipt.checkpoint = peer.ledger.note()
+        return reply
+
+    peer.next("Lookup", Change(on_another_tree))
+    with pytest.raises(LedgerForked):
+        client.lookup(TOKEN, Purpose.UNDERWRITING)
+
+
+def test_history_is_compared_across_clients(opened: Opener, peer: Peer) -> None:
+    kept = opened().checkpoint().note
+    peer.ledger.append("consent.granted")
+    peer.ledger.rewrite_history()
+    with pytest.raises(LedgerForked):
+        opened(known_checkpoint=kept).checkpoint()
+
+
+def test_a_kept_checkpoint_must_be_the_ledgers(opened: Opener) -> None:
+    with pytest.raises(ReceiptInvalid):
+        opened(known_checkpoint="nonsense")
+
+
+def test_a_checkpoint_older_than_the_last_one_is_proven_too(client: Client, peer: Peer) -> None:
+    old = peer.ledger.note()
+    peer.ledger.append("consent.granted")
+    newest = client.checkpoint()
+
+    def answer_old(reply: Any) -> Any:
+        reply.checkpoint = old
+        return reply
+
+    peer.next("GetCheckpoint", Change(answer_old))
+    assert client.checkpoint() == newest
+    assert len(peer.requests["GetConsistencyProof"]) == 1
+
+
+def test_an_entry_that_is_not_in_the_ledger_is_noticed(client: Client, peer: Peer) -> None:
+    receipt = client.lookup(TOKEN, Purpose.UNDERWRITING).receipt
+
+    def corrupt(reply: Any) -> Any:
+        reply.hashes[0] = bytes(32)
+        return reply
+
+    peer.next("GetInclusionProof", Change(corrupt))
+    with pytest.raises(ReceiptInvalid):
+        client.verify_receipt(receipt)
+
+
+def test_an_export_is_checked_as_a_whole(client: Client, peer: Peer) -> None:
+    for _ in range(5):
+        peer.ledger.append("consent.granted")
+    entries = list(client.export_entries())
+    assert [entry.entry for entry in entries] == peer.ledger.leaves
+    assert {entry.checkpoint.note for entry in entries} == {peer.ledger.note()}
+    assert [entry.index for entry in client.export_entries(4)] == [4, 5]
+
+
+def test_an_export_that_is_not_what_was_signed_is_refused(client: Client, peer: Peer) -> None:
+    peer.ledger.append("consent.granted")
+
+    def forge(replies: Any) -> Any:
+        for reply in replies:
+            reply.entries[0].entry = reply.entries[0].entry.replace(b"granted", b"forgery")
+            yield reply
+
+    def shorten(replies: Any) -> Any:
+        yield next(replies)
+
+    def repeat(replies: Any) -> Any:
+        first = next(replies)
+        yield first
+        yield first
+
+    for fault, error in [
+        (forge, ReceiptInvalid),
+        (shorten, ProtocolViolation),
+        (repeat, ProtocolViolation),
+    ]:
+        peer.next("ExportEntries", Change(fault))
+        with pytest.raises(error) as caught:
+            list(client.export_entries())
+        assert caught.value.operation == "export_entries"
+
+
+def test_an_export_that_breaks_off_says_so(client: Client, peer: Peer) -> None:
+    peer.next("ExportEntries", UNAVAILABLE)
+    with pytest.raises(Unavailable) as caught:
+        list(client.export_entries())
+    assert caught.value.operation == "export_entries"
+
+
+# Connections
+
+
+def test_calls_take_turns_on_connections_of_their_own(opened: Opener, peer: Peer) -> None:
+    client = opened(Options(channels=3))
+    for _ in range(7):
+        client.checkpoint()
+    assert len(peer.callers) == 3
+
+
+def test_a_gateway_of_another_authority_is_refused_at_once(
+    opened: Opener, profile: Path, waits: list[float]
+) -> None:
+    (profile / "ca.pem").write_bytes(Certificates().ca_pem)
+    with pytest.raises(Unavailable) as caught:
+        opened().checkpoint()
+    assert caught.value.reason == "SERVER_CERTIFICATE_REFUSED"
+    assert waits == []
+
+
+def test_a_gateway_of_another_name_is_refused(opened: Opener, profile: Path) -> None:
+    settings = profile / "profile.toml"
+    settings.write_text(settings.read_text().replace("gateway.concordat.test", "other.test"))
+    with pytest.raises(Unavailable) as caught:
+        opened().checkpoint()
+    assert caught.value.reason == "SERVER_CERTIFICATE_REFUSED"
+
+
+def test_a_client_of_another_authority_gets_no_answer(
+    opened: Opener, profile: Path, peer: Peer
+) -> None:
+    certificate, key = Certificates().issue(SPIFFE_ID)
+    (profile / "cert.pem").write_bytes(certificate)
+    (profile / "key.pem").write_bytes(key)
+    with pytest.raises(Unavailable):
+        opened().checkpoint()
+    assert peer.requests["GetCheckpoint"] == []
+
+
+def test_a_closed_client_says_so(client: Client) -> None:
+    client.checkpoint()
+    client.close()
+    with pytest.raises(ClientClosed):
+        client.checkpoint()
+
+
+def test_without_pinned_keys_no_token_is_made(opened: Opener, profile: Path, peer: Peer) -> None:
+    settings = profile / "profile.toml"
+    text = settings.read_text()
+    settings.write_text(text[: text.index("[[token_keys]]")])
+    with pytest.raises(ProfileError):
+        opened().tokenise(PEOPLE[:1])
+    assert peer.requests["Evaluate"] == []
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+def test_a_timeout_must_be_positive(client: Client, timeout: float) -> None:
+    with pytest.raises(InvalidInput):
+        client.checkpoint(timeout=timeout)
+
+
+def test_threads_share_a_client(profile: Path, peer: Peer) -> None:
+    with Client.open(profile) as client, ThreadPoolExecutor(8) as threads:
+        sizes = list(
+            threads.map(
+                lambda _: (
+                    client.verify_receipt(
+                        client.lookup(TOKEN, Purpose.UNDERWRITING).receipt
+                    ).checkpoint.checkpoint.size
+                ),
+                range(40),
+            )
+        )
+    assert len(peer.requests["Lookup"]) == 40
+    assert max(sizes) <= 41
+
+
+FORKING = """
+import os, sys
+import concordat
+
+client = concordat.Client.open(sys.argv[1])
+client.checkpoint()
+child = os.fork()
+if child == 0:
+    try:
+        client.checkpoint()
+    except concordat.ClientClosed as error:
+        os._exit(7 if error.reason == "USED_AFTER_FORK" else 8)
+    os._exit(9)
+_, status = os.waitpid(child, 0)
+client.checkpoint()
+client.close()
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_client_is_not_used_after_a_fork_and_the_parent_keeps_it(profile: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", FORKING, str(profile)], capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 7, ran.stderr

@@ -1,0 +1,227 @@
+"""What durability rests on, asserted on real connections, and what a store's faults become."""
+
+import importlib
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from concordat_gateway.store.control_tables import budget, consent, ledger_node
+from concordat_gateway.store.database import Database
+from concordat_gateway.store.engines import SQLITE_MINIMUM, StoreError, require_sqlite
+from concordat_rpc.errors import Kind, Refusal
+from tests.stores import StoreUrls
+
+
+@pytest.fixture
+def control(store_urls: StoreUrls) -> Iterator[Database]:
+    database = Database.open(store_urls.control_url)
+    yield database
+    database.close()
+
+
+def add(connection: sa.Connection, scope: str) -> None:
+    values = {"scope": scope, "cap_nano_rho": 1, "spent_nano_rho": 0}
+    connection.execute(sa.insert(budget).values(values))
+
+
+def count(connection: sa.Connection) -> int:
+    return connection.execute(sa.select(sa.func.count()).select_from(budget)).scalar_one()
+
+
+def test_sqlite_connections_are_durable(sqlite_stores: StoreUrls) -> None:
+    database = Database.open(sqlite_stores.control_url)
+    for transaction in (database.read, database.write):
+        with transaction() as connection:
+            pragmas = {
+                name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+                for name in ("journal_mode", "synchronous", "foreign_keys")
+            }
+        # synchronous 2 is FULL: the WAL is flushed at every commit.
+        assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    database.close()
+
+
+@pytest.mark.postgresql
+def test_postgresql_connections_are_durable(postgresql_stores: StoreUrls) -> None:
+    url = postgresql_stores.control_url
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = connection.info.dbname
+        # A database set to lose commits does not make the gateway lose them.
+        connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    database = Database.open(url)
+    for transaction in (database.read, database.write):
+        with transaction() as connection:
+            settings = [
+                connection.exec_driver_sql(f"SHOW {name}").scalar_one()
+                for name in ("synchronous_commit", "fsync", "full_page_writes")
+            ]
+        assert settings == ["on", "on", "on"]
+    database.close()
+
+
+@pytest.mark.parametrize("version", [(3, 40, 1), (3, 51, 2), (3, 7, 99)])
+def test_old_sqlite_is_refused(version: tuple[int, ...]) -> None:
+    with pytest.raises(StoreError, match=r"can corrupt .* 3\.51\.3 or newer"):
+        require_sqlite(version)
+
+
+@pytest.mark.parametrize("version", [(3, 51, 3), (3, 53, 4), (4, 0, 0)])
+def test_new_sqlite_is_taken(version: tuple[int, ...]) -> None:
+    require_sqlite(version)
+
+
+def test_start_without_pysqlite3_looks_at_the_standard_library(
+    sqlite_stores: StoreUrls, tmp_path: Path
+) -> None:
+    # A package of that name that cannot be imported, as on a platform without the wheel.
+    (tmp_path / "pysqlite3.py").write_text("raise ImportError('no wheel')")
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from concordat_gateway.store.database import Database\n"
+        f"Database.open({sqlite_stores.control_url!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    standard = importlib.import_module("sqlite3")
+    if standard.sqlite_version_info >= SQLITE_MINIMUM:
+        assert done.returncode == 0
+    else:
+        assert f"SQLite {standard.sqlite_version} can corrupt" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("nonsense", "sqlite:////absolute/path or postgresql://"),
+        ("mysql://localhost/x", "'mysql' is neither"),
+        ("sqlite://", "wants a file"),
+        ("sqlite:///:memory:", "wants a file"),
+        ("sqlite:////nowhere/at/all/control.db", "/nowhere/at/all is not a directory"),
+        ("postgresql://nobody:secret@127.0.0.1:1/x", "cannot open"),
+    ],
+)
+def test_useless_url_is_refused_clearly(url: str, complaint: str) -> None:
+    with pytest.raises(StoreError, match=complaint) as refused:
+        Database.open(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "control.db").write_bytes(b"not a database" * 1000)
+    with pytest.raises(StoreError, match="cannot open"):
+        Database.open(f"sqlite:///{tmp_path}/control.db")
+
+
+def test_read_sees_one_snapshot(control: Database) -> None:
+    with control.read() as reading:
+        before = count(reading)
+        with control.write() as writing:
+            add(writing, "pool")
+        assert count(reading) == before
+    with control.read() as reading:
+        assert count(reading) == before + 1
+
+
+@pytest.mark.postgresql
+def test_read_cannot_write_on_postgresql(postgresql_stores: StoreUrls) -> None:
+    database = Database.open(postgresql_stores.control_url)
+    with pytest.raises(sa.exc.InternalError, match="read-only"), database.read() as connection:
+        add(connection, "pool")
+    database.close()
+
+
+def test_write_is_undone_by_an_exception(control: Database) -> None:
+    def fail() -> None:
+        with control.write() as connection:
+            add(connection, "pool")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with control.read() as connection:
+        assert count(connection) == 0
+
+
+def test_writers_wait_for_each_other(control: Database) -> None:
+    def write(number: int) -> None:
+        for step in range(10):
+            with control.write() as connection:
+                before = count(connection)
+                add(connection, f"{number}-{step}")
+                assert count(connection) >= before + 1
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    with control.read() as connection:
+        assert count(connection) == 60
+
+
+def test_wrong_lengths_are_refused_by_the_database(control: Database) -> None:
+    with pytest.raises(sa.exc.IntegrityError), control.write() as connection:
+        connection.execute(sa.insert(ledger_node).values(level=0, node_index=0, hash=bytes(31)))
+
+
+def test_errors_do_not_show_values(control: Database) -> None:
+    subject = bytes(range(31))
+    with pytest.raises(sa.exc.IntegrityError) as refused, control.write() as connection:
+        connection.execute(
+            sa.insert(consent).values(
+                consent_id=bytes(16),
+                subject=subject,
+                recipient="alpha",
+                purposes=2,
+                categories=2,
+                starts_at=0,
+                expires_at=1,
+                notice_version="1",
+                evidence_sha256=bytes(32),
+                granted_at=0,
+                grant_entry=0,
+                salt=bytes(16),
+            )
+        )
+    if control.is_sqlite:
+        assert repr(subject) not in str(refused.value)
+    assert "[parameters:" not in str(refused.value)
+
+
+@pytest.mark.postgresql
+def test_lost_server_becomes_a_refusal(postgresql_stores: StoreUrls) -> None:
+    database = Database.open(postgresql_stores.control_url)
+    other = psycopg.connect(postgresql_stores.control_url, autocommit=True)
+
+    def lose_connection() -> None:
+        with database.write() as connection:
+            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            other.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone():
+                pass
+            add(connection, "pool")
+
+    with pytest.raises(Refusal) as refused:
+        lose_connection()
+    assert (refused.value.kind, refused.value.reason) == (Kind.UNAVAILABLE, "STORE_UNAVAILABLE")
+    with database.read() as connection:
+        assert count(connection) == 0
+    other.close()
+    database.close()
+
+
+def test_damaged_file_becomes_a_refusal(sqlite_stores: StoreUrls) -> None:
+    path = Path(sqlite_stores.control_url.removeprefix("sqlite:///"))
+    database = Database.open(sqlite_stores.control_url)
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * len(content[4096:])
+    path.write_bytes(content)
+    with pytest.raises(Refusal) as refused, database.read() as connection:
+        count(connection)
+    assert refused.value.reason == "STORE_UNAVAILABLE"
+    database.close()
