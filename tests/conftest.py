@@ -11,7 +11,14 @@ from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.log.checkpoint import SigningKey
-from tests.postgresql import URL_VARIABLE, Cluster, NoServer, Server, find_programs
+from tests.postgresql import (
+    URL_VARIABLE,
+    Cluster,
+    NoServer,
+    find_programs,
+    running_server,
+    scratch_directory,
+)
 from tests.stores import (
     ManualClock,
     StoreUrls,
@@ -50,27 +57,25 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> StoreUrls:
 
 
 @pytest.fixture(scope="session")
-def postgresql_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def postgresql_programs() -> Iterator[Path]:
     """Where initdb and postgres are, for tests that start and kill a server of their own."""
-    try:
-        return find_programs(tmp_path_factory.mktemp("postgresql-programs"))
-    except NoServer as error:
-        pytest.skip(f"{_NOT_TESTED}: {error}")
+    with scratch_directory() as scratch:
+        try:
+            programs = find_programs(scratch)
+        except NoServer as error:
+            pytest.skip(f"{_NOT_TESTED}: {error}")
+        yield programs
 
 
 @pytest.fixture(scope="session")
-def postgresql_cluster(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
+def postgresql_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A PostgreSQL server: the environment's, else one of this test process."""
     if url := os.environ.get(URL_VARIABLE):
         yield Cluster(url)
         return
     programs: Path = request.getfixturevalue("postgresql_programs")
-    server = Server(programs, tmp_path_factory.mktemp("postgresql-server"))
-    server.start()
-    yield server.cluster
-    server.stop()
+    with running_server(programs) as server:
+        yield server.cluster
 
 
 @pytest.fixture(scope="session")

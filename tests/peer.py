@@ -69,9 +69,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Hold:
-    """Do the work once the event is set."""
+    """Do the work once `released` is set; sets `arrived` before."""
 
     released: threading.Event
+    arrived: threading.Event = field(default_factory=threading.Event)
 
 
 Fault = Refuse | Abort | Change | Hold
@@ -143,7 +144,8 @@ class Peer:
         match fault:
             case Refuse(refusal):
                 context.abort_with_status(to_grpc_status(refusal))
-            case Hold(released):
+            case Hold(released, arrived):
+                arrived.set()
                 released.wait(30)
             case Abort(code, text, False):
                 context.abort(code, text)

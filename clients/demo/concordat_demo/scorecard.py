@@ -16,7 +16,7 @@ all of them, so their figures vary less.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,9 +86,17 @@ def band_columns(bands: Mapping[str, npt.NDArray[np.int64]], widths: Mapping[str
 
 
 def evaluate(
-    own: pd.DataFrame, is_bad: Outcomes, signals: Scores | None = None, *, seed: int
+    own: pd.DataFrame,
+    is_bad: Outcomes,
+    signals: Scores | None = None,
+    *,
+    seed: int,
+    done: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Out-of-fold figures of a scorecard on the own fields, and on `signals` if given."""
+    """Out-of-fold figures of a scorecard on the own fields, and on `signals` if given.
+
+    `done` is called after each of the FOLDS * REPEATS trainings.
+    """
     features, names = own, []
     if signals is not None:
         names = [f"signal_{i}" for i in range(signals.shape[1])]
@@ -99,6 +107,7 @@ def evaluate(
         for train, held_out in folds.split(features, is_bad):
             model = _scorecard(names).fit(features.iloc[train], is_bad[train])
             scores[held_out] += model.predict_proba(features.iloc[held_out])[:, 1] / REPEATS
+            done()
     false_rate, true_rate, _ = roc_curve(is_bad, scores)
     return Evaluation(
         auc=float(roc_auc_score(is_bad, scores)),

@@ -304,8 +304,10 @@ class Story:
         return concordat("ledger", "verify", ledger, "--key", key, expect=(0, _VERIFICATION_FAILED))
 
     def _score(self, loans: Loans, results: Sequence[LookupResult], widths: dict[str, int]) -> None:
-        with self.narrator.step("score", "The lender's scorecard, without and with the signals"):
-            worth = model.measure(loans, results, widths, seed=SEED)
+        title = "The lender's scorecard, without and with the signals"
+        with self.narrator.step("score", title) as step:
+            bar = step.bar("models", model.MODELS)
+            worth = model.measure(loans, results, widths, seed=SEED, done=bar.advance)
             plot.draw(self.workspace.plot, worth.own, worth.enriched, loans.is_bad)
             low, high = worth.auc_gain_95
             self._show(
@@ -336,8 +338,13 @@ class Story:
 
 def _in_parallel(items: Sequence[_Item], work: Callable[[_Item], _T]) -> list[_T]:
     """`work` on all items at once, in threads; their results in order, or the first failure."""
-    with ThreadPoolExecutor(len(items)) as pool:
+    pool = ThreadPoolExecutor(len(items))
+    try:
         return list(pool.map(work, items))
+    finally:
+        # After a failure or an interrupt nobody waits for the others: closing their clients, which
+        # follows, ends their calls.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _person_with_lenders(market: Market, count: int) -> tuple[int, list[Lender]]:

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import cycle
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from concordat._steps import (
     Step,
     Together,
 )
-from concordat.errors import ClientClosed, ConcordatError, ProtocolViolation
+from concordat.errors import Cancelled, ClientClosed, ConcordatError, ProtocolViolation
 from concordat.options import Options
 from concordat.profile import Profile
 
@@ -83,7 +84,7 @@ class AwaitingRunner:
         reader: Reader[Reply, _T],
     ) -> AsyncIterator[_T]:
         """What the reader finds in the replies of a download. A break in the middle is raised."""
-        with named(name):
+        with named(name), self._closing_told():
             self._check()
             connect = next(self._turn).unary_stream
             codec = (method.path, method.request.SerializeToString, method.reply.FromString)
@@ -127,17 +128,15 @@ class AwaitingRunner:
         method, request, seconds = step.method, step.request, step.timeout_seconds
         codec = (method.path, method.request.SerializeToString, method.reply.FromString)
         channel = next(self._turn)
-        try:
-            reply: Message
-            if isinstance(request, tuple):
-                reply = await channel.stream_unary(*codec)(iter(request), timeout=seconds)
-            else:
-                reply = await channel.unary_unary(*codec)(request, timeout=seconds)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
-        except grpc.aio.UsageError as error:
-            # gRPC says so when another task closed the channel a moment ago.
-            raise ClientClosed("the client was closed during the call") from error
+        with self._closing_told():
+            try:
+                reply: Message
+                if isinstance(request, tuple):
+                    reply = await channel.stream_unary(*codec)(iter(request), timeout=seconds)
+                else:
+                    reply = await channel.unary_unary(*codec)(request, timeout=seconds)
+            except grpc.RpcError as error:
+                raise from_rpc_error(error) from error
         return reply
 
     async def _compute(self, work: Callable[[], Any]) -> Any:
@@ -169,6 +168,22 @@ class AwaitingRunner:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
         return results
+
+    @contextmanager
+    def _closing_told(self) -> Iterator[None]:
+        """Tell a call that another task's `close` ended from one that was itself cancelled.
+
+        gRPC raises asyncio's CancelledError for both; only the second may pass.
+        """
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if not self._lifetime.closed or (task is not None and task.cancelling()):
+                raise
+            raise Cancelled("the client was closed during the call") from error
+        except grpc.aio.UsageError as error:
+            raise ClientClosed("the client was closed before the call") from error
 
     def _check(self) -> None:
         """Connect on first use: gRPC ties a channel to the event loop that makes it."""

@@ -92,7 +92,7 @@ class BlockingRunner:
                 reader.finish()
             finally:
                 # A caller that stops early would leave the gateway sending.
-                replies.cancel()
+                replies.cancel()  # type: ignore[no-untyped-call]  # untyped in grpc-stubs
 
     def _drive(self, operation: Operation[_T]) -> _T:
         try:

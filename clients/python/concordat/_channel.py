@@ -83,6 +83,11 @@ class Lifetime:
         return was_open
 
     @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
     def forked(self) -> bool:
         """Whether this process was forked from the one that opened the client."""
         return os.getpid() != self._process

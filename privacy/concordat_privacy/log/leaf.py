@@ -182,7 +182,7 @@ def _check_value(value: object, where: str, depth: int) -> None:
         raise LeafError(Fault.UNSUPPORTED, where, type(value).__name__)
 
 
-_TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
+_TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _ROOT = re.compile(r"[0-9a-f]{64}")
 
