@@ -25,7 +25,6 @@ from tests.stores import (
     copy_sqlite,
     database_of,
     ledger_key_of_tests,
-    make_template,
     open_journal,
     open_signals,
     sqlite_urls,
@@ -79,11 +78,11 @@ def postgresql_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_template(postgresql_cluster: Cluster) -> Iterator[str]:
-    """A database with both stores migrated, to copy from."""
-    name = make_template(postgresql_cluster)
-    yield name
-    postgresql_cluster.drop_database(name)
+def postgresql_database(postgresql_cluster: Cluster) -> Iterator[StoreUrls]:
+    """A database with both stores migrated. Use it through `postgresql_stores`."""
+    with database_of(postgresql_cluster) as urls:
+        upgrade_stores(urls.control_url, urls.signals_url)
+        yield urls
 
 
 @pytest.fixture
@@ -93,10 +92,10 @@ def sqlite_stores(sqlite_template: StoreUrls, tmp_path: Path) -> StoreUrls:
 
 
 @pytest.fixture
-def postgresql_stores(postgresql_cluster: Cluster, postgresql_template: str) -> Iterator[StoreUrls]:
-    """Fresh stores on PostgreSQL, both in one database."""
-    with database_of(postgresql_cluster, postgresql_template) as urls:
-        yield urls
+def postgresql_stores(postgresql_database: StoreUrls) -> StoreUrls:
+    """Empty stores on PostgreSQL, both in one database. A test may not change their schema."""
+    Cluster.clean(postgresql_database.control_url)
+    return postgresql_database
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])

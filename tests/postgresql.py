@@ -40,18 +40,35 @@ class Cluster:
 
     admin_url: str
 
-    def create_database(self, template: str | None = None) -> str:
-        """Make a database, as a copy of `template` where one is given; returns its name."""
+    def create_database(self) -> str:
+        """Make an empty database; returns its name."""
         name = f"concordat_test_{uuid.uuid4().hex}"
-        statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
-        if template is not None:
-            statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
-        self._administer(statement)
+        self._administer(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return name
 
     def drop_database(self, name: str) -> None:
         """Drop a database, with whoever is still connected to it."""
         self._administer(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    @staticmethod
+    def clean(url: str) -> None:
+        """Take all rows out of a database's tables, and whoever is still connected.
+
+        A tenth of the time that a fresh database takes. Alembic's versions stay: so does the
+        schema.
+        """
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            tables = connection.execute(
+                "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
+                " AND relnamespace = 'public'::regnamespace AND relname NOT LIKE 'alembic%'"
+            ).fetchall()
+            delete = sql.SQL("DELETE FROM {}")
+            statements = [delete.format(sql.Identifier(table)) for (table,) in tables]
+            connection.execute(sql.SQL("; ").join(statements))
 
     def url(self, database: str) -> str:
         """The URL of one of the server's databases."""

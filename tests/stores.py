@@ -1,6 +1,7 @@
 """Stores for tests: the same test runs on SQLite and on PostgreSQL, each time on fresh stores.
 
-A migrated pair is made once a session and kind of database; every test gets a copy of it.
+A migrated pair is made once a session and kind of database. On SQLite every test gets a copy of
+it, on PostgreSQL the same one, emptied.
 """
 
 import shutil
@@ -11,7 +12,6 @@ from pathlib import Path
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.database import Database
-from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.log.checkpoint import SigningKey
 from tests.postgresql import Cluster
@@ -77,21 +77,13 @@ def copy_sqlite(template: StoreUrls, directory: Path) -> StoreUrls:
 
 
 @contextmanager
-def database_of(cluster: Cluster, template: str | None = None) -> Iterator[StoreUrls]:
-    """A database that exists as long as the block."""
-    name = cluster.create_database(template)
+def database_of(cluster: Cluster) -> Iterator[StoreUrls]:
+    """A database without tables that exists as long as the block."""
+    name = cluster.create_database()
     try:
         yield postgresql_urls(cluster, name)
     finally:
         cluster.drop_database(name)
-
-
-def make_template(cluster: Cluster) -> str:
-    """A database with both stores migrated, to copy from."""
-    name = cluster.create_database()
-    urls = postgresql_urls(cluster, name)
-    upgrade_stores(urls.control_url, urls.signals_url)
-    return name
 
 
 @contextmanager

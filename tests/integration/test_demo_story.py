@@ -152,7 +152,10 @@ def test_the_signals_are_those_that_the_catalogue_gives_without_a_gateway(told: 
     today = datetime.now(UTC).date()
     market = divide_market(loans, today=today, seed=SEED)
     computed = [
-        {value.name: value.band for value in compute(history, day_number(today), DataCategory)}
+        {
+            value.name: value.band
+            for value in compute(history, day_number(today), list(DataCategory))
+        }
         for history in (history_of(market, person) for person in range(len(loans)))
     ]
     bands = {name: np.array([signals[name] for signals in computed]) for name in model.SIGNALS}

@@ -123,25 +123,21 @@ def test_a_newer_tree_is_proved_to_extend_an_older_one(
     verify_consistency(old.size, new.size, old.root, new.root, proof.hashes)
 
 
-@pytest.mark.parametrize(
-    ("method", "fields", "status"),
-    [
-        ("Inclusion", {"entry_index": 2, "tree_size": 2}, grpc.StatusCode.OUT_OF_RANGE),
-        ("Inclusion", {"entry_index": 0, "tree_size": 4}, grpc.StatusCode.OUT_OF_RANGE),
-        ("Inclusion", {"entry_index": 0, "tree_size": 0}, grpc.StatusCode.OUT_OF_RANGE),
-        ("Inclusion", {"entry_index": 2**64 - 1, "tree_size": 3}, grpc.StatusCode.OUT_OF_RANGE),
-        ("Inclusion", {"entry_index": 0, "tree_size": 2**64 - 1}, grpc.StatusCode.OUT_OF_RANGE),
-        ("Consistency", {"old_size": 0, "new_size": 3}, grpc.StatusCode.INVALID_ARGUMENT),
-        ("Consistency", {"old_size": 3, "new_size": 2}, grpc.StatusCode.INVALID_ARGUMENT),
-        ("Consistency", {"old_size": 1, "new_size": 4}, grpc.StatusCode.OUT_OF_RANGE),
-    ],
-)
-def test_a_proof_of_what_is_not_there_is_refused(
-    consortium: Consortium, method: str, fields: dict[str, int], status: grpc.StatusCode
-) -> None:
+def test_a_proof_of_what_is_not_there_is_refused(consortium: Consortium) -> None:
     grant(consortium.alpha, [draft(consortium, subject) for subject in range(3)])
     assert consortium.journal.size == 3
-    request = getattr(ledger_pb2, f"Get{method}ProofRequest")(**fields)
-    with pytest.raises(grpc.RpcError) as refusal:
-        getattr(consortium.alpha.ledger, f"Get{method}Proof")(request, timeout=CALL_SECONDS)
-    assert refusal.value.code() is status
+    out_of_range, invalid = grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.INVALID_ARGUMENT
+    for method, fields, status in (
+        ("Inclusion", {"entry_index": 2, "tree_size": 2}, out_of_range),
+        ("Inclusion", {"entry_index": 0, "tree_size": 4}, out_of_range),
+        ("Inclusion", {"entry_index": 0, "tree_size": 0}, out_of_range),
+        ("Inclusion", {"entry_index": 2**64 - 1, "tree_size": 3}, out_of_range),
+        ("Inclusion", {"entry_index": 0, "tree_size": 2**64 - 1}, out_of_range),
+        ("Consistency", {"old_size": 0, "new_size": 3}, invalid),
+        ("Consistency", {"old_size": 3, "new_size": 2}, invalid),
+        ("Consistency", {"old_size": 1, "new_size": 4}, out_of_range),
+    ):
+        request = getattr(ledger_pb2, f"Get{method}ProofRequest")(**fields)
+        with pytest.raises(grpc.RpcError) as refusal:
+            getattr(consortium.alpha.ledger, f"Get{method}Proof")(request, timeout=CALL_SECONDS)
+        assert refusal.value.code() is status, (method, fields)

@@ -15,6 +15,7 @@ from concordat_gateway.store.control_tables import budget, consent, ledger_node
 from concordat_gateway.store.database import Database
 from concordat_gateway.store.engines import SQLITE_MINIMUM, StoreError, require_sqlite
 from concordat_rpc.errors import Kind, Refusal
+from tests.postgresql import Cluster
 from tests.stores import StoreUrls
 
 
@@ -48,8 +49,8 @@ def test_sqlite_connections_are_durable(sqlite_stores: StoreUrls) -> None:
 
 
 @pytest.mark.postgresql
-def test_postgresql_connections_are_durable(postgresql_stores: StoreUrls) -> None:
-    url = postgresql_stores.control_url
+def test_postgresql_connections_are_durable(postgresql_cluster: Cluster) -> None:
+    url = postgresql_cluster.url(postgresql_cluster.create_database())
     with psycopg.connect(url, autocommit=True) as connection:
         name = connection.info.dbname
         # A database set to lose commits does not make the gateway lose them.
@@ -63,6 +64,7 @@ def test_postgresql_connections_are_durable(postgresql_stores: StoreUrls) -> Non
             ]
         assert settings == ["on", "on", "on"]
     database.close()
+    postgresql_cluster.drop_database(name)
 
 
 @pytest.mark.parametrize("version", [(3, 40, 1), (3, 51, 2), (3, 7, 99)])

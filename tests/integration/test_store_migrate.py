@@ -108,8 +108,9 @@ def test_empty_stores_are_refused_then_made_then_left_alone(empty_urls: StoreUrl
 
 
 @HISTORIES
-def test_store_of_a_newer_build_is_refused(store_urls: StoreUrls, history: History) -> None:
-    database = Database.open(url_of(store_urls, history))
+def test_store_of_a_newer_build_is_refused(empty_urls: StoreUrls, history: History) -> None:
+    database = Database.open(url_of(empty_urls, history))
+    upgrade(history, database)
     with database.write() as connection:
         connection.exec_driver_sql(f"UPDATE {history.version_table} SET version_num = 'next_9'")
     for refuses in (check_current, upgrade):

@@ -136,7 +136,7 @@ def test_spread_loses_nothing(total: int, weights: list[float]) -> None:
 
 def file_with(**fields: int | float) -> BureauFile:
     empty = dict.fromkeys(BureauFile.__slots__, 0)
-    return BureauFile(**{**empty, **fields})  # type: ignore[arg-type]
+    return BureauFile(**{**empty, **fields})  # type: ignore[arg-type]  # int and float fields in one mapping
 
 
 def test_the_revolving_limit_makes_the_ratios_agree() -> None:

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives import serialization
 from concordat.errors import ProfileError
 from concordat_privacy.identifiers import Epoch
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
-from concordat_privacy.oprf import OprfError, PublicKey
+from concordat_privacy.oprf import OprfError, PublicKey, SodiumUnavailable
 
 _SETTINGS = "profile.toml"
 _CERTIFICATE = "cert.pem"
@@ -177,6 +177,8 @@ class _Settings:
         digits = self._typed(entry, "public_key", str, where)
         try:
             return TokenKey(Epoch(epoch), PublicKey(bytes.fromhex(digits)))
+        except SodiumUnavailable as error:
+            raise ProfileError(str(error), reason="SODIUM_UNAVAILABLE") from None
         except (ValueError, OprfError) as error:
             raise self._wrong(f"{where}.public_key", str(error)) from None
 

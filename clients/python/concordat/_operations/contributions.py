@@ -23,6 +23,7 @@ from concordat_privacy.catalogue.rows import (
 )
 from concordat_privacy.catalogue.rows import Row as Record
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_privacy.identifiers import Epoch
 
 ROWS_PER_BATCH = 20_000
 ROWS_PER_MESSAGE = 2_000
@@ -42,7 +43,8 @@ def contribute(
 ) -> Operation[ContributionResult]:
     """Contribute rows in batches of up to 20,000; one batch is in memory at a time."""
     own_id = context.request_id(request_id)
-    wanted = context.profile.newest_epoch if epoch is None else epoch
+    wanted = context.profile.newest_epoch if epoch is None else Epoch(epoch)
+    context.profile.token_key(wanted)  # tokens of an epoch that is not pinned were not made here
     today = day_number(context.environment.utc_now().astimezone(UTC).date())
     accepted = 0
     refused: list[ItemRefusal] = []
@@ -141,7 +143,7 @@ def _send_batch(
     context: Context,
     checked: _Checked,
     batch_id: RequestId,
-    epoch: int,
+    epoch: Epoch,
     first: int,
     timeout: float | None,
 ) -> Operation[_Answer]:

@@ -33,12 +33,13 @@ def lookup(
 ) -> Operation[LookupResult]:
     """Look one subject up."""
     names = _names(signals)
+    wanted = checked_member(purpose, Purpose, "purpose")
     request = signal_pb2.LookupRequest(
-        token=checked_token(token), purpose=_purpose(purpose), signals=names
+        token=checked_token(token), purpose=_on_wire(wanted), signals=names
     )
     reply = yield from context.send(LOOKUP, request, timeout)
     receipt = context.ledger.receipt(reply.receipt, _ENTRY)
-    return _result(reply.result, purpose, receipt, names)
+    return _result(reply.result, wanted, receipt, names)
 
 
 def lookup_batch(
@@ -50,12 +51,12 @@ def lookup_batch(
 ) -> Operation[list[LookupResult]]:
     """Look many subjects up, in requests of up to 1,000."""
     names = _names(signals)
-    wanted = _purpose(purpose)
+    wanted = checked_member(purpose, Purpose, "purpose")
     packed = [checked_token(token, f"tokens[{at}]") for at, token in enumerate(tokens)]
     results: list[LookupResult] = []
     for batch in batches_of(packed, SUBJECTS_PER_REQUEST):
         request = signal_pb2.BatchLookupRequest(
-            tokens=b"".join(batch), purpose=wanted, signals=names
+            tokens=b"".join(batch), purpose=_on_wire(wanted), signals=names
         )
         try:
             reply = yield from context.send(BATCH_LOOKUP, request, timeout)
@@ -64,7 +65,7 @@ def lookup_batch(
                     f"{len(batch)} subjects were asked for, {len(reply.results)} answered",
                 )
             receipt = context.ledger.receipt(reply.receipt, _ENTRY)
-            results += [_result(result, purpose, receipt, names) for result in reply.results]
+            results += [_result(result, wanted, receipt, names) for result in reply.results]
         except ConcordatError as error:
             attach_partial(error, tuple(results), _PARTIAL)
             raise
@@ -91,8 +92,8 @@ def list_signals(context: Context, timeout: float | None) -> Operation[SignalCat
     )
 
 
-def _purpose(purpose: Purpose) -> common_pb2.Purpose.ValueType:
-    return common_pb2.Purpose.ValueType(checked_member(purpose, Purpose, "purpose"))
+def _on_wire(purpose: Purpose) -> common_pb2.Purpose.ValueType:
+    return common_pb2.Purpose.ValueType(purpose)
 
 
 def _names(signals: Iterable[str] | None) -> list[str]:

@@ -1,7 +1,7 @@
 """Identifiers to tokens (RFC 9497 VOPRF), and the token keys."""
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from concordat import errors
 from concordat._context import Context
@@ -13,7 +13,7 @@ from concordat.results import TokenKeyInfo
 from concordat.v1 import token_pb2
 from concordat_privacy.identifiers import Epoch, Identifier, oprf_input
 from concordat_privacy.oprf import (
-    ELEMENT_BYTES,
+    BlindedBatch,
     OprfError,
     ProofInvalid,
     PublicKey,
@@ -25,8 +25,6 @@ from concordat_privacy.oprf import (
 
 # Half of what one request may carry: two batches in flight keep network and cores both busy.
 BATCH_SIZE = 2_000
-
-_T = TypeVar("_T")
 
 Progress: TypeAlias = Callable[[int, int], None]
 """(identifiers done, identifiers in all), called in the caller's own thread."""
@@ -74,32 +72,27 @@ def _batch(
     public_key: PublicKey,
     timeout: float | None,
 ) -> Operation[list[Token]]:
-    state, blinded = yield from compute(lambda: _guarded(lambda: blind_batch(inputs)))
+    state, blinded = yield from compute(lambda: _blind(inputs))
     request = token_pb2.EvaluateRequest(epoch=epoch, blinded_elements=blinded)
     reply = yield from context.send(EVALUATE, request, timeout)
-    if len(reply.evaluated_elements) != ELEMENT_BYTES * len(inputs):
-        raise ProtocolViolation(
-            f"{len(inputs)} elements were sent for evaluation, "
-            f"{len(reply.evaluated_elements)} bytes came back",
-        )
-    return (
-        yield from compute(
-            lambda: _guarded(
-                lambda: finalize_batch(state, reply.evaluated_elements, reply.proof, public_key)
-            )
-        )
-    )
+    return (yield from compute(lambda: _finalise(state, reply, public_key)))
 
 
-def _guarded(work: Callable[[], _T]) -> _T:
-    """Run work on a batch; what the OPRF library raises becomes the SDK's own error."""
+def _blind(inputs: list[bytes]) -> tuple[BlindedBatch, bytes]:
     try:
-        return work()
+        return blind_batch(inputs)
     except SodiumUnavailable as error:
         raise ConcordatError(str(error), reason="SODIUM_UNAVAILABLE") from None
+
+
+def _finalise(
+    state: BlindedBatch, reply: token_pb2.EvaluateResponse, public_key: PublicKey
+) -> list[Token]:
+    try:
+        return finalize_batch(state, reply.evaluated_elements, reply.proof, public_key)
     except ProofInvalid as error:
         raise errors.ProofInvalid(
-            f"the evaluated elements were not made with the pinned token key: {error}",
+            f"the evaluated elements were not made with the pinned token key: {error}"
         ) from None
     except OprfError as error:
         raise ProtocolViolation(f"the token service's reply is malformed: {error}") from None
