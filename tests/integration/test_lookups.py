@@ -3,8 +3,9 @@
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -110,9 +111,16 @@ def statements() -> Iterator[list[str]]:
     def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
         seen.append(statement)
 
+    with listening(note):
+        yield seen
+
+
+@contextmanager
+def listening(note: Callable[..., None]) -> Iterator[None]:
+    """Calls `note` before every statement of the block."""
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:
-        yield seen
+        yield
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
@@ -209,6 +217,24 @@ def test_refusals_take_the_same_statements_and_never_read_signals(consortium: Co
     read = " ".join(runs[0]).lower()
     assert "relation" not in read
     assert "inquiry" not in read
+
+
+def test_of_a_refused_subject_only_the_callers_own_consents_are_asked_for(
+    consortium: Consortium,
+) -> None:
+    furnish(consortium, 1)
+    key = subject_key(PEPPER, token(1))
+    asked: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        values = parameters.values() if isinstance(parameters, dict) else parameters
+        if statement.startswith("SELECT") and key in values:
+            asked.append(statement)
+
+    with listening(note):
+        assert look_up(consortium.alpha, 1).result.status == REFUSED
+    [only] = asked
+    assert "recipient" in only.partition("WHERE")[2]
 
 
 def test_a_batch_that_is_refused_reads_no_signals_and_one_that_is_not_does(

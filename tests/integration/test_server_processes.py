@@ -152,7 +152,7 @@ def connections_of_workers(gateway: Gateway) -> Counter[int]:
         held: Counter[int] = Counter()
         for worker in gateway.children(WORKER):
             for link in Path(f"/proc/{worker}/fd").iterdir():
-                match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(link))
+                match = re.fullmatch(r"socket:\[(\d+)\]", str(link.readlink()))
                 held[worker] += match is not None and match[1] in inodes
         return +held
     finally:
@@ -163,5 +163,8 @@ def connections_of_workers(gateway: Gateway) -> Counter[int]:
 def connection_inodes(port: int) -> set[str]:
     """Sockets of established connections that were made to a local port."""
     established = "01"
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    # gRPC listens on sockets of IPv6 that take connections of IPv4 too.
+    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    lines = [line for table in tables if table.exists() for line in table.read_text().splitlines()]
+    rows = [line.split() for line in lines]
     return {row[9] for row in rows if row[3] == established and row[1].endswith(f":{port:04X}")}

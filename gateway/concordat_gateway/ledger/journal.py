@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 import sqlalchemy as sa
 
 from concordat_gateway.ledger import tree
+from concordat_gateway.ledger.proofs import Prover
 from concordat_gateway.ledger.transaction import Entry, Group, Item, Transaction
 from concordat_gateway.ledger.tree import Head
 from concordat_gateway.store.clock import Clock
@@ -24,8 +25,8 @@ from concordat_gateway.store.database import Database, describe, store_unavailab
 from concordat_gateway.store.engines import StoreError
 from concordat_privacy.log import checkpoint as checkpoints
 from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey
-from concordat_privacy.log.merkle import Frontier, consistency_proof, inclusion_proof
-from concordat_rpc.errors import Refusal, deadline_exceeded, invalid, out_of_range, unavailable
+from concordat_privacy.log.merkle import Frontier
+from concordat_rpc.errors import Refusal, deadline_exceeded, unavailable
 
 __all__ = ["Committed", "Entry", "Item", "Journal", "Transaction"]
 
@@ -57,6 +58,7 @@ class Journal:
         self._database = database
         self._key = key
         self._clock = clock
+        self._prover = Prover(database)
         self._open_ledger()
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._carried: list[_Pending] = []
@@ -128,26 +130,12 @@ class Journal:
             return tree.read_head(connection).pool_version
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
-        """RFC 9162 2.1.3 proof of an entry in the tree of `size` entries, leaf's side first.
-
-        Raises Refusal OUT_OF_RANGE unless 0 <= index < size <= the ledger's size.
-        """
-        with self.read() as connection:
-            self._check_size(connection, "tree_size", size)
-            if not 0 <= index < size:
-                raise out_of_range("entry_index", f"the tree has {size} entries")
-            return _prove(connection, lambda get_node: inclusion_proof(index, size, get_node))
+        """As `Prover.inclusion_proof`."""
+        return self._prover.inclusion_proof(index, size)
 
     def consistency_proof(self, old: int, new: int) -> list[bytes]:
-        """RFC 9162 2.1.4 proof that the tree of `new` entries extends that of `old`.
-
-        Raises Refusal OUT_OF_RANGE (new beyond the ledger), INVALID_ARGUMENT (old 0 or above new).
-        """
-        with self.read() as connection:
-            self._check_size(connection, "new_size", new)
-            if not 0 < old <= new:
-                raise invalid("old_size", f"1 to new_size ({new}) wanted")
-            return _prove(connection, lambda get_node: consistency_proof(old, new, get_node))
+        """As `Prover.consistency_proof`."""
+        return self._prover.consistency_proof(old, new)
 
     def entries(self, start: int, stop: int) -> Iterator[tuple[int, bytes, tuple[bytes, ...]]]:
         """(index, leaf, items' canonical bytes) of the entries start..stop-1, as far as there are.
@@ -160,11 +148,6 @@ class Journal:
             yield from page
             if len(page) < _PAGE_ENTRIES:
                 return
-
-    def _check_size(self, connection: sa.Connection, field: str, size: int) -> None:
-        known = tree.read_head(connection).frontier.size
-        if size > known:
-            raise out_of_range(field, f"the ledger has {known} entries")
 
     def _open_ledger(self) -> None:
         empty = Frontier()
@@ -211,13 +194,11 @@ class Journal:
         except Refusal as refusal:
             fault = describe(refusal.__cause__) if refusal.__cause__ else refusal.message
             _log.error("the store failed a group of %d changes: %s", len(group), fault)
-            for pending in group:
-                pending.fail(refusal)
+            _fail(group)
             return
         except BaseException:  # noqa: BLE001 - the writer outlives any fault of a group
             _log.exception("a group of %d changes failed", len(group))
-            for pending in group:
-                pending.fail(store_unavailable())
+            _fail(group)
             return
         for pending in group:
             pending.finish(checkpoint)
@@ -290,16 +271,7 @@ class _Pending:
         self._gate.release()
 
 
-def _prove(
-    connection: sa.Connection, proof: Callable[[Callable[[int, int], bytes]], list[bytes]]
-) -> list[bytes]:
-    """Run a proof's algorithm twice: once to learn which nodes it wants, once with them."""
-    wanted: dict[tuple[int, int], None] = {}
-
-    def record(level: int, index: int) -> bytes:
-        wanted[level, index] = None
-        return bytes(32)
-
-    proof(record)
-    nodes = tree.read_nodes(connection, list(wanted)) if wanted else {}
-    return proof(lambda level, index: nodes[level, index])
+def _fail(group: list[_Pending]) -> None:
+    for pending in group:
+        # One exception each: every waiter adds its own traceback.
+        pending.fail(store_unavailable())

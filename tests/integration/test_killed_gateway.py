@@ -1,0 +1,116 @@
+"""A gateway that is killed in the middle of a batch: nothing is lost, nothing is taken twice."""
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from concordat import (
+    AccountSnapshot,
+    AccountStatus,
+    Client,
+    ConsentDraft,
+    DataCategory,
+    PhoneNumber,
+    ProductClass,
+    Purpose,
+    Row,
+    SubjectStatus,
+    TechnicalFault,
+    Token,
+    month_number,
+    quarter_number,
+)
+from concordat_privacy.log.checkpoint import VerifierKey
+from concordat_privacy.log.verify import verify_export
+from tests.gateways import Gateway, MakeGateway, concordat
+from tests.stores import StoreUrls
+
+NOW = datetime.now(UTC)
+PEOPLE = 300
+ACCOUNTS_EACH = 20
+REQUEST_ID = hashlib.sha256(b"the batch that is interrupted").digest()[:16]
+
+
+def consent(token: Token) -> ConsentDraft:
+    return ConsentDraft(
+        token=token,
+        purposes={Purpose.CONTRIBUTION, Purpose.UNDERWRITING},
+        categories={DataCategory.CREDIT_ACCOUNTS},
+        expires_at=NOW + timedelta(days=30),
+        notice_version="2026-1",
+        evidence_sha256=hashlib.sha256(b"the signed form").digest(),
+    )
+
+
+def rows(people: list[Token]) -> Iterator[Row]:
+    """Six messages of rows: twenty open accounts a person."""
+    for token in people:
+        for number in range(1, ACCOUNTS_EACH + 1):
+            yield Row(
+                token,
+                AccountSnapshot(
+                    account_ref=number.to_bytes(16, "big"),
+                    as_of_month=month_number(NOW.date()),
+                    status=AccountStatus.OPEN,
+                    product=ProductClass.CASH_INSTALMENT,
+                    opened_quarter=quarter_number(NOW.date()) - 4,
+                ),
+            )
+
+
+def exported(gateway: Gateway, folder: Path) -> list[dict[str, object]]:
+    """The ledger's entries, once the auditor's export has been verified offline."""
+    written = concordat("ledger", "export", folder, "--profile", gateway.auditor)
+    assert written.returncode == 0, written.stderr
+    report = verify_export(folder, VerifierKey.decode(gateway.ledger_vkey))
+    assert report.ok, report.summary()
+    with Client.open(gateway.auditor) as auditor:
+        return [json.loads(entry.entry) for entry in auditor.export_entries()]
+
+
+@pytest.mark.parametrize("killed_after", [0.0, 0.05, 0.15, 0.3])
+def test_a_batch_is_taken_once_however_often_the_gateway_dies(
+    make_gateway: MakeGateway, store_urls: StoreUrls, tmp_path: Path, killed_after: float
+) -> None:
+    gateway = make_gateway(
+        control_url=store_urls.control_url, signals_url=store_urls.signals_url, workers=1
+    )
+    gateway.start()
+    profile = gateway.join("furnisher")
+    with Client.open(profile) as furnisher:
+        people = furnisher.tokenise(PhoneNumber(f"+8613800{n:06d}") for n in range(PEOPLE))
+        granted = furnisher.grant_consents([consent(token) for token in people])
+        assert not granted.refused
+
+    death = threading.Timer(killed_after, gateway.kill)
+
+    def rows_then_death() -> Iterator[Row]:
+        yield from rows(people)
+        # By now the rows are on their way, staged, recorded or published; any moment must do.
+        death.start()
+
+    with Client.open(profile) as furnisher, suppress(TechnicalFault):
+        furnisher.contribute(rows_then_death(), request_id=REQUEST_ID, timeout=3)
+    death.join()
+    gateway.start()
+
+    with Client.open(profile) as furnisher:
+        first = furnisher.contribute(rows(people), request_id=REQUEST_ID)
+        again = furnisher.contribute(rows(people), request_id=REQUEST_ID)
+        found = furnisher.lookup_batch(people, Purpose.UNDERWRITING, signals=["open_accounts"])
+        furnisher.verify_receipt(first.batches[0].receipt)
+    assert first.rows_accepted == again.rows_accepted == PEOPLE * ACCOUNTS_EACH
+    assert first.batches[0].receipt.entry_index == again.batches[0].receipt.entry_index
+    assert {result.status for result in found} == {SubjectStatus.OK}
+    assert {result["open_accounts"].band_label for result in found} == {"11+"}
+
+    kinds = Counter(entry["type"] for entry in exported(gateway, tmp_path / "export"))
+    assert kinds["consent.granted"] == PEOPLE
+    assert kinds["contribution.batch"] == 1
