@@ -21,6 +21,7 @@ from concordat_gateway.store.database import Database
 from concordat_gateway.store.engines import sqlite_module
 from concordat_gateway.store.migrate import CONTROL, upgrade
 from concordat_privacy.log.checkpoint import SigningKey
+from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import Frontier, Tree, leaf_hash
 
 ROUNDS = 12
@@ -32,7 +33,7 @@ SINGLE_TARGET = 0.9
 GROUP_TARGET = 0.5
 
 _ACTOR = "spiffe://bench.example/member/lender-1"
-_FIELDS = {
+_FIELDS: dict[str, Json] = {
     "categories": ["accounts", "inquiries"],
     "commitment": "0f" * 32,
     "consent": "5a" * 16,
@@ -178,10 +179,10 @@ class _BareInserts:
         ):
             self._connection.execute(statement)
         self._frontier = Frontier()
-        self._leaf = b"x" * 480
+        self._leaf = b"x" * 405
 
     def insert(self) -> int:
-        """Insert some groups; making the rows is not part of the reference's work, but is small."""
+        """Insert some groups."""
         for _ in range(GROUPS):
             start = self._frontier.size
             self._frontier, nodes = self._frontier.extend([leaf_hash(self._leaf)] * GROUP)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from concordat_gateway.pki import Authority, PkiError
+from concordat_gateway.store.subjects import PEPPER_BYTES
 from concordat_privacy.log.checkpoint import CheckpointError, SigningKey
 from concordat_rpc.secret_files import read_secret
 from concordat_rpc.settings import SettingsError
-
-from concordat_gateway.pki import Authority, PkiError
-from concordat_gateway.store.subjects import PEPPER_BYTES
 
 
 def load_ledger_key(file: Path) -> SigningKey:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from concordat_rpc.secret_files import write_secret
 
-
 PROFILE_FILES = ("key.pem", "cert.pem", "ca.pem", "profile.toml")
 
 

@@ -15,13 +15,6 @@ from concordat.v1 import (
     signal_pb2_grpc,
     token_pb2_grpc,
 )
-from concordat_privacy.dp.rho import MicroEpsilon, cap
-from concordat_rpc.address import Address
-from concordat_rpc.metrics import CallMetrics
-from concordat_rpc.peer import Role
-from concordat_rpc.server import RpcServer, build_server
-from concordat_rpc.tls import Identity, load_identity
-
 from concordat_gateway.config import GatewayConfig, PrivacyBudgets
 from concordat_gateway.keyfiles import load_authority, load_ledger_key, load_pepper
 from concordat_gateway.ledger.journal import Journal
@@ -39,6 +32,12 @@ from concordat_gateway.store.clock import system_clock
 from concordat_gateway.store.database import Database
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
+from concordat_privacy.dp.rho import MicroEpsilon, cap
+from concordat_rpc.address import Address
+from concordat_rpc.metrics import CallMetrics
+from concordat_rpc.peer import Role
+from concordat_rpc.server import RpcServer, build_server
+from concordat_rpc.tls import Identity, load_identity
 
 _MEMBER = frozenset({Role.MEMBER})
 _OPERATOR = frozenset({Role.OPERATOR})

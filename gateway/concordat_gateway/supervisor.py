@@ -18,9 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from concordat_rpc.address import Address
-from concordat_rpc.server import PortTaken
-from concordat_rpc.tls import load_identity
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -31,6 +28,9 @@ from concordat_gateway.rules.contributions import resume
 from concordat_gateway.server import opened_stores
 from concordat_gateway.store.clock import system_clock
 from concordat_gateway.store.migrate import upgrade_stores
+from concordat_rpc.address import Address
+from concordat_rpc.server import PortTaken
+from concordat_rpc.tls import load_identity
 
 _log = logging.getLogger(__name__)
 

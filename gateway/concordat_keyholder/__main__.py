@@ -8,6 +8,9 @@ from pathlib import Path
 
 import concordat_rpc  # noqa: F401  first: it shuts TLS 1.2 out before gRPC is imported
 from concordat.v1 import keyholder_pb2_grpc
+from concordat_keyholder.config import KeyholderConfig, load_config
+from concordat_keyholder.keys import HeldKeys
+from concordat_keyholder.service import KeyholderService
 from concordat_privacy.oprf import OprfError
 from concordat_rpc import logs
 from concordat_rpc.limits import Limits
@@ -17,10 +20,6 @@ from concordat_rpc.process import serve_until_stopped
 from concordat_rpc.server import PortTaken, RpcServer, build_server
 from concordat_rpc.settings import SettingsError
 from concordat_rpc.tls import load_identity
-
-from concordat_keyholder.config import KeyholderConfig, load_config
-from concordat_keyholder.keys import HeldKeys
-from concordat_keyholder.service import KeyholderService
 
 _SERVICE = "/concordat.v1.KeyholderService"
 POLICY = {

@@ -9,9 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from concordat_privacy.oprf import OprfError, generate_key
-
 from concordat_keyholder.keys import HeldKeys
+from concordat_privacy.oprf import OprfError, generate_key
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import grpc
+
 from concordat.v1 import keyholder_pb2, keyholder_pb2_grpc
+from concordat_keyholder.keys import HeldKeys
 from concordat_privacy import oprf
 from concordat_rpc.errors import failed_precondition, invalid
-
-from concordat_keyholder.keys import HeldKeys
 
 
 class KeyholderService(keyholder_pb2_grpc.KeyholderServiceServicer):

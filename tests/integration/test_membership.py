@@ -40,13 +40,7 @@ def test_a_member_joins_and_may_call(gateway: Gateway) -> None:
     ):
         assert member.checkpoint().checkpoint.size > 0
         [found] = [one for one in auditor.list_members() if one.member_id == "joining-bank"]
-        types = [
-            entry["type"]
-            for entry in (
-                concordat.Receipt(0, one.entry, "").fields for one in auditor.export_entries()
-            )
-            if entry.get("member") == "joining-bank"
-        ]
+        entries = [json.loads(exported.entry) for exported in auditor.export_entries()]
 
     assert found.state is concordat.MemberState.ACTIVE
     assert found.display_name == "Bank joining-bank"
@@ -151,7 +145,7 @@ def test_a_known_member_is_not_invited_again(gateway: Gateway) -> None:
     gateway.join("known-bank")
     with (
         concordat.Client.open(gateway.operator) as operator,
-        pytest.raises(concordat.Conflict) as e,
+        pytest.raises(concordat.Conflict) as raised,
     ):
         operator.invite_member("known-bank", "Known Bank", new_request(new_key()))
     assert raised.value.reason == "MEMBER_EXISTS"

@@ -13,15 +13,6 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
 import sqlalchemy as sa
-from concordat_rpc.errors import (
-    already_exists,
-    exhausted,
-    failed_precondition,
-    invalid,
-    not_found,
-    permission_denied,
-)
-from concordat_rpc.peer import Peer, Role, Serial, certificate_serial, spiffe_id
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
@@ -32,6 +23,15 @@ from concordat_gateway.rules.requests import Fingerprint, Reply, Request, check_
 from concordat_gateway.store.clock import Clock
 from concordat_gateway.store.control_tables import invitation as invitation_table
 from concordat_gateway.store.control_tables import member as member_table
+from concordat_rpc.errors import (
+    already_exists,
+    exhausted,
+    failed_precondition,
+    invalid,
+    not_found,
+    permission_denied,
+)
+from concordat_rpc.peer import Peer, Role, Serial, certificate_serial, spiffe_id
 
 MAX_MEMBERS = 32_767
 DEFAULT_PAGE = 100

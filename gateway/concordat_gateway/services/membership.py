@@ -1,14 +1,14 @@
 """MembershipService: translates messages; the rules are in `rules.members`."""
 
 import grpc
-from concordat.v1 import member_pb2, member_pb2_grpc
-from concordat_gateway.services._translate import timestamp_of, unsigned_receipt
-from concordat_rpc import call
 
+from concordat.v1 import member_pb2, member_pb2_grpc
 from concordat_gateway.ledger.journal import Committed, Journal
 from concordat_gateway.ledger.receipts import receipt_of
 from concordat_gateway.rules import members
 from concordat_gateway.rules.members import Admission, Change, Member, Registrar
+from concordat_gateway.services._translate import timestamp_of, unsigned_receipt
+from concordat_rpc import call
 
 
 class MembershipServicer(member_pb2_grpc.MembershipServiceServicer):

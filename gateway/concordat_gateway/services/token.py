@@ -4,7 +4,13 @@ import threading
 from collections.abc import Sequence
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
 from concordat.v1 import keyholder_pb2, keyholder_pb2_grpc, token_pb2, token_pb2_grpc
+from concordat_gateway.config import TokenKeyEpoch
+from concordat_gateway.store.clock import Clock
 from concordat_rpc import call
 from concordat_rpc.errors import (
     FieldViolation,
@@ -16,12 +22,6 @@ from concordat_rpc.errors import (
     unavailable,
 )
 from concordat_rpc.tls import Identity, channel_credentials
-from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
-
-from concordat_gateway.config import TokenKeyEpoch
-from concordat_gateway.store.clock import Clock
 
 SUITE = "ristretto255-SHA512"
 ELEMENT_BYTES = 32
