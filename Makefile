@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BUF_VERSION := 1.75.0
 
-.PHONY: help demo test test-all bench check proto buf clean
+.PHONY: help demo test test-all bench check proto catalogue buf clean
 
 help:
 	@echo "make demo      start a gateway and five lenders, tell the whole story on real loans"
@@ -14,6 +14,7 @@ help:
 	@echo "make check     ruff, mypy --strict, import rules, buf lint"
 	@echo "make bench     figures against their references (ONLY=tokens for one group)"
 	@echo "make proto     regenerate the committed code from proto/"
+	@echo "make catalogue regenerate docs/catalogue.md"
 
 $(VENV)/.created:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Concordat needs Python 3.11 or newer; set PYTHON=")'
@@ -60,6 +61,9 @@ buf: build/buf/node_modules/.bin/buf
 
 proto: $(VENV)/.dev
 	$(BIN)/python tools/generate.py
+
+catalogue: $(VENV)/.dev
+	$(BIN)/python tools/catalogue_page.py
 
 clean:
 	rm -rf build $(VENV)

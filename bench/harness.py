@@ -79,7 +79,7 @@ def table(figures: Sequence[Figure]) -> str:
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     notes = [f"{figure.name}: {figure.note}" for figure in figures if figure.note]
-    return "\n".join([*lines, *([""] + notes if notes else [])])
+    return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
 def _number(value: float | None) -> str:

@@ -211,10 +211,15 @@ def _reachable(programs: Path, scratch: Path) -> Path:
     try:
         subprocess.run(test, check=True, capture_output=True, cwd="/", **_as_account(account))
     except (PermissionError, subprocess.CalledProcessError):
-        copy = scratch / "postgresql"
-        shutil.copytree(programs.parent, copy, symlinks=True)
-        _give(copy, account)
-        return copy / programs.name
+        installation = programs.parent
+        package = installation.parent
+        # A wheel's programs find their libraries by the way to the package's neighbour.
+        for folder in (installation, package.with_name(f"{package.name}.libs")):
+            if folder.is_dir():
+                target = scratch / folder.relative_to(package.parent)
+                shutil.copytree(folder, target, symlinks=True)
+        _give(scratch, account)
+        return scratch / programs.relative_to(package.parent)
     return programs
 
 

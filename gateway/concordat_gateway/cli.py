@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+import concordat_rpc  # noqa: F401  first: it settles what gRPC reads when it is imported
 from concordat_gateway.commands.ask import ask, budget
 from concordat_gateway.commands.init import init
 from concordat_gateway.commands.ledger import ledger

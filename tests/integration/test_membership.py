@@ -1,5 +1,6 @@
 """Joining and leaving the consortium, as operator, member and stranger see it."""
 
+import json
 import os
 import signal
 import subprocess

@@ -1,5 +1,6 @@
 """A serving gateway, from outside: who gets in, what bad input meets, how it starts."""
 
+import json
 import re
 import socket
 import ssl
@@ -328,3 +329,15 @@ def test_a_taken_port_is_not_shared_with_another_gateway(
     assert ended.returncode == 1
     assert f"cannot listen on {gateway.address}: Address already in use" in ended.stderr
     assert not (second.folder / "data" / "control.db").exists()
+
+
+def test_every_line_of_the_log_is_a_json_object(gateway: Gateway) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as scanner:
+        scanner.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        while scanner.recv(4096):
+            pass
+    with channel_of(gateway, gateway.join("noisy-bank")) as channel:
+        call_refused(channel, LOOKUP, b"\xff")
+
+    for line in gateway.log.splitlines():
+        assert isinstance(json.loads(line), dict), line

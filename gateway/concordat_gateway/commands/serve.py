@@ -19,8 +19,6 @@ import click
 def serve(config_file: Path, workers: int | None) -> None:
     """Serve until SIGTERM or SIGINT."""
     try:
-        # First: it shuts TLS 1.2 out before gRPC is imported.
-        import concordat_rpc  # noqa: F401
         from concordat_gateway import supervisor
         from concordat_gateway.children import ChildFailed
         from concordat_gateway.config import load_config

@@ -1,0 +1,139 @@
+"""The command line as its users meet it: what it prints, how it ends."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.gateways import Gateway, concordat
+
+APPLICANT = "110101199001011237"
+SERVER_PACKAGES = (
+    *("alembic", "grpc_health", "opendp", "prometheus_client"),
+    *("psycopg", "pysqlite3", "sqlalchemy", "sqlmodel"),
+)
+
+
+def exported(gateway: Gateway, folder: Path) -> Path:
+    made = concordat("ledger", "export", folder, "--profile", gateway.auditor)
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+def test_an_export_verifies_and_a_changed_one_does_not(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.join("export-bank")
+    folder = exported(gateway, tmp_path / "export")
+    with_text = concordat("ledger", "verify", folder, "--key", gateway.ledger_vkey)
+    with_file = concordat(
+        "ledger", "verify", folder, "--key", gateway.folder / "gateway/ledger.vkey"
+    )
+    [bundle] = (folder / "tile" / "entries").rglob("*")  # one partial bundle, or this test is old
+    changed = bundle.read_bytes().replace(b"member.invited", b"member.invitee", 1)
+    bundle.write_bytes(changed)
+    after = concordat("ledger", "verify", folder, "--key", gateway.ledger_vkey)
+
+    assert (with_text.returncode, with_file.returncode) == (0, 0)
+    assert "verifies" in with_text.stdout
+    assert after.returncode == 1
+    assert "First wrong entry: 0" in after.stdout
+
+
+@pytest.mark.parametrize("key", ["concordat.test/ledger+00000000+AAAA", "no/such/file"])
+def test_a_wrong_key_is_wrong_usage(gateway: Gateway, tmp_path: Path, key: str) -> None:
+    ended = concordat("ledger", "verify", exported(gateway, tmp_path / "export"), "--key", key)
+
+    assert ended.returncode == 2
+    assert "--key" in ended.stderr
+
+
+def test_an_export_is_not_for_members(gateway: Gateway, tmp_path: Path) -> None:
+    profile = gateway.join("export-bank")
+    ended = concordat("ledger", "export", tmp_path / "export", "--profile", profile)
+
+    assert ended.returncode == 1
+    assert "ROLE_NOT_ALLOWED" in ended.stderr
+    assert not (tmp_path / "export").exists()
+
+
+def test_a_lookup_without_consent_says_nothing_of_the_applicant(gateway: Gateway) -> None:
+    profile = gateway.join("lookup-bank")
+    options = ("--profile", profile, "--resident-id", "-", "--purpose", "underwriting")
+    ended = concordat("lookup", *options, stdin=f"{APPLICANT}\n")
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("No live consent for this purpose.")
+    assert re.search(r"Ledger entry \d+\.", ended.stdout)
+
+
+def test_identifiers_stay_off_the_command_line_and_out_of_messages(gateway: Gateway) -> None:
+    profile = gateway.join("lookup-bank")
+    options = ("--profile", profile, "--purpose", "underwriting", "--resident-id")
+    on_line = concordat("lookup", *options, APPLICANT)
+    mistyped = concordat("lookup", *options, "-", stdin="110101199001011238\n")
+
+    assert on_line.returncode == 2
+    assert mistyped.returncode == 1
+    for ended in (on_line, mistyped):
+        assert "Traceback" not in ended.stderr
+        assert "19900101" not in ended.stderr + ended.stdout
+
+
+def test_a_count_is_answered_with_its_error_and_its_price(gateway: Gateway) -> None:
+    profile = gateway.join("asking-bank")
+    counted = concordat(
+        "ask", "count", "--profile", profile, "--where", "status=1", "--epsilon", ".1"
+    )
+    grouped = concordat(
+        "ask", "count", "--profile", profile, "--group-by", "product", "--epsilon", "0.1"
+    )
+    left = concordat("budget", "--profile", profile)
+
+    assert re.match(r"-?\d+ persons\n", counted.stdout), counted.stderr
+    assert "charged rho 0.005000" in counted.stdout
+    assert "mortgage" in grouped.stdout, grouped.stderr
+    assert re.search(r"^pool +0\.0\d+ ", left.stdout, re.M), left.stderr
+    assert re.search(r"^member:asking-bank +0\.0\d+ ", left.stdout, re.M)
+
+
+@pytest.mark.parametrize("condition", ["colour=1", "status", "status=x"])
+def test_a_condition_that_is_none_is_wrong_usage(gateway: Gateway, condition: str) -> None:
+    ended = concordat(
+        "ask", "count", "--profile", gateway.join("asking-bank"), "--where", condition
+    )
+
+    assert ended.returncode == 2
+    assert "--where" in ended.stderr
+
+
+def test_errors_are_one_line_without_a_traceback(gateway: Gateway, tmp_path: Path) -> None:
+    ended = concordat("budget", "--profile", tmp_path / "absent")
+
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "profile.toml" in ended.stderr
+
+
+def test_members_need_no_server_packages(gateway: Gateway, tmp_path: Path) -> None:
+    """What a member runs works with the base install; what an operator runs says what is missing."""
+    invitation = gateway.invite("slim-bank")
+    accepted = slim("member", "accept", str(invitation), str(tmp_path / "profile"))
+    budget = slim("budget", "--profile", str(tmp_path / "profile"))
+    serving = slim("serve", "--config", str(gateway.config))
+
+    assert accepted.returncode == 0, accepted.stderr
+    assert budget.returncode == 0, budget.stderr
+    assert serving.returncode == 1
+    assert "pip install 'concordat[server]'" in serving.stderr
+
+
+def slim(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as if the server's packages were not installed."""
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({SERVER_PACKAGES!r}));"
+        f"sys.argv[1:] = {json.dumps(arguments)};"
+        "from concordat_gateway.cli import main; main()"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
