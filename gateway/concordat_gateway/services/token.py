@@ -1,7 +1,8 @@
 """TokenService: passes blinded elements on to the key-holder, which alone has the keys."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -139,7 +140,8 @@ def _refusal(error: grpc.RpcError) -> Refusal:
 
 def _violations(error: grpc.RpcError) -> list[FieldViolation]:
     status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
-    for detail in status.details if status is not None else ():
+    details: Iterable[Any] = () if status is None else status.details
+    for detail in details:
         bad_request = error_details_pb2.BadRequest()
         if detail.Unpack(bad_request):
             return [

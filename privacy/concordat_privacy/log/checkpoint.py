@@ -114,22 +114,24 @@ class SigningKey:
 
     name: str
     seed: bytes = field(repr=False)
+    verifier: VerifierKey = field(init=False, compare=False)
+    """The public half."""
+    _private: Ed25519PrivateKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_name(self.name)
         if len(self.seed) != 32:
             raise CheckpointError(f"key: an Ed25519 seed has 32 bytes, not {len(self.seed)}")
+        # Derived once: it takes as long as a signature.
+        private = Ed25519PrivateKey.from_private_bytes(self.seed)
+        object.__setattr__(self, "_private", private)
+        public = private.public_key().public_bytes_raw()
+        object.__setattr__(self, "verifier", VerifierKey(self.name, public))
 
     @classmethod
     def generate(cls, name: str, random: Callable[[int], bytes] = os.urandom) -> "SigningKey":
         """A new key whose seed is `random(32)`."""
         return cls(name, random(32))
-
-    @property
-    def verifier(self) -> VerifierKey:
-        """The public half."""
-        public = Ed25519PrivateKey.from_private_bytes(self.seed).public_key()
-        return VerifierKey(self.name, public.public_bytes_raw())
 
     def encode(self) -> str:
         """The skey text: PRIVATE+KEY+name+key id+base64(algorithm || seed). Keep it secret."""
@@ -150,7 +152,7 @@ class SigningKey:
 
     def sign(self, message: bytes) -> bytes:
         """The 64-byte Ed25519 signature."""
-        return Ed25519PrivateKey.from_private_bytes(self.seed).sign(message)
+        return self._private.sign(message)
 
 
 @dataclass(frozen=True, slots=True)
