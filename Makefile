@@ -30,10 +30,6 @@ $(VENV)/.dev: $(VENV)/.run
 	$(PIP) -e '.[server,sodium,demo,demo-data,dev]'
 	touch $@
 
-$(VENV)/.bench: $(VENV)/.dev
-	-$(PIP) -e '.[bench]'
-	touch $@
-
 demo: $(VENV)/.run
 	$(BIN)/python -m concordat_demo
 
@@ -43,7 +39,7 @@ test: $(VENV)/.dev
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
 
-bench: $(VENV)/.bench
+bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
 check: $(VENV)/.dev

@@ -6,6 +6,7 @@ that pyproject.toml allows.
 """
 
 import importlib.resources
+import os
 import sys
 from pathlib import Path
 
@@ -19,6 +20,9 @@ def generate(output_root: Path) -> None:
     protos = sorted((REPOSITORY / "proto" / "concordat" / "v1").glob("*.proto"))
     well_known = importlib.resources.files("grpc_tools") / "_proto"
     output_root.mkdir(parents=True, exist_ok=True)
+    # protoc looks for the plug-ins for type stubs on PATH; they are installed beside this Python.
+    scripts = Path(sys.executable).parent
+    os.environ["PATH"] = f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"
     status = protoc.main(
         [
             "protoc",

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -75,9 +76,9 @@ def exported(gateway: Gateway, folder: Path) -> list[dict[str, object]]:
         return [json.loads(entry.entry) for entry in auditor.export_entries()]
 
 
-@pytest.mark.parametrize("killed_after", [0.0, 0.05, 0.15, 0.3])
+@pytest.mark.parametrize("rows_before", [0, 2_500, PEOPLE * ACCOUNTS_EACH])
 def test_a_batch_is_taken_once_however_often_the_gateway_dies(
-    make_gateway: MakeGateway, store_urls: StoreUrls, tmp_path: Path, killed_after: float
+    make_gateway: MakeGateway, store_urls: StoreUrls, tmp_path: Path, rows_before: int
 ) -> None:
     gateway = make_gateway(
         control_url=store_urls.control_url, signals_url=store_urls.signals_url, workers=1
@@ -89,14 +90,23 @@ def test_a_batch_is_taken_once_however_often_the_gateway_dies(
         granted = furnisher.grant_consents([consent(token) for token in people])
         assert not granted.refused
 
-    death = threading.Timer(killed_after, gateway.kill)
+        def rows_and_death() -> Iterator[Row]:
+            yield from islice(rows(people), rows_before)
+            gateway.kill()
+            yield from islice(rows(people), rows_before, None)
 
-    def rows_then_death() -> Iterator[Row]:
-        yield from rows(people)
-        # By now the rows are on their way, staged, recorded or published; any moment must do.
-        death.start()
+        with pytest.raises(TechnicalFault):
+            furnisher.contribute(rows_and_death(), request_id=REQUEST_ID, timeout=3)
+    gateway.start()
 
+    # Now from the other end: it dies while it works on the whole batch, at whatever moment.
     with Client.open(profile) as furnisher, suppress(TechnicalFault):
+        death = threading.Timer(0.1, gateway.kill)
+
+        def rows_then_death() -> Iterator[Row]:
+            yield from rows(people)
+            death.start()
+
         furnisher.contribute(rows_then_death(), request_id=REQUEST_ID, timeout=3)
     death.join()
     gateway.start()

@@ -13,7 +13,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 def test_the_example_in_the_readme_runs(gateway: Gateway, tmp_path: Path) -> None:
     [example] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len([line for line in example.splitlines() if line.strip()]) <= 25
+    assert len([line for line in example.splitlines() if line.strip()]) <= 20
     shutil.copytree(gateway.join("readme-bank"), tmp_path / "alpha")
 
     ran = subprocess.run(

@@ -13,6 +13,7 @@ import concordat
 from concordat.v1 import ledger_pb2, signal_pb2
 from tests.callers import CHECKPOINT, Credentials, call, connected
 from tests.gateways import Gateway, MakeGateway, eventually, is_running
+from tests.stores import StoreUrls
 
 BATCH_LOOKUP = "/concordat.v1.SignalService/BatchLookup"
 EXPORT = "/concordat.v1.LedgerService/ExportEntries"
@@ -88,6 +89,23 @@ def test_a_killed_supervisor_takes_its_children_down(fresh_gateway: Gateway) -> 
     # Its port is free and its stores are whole: it can be started again at once.
     fresh_gateway.start()
     assert serves(fresh_gateway)
+
+
+def test_it_serves_on_either_kind_of_store(
+    make_gateway: MakeGateway, store_urls: StoreUrls
+) -> None:
+    gateway = make_gateway(
+        control_url=store_urls.control_url, signals_url=store_urls.signals_url, workers=2
+    )
+    gateway.start()
+    profile = gateway.join("alpha")
+    assert tokenises(profile)
+    # What was acknowledged survives the end of every process.
+    gateway.kill()
+    gateway.start()
+    with concordat.Client.open(gateway.auditor) as auditor:
+        assert [member.member_id for member in auditor.list_members()] == ["alpha"]
+    assert tokenises(profile)
 
 
 def test_a_killed_worker_is_replaced(fresh_gateway: Gateway) -> None:
