@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BUF_VERSION := 1.75.0
 
-.PHONY: help demo test test-all bench check proto catalogue buf clean
+.PHONY: help demo test test-all bench check proto catalogue buf released clean
 
 help:
 	@echo "make demo      start a gateway and five lenders, tell the whole story on real loans"
@@ -54,6 +54,11 @@ build/buf/node_modules/.bin/buf:
 
 buf: build/buf/node_modules/.bin/buf
 	build/buf/node_modules/.bin/buf lint
+	build/buf/node_modules/.bin/buf breaking --against proto/released.binpb
+
+# With a release: what `buf breaking` compares with from then on.
+released: build/buf/node_modules/.bin/buf
+	build/buf/node_modules/.bin/buf build --exclude-source-info -o proto/released.binpb
 
 proto: $(VENV)/.dev
 	$(BIN)/python tools/generate.py
