@@ -91,21 +91,23 @@ class Refused:
     """ErrorInfo.reason; empty for a status without details."""
     violations: tuple[tuple[str, str], ...]
     """Field and description of each."""
+    error_id: str = ""
+    """ErrorInfo's error_id, under which the log has more; mostly empty."""
 
 
 def refused(error: grpc.RpcError) -> Refused:
     """Read a refusal, with its details."""
     assert isinstance(error, grpc.Call)
     status = rpc_status.from_call(error)
-    reason, violations = "", []
+    reason, error_id, violations = "", "", []
     for detail in status.details if status else ():
         info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         if detail.Unpack(info):
             assert info.domain == "concordat"
-            reason = info.reason
+            reason, error_id = info.reason, info.metadata.get("error_id", "")
         if detail.Unpack(bad_request):
             violations += [(v.field, v.description) for v in bad_request.field_violations]
-    return Refused(error.code(), error.details() or "", reason, tuple(violations))
+    return Refused(error.code(), error.details() or "", reason, tuple(violations), error_id)
 
 
 def call(

@@ -1,10 +1,11 @@
 """Real gateways for tests: `concordat init` and `concordat serve`, as processes of their own.
 
-`gateway` is one for the whole session, for tests that leave it as they found it; `fresh_gateway`
-belongs to one test; `make_gateway` makes one with other stores or settings. Each is stopped by the
-process id that started it.
+`gateway` is one for the whole session, for tests that leave it as they found it; `make_gateway`
+makes one with other stores or settings, for one test; `closing_all` does for a module's fixtures.
+Each is stopped by the process id that started it.
 """
 
+import os
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 
 CONCORDAT: Final = Path(sys.executable).with_name("concordat")
 READY: Final = "concordat gateway ready on "
+_REPOSITORY: Final = Path(__file__).resolve().parent.parent
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 30
 
@@ -182,6 +184,23 @@ class Gateway:
         assert invited.returncode == 0, invited.stderr
         return file
 
+    def accept_unpublished(self, member_id: str, token: bytes) -> bytes:
+        """Accept a batch and do not live to publish it, as a worker that is killed in between.
+
+        The batch has one open account of the token's subject. Returns its request_id.
+        """
+        request_id = os.urandom(16)
+        program = [sys.executable, "-m", "tests.programs.accept", str(self.config)]
+        ended = subprocess.run(
+            [*program, member_id, request_id.hex(), token.hex()],
+            cwd=_REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        return request_id
+
     def close(self) -> None:
         """Stop it if it still runs."""
         if self._process is not None and self._process.poll() is None:
@@ -212,14 +231,6 @@ def make_gateway(tmp_path: Path) -> Iterator[MakeGateway]:
     """Makes installations, with Gateway's options, that are not started yet."""
     with closing_all(tmp_path) as make:
         yield make
-
-
-@pytest.fixture
-def fresh_gateway(make_gateway: MakeGateway) -> Gateway:
-    """A serving gateway of this test's own, on SQLite."""
-    gateway = make_gateway()
-    gateway.start()
-    return gateway
 
 
 @pytest.fixture(scope="session")

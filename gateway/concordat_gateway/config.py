@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from concordat_privacy.oprf import ELEMENT_BYTES
 from concordat_rpc.address import Address
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import is_trust_domain
 from concordat_rpc.settings import Settings
 
 _MAX_EPOCH = 2**32 - 1
-_PUBLIC_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,9 @@ class GatewayConfig:
     trust_domain: str
     workers: int
     """Serving processes; one a core."""
+    resume_seconds: float
+    """How often batches that were accepted but not published are looked for. A worker that could
+    not publish has nobody else to do it, unless its caller asks again."""
     metrics: Address | None
     """Loopback address of the Prometheus endpoint; None: no endpoint."""
     identity: IdentityFiles
@@ -116,6 +119,7 @@ def load_config(file: Path) -> GatewayConfig:
         listen=_address(settings, "listen"),
         trust_domain=_trust_domain(settings),
         workers=settings.integer("workers", 1, 256, default=2),
+        resume_seconds=settings.number("resume_seconds", 0.1, 86_400.0, default=60.0),
         metrics=_metrics(settings),
         identity=_identity(settings.table("identity")),
         stores=_stores(settings.table("stores")),
@@ -196,7 +200,7 @@ def _token_keys(settings: Settings) -> tuple[TokenKeyEpoch, ...]:
 def _token_key(settings: Settings) -> TokenKeyEpoch:
     key = TokenKeyEpoch(
         epoch=settings.integer("epoch", 1, _MAX_EPOCH),
-        public_key=_hex(settings, "public_key", _PUBLIC_KEY_BYTES),
+        public_key=_hex(settings, "public_key", ELEMENT_BYTES),
         valid_from=_moment(settings, "valid_from"),
         valid_to=_moment(settings, "valid_to") if settings.has("valid_to") else None,
     )

@@ -205,7 +205,9 @@ invitation_days = 7
 certificate_days = 365
 
 [budgets]
-# The most that all answers together may reveal about a person, as epsilon at delta 1e-6.
+# The most that all answers together, and those to one member, may reveal about a person, as
+# epsilon at delta 1e-6. Each is fixed for good by the first answer that is charged to it: a later
+# change here counts only for members that have not asked yet, and is warned of at every start.
 pool_epsilon = {wishes.pool_epsilon}
 member_epsilon = {wishes.member_epsilon}
 

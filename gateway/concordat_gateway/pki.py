@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -169,14 +169,6 @@ class Authority:
             )
         )
         return builder.sign(self.key, hashes.SHA256())
-
-
-def check_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> None:
-    """Raise PkiError unless `authority` signed `certificate`."""
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
-        raise PkiError("the certificate was not signed by the consortium's authority") from None
 
 
 def _builder(

@@ -17,19 +17,21 @@ from concordat.v1 import (
 )
 from concordat_gateway.config import GatewayConfig, PrivacyBudgets
 from concordat_gateway.keyfiles import load_authority, load_ledger_key, load_pepper
+from concordat_gateway.keyholder import KeyholderClient
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import members
 from concordat_gateway.rules.budgets import Caps
 from concordat_gateway.rules.members import Registrar
-from concordat_gateway.services.aggregate import AggregateService
+from concordat_gateway.services.aggregate import AggregateServicer
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
 from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.membership import MembershipServicer
 from concordat_gateway.services.signal import SignalServicer
-from concordat_gateway.services.token import KeyholderClient, TokenServicer
+from concordat_gateway.services.token import TokenServicer
 from concordat_gateway.store.clock import system_clock
 from concordat_gateway.store.database import Database
+from concordat_gateway.store.migrate import check_stores
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.dp.rho import MicroEpsilon, cap
@@ -78,7 +80,8 @@ POLICY = {
 """Who may call what. A method that is missing here cannot be served."""
 
 
-def _caps(budgets: PrivacyBudgets) -> Caps:
+def caps_of(budgets: PrivacyBudgets) -> Caps:
+    """The configured caps, in the unit that the stores keep."""
     return Caps(
         pool=cap(MicroEpsilon(int(budgets.pool_epsilon * 1_000_000))),
         member=cap(MicroEpsilon(int(budgets.member_epsilon * 1_000_000))),
@@ -104,8 +107,9 @@ def opened_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalStore]
 def built_server(config: GatewayConfig, *, port: int, keyholder: Address) -> Iterator[RpcServer]:
     """A worker's server on the gateway's port, which it shares with other workers.
 
-    Raises SettingsError, StoreError, PortTaken.
+    Raises SettingsError, StoreError (also for a schema that is not this build's), PortTaken.
     """
+    check_stores(config.stores.control, config.stores.signals)
     identity = load_identity(
         config.identity.certificate, config.identity.private_key, config.identity.ca
     )
@@ -137,7 +141,7 @@ def _build(
         journal, signals, store_key, [key.epoch for key in config.token_keys], system_clock
     )
     signal = SignalServicer(journal, signals, store_key)
-    aggregate = AggregateService(journal, signals, _caps(config.budgets))
+    aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
     ledger = LedgerServicer(journal)
     membership = MembershipServicer(journal, registrar)
     return build_server(

@@ -13,6 +13,7 @@ import socket
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +23,17 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from concordat_gateway.children import Child
-from concordat_gateway.config import GatewayConfig
+from concordat_gateway.config import GatewayConfig, PrivacyBudgets
 from concordat_gateway.keyfiles import load_authority, load_pepper
+from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.resumption import resuming
+from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
-from concordat_gateway.server import opened_stores
+from concordat_gateway.server import caps_of, opened_stores
 from concordat_gateway.store.clock import system_clock
 from concordat_gateway.store.migrate import upgrade_stores
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_privacy.dp.rho import spent_epsilon
 from concordat_rpc.address import Address
 from concordat_rpc.server import PortTaken
 from concordat_rpc.tls import load_identity
@@ -50,7 +56,8 @@ def serve(config: GatewayConfig, workers: int) -> None:
     _check_files(config)
     with (
         _reserved_port(config.listen) as port,
-        _prepared_stores(config),
+        _prepared_stores(config) as (journal, signals),
+        resuming(journal, signals, config.resume_seconds) as resumption,
         _metrics(config) as metrics_folder,
         _keyholder(config, stopping) as keyholder,
         _workers(config, workers, port, keyholder.address, metrics_folder) as serving,
@@ -66,7 +73,11 @@ def serve(config: GatewayConfig, workers: int) -> None:
             keyholder.replace_if_dead()
             for worker in serving:
                 ended = worker.replace_if_dead()
-                if ended is not None and metrics_folder is not None:
+                if ended is None:
+                    continue
+                # It may have accepted a batch that it did not live to publish.
+                resumption.soon()
+                if metrics_folder is not None:
                     mark_process_dead(ended, str(metrics_folder))  # type: ignore[no-untyped-call]
         _log.info("stopping")
 
@@ -117,12 +128,32 @@ def _reserved_port(listen: Address) -> Iterator[int]:
 
 
 @contextmanager
-def _prepared_stores(config: GatewayConfig) -> Iterator[None]:
+def _prepared_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalStore]]:
     """Migrate both stores and finish what a crash interrupted."""
     upgrade_stores(config.stores.control, config.stores.signals)
     with opened_stores(config) as (journal, signals):
         resume(journal, signals, system_clock)
-    yield
+        _warn_of_other_caps(journal, config.budgets)
+        yield journal, signals
+
+
+def _warn_of_other_caps(journal: Journal, budgets: PrivacyBudgets) -> None:
+    """Tell the operator of configured caps that do not count, because others were fixed before."""
+    with journal.read() as connection:
+        accounts = differing(connection, caps_of(budgets))
+    for (is_pool, cap), count in Counter((one.scope == POOL, one.cap) for one in accounts).items():
+        entry, configured = (
+            ("pool_epsilon", budgets.pool_epsilon)
+            if is_pool
+            else ("member_epsilon", budgets.member_epsilon)
+        )
+        _log.warning(
+            "budgets.%s is %g, but was fixed at %g by the first charge; that counts (accounts: %d)",
+            entry,
+            configured,
+            spent_epsilon(cap) / 1_000_000,
+            count,
+        )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from concordat_privacy import oprf
 from concordat_rpc.errors import failed_precondition, invalid
 
 
-class KeyholderService(keyholder_pb2_grpc.KeyholderServiceServicer):
+class KeyholderServicer(keyholder_pb2_grpc.KeyholderServiceServicer):
     """Serves gateways; see proto/concordat/v1/keyholder.proto."""
 
     def __init__(self, keys: HeldKeys) -> None:

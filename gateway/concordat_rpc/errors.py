@@ -52,6 +52,7 @@ class Refusal(Exception):
         violations: Sequence[FieldViolation] = (),
         quota_subject: str | None = None,
         retry_after_seconds: float | None = None,
+        error_id: str | None = None,
     ) -> None:
         """Make a refusal.
 
@@ -62,6 +63,7 @@ class Refusal(Exception):
             violations: fields at fault (BadRequest).
             quota_subject: scope of an exhausted limit (QuotaFailure).
             retry_after_seconds: when a repeat can succeed (RetryInfo).
+            error_id: under which the operator's log has more (ErrorInfo.metadata).
         """
         super().__init__(message)
         self.kind = kind
@@ -70,6 +72,7 @@ class Refusal(Exception):
         self.violations = tuple(violations)
         self.quota_subject = quota_subject
         self.retry_after_seconds = retry_after_seconds
+        self.error_id = error_id
 
 
 def invalid(field: str, description: str) -> Refusal:

@@ -26,7 +26,7 @@ class ServingState:
     serving: bool = False
 
 
-class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped package
+class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped package
     """Health of the process as a whole (service name "")."""
 
     def __init__(self, state: ServingState) -> None:
@@ -59,4 +59,6 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # un
 
 def registration(state: ServingState) -> Callable[[Any], None]:
     """The health service as the builder takes services."""
-    return lambda server: health_pb2_grpc.add_HealthServicer_to_server(HealthService(state), server)
+    return lambda server: health_pb2_grpc.add_HealthServicer_to_server(
+        HealthServicer(state), server
+    )

@@ -18,8 +18,7 @@ from typing import Protocol
 
 import grpc
 
-from concordat_rpc import call as current_call
-from concordat_rpc.call import Call
+from concordat_rpc.call import Call, serving
 from concordat_rpc.errors import (
     Kind,
     Refusal,
@@ -119,7 +118,7 @@ class Interceptors:
             self._identified(exchange) as (peer, serial),
             self._deadline_imposed(exchange, peer, serial) as call,
             self._limited(exchange, call),
-            current_call.serving(call),
+            serving(call),
         ):
             yield call
 
@@ -208,7 +207,10 @@ def _internal(exchange: Exchange, error: Exception) -> Refusal:
         extra={"method": exchange.method.name, "error_id": error_id},
     )
     return Refusal(
-        Kind.INTERNAL, "INTERNAL", f"internal error {error_id}; the operator's log has the details"
+        Kind.INTERNAL,
+        "INTERNAL",
+        f"internal error {error_id}; the operator's log has the details",
+        error_id=error_id,
     )
 
 

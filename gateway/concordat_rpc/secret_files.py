@@ -25,7 +25,9 @@ def read_secret(file: Path) -> bytes:
 
 
 def write_secret(file: Path, content: bytes) -> None:
-    """Write a new file that only its owner can read; raises FileExistsError."""
+    """Write a new file that only its owner can read, durably; raises FileExistsError."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out:
         out.write(content)
+        out.flush()
+        os.fsync(out.fileno())

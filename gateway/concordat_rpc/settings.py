@@ -100,10 +100,6 @@ class Settings:
             for at, entry in enumerate(entries)
         ]
 
-    def keys(self) -> set[str]:
-        """Entries of this table."""
-        return set(self._table)
-
     def finish(self) -> None:
         """Refuse entries that nobody asked for: they are mistyped more often than harmless."""
         for key in self._table:

@@ -37,8 +37,9 @@ def to_rpc_status(refusal: Refusal) -> status_pb2.Status:
 
 
 def _details(refusal: Refusal) -> list[Message]:
+    metadata = {} if refusal.error_id is None else {"error_id": refusal.error_id}
     details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=ERROR_DOMAIN)
+        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=ERROR_DOMAIN, metadata=metadata)
     ]
     if refusal.violations:
         details.append(_bad_request(refusal.violations))

@@ -15,7 +15,7 @@ from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.rules.aggregates import Asked, ask, snapshot_of
 from concordat_gateway.rules.budgets import POOL, Caps, Scope, accounts
 from concordat_gateway.rules.scopes import Purpose, mask_of
-from concordat_gateway.store.control_tables import answer, budget, consent, member
+from concordat_gateway.store.control_tables import answer, batch, budget, consent, member
 from concordat_gateway.store.database import Database
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import SubjectKey
@@ -124,16 +124,33 @@ class Pool:
         )
         self._change(lambda t: t.connection.execute(statement))
 
-    def contribute(self, rows: Sequence[tuple[int, AccountSnapshot]], member_no: int = 1) -> None:
+    def contribute(
+        self,
+        rows: Sequence[tuple[int, AccountSnapshot]],
+        member_no: int = 1,
+        published: bool = True,
+    ) -> None:
         self._batches += 1
-        batch = self._batches.to_bytes(16, "big")
+        batch_id = self._batches.to_bytes(16, "big")
         staged = [
             StagedRow(row_no, subject(number), pack_row(row))
             for row_no, (number, row) in enumerate(rows)
         ]
-        self.signals.stage(batch, staged)
-        self._change(lambda t: None)
-        self.signals.publish(batch, member_no, [])
+        accepted = {
+            "batch_id": batch_id,
+            "member_id": ("alpha", "beta")[member_no - 1],
+            "request_id": batch_id,
+            "rows_accepted": len(rows),
+            "rows_refused": 0,
+            "refused_rows": b"",
+            "root": bytes(32),
+            "entry": 0,
+            "accepted_at": self.clock(),
+        }
+        self.signals.stage(batch_id, staged)
+        self._change(lambda t: t.connection.execute(sa.insert(batch), accepted))
+        if published:
+            self.signals.publish(batch_id, member_no, [])
 
     def _change(self, change: Callable[[Transaction], object]) -> None:
         def recorded(transaction: Transaction) -> None:
@@ -247,6 +264,16 @@ def test_rows_past_retention_are_not_counted(people: Pool, clock: ManualClock) -
     people.consent(range(400), days=900)
     clock.advance(25 * 31 * 86_400)
     assert abs(people.ask().answer.counts[0]) <= NOISE
+
+
+def test_a_batch_that_is_accepted_and_not_yet_published_is_counted(
+    people: Pool, clock: ManualClock
+) -> None:
+    people.consent(range(400, 800))
+    people.contribute([(n, account(n, clock())) for n in range(400, 800)], published=False)
+    people.signals.stage(b"\xaa" * 16, [StagedRow(0, subject(1), b"accepted by nobody")])
+    assert abs(people.ask().answer.counts[0] - 800) <= NOISE
+    assert people.signals.staged() == [b"\xaa" * 16]
 
 
 def test_the_same_question_gives_the_same_answer_free_to_everybody(people: Pool) -> None:

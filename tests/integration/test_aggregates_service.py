@@ -10,7 +10,7 @@ import pytest
 from concordat.v1 import aggregate_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.budgets import Caps
-from concordat_gateway.services.aggregate import AggregateService
+from concordat_gateway.services.aggregate import AggregateServicer
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.dp.rho import NanoRho
 from concordat_privacy.log import leaf
@@ -31,9 +31,9 @@ def call_of(peer: Peer) -> Call:
 
 
 @pytest.fixture
-def service(journal: Journal, signal_store: SignalStore, clock: ManualClock) -> AggregateService:
+def service(journal: Journal, signal_store: SignalStore, clock: ManualClock) -> AggregateServicer:
     Pool(journal, signal_store, clock)  # joins the members
-    return AggregateService(journal, signal_store, CAPS)
+    return AggregateServicer(journal, signal_store, CAPS)
 
 
 @pytest.fixture(autouse=True)
@@ -42,17 +42,17 @@ def as_alpha() -> Iterator[None]:
         yield
 
 
-def count(service: AggregateService, **fields: Any) -> aggregate_pb2.CountResponse:
+def count(service: AggregateServicer, **fields: Any) -> aggregate_pb2.CountResponse:
     values = {"epsilon_micros": 3_000_000, "cells_per_person": 1} | fields
     return service.Count(aggregate_pb2.CountRequest(**values), NO_CONTEXT)
 
 
-def budgets(service: AggregateService) -> dict[str, aggregate_pb2.Budget]:
+def budgets(service: AggregateServicer) -> dict[str, aggregate_pb2.Budget]:
     reply = service.GetBudget(aggregate_pb2.GetBudgetRequest(), NO_CONTEXT)
     return {budget.scope: budget for budget in reply.budgets}
 
 
-def test_a_plain_count_has_one_cell_without_a_band(service: AggregateService) -> None:
+def test_a_plain_count_has_one_cell_without_a_band(service: AggregateServicer) -> None:
     reply = count(service)
     (cell,) = reply.cells
     assert (cell.band, cell.band_label) == (0, "")
@@ -61,7 +61,7 @@ def test_a_plain_count_has_one_cell_without_a_band(service: AggregateService) ->
     assert reply.mechanism == "discrete Laplace, scale 0.333333"
 
 
-def test_a_grouped_count_has_every_band_in_order(service: AggregateService) -> None:
+def test_a_grouped_count_has_every_band_in_order(service: AggregateServicer) -> None:
     reply = count(service, group_by=aggregate_pb2.DIMENSION_DAYS_PAST_DUE)
     assert [(cell.band, cell.band_label) for cell in reply.cells] == [
         (1, "0"),
@@ -75,7 +75,7 @@ def test_a_grouped_count_has_every_band_in_order(service: AggregateService) -> N
 
 
 def test_a_repeated_question_has_the_same_cells_and_costs_nothing(
-    service: AggregateService,
+    service: AggregateServicer,
 ) -> None:
     where = [aggregate_pb2.Condition(dimension=aggregate_pb2.DIMENSION_STATUS, bands=[2, 1])]
     first, again = count(service, where=where), count(service, where=where)
@@ -90,7 +90,7 @@ def test_a_repeated_question_has_the_same_cells_and_costs_nothing(
     assert leaf.parse(again.receipt.entry)["type"] == "aggregate.repeated"
 
 
-def test_a_bad_question_names_its_fields_and_costs_nothing(service: AggregateService) -> None:
+def test_a_bad_question_names_its_fields_and_costs_nothing(service: AggregateServicer) -> None:
     where = [aggregate_pb2.Condition(dimension=aggregate_pb2.DIMENSION_STATUS, bands=[8])]
     with pytest.raises(Refusal) as refused:
         count(service, where=where, epsilon_micros=1)
@@ -102,7 +102,7 @@ def test_a_bad_question_names_its_fields_and_costs_nothing(service: AggregateSer
     assert budgets(service)["pool"].spent_nano_rho == 0
 
 
-def test_budgets_say_what_is_left(service: AggregateService) -> None:
+def test_budgets_say_what_is_left(service: AggregateServicer) -> None:
     assert budgets(service)["member:alpha"].cap_nano_rho == CAPS.member
     count(service)
     found = budgets(service)
@@ -116,6 +116,6 @@ def test_budgets_say_what_is_left(service: AggregateService) -> None:
     assert refused.value.quota_subject == "pool"
 
 
-def test_who_is_no_member_sees_the_pool_alone(service: AggregateService) -> None:
+def test_who_is_no_member_sees_the_pool_alone(service: AggregateServicer) -> None:
     with serving(call_of(AUDITOR)):
         assert list(budgets(service)) == ["pool"]

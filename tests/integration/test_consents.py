@@ -202,6 +202,34 @@ def test_the_same_consent_twice_in_one_request_is_refused_but_not_in_two(
     assert len(grant(consortium.alpha, [one]).granted) == 1
 
 
+def test_a_member_holds_at_most_16_consents_of_one_subject_at_a_time(
+    consortium: Consortium,
+) -> None:
+    def drafts(
+        number: int, subject: int = 1, lasts_seconds: float = 3_600
+    ) -> list[consent_pb2.ConsentDraft]:
+        return [
+            draft(consortium, subject, lasts_seconds=lasts_seconds + at) for at in range(number)
+        ]
+
+    def refused(response: consent_pb2.GrantConsentsResponse) -> list[tuple[int, str, str]]:
+        return [(r.item, r.field, r.reason) for r in response.refused]
+
+    too_many = ("token", "TOO_MANY_CONSENTS")
+    first = grant(consortium.alpha, drafts(10))
+    assert not first.refused
+    # Item 6 is the 17th; that another subject's follow it changes nothing for them.
+    second = grant(consortium.alpha, [*drafts(7, lasts_seconds=7_200), *drafts(1, subject=2)])
+    assert refused(second) == [(6, *too_many)]
+    assert [granted.item for granted in second.granted] == [*range(6), 7]
+    assert not grant(consortium.beta, drafts(1)).refused
+
+    withdraw(consortium.alpha, first.granted[0].consent_id)
+    assert refused(grant(consortium.alpha, drafts(2))) == [(1, *too_many)]
+    consortium.clock.advance(3_600 + 60)
+    assert not grant(consortium.alpha, drafts(10)).refused
+
+
 def test_where_every_item_is_refused_nothing_is_recorded(consortium: Consortium) -> None:
     before = consortium.journal.size
     response = grant(consortium.alpha, [draft(consortium, b"short")])

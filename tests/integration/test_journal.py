@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import threading
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +18,6 @@ from concordat_gateway.ledger.journal import (
     Journal,
     Transaction,
 )
-from concordat_gateway.ledger.receipts import receipt_of
 from concordat_gateway.store.control_tables import budget, ledger_head, ledger_item
 from concordat_gateway.store.database import Database
 from concordat_gateway.store.engines import StoreError
@@ -66,10 +67,8 @@ def test_acknowledged_entry_is_under_its_checkpoint(
         committed = journal.write(appending(number))
         checkpoint = open_note(committed.checkpoint, [ledger_key.verifier])
         assert checkpoint.size == committed.value.index + 1
-    receipt = receipt_of(committed.value, committed)
-    assert receipt.entry_index == 4
-    assert receipt.entry == leaves_of(journal)[4]
-    assert receipt.checkpoint == journal.checkpoint()
+    assert committed.value == Entry(4, leaves_of(journal)[4])
+    assert committed.checkpoint == journal.checkpoint()
 
 
 def test_every_size_has_proofs(journal: Journal, ledger_key: SigningKey) -> None:
@@ -250,6 +249,32 @@ def test_entries_are_read_over_page_borders(journal: Journal) -> None:
     assert list(journal.entries(2_500, 9_000)) == []
 
 
+def test_entries_with_many_items_are_read_a_few_at_a_time(journal: Journal) -> None:
+    items = [Item({"number": number, "text": "x" * 50}) for number in range(1_000)]
+    numbers = [0, 1, 1_000, 999, 12_000, 0, 1, *[1_000] * 40]
+    contents = [item for _ in range(12) for item in items]
+
+    def many(transaction: Transaction) -> None:
+        for number in numbers:
+            transaction.append("test.decided", ACTOR, {}, contents[:number])
+
+    journal.write(many)
+
+    tracemalloc.start()
+    read = [(index, len(found)) for index, _, found in journal.entries(0, len(numbers))]
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert read == list(enumerate(numbers))
+    # The largest entry has 12,000 items. All 54,001 at once take four times as much as it.
+    assert most_bytes < 2 * tracked_bytes(12_000)
+
+
+def tracked_bytes(items: int) -> int:
+    """Some more than what so many items take while they are read: content, row and references."""
+    return items * 500
+
+
 def test_change_that_is_too_late_never_runs(journal: Journal) -> None:
     with writer_held(journal), pytest.raises(Refusal) as refused:
         journal.write(appending(0), timeout_seconds=0.01)
@@ -266,6 +291,24 @@ def test_close_finishes_what_was_queued(journal: Journal) -> None:
         journal.write(appending(0))
     assert (refused.value.kind, refused.value.reason) == (Kind.UNAVAILABLE, "SHUTTING_DOWN")
     assert journal.size == 10
+
+
+def test_close_finishes_what_did_not_fit_into_one_group(journal: Journal) -> None:
+    closing: list[threading.Thread] = []
+
+    def closes(_: Transaction) -> None:
+        closing.append(threading.Thread(target=journal.close))
+        closing[0].start()
+
+    def many(transaction: Transaction) -> None:
+        for number in range(MAX_GROUP_ENTRIES):
+            appending(number)(transaction)
+
+    outcomes = in_one_group(journal, [closes, many, many, many])
+    closing[0].join()
+
+    assert all(outcome.done() and outcome.exception() is None for outcome in outcomes)
+    assert journal.size == 3 * MAX_GROUP_ENTRIES
 
 
 def test_change_cannot_write_through_its_own_journal(journal: Journal) -> None:

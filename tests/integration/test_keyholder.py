@@ -1,10 +1,12 @@
 """The key-holder as a process of its own: who may call it, what it answers, what it gives away."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -32,6 +34,12 @@ IDENTITY = bytes(32)
 INPUTS = [b"first", b"second", b"third"]
 
 
+def command(folder: Path, *options: str) -> list[str]:
+    """Starts the key-holder whose configuration is in `folder`."""
+    config = str(folder / "keyholder.toml")
+    return [sys.executable, "-m", "concordat_keyholder", "--config", config, *options]
+
+
 class Keyholder:
     """An installation's key-holder, started on its own."""
 
@@ -41,14 +49,10 @@ class Keyholder:
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
 
-    def command(self, *options: str) -> list[str]:
-        config = str(self.folder / "keyholder.toml")
-        return [sys.executable, "-m", "concordat_keyholder", "--config", config, *options]
-
     def start(self, *options: str) -> None:
         with (self.folder / "stderr.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self.command(*options),
+                command(self.folder, *options),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -246,12 +250,11 @@ def test_its_secret_is_in_its_file_and_nowhere_else(keyholder: Keyholder) -> Non
     ],
 )
 def test_keys_that_are_none_keep_it_from_serving(
-    make_gateway: MakeGateway, content: str, message: str
+    keyholder: Keyholder, tmp_path: Path, content: str, message: str
 ) -> None:
-    installation = make_gateway()
-    keyholder = Keyholder(installation)
-    (keyholder.folder / "token.keys").write_text(content)
-    ended = subprocess.run(keyholder.command(), capture_output=True, text=True, timeout=60)
+    folder = shutil.copytree(keyholder.folder, tmp_path / "keyholder")
+    (folder / "token.keys").write_text(content)
+    ended = subprocess.run(command(folder), capture_output=True, text=True, timeout=60)
 
     assert ended.returncode == 1
     assert re.search(message, ended.stderr), ended.stderr
@@ -272,3 +275,18 @@ def test_it_knows_nothing_of_the_gateway() -> None:
     assert "concordat_keyholder.service" in shown
     foreign = ("concordat_gateway", "sqlalchemy", "sqlmodel", "alembic", "psycopg")
     assert not [name for name in shown if name.split(".")[0] in foreign]
+
+
+def test_without_the_server_s_packages_it_says_what_is_missing() -> None:
+    code = (
+        "import runpy, sys; sys.modules.update(dict.fromkeys(['grpc_health', 'prometheus_client']));"
+        "sys.argv[1:] = ['--config', 'absent.toml'];"
+        "runpy.run_module('concordat_keyholder', run_name='__main__')"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 1
+    assert re.fullmatch(
+        r"concordat key-holder: \w+ is missing: serving needs pip install 'concordat\[server\]'\n",
+        ended.stderr,
+    ), ended.stderr

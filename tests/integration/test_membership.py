@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -121,25 +121,81 @@ def test_a_repeated_acceptance_is_answered_as_the_first(gateway: Gateway) -> Non
     assert used.value.reason == "INVITATION_USED"
 
 
-def test_an_interrupted_acceptance_is_taken_up_again(
-    fresh_gateway: Gateway, tmp_path: Path
-) -> None:
-    invitation = fresh_gateway.invite("cut-off-bank")
-    workers = fresh_gateway.children("gateway.worker")
-    profile = tmp_path / "profile"
+def interrupt(gateway: Gateway, arguments: Sequence[str | Path], on_disk: Path) -> None:
+    """Run a command that meets silence, and kill it as soon as it has written a file."""
+    workers = gateway.children("gateway.worker")
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
-    started = subprocess.Popen([str(CONCORDAT), "member", "accept", str(invitation), str(profile)])
-    eventually((profile / "joining.request-id").exists, "the attempt is on disk")
-    started.kill()
-    started.wait()
-    for worker in workers:
-        os.kill(worker, signal.SIGCONT)
-    resumed = command("member", "accept", invitation, profile)
+    try:
+        started = subprocess.Popen([str(CONCORDAT), *map(str, arguments)])
+        eventually(on_disk.exists, "the attempt is on disk")
+        started.kill()
+        started.wait()
+    finally:
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
 
-    assert resumed.returncode == 0, resumed.stderr
+
+def invitation_to(gateway: Gateway, member_id: str, out: Path) -> Sequence[str | Path]:
+    """The command that invites."""
+    options = ("--name", "Bank", "--profile", gateway.operator, "--out", out)
+    return ("member", "invite", member_id, *options)
+
+
+def test_interrupted_joining_is_taken_up_again(gateway: Gateway, tmp_path: Path) -> None:
+    invitation, profile = tmp_path / "invitation.json", tmp_path / "profile"
+    pending = tmp_path / "invitation.json.pending"
+    inviting = invitation_to(gateway, "cut-off-bank", invitation)
+    interrupt(gateway, inviting, pending)
+    assert not invitation.exists()
+    assert pending.stat().st_mode & 0o777 == 0o600
+    invited = command(*inviting)
+    assert invited.returncode == 0, invited.stderr
+    assert not pending.exists()
+
+    accepting = ("member", "accept", invitation, profile)
+    interrupt(gateway, accepting, profile / "joining.request-id")
+    accepted = command(*accepting)
+    assert accepted.returncode == 0, accepted.stderr
     with concordat.Client.open(profile) as client:
         assert client.checkpoint()
+
+
+def test_an_invitation_that_was_recorded_but_not_written_is_not_lost(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    out = tmp_path / "invitation.json"
+    inviting = invitation_to(gateway, "unwritten-bank", out)
+    # Nothing can be written there, and that shows only at the end.
+    out.symlink_to(tmp_path / "missing" / "invitation.json")
+    failed = command(*inviting)
+    other = command(*invitation_to(gateway, "another-bank", out))
+    out.unlink()
+    repeated = command(*inviting)
+    accepted = command("member", "accept", out, tmp_path / "profile")
+    again = command(*inviting)
+
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert other.returncode == 1
+    assert "interrupted invitation of unwritten-bank" in other.stderr
+    assert repeated.returncode == 0, repeated.stderr
+    assert accepted.returncode == 0, accepted.stderr
+    assert again.returncode == 1
+    assert f"{out} exists already" in again.stderr
+    with concordat.Client.open(gateway.auditor) as auditor:
+        entries = [json.loads(exported.entry) for exported in auditor.export_entries()]
+    kinds = [one["type"] for one in entries if one.get("member") == "unwritten-bank"]
+    assert kinds == ["member.invited", "member.joined"]
+
+
+def test_a_refused_invitation_leaves_nothing(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.join("known-bank")
+    refused = command(*invitation_to(gateway, "known-bank", tmp_path / "invitation.json"))
+
+    assert refused.returncode == 1
+    assert "MEMBER_EXISTS" in refused.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_known_member_is_not_invited_again(gateway: Gateway) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from concordat import (
     ContributionResult,
     DataCategory,
     DeadlineExceeded,
+    Dimension,
     Environment,
     GrantResult,
     InvalidInput,
@@ -327,6 +329,38 @@ def test_a_question_is_never_repeated(client: Client, peer: Peer) -> None:
     assert len(peer.requests["Count"]) == 1
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"epsilon": 0.0009},
+        {"epsilon": 3.1},
+        {"epsilon": float("nan")},
+        {"cells_per_person": 0},
+        {"cells_per_person": 5},
+        {"group_by": Dimension.UNSPECIFIED},
+        {"where": {Dimension.UNSPECIFIED: {1}}},
+        {"where": {Dimension.UTILISATION: set()}},
+        {"where": {Dimension.UTILISATION: {0}}},
+        {"where": {Dimension.UTILISATION: {9}}},
+    ],
+)
+def test_what_may_not_be_asked_is_not_sent(
+    client: Client, peer: Peer, question: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInput):
+        client.count(**question)
+    assert peer.requests["Count"] == []
+
+
+@pytest.mark.parametrize(("epsilon", "micros"), [(0.001, 1_000), (3, 3_000_000)])
+def test_the_smallest_and_the_largest_epsilon_may_be_asked(
+    client: Client, peer: Peer, epsilon: float, micros: int
+) -> None:
+    client.count({Dimension.UTILISATION: {1, 8}}, epsilon=epsilon)
+    [request] = peer.requests["Count"]
+    assert request.epsilon_micros == micros
+
+
 def test_a_fault_inside_the_gateway_is_not_repeated(client: Client, peer: Peer) -> None:
     peer.next("GetCheckpoint", Abort(grpc.StatusCode.INTERNAL, "internal error 77"))
     with pytest.raises(ServerFault, match="internal error 77"):
@@ -504,6 +538,45 @@ def test_rows_are_read_only_as_far_as_they_are_sent(client: Client, peer: Peer) 
     assert read == 40_000
     assert isinstance(caught.value.partial, ContributionResult)
     assert caught.value.partial.rows_accepted == 20_000
+
+
+def test_rows_taken_before_a_wrong_one_are_not_lost(client: Client, peer: Peer) -> None:
+    rows: list[Any] = [row()] * 20_000 + ["wrong"]
+    with pytest.raises(InvalidInput, match=r"rows\[20000\]") as caught:
+        client.contribute(rows)
+    partial = caught.value.partial
+    assert isinstance(partial, ContributionResult)
+    assert partial.rows_accepted == 20_000
+    [[header, *_]] = peer.requests["Contribute"]
+    assert header.header.request_id == partial.request_id
+
+
+def test_consents_recorded_before_a_wrong_one_are_not_lost(client: Client, peer: Peer) -> None:
+    drafts: list[Any] = [draft()] * 1_000 + ["wrong"]
+    with pytest.raises(InvalidInput, match=r"consents\[1000\]") as caught:
+        client.grant_consents(drafts)
+    partial = caught.value.partial
+    assert isinstance(partial, GrantResult)
+    assert len(partial.granted) == 1_000
+    [request] = peer.requests["GrantConsents"]
+    assert request.request_id == partial.request_id
+
+
+def test_an_error_of_the_callers_rows_passes_and_tells_the_request_id(
+    client: Client, peer: Peer
+) -> None:
+    lost = OSError("the connection to the warehouse broke")
+
+    def rows() -> Iterator[Row]:
+        yield from repeat(row(), 20_000)
+        raise lost
+
+    with pytest.raises(OSError) as caught:
+        client.contribute(rows())
+    assert caught.value is lost
+    [[header, *_]] = peer.requests["Contribute"]
+    [note] = lost.__notes__
+    assert f"request_id=bytes.fromhex('{header.header.request_id.hex()}')" in note
 
 
 def test_rows_that_are_all_refused_here_are_not_sent(client: Client, peer: Peer) -> None:

@@ -1,20 +1,27 @@
 """A serving gateway, from outside: who gets in, what bad input meets, how it starts."""
 
 import json
+import os
 import re
+import shutil
 import socket
 import ssl
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pysqlite3 import dbapi2
 
+import concordat
+from concordat_gateway.config import load_config
 from concordat_gateway.server import POLICY
+from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.peer import Role
 from tests.callers import (
     CHECKPOINT,
@@ -26,7 +33,8 @@ from tests.callers import (
     connected,
     refused,
 )
-from tests.gateways import Gateway, MakeGateway, concordat, free_port
+from tests.gateways import Gateway, MakeGateway, closing_all, eventually, free_port
+from tests.gateways import concordat as concordat_command
 
 LOOKUP = "/concordat.v1.SignalService/Lookup"
 CONTRIBUTE = "/concordat.v1.ContributionService/Contribute"
@@ -190,21 +198,64 @@ def test_an_unknown_method_is_unimplemented(gateway: Gateway) -> None:
     assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_call_without_a_deadline_gets_one(make_gateway: MakeGateway) -> None:
-    gateway = make_gateway(workers=1, limits="stream_deadline_seconds = 1")
-    gateway.start()
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with figures, a short deadline of streams, and a short time between resumptions."""
+    with closing_all(tmp_path_factory.mktemp("tuned")) as make:
+        gateway = make(workers=2, limits="stream_deadline_seconds = 1")
+        gateway.edit('metrics = ""', f'metrics = "127.0.0.1:{free_port()}"\nresume_seconds = 0.5')
+        gateway.start()
+        yield gateway
 
+
+def test_a_call_without_a_deadline_gets_one(tuned: Gateway) -> None:
     def never() -> Iterator[bytes]:
         threading.Event().wait(60)
         yield b""
 
-    with channel_of(gateway, gateway.join("slow-bank")) as channel:
+    with channel_of(tuned, tuned.join("slow-bank")) as channel:
         contribute = channel.stream_unary(CONTRIBUTE, None, None)
         with pytest.raises(grpc.RpcError) as raised:
             contribute(never())
         assert call(channel, CHECKPOINT)
 
     assert refused(raised.value).code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_what_was_accepted_and_not_published_is_published_before_long(tuned: Gateway) -> None:
+    profile = tuned.join("unlucky-bank")
+    request_id = tuned.accept_unpublished("unlucky-bank", os.urandom(32))
+    with concordat.Client.open(profile) as client:
+        eventually(
+            lambda: client.get_batch(request_id).state is concordat.BatchState.PUBLISHED,
+            "the batch is published",
+        )
+
+
+def test_an_internal_error_is_known_by_its_id(tuned: Gateway) -> None:
+    tuned.join("odd-bank")
+    database = str(tuned.folder / "data" / "control.db")
+    # A state that no build writes: nothing but a fault of ours could.
+    run_sql(database, "UPDATE member SET state = state + 90")
+    try:
+        with (
+            concordat.Client.open(tuned.auditor) as auditor,
+            pytest.raises(concordat.ServerFault) as raised,
+        ):
+            list(auditor.list_members())
+    finally:
+        run_sql(database, "UPDATE member SET state = state - 90")
+
+    logged = [json.loads(line) for line in tuned.log.splitlines()]
+    [line] = [line for line in logged if "error_id" in line]
+    assert raised.value.error_id == line["error_id"]
+    assert line["method"] == "/concordat.v1.MembershipService/ListMembers"
+
+
+def run_sql(database: str, statement: str) -> None:
+    """Change a SQLite store behind the gateway's back."""
+    with closing(dbapi2.connect(database, timeout=30)) as connection, connection:
+        connection.execute(statement)
 
 
 def test_health_is_served(gateway: Gateway) -> None:
@@ -218,25 +269,41 @@ def test_the_ready_line_is_all_it_says_on_stdout(gateway: Gateway) -> None:
     )
 
 
-def test_figures_are_summed_over_the_workers(make_gateway: MakeGateway) -> None:
-    port = free_port()
-    gateway = make_gateway(workers=2)
-    gateway.edit('metrics = ""', f'metrics = "127.0.0.1:{port}"')
-    gateway.start()
-    calls = 0
+def test_figures_are_summed_over_the_workers(tuned: Gateway) -> None:
+    served = {"code": "OK", "method": CHECKPOINT}
+    denied = {"code": "PERMISSION_DENIED", "method": LOOKUP}
+    before = figure(tuned, served), figure(tuned, denied)
+    calls = 8
     # Each connection stays with one worker; among many, both serve.
-    for _ in range(8):
-        with channel_of(gateway, gateway.operator) as channel:
+    for _ in range(calls):
+        with channel_of(tuned, tuned.operator) as channel:
             assert call(channel, CHECKPOINT)
             assert call_refused(channel, LOOKUP).reason == "ROLE_NOT_ALLOWED"
-            calls += 1
 
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as reply:
-        text = reply.read().decode()
+    assert (figure(tuned, served), figure(tuned, denied)) == (before[0] + calls, before[1] + calls)
 
-    assert f'concordat_rpc_calls_total{{code="OK",method="{CHECKPOINT}"}} {calls}.0' in text
-    denied = f'concordat_rpc_calls_total{{code="PERMISSION_DENIED",method="{LOOKUP}"}} {calls}.0'
-    assert denied in text
+
+def figure(gateway: Gateway, labels: dict[str, str]) -> float:
+    """How many calls the metrics endpoint has counted."""
+    address = load_config(gateway.config).metrics
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as reply:
+        families = list(text_string_to_metric_families(reply.read().decode()))
+    samples = [sample for family in families for sample in family.samples]
+    return sum(
+        sample.value
+        for sample in samples
+        if sample.name == "concordat_rpc_calls_total" and sample.labels == labels
+    )
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """An installation that has served and does not now. Leave it as it was."""
+    with closing_all(tmp_path_factory.mktemp("stopped")) as make:
+        gateway = make(workers=1)
+        gateway.start()
+        assert gateway.stop() == 0
+        yield gateway
 
 
 BREAKAGES: dict[str, tuple[Callable[[Gateway], object], str]] = {
@@ -276,15 +343,34 @@ BREAKAGES: dict[str, tuple[Callable[[Gateway], object], str]] = {
         lambda g: g.edit("sqlite:///", "mysql://"),
         "neither sqlite nor postgresql",
     ),
+    "a ledger of another key": (
+        lambda g: (g.folder / "gateway" / "ledger.key").write_text(
+            SigningKey.generate("concordat.test/ledger").encode()
+        ),
+        "the ledger is not signed with this gateway's key",
+    ),
+    "a store of a newer build": (
+        lambda g: run_sql(
+            str(g.folder / "data" / "control.db"),
+            "UPDATE alembic_version_control SET version_num = 'control_9999'",
+        ),
+        "a newer build made it",
+    ),
 }
 
 
 @pytest.mark.parametrize("what", BREAKAGES)
-def test_what_keeps_it_from_serving_is_said_clearly(make_gateway: MakeGateway, what: str) -> None:
-    gateway = make_gateway()
+def test_what_keeps_it_from_serving_is_said_clearly(
+    stopped: Gateway, tmp_path: Path, what: str
+) -> None:
+    whole = shutil.copytree(stopped.folder, tmp_path / "whole")
     damage, message = BREAKAGES[what]
-    damage(gateway)
-    ended = concordat("serve", "--config", gateway.config)
+    try:
+        damage(stopped)
+        ended = concordat_command("serve", "--config", stopped.config)
+    finally:
+        shutil.rmtree(stopped.folder)
+        shutil.copytree(whole, stopped.folder)
 
     assert ended.returncode == 1
     assert re.search(message, ended.stderr), ended.stderr
@@ -292,39 +378,12 @@ def test_what_keeps_it_from_serving_is_said_clearly(make_gateway: MakeGateway, w
     assert ended.stdout == ""
 
 
-def test_a_ledger_of_another_key_is_not_served(make_gateway: MakeGateway) -> None:
-    first, second = make_gateway(), make_gateway()
-    first.start()
-    assert first.stop() == 0
-    second.edit(str(second.folder / "data"), str(first.folder / "data"))
-    ended = concordat("serve", "--config", second.config)
-
-    assert ended.returncode == 1
-    assert "the ledger is not signed with this gateway's key" in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
-def test_a_store_of_a_newer_build_is_not_served(make_gateway: MakeGateway) -> None:
-    from pysqlite3 import dbapi2
-
-    gateway = make_gateway()
-    gateway.start()
-    assert gateway.stop() == 0
-    with dbapi2.connect(str(gateway.folder / "data" / "control.db")) as connection:
-        connection.execute("UPDATE alembic_version_control SET version_num = 'control_9999'")
-    connection.close()
-    ended = concordat("serve", "--config", gateway.config)
-
-    assert ended.returncode == 1
-    assert "a newer build made it" in ended.stderr
-
-
 def test_a_taken_port_is_not_shared_with_another_gateway(
     gateway: Gateway, make_gateway: MakeGateway
 ) -> None:
     second = make_gateway()
     second.edit(second.address, gateway.address)
-    ended = concordat("serve", "--config", second.config)
+    ended = concordat_command("serve", "--config", second.config)
 
     assert ended.returncode == 1
     assert f"cannot listen on {gateway.address}: Address already in use" in ended.stderr

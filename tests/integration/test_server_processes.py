@@ -4,15 +4,19 @@ import os
 import re
 import signal
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import pytest
+from pysqlite3 import dbapi2
 
 import concordat
 from concordat.v1 import ledger_pb2, signal_pb2
 from tests.callers import CHECKPOINT, Credentials, call, connected
-from tests.gateways import Gateway, MakeGateway, eventually, is_running
+from tests.gateways import Gateway, MakeGateway, closing_all, eventually, is_running
 from tests.stores import StoreUrls
 
 BATCH_LOOKUP = "/concordat.v1.SignalService/BatchLookup"
@@ -68,82 +72,131 @@ def test_on_sigterm_a_call_in_flight_is_finished(make_gateway: MakeGateway) -> N
     assert gateway.wait() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_clean_stop_leaves_no_process_and_no_error(
-    fresh_gateway: Gateway, number: signal.Signals
-) -> None:
-    children = fresh_gateway.children()
-    fresh_gateway.signal(number)
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway whose processes may be killed; each test leaves it serving again.
 
-    assert fresh_gateway.wait() == 0
-    assert not any(map(is_running, children))
-    assert '"level": "error"' not in fresh_gateway.log
-    assert "Traceback" not in fresh_gateway.log
-
-
-def test_a_killed_supervisor_takes_its_children_down(fresh_gateway: Gateway) -> None:
-    assert len(fresh_gateway.children(WORKER)) == 2
-    assert len(fresh_gateway.children(KEYHOLDER)) == 1
-    fresh_gateway.kill()
-
-    # Its port is free and its stores are whole: it can be started again at once.
-    fresh_gateway.start()
-    assert serves(fresh_gateway)
+    It does not resume on its own while tests run.
+    """
+    with closing_all(tmp_path_factory.mktemp("family")) as make:
+        gateway = make(workers=2)
+        gateway.edit("workers = 2", "workers = 2\nresume_seconds = 86400")
+        gateway.start()
+        yield gateway
 
 
-def test_it_serves_on_either_kind_of_store(
+def test_it_is_killed_restarted_and_stopped_on_either_kind_of_store(
     make_gateway: MakeGateway, store_urls: StoreUrls
 ) -> None:
     gateway = make_gateway(
         control_url=store_urls.control_url, signals_url=store_urls.signals_url, workers=2
     )
     gateway.start()
+    assert len(gateway.children(WORKER)) == 2
+    assert len(gateway.children(KEYHOLDER)) == 1
     profile = gateway.join("alpha")
     assert tokenises(profile)
-    # What was acknowledged survives the end of every process.
+    with concordat.Client.open(profile) as member:
+        member.count({}, epsilon=0.1)
+    assert "budgets." not in gateway.log
+
+    # Its children go with it, and its port is free: it can be started again at once.
     gateway.kill()
+    gateway.edit("pool_epsilon = 10.0", "pool_epsilon = 12.5")
     gateway.start()
+    # What was acknowledged survives the end of every process, and so does the budget's cap.
     with concordat.Client.open(gateway.auditor) as auditor:
         assert [member.member_id for member in auditor.list_members()] == ["alpha"]
+        [pool] = auditor.budget()
     assert tokenises(profile)
+    assert "budgets.pool_epsilon is 12.5, but was fixed at 10 by the first charge" in gateway.log
+    assert "member_epsilon" not in gateway.log
+    assert pool.cap_rho < 2
+
+    children = gateway.children()
+    gateway.signal(signal.SIGINT)
+    assert gateway.wait() == 0
+    assert not any(map(is_running, children))
+    assert '"level": "error"' not in gateway.log
+    assert "Traceback" not in gateway.log
 
 
-def test_a_killed_worker_is_replaced(fresh_gateway: Gateway) -> None:
-    before = fresh_gateway.children(WORKER)
+def test_a_killed_worker_is_replaced_and_what_it_accepted_is_published(family: Gateway) -> None:
+    profile = family.join("furnisher")
+    with concordat.Client.open(profile) as client:
+        [token] = client.tokenise([concordat.PhoneNumber("+8613800138001")])
+        client.grant_consents([consent(token)])
+        request_id = family.accept_unpublished("furnisher", token.value)
+        assert client.get_batch(request_id).state is concordat.BatchState.ACCEPTED
+    before = family.children(WORKER)
     os.kill(before[0], signal.SIGKILL)
 
     def replaced() -> bool:
-        now = fresh_gateway.children(WORKER)
+        now = family.children(WORKER)
         return len(now) == 2 and before[0] not in now
 
     eventually(replaced, "a successor was started")
     eventually(
-        lambda: connections_of_workers(fresh_gateway).keys() == worker_set(fresh_gateway),
-        "both workers serve",
+        lambda: connections_of_workers(family).keys() == worker_set(family), "both workers serve"
     )
-    assert before[1] in fresh_gateway.children(WORKER)
+    assert before[1] in family.children(WORKER)
+    with concordat.Client.open(profile) as client:
+        eventually(
+            lambda: client.get_batch(request_id).state is concordat.BatchState.PUBLISHED,
+            "the batch is published",
+        )
+        found = client.lookup(token, concordat.Purpose.UNDERWRITING, signals=["open_accounts"])
+    assert found["open_accounts"].band_label == "1"
 
 
-def test_a_killed_key_holder_is_replaced_where_it_was(fresh_gateway: Gateway) -> None:
-    profile = fresh_gateway.join("alpha")
+def consent(token: concordat.Token) -> concordat.ConsentDraft:
+    return concordat.ConsentDraft(
+        token=token,
+        purposes={concordat.Purpose.CONTRIBUTION, concordat.Purpose.UNDERWRITING},
+        categories={concordat.DataCategory.CREDIT_ACCOUNTS},
+        expires_at=datetime.now(UTC) + timedelta(days=30),
+        notice_version="2026-1",
+        evidence_sha256=bytes(32),
+    )
+
+
+def test_a_killed_key_holder_is_replaced_where_it_was(family: Gateway) -> None:
+    profile = family.join("alpha")
     assert tokenises(profile)
-    [before] = fresh_gateway.children(KEYHOLDER)
+    [before] = family.children(KEYHOLDER)
     os.kill(before, signal.SIGKILL)
 
-    eventually(lambda: before not in fresh_gateway.children(KEYHOLDER), "it ended")
+    eventually(lambda: before not in family.children(KEYHOLDER), "it ended")
     eventually(lambda: tokenises(profile), "tokens are made again")
 
 
-def test_workers_that_cannot_start_are_tried_until_they_can(fresh_gateway: Gateway) -> None:
-    pepper = fresh_gateway.folder / "gateway" / "pepper.key"
+def test_workers_that_cannot_start_are_tried_until_they_can(family: Gateway) -> None:
+    pepper = family.folder / "gateway" / "pepper.key"
+    store = family.folder / "data" / "control.db"
     pepper.rename(pepper.with_suffix(".away"))
-    for worker in fresh_gateway.children(WORKER):
+    for worker in family.children(WORKER):
         os.kill(worker, signal.SIGKILL)
-    eventually(lambda: "pepper.key: No such file" in fresh_gateway.log, "a successor said why")
-    assert not serves(fresh_gateway)
-    pepper.with_suffix(".away").rename(pepper)
+    eventually(lambda: "pepper.key: No such file" in family.log, "a successor said why")
+    assert not serves(family)
 
-    eventually(lambda: serves(fresh_gateway), "the gateway serves again")
+    # A worker serves from its own build's schema only, whoever changed it since the start.
+    with closing(dbapi2.connect(str(store), timeout=30)) as connection:
+        [revision] = connection.execute(
+            "SELECT version_num FROM alembic_version_control"
+        ).fetchone()
+        change = "UPDATE alembic_version_control SET version_num = ?"
+        connection.execute(change, ["control_9999"])
+        connection.commit()
+        pepper.with_suffix(".away").rename(pepper)
+        eventually(lambda: "a newer build made it" in family.log, "a successor said why")
+        assert not serves(family)
+        connection.execute(change, [revision])
+        connection.commit()
+
+    eventually(lambda: serves(family), "the gateway serves again")
+    eventually(
+        lambda: connections_of_workers(family).keys() == worker_set(family), "both workers serve"
+    )
 
 
 def test_the_workers_share_one_port_and_all_serve(gateway: Gateway) -> None:

@@ -304,18 +304,30 @@ def test_another_logs_key_refuses_the_checkpoint(small: Path) -> None:
         assert (report.size, report.root) == (0, "")
 
 
-def test_time_that_runs_backwards_is_a_warning(tmp_path: Path) -> None:
+def test_time_that_runs_backwards_is_found(tmp_path: Path) -> None:
     entries = log_of(300)
     entries[270], entries[271] = entries[271], entries[270]
     report = verify(export(tmp_path / "export", entries))
-    assert report.ok
-    assert report.warnings == ("time runs backwards 1 times, first at entry 271",)
+    assert [(problem.kind, problem.entry) for problem in report.problems] == [
+        (ProblemKind.ORDER, 271)
+    ]
 
 
-def test_items_that_are_left_out_are_a_warning(tmp_path: Path) -> None:
-    report = verify(export(tmp_path / "export", log_of(5), items=False))
+def test_items_may_only_be_left_out_on_purpose(tmp_path: Path) -> None:
+    folder = export(tmp_path / "export", log_of(5), items=False)
+    (problem,) = verify(folder).problems
+    assert (problem.kind, problem.file) == (ProblemKind.MISSING, "items")
+    report = verify_export(folder, KEY.verifier, without_items=True)
     assert report.ok
-    assert report.warnings == ("the items of 1 batch entries are not part of this export",)
+    assert report.warnings == ("the items of 1 batch entries are missing and were not checked",)
+
+
+@pytest.mark.parametrize("name", ["tile/entries/000.p/5", "items"])
+def test_symbolic_links_are_no_part_of_an_export(small: Path, tmp_path: Path, name: str) -> None:
+    (small / name).rename(tmp_path / "elsewhere")
+    (small / name).symlink_to(tmp_path / "elsewhere")
+    (problem,) = verify(small).problems
+    assert (problem.kind, problem.file) == (ProblemKind.UNEXPECTED, name)
 
 
 def drop_last(lines: list[bytes]) -> list[bytes]:

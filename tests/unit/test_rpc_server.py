@@ -210,6 +210,7 @@ def test_refusals_carry_reason_and_field(running: Running) -> None:
 
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
     assert refusal.violations == (("value", "5 characters are too many"),)
+    assert refusal.error_id == ""
     running.observed.wait_for((SAY, grpc.StatusCode.INVALID_ARGUMENT))
 
 
@@ -231,7 +232,8 @@ def test_no_exception_text_leaves_the_process(
     assert SECRET not in line
     assert json.loads(line)["exception"]["types"][0] == type(fault).__name__
     # Whoever is told the id can be helped.
-    assert json.loads(line)["error_id"] in refusal.message
+    assert json.loads(line)["error_id"] == refusal.error_id
+    assert refusal.error_id in refusal.message
 
 
 def test_no_exception_text_leaves_in_the_middle_of_a_reply(running: Running) -> None:

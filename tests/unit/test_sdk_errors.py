@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 import concordat
 from concordat import FieldViolation, errors
 from concordat._status import from_rpc_error, named
+from concordat_rpc.errors import Kind, Refusal
+from concordat_rpc.status import to_rpc_status
 
 STATUS = "grpc-status-details-bin"
 
@@ -35,8 +37,8 @@ def bare_error(code: grpc.StatusCode, text: str = "no details") -> grpc.RpcError
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), text, None)
 
 
-def info(reason: str, **metadata: str) -> error_details_pb2.ErrorInfo:
-    return error_details_pb2.ErrorInfo(reason=reason, domain="concordat", metadata=metadata)
+def info(reason: str) -> error_details_pb2.ErrorInfo:
+    return error_details_pb2.ErrorInfo(reason=reason, domain="concordat")
 
 
 @pytest.mark.parametrize(
@@ -101,11 +103,13 @@ def test_an_exhausted_quota_names_its_scope_and_when_to_return() -> None:
 
 
 def test_an_error_id_finds_its_way_into_the_text() -> None:
+    fault = Refusal(Kind.INTERNAL, "INTERNAL", "internal error", error_id="0badcafe")
     error = from_rpc_error(
-        rpc_error(grpc.StatusCode.INTERNAL, info("INTERNAL", error_id="0badcafe"))
+        rpc_error(grpc.StatusCode.INTERNAL, status=to_rpc_status(fault).SerializeToString())
     )
+    assert isinstance(error, errors.ServerFault)
     assert error.error_id == "0badcafe"
-    assert "0badcafe" in str(error)
+    assert "error id 0badcafe" in str(error)
 
 
 def test_another_domain_says_nothing() -> None:

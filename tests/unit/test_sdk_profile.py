@@ -1,5 +1,6 @@
 """Profiles load, or say which file and which entry is wrong."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from concordat import Client, Environment, Profile, ProfileError
 from concordat_privacy.identifiers import Epoch
 from tests.peer import EPOCH, SERVER_NAME, SPIFFE_ID, Certificates, Peer, write_profile
+
+ROOT, NOBODY = 0, 65534
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,7 @@ def test_a_file_that_is_not_pem_is_named(folder: Path, name: str) -> None:
         (f'server_name = "{SERVER_NAME}"', 'server_name = " "', "server_name"),
         ("ledger_vkey = ", 'ledger_vkey = "nonsense" #', "ledger_vkey"),
         (f"epoch = {EPOCH}", "epoch = 0", "token_keys[0].epoch"),
+        (f"epoch = {EPOCH}", "epoch = 4294967296", "token_keys[0].epoch"),
         (f"epoch = {EPOCH}", "epoch = true", "token_keys[0].epoch"),
         (f"epoch = {EPOCH}\n", "", "token_keys[0].epoch"),
         ('public_key = "', 'public_key = "zz', "token_keys[0].public_key"),
@@ -115,17 +119,23 @@ def test_an_epoch_that_is_not_pinned_is_refused(folder: Path) -> None:
         Profile.load(folder).token_key(Epoch(EPOCH + 1))
 
 
-@pytest.mark.parametrize("mode", [0o604, 0o602, 0o666])
-def test_a_key_that_everybody_may_read_or_write_is_refused(folder: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o620, 0o660, 0o666])
+def test_a_key_that_others_may_read_or_change_is_refused(folder: Path, mode: int) -> None:
     (folder / "key.pem").chmod(mode)
     with pytest.raises(ProfileError, match="chmod 600") as caught:
         Profile.load(folder)
     assert caught.value.reason == "KEY_FILE_UNSAFE"
 
 
-def test_a_key_that_the_group_may_read_is_accepted(folder: Path) -> None:
-    (folder / "key.pem").chmod(0o640)
-    assert Profile.load(folder).spiffe_id == SPIFFE_ID
+def test_only_roots_key_may_be_lent_to_a_group(folder: Path) -> None:
+    key = folder / "key.pem"
+    key.chmod(0o640)
+    if key.stat().st_uid == ROOT:
+        assert Profile.load(folder).spiffe_id == SPIFFE_ID
+        os.chown(key, NOBODY, -1)
+    with pytest.raises(ProfileError) as caught:
+        Profile.load(folder)
+    assert caught.value.reason == "KEY_FILE_UNSAFE"
 
 
 def test_another_certificates_key_is_refused(folder: Path, certificates: Certificates) -> None:

@@ -128,7 +128,7 @@ def test_an_unknown_signal_is_named_with_those_there_are() -> None:
     ],
 )
 def test_only_some_statuses_have_a_band(status: SignalStatus, has_band: bool) -> None:
-    assert Signal("s", status, 0, "", None, Coverage.UNKNOWN).has_band is has_band
+    assert Signal("s", status, 0, "", None, Coverage.UNSPECIFIED).has_band is has_band
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,8 @@ def test_what_the_contract_forbids_is_a_violation() -> None:
         month_start(4_000_000_000)
     with pytest.raises(ProtocolViolation, match="ConsentState"):
         member_of(ConsentState, 0, "state")
+    with pytest.raises(ProtocolViolation, match="DataCategory"):
+        member_of(DataCategory, 0, "category")
     with pytest.raises(ProtocolViolation, match="item 2 of 2"):
         refusals_of([common_pb2.ItemRefusal(item=2)], [10, 20])
 

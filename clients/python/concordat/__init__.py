@@ -86,6 +86,7 @@ from concordat_privacy.catalogue.bands import (
     VolatilityBand,
     amount_band,
     days_past_due_band,
+    spending_volatility,
     utilisation_band,
     volatility_band,
 )
@@ -188,6 +189,7 @@ __all__ = [
     "days_past_due_band",
     "month_number",
     "quarter_number",
+    "spending_volatility",
     "utilisation_band",
     "volatility_band",
 ]

@@ -67,6 +67,14 @@ class Context:
         return RequestId(checked_bytes(given, "request_id", REQUEST_ID_BYTES))
 
 
+def resume_advice(items: str, request_id: RequestId) -> str:
+    """How to go on with a split write that failed."""
+    return (
+        f"to go on, call again with all {items} and request_id=bytes.fromhex("
+        f"'{request_id.hex()}'): what was recorded is answered from the record"
+    )
+
+
 def numbered_request_id(request_id: RequestId, number: int) -> RequestId:
     """The id of request `number` of a call that is split; the first keeps the call's own.
 

@@ -1,6 +1,7 @@
 """Wire values to the SDK's own, and back. What the contract forbids is a ProtocolViolation."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from enum import IntEnum
 from itertools import islice
@@ -31,13 +32,16 @@ FetchPage = Callable[[str], Operation[Page[_T]]]
 
 
 def member_of(kind: type[_Enum], number: int, what: str) -> _Enum:
-    """The enumeration's member. Raises ProtocolViolation for a number that it has not."""
+    """The enumeration's member. Raises ProtocolViolation for 0 and for a number that it has not."""
     try:
-        return kind(number)
+        member = kind(number)
     except ValueError:
         raise ProtocolViolation(
             f"{what}: the gateway sent {number}, which is no {kind.__name__} known here"
         ) from None
+    if member == 0:
+        raise ProtocolViolation(f"{what}: the gateway left the {kind.__name__} unset")
+    return member
 
 
 def time_of(timestamp: Timestamp, what: str) -> datetime:
@@ -85,7 +89,17 @@ def batches_of(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield batch
 
 
-def attach_partial(error: ConcordatError, partial: object, advice: str) -> None:
-    """Add to an error what was answered before it, and how to go on."""
-    error.partial = partial
-    error.add_note(advice)
+@contextmanager
+def keeping_partial(result: Callable[[], object], advice: str) -> Iterator[None]:
+    """Add to an error of the block what was answered before it, and a note on how to go on.
+
+    Also to errors that the caller's own iterable raises: they go through as they are, so of
+    those only the note can tell.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ConcordatError):
+            error.partial = result()
+        error.add_note(advice)
+        raise

@@ -54,7 +54,8 @@ class Client:
         was answered; it never stands for a decline.
       * `request_id` (16 bytes) names a write: the same id with the same content returns the first
         answer. None takes a fresh one. A call that failed can be repeated with the id that
-        `error.partial.request_id` holds.
+        `error.partial.request_id` holds. What an iterable of yours raises passes through as it
+        is, with a note (PEP 678) that holds the id; pass an id of your own where it may raise.
       * Receipts in results are signed by the pinned ledger key; checked before they are returned.
     """
 
@@ -170,8 +171,8 @@ class Client:
     ) -> GrantResult:
         """Record consents that subjects gave. Good ones are recorded, bad ones are listed.
 
-        Any number; sent 1,000 at a time. If a later request fails, `error.partial` (a
-        GrantResult) says what was recorded before.
+        Any number; sent 1,000 at a time. If a later request fails or a later item is no
+        ConsentDraft, `error.partial` (a GrantResult) says what was recorded before.
         """
         return self._runner.run(
             "grant_consents", consents.grant_consents(self._context, drafts, request_id, timeout)
@@ -222,8 +223,9 @@ class Client:
 
         Any number, also from a generator: 20,000 rows are read, checked and sent at a time, and
         no more are kept in memory. Rows that break the catalogue's rules are refused here and
-        not sent. If a later batch fails, `error.partial` (a ContributionResult) says what was
-        taken before; repeat the call with all rows and its request_id to go on.
+        not sent. If a later batch fails or holds what is no Row, `error.partial` (a
+        ContributionResult) says what was taken before; repeat the call with all rows and its
+        request_id to go on.
 
         Args:
             epoch: key epoch that all tokens were made for; None for the newest pinned one.

@@ -1,8 +1,13 @@
-"""The contract's enumerations. Numbers equal those of concordat.v1; 0 is never a valid input."""
+"""The contract's enumerations. Numbers equal those of concordat.v1; 0 is never a valid input.
+
+Those that computation needs too are defined with it, in concordat_privacy, and named here again.
+"""
 
 from enum import IntEnum
 
 from concordat_privacy.catalogue.bands import DataCategory
+from concordat_privacy.catalogue.signals import Coverage, SignalStatus
+from concordat_privacy.dp.query import Dimension
 
 __all__ = [
     "BatchState",
@@ -43,45 +48,6 @@ class SubjectStatus(IntEnum):
     """Consent held; each signal has its own status."""
     NO_CONSENT = 2
     """No live consent for this member and purpose, or no such subject. Not about credit."""
-
-
-class SignalStatus(IntEnum):
-    """State of one signal."""
-
-    PRESENT = 1
-    """The band holds."""
-    NOT_FOUND = 2
-    """Nobody contributed what the signal is computed from. Not negative."""
-    SUPPRESSED = 3
-    """Held back: it would tell who contributed, or too little data stands behind it."""
-    STALE = 4
-    """The band holds but is older than the signal's maximum age."""
-    NO_CONSENT = 5
-    """The consent does not cover the signal's category."""
-
-
-class Coverage(IntEnum):
-    """How much stands behind a subject's signals."""
-
-    UNKNOWN = 0
-    """Nothing was computed."""
-    THIN = 1
-    """One contributing member, or less than three months of history."""
-    PARTIAL = 2
-    """Two contributing members, or less than a year of history."""
-    FULL = 3
-    """Three or more members and at least a year of history."""
-
-
-class Dimension(IntEnum):
-    """What cohorts of an aggregate question are cut along."""
-
-    PRODUCT = 1
-    STATUS = 2
-    DAYS_PAST_DUE = 3
-    BALANCE = 4
-    LIMIT = 5
-    UTILISATION = 6
 
 
 class BatchState(IntEnum):

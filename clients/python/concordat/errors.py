@@ -69,8 +69,9 @@ class ConcordatError(Exception):
         operation: the public method that failed, e.g. "lookup"; empty outside of calls.
         reason: stable upper-case word to act upon.
         error_id: names the fault in the gateway's log; None where there is none.
-        partial: where a call that needs several requests fails after some of them were answered,
-            the result of those (the method's own result type); else None.
+        partial: of a call that may need several requests, what was answered before the failure,
+            perhaps nothing yet, in the method's own result type (of `lookup_batch` a tuple);
+            None where nothing can have been done.
     """
 
     default_reason: ClassVar[str] = "ERROR"

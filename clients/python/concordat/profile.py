@@ -27,7 +27,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from concordat.errors import ProfileError
-from concordat_privacy.identifiers import Epoch
+from concordat_privacy.identifiers import MAX_EPOCH, Epoch
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
 from concordat_privacy.oprf import OprfError, PublicKey, SodiumUnavailable
 
@@ -36,7 +36,10 @@ _CERTIFICATE = "cert.pem"
 _KEY = "key.pem"
 _AUTHORITY = "ca.pem"
 _KNOWN = frozenset({"gateway", "server_name", "spiffe_id", "ledger_vkey", "token_keys"})
-_MAX_EPOCH = 2**32 - 1
+
+_ROOT = 0
+_NOT_FOR_OWN = stat.S_IRWXG | stat.S_IRWXO
+_NOT_FOR_ROOTS = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
 
 _T = TypeVar("_T")
 
@@ -76,7 +79,7 @@ class Profile:
 
         Raises:
             ProfileError: names the file, and the entry in it, that is missing, malformed or open
-                to every user of the machine; or the private key is another certificate's.
+                to other users of the machine; or the private key is another certificate's.
         """
         root = Path(folder)
         settings = _Settings.read(root / _SETTINGS)
@@ -172,8 +175,8 @@ class _Settings:
         if not isinstance(entry, dict):
             raise self._wrong(where, "a table wanted")
         epoch = self._typed(entry, "epoch", int, where)
-        if not 1 <= epoch <= _MAX_EPOCH:
-            raise self._wrong(f"{where}.epoch", f"{epoch} is not in 1..{_MAX_EPOCH}")
+        if not 1 <= epoch <= MAX_EPOCH:
+            raise self._wrong(f"{where}.epoch", f"{epoch} is not in 1..{MAX_EPOCH}")
         digits = self._typed(entry, "public_key", str, where)
         try:
             return TokenKey(Epoch(epoch), PublicKey(bytes.fromhex(digits)))
@@ -204,11 +207,22 @@ def _read(path: Path) -> bytes:
 
 
 def _read_secret(path: Path) -> bytes:
-    content = _read(path)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & stat.S_IRWXO:
+    """The content of a key file that nobody else may read or change.
+
+    The one exception is a file of root's that its group may read: so do secret stores and
+    orchestrators lend a key to a process that does not run as root. (The servers make no such
+    exception: their key files are made on the spot, by the user that they run as.)
+    """
+    try:
+        with path.open("rb") as opened:
+            status = os.fstat(opened.fileno())
+            content = opened.read()
+    except OSError as error:
+        raise ProfileError(f"{path}: {error.strerror}", path=path) from None
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & (_NOT_FOR_ROOTS if status.st_uid == _ROOT else _NOT_FOR_OWN):
         raise ProfileError(
-            f"{path}: every user of this machine may read or change the private key "
+            f"{path}: other users of this machine may read or change the private key "
             f"(mode {mode:04o}); run: chmod 600 {path}",
             path=path,
             reason="KEY_FILE_UNSAFE",

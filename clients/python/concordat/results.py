@@ -160,6 +160,10 @@ class Signal:
 
     name: str
     status: SignalStatus
+    """PRESENT: the band holds. STALE: it holds but is older than the signal's maximum age.
+    NOT_FOUND: nobody contributed what the signal is computed from; not negative. SUPPRESSED: too
+    little history stands behind a spending pattern. NO_CONSENT: the consent does not cover the
+    signal's category."""
     band: int
     """Band number within the signal; 0 where the status has no band."""
     band_label: str
@@ -167,6 +171,9 @@ class Signal:
     as_of: date | None
     """First day of the newest month behind it; None where the status has no band."""
     coverage: Coverage
+    """What stands behind the signal's category. THIN: one contributing member, or less than three
+    months of history. PARTIAL: two, or less than a year. FULL: three or more and at least a year.
+    UNSPECIFIED: nothing was computed."""
 
     @property
     def has_band(self) -> bool:
@@ -260,7 +267,11 @@ class CountResult:
     cells: tuple[Cell, ...]
     """In order of band; exactly one for a plain count."""
     error_95: int
-    """Half-width of the interval that holds a cell's true count with probability >= 95 %."""
+    """Half-width of the interval that holds a cell's bounded count with probability >= 95 %.
+
+    Bounded: each person in at most `cells_per_person` cells. With `group_by` a person who has more
+    is left out of the rest, so a cell's true count can be higher; without it the two are equal.
+    """
     mechanism: str
     charged_rho: float
     """What this call was charged, in rho of zCDP; 0 for a repeated question."""

@@ -33,10 +33,11 @@ def opened(profile: Path) -> Iterator[concordat.Client]:
 def errors_shown() -> Iterator[None]:
     """Show an error of the SDK, or of a file, as a message without a traceback."""
     import concordat
+    from concordat_rpc.settings import SettingsError
 
     try:
         yield
-    except concordat.ConcordatError as error:
+    except (concordat.ConcordatError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None

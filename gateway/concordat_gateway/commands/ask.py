@@ -69,11 +69,14 @@ def count(
         rows = [(group_by, "persons")]
         rows += [(cell.band_label, str(cell.count)) for cell in answer.cells]
         show_table(rows)
+        click.echo(f"Each person counts in at most {cells_per_person} of these cells.")
+        counted = "Each true count, so bounded,"
     else:
         click.echo(f"{answer.cells[0].count} persons")
+        counted = "The true count"
     click.echo(
-        f"Each true count is within {answer.error_95} of it with probability of at least 95 % "
-        f"({answer.mechanism}); charged rho {answer.charged_rho:.6f}, "
+        f"{counted} is within {answer.error_95} of it with probability of at "
+        f"least 95 % ({answer.mechanism}); charged rho {answer.charged_rho:.6f}, "
         f"ledger entry {answer.receipt.entry_index}."
     )
 

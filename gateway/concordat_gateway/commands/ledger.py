@@ -51,8 +51,9 @@ def export(folder: Path, profile: Path) -> None:
 @click.option(
     "--key", required=True, metavar="VKEY|FILE", help="The ledger's verifier key, or its file."
 )
+@click.option("--without-items", is_flag=True, help="Accept an export without batch items.")
 @click.pass_context
-def verify(context: click.Context, folder: Path, key: str) -> None:
+def verify(context: click.Context, folder: Path, key: str, without_items: bool) -> None:
     """Re-check the export in FOLDER, trusting nobody but the holder of the key.
 
     Ends with code 0 if it verifies, 1 if it does not, 2 for wrong usage.
@@ -60,7 +61,7 @@ def verify(context: click.Context, folder: Path, key: str) -> None:
     from concordat_privacy.log.verify import verify_export
 
     try:
-        report = verify_export(folder, _verifier_key(key))
+        report = verify_export(folder, _verifier_key(key), without_items=without_items)
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     click.echo(report.summary())

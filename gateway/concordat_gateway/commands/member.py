@@ -28,31 +28,18 @@ def member() -> None:
 )
 @profile_option
 def invite(member_id: str, name: str, out: Path, profile: Path) -> None:
-    """Invite an institution as MEMBER_ID. For the operator."""
-    from concordat_gateway.commands._invitation import Invitation
-    from concordat_gateway.pki import key_pem, new_key, new_request
-    from concordat_gateway.profiles import Gateway
+    """Invite an institution as MEMBER_ID. For the operator.
 
-    if out.exists():
-        raise click.BadParameter(f"{out} exists already", param_hint="--out")
-    key = new_key()
+    An interrupted command leaves OUT.pending; repeated, it goes on from there.
+    """
+    from concordat_gateway.commands._inviting import InvitingRefused
+    from concordat_gateway.commands._inviting import invite as invite_member
+
     with opened(profile) as client:
-        invited = client.invite_member(member_id, name, new_request(key))
-        known = client.profile
-        invitation = Invitation(
-            member_id=member_id,
-            gateway=Gateway(
-                address=known.gateway,
-                server_name=known.server_name,
-                ca_pem=known.ca_pem.decode(),
-                ledger_vkey=known.ledger_key.encode(),
-                token_keys={key.epoch: bytes(key.public_key).hex() for key in known.token_keys},
-            ),
-            certificate_pem=invited.certificate_pem.decode(),
-            private_key_pem=key_pem(key).decode(),
-            expires_at=invited.expires_at,
-        )
-        invitation.save(out)
+        try:
+            invited = invite_member(client, member_id, name, out)
+        except InvitingRefused as error:
+            raise click.ClickException(str(error)) from None
     click.echo(f"Invited {member_id}; the invitation in {out} ends {invited.expires_at:%Y-%m-%d}.")
 
 

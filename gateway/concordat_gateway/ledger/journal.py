@@ -35,6 +35,7 @@ T = TypeVar("T")
 MAX_GROUP_CHANGES = 256
 MAX_GROUP_ENTRIES = 4_096
 _PAGE_ENTRIES = 1_000
+_PAGE_ITEMS = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -99,11 +100,6 @@ class Journal:
         """A transaction that sees one snapshot of the control store and writes nothing."""
         return self._database.read()
 
-    @property
-    def waiting(self) -> int:
-        """Number of changes that wait for the writer, about."""
-        return self._queue.qsize() + len(self._carried)
-
     def close(self) -> None:
         """Refuse new changes, finish the queued ones, stop the writer."""
         with self._admission:
@@ -142,12 +138,14 @@ class Journal:
 
         Read in pages, each a transaction of its own: a slow reader holds no lock.
         """
-        for begin in range(start, stop, _PAGE_ENTRIES):
+        while start < stop:
+            end = min(start + _PAGE_ENTRIES, stop)
             with self.read() as connection:
-                page = list(tree.read_entries(connection, begin, min(begin + _PAGE_ENTRIES, stop)))
-            yield from page
-            if len(page) < _PAGE_ENTRIES:
+                page = list(tree.read_entries(connection, start, end, _PAGE_ITEMS))
+            if not page:
                 return
+            yield from page
+            start = page[-1][0] + 1
 
     def _open_ledger(self) -> None:
         empty = Frontier()
@@ -166,26 +164,25 @@ class Journal:
         return checkpoints.sign(Checkpoint(self._key.name, frontier.size, frontier.root), self._key)
 
     def _run(self) -> None:
-        while True:
-            group, stopping = self._take_group()
+        # Only the end in the queue stops the writer: what was admitted lies before it.
+        ended = False
+        while self._carried or not ended:
+            group, ends = self._take_group()
+            ended = ended or ends
             if group:
                 self._write_group(group)
-            if stopping and not self._carried:
-                return
 
     def _take_group(self) -> tuple[list["_Pending"], bool]:
-        """The changes that wait now, at least one unless the journal is closing."""
+        """The changes that wait now, at least one before the queue's end; whether it ended."""
         group, self._carried = self._carried, []
-        block = not group and not self._closed
         while len(group) < MAX_GROUP_CHANGES:
             try:
-                pending = self._queue.get(block=block)
+                pending = self._queue.get(block=not group)
             except queue.Empty:
-                return group, self._closed
+                return group, False
             if pending is None:
                 return group, True
             group.append(pending)
-            block = False
         return group, False
 
     def _write_group(self, group: list["_Pending"]) -> None:

@@ -67,6 +67,16 @@ _SELECT_ENTRIES = (
     )
     .order_by(ledger_entry.c.entry_index)
 )
+_SELECT_ENTRY_OF_ITEM = (
+    sa.select(ledger_item.c.entry_index)
+    .where(
+        ledger_item.c.entry_index >= sa.bindparam("start"),
+        ledger_item.c.entry_index < sa.bindparam("stop"),
+    )
+    .order_by(ledger_item.c.entry_index, ledger_item.c.item)
+    .limit(1)
+    .offset(sa.bindparam("items"))
+)
 _SELECT_ITEMS = (
     sa.select(ledger_item)
     .where(
@@ -128,10 +138,16 @@ def read_nodes(
 
 
 def read_entries(
-    connection: sa.Connection, start: int, stop: int
+    connection: sa.Connection, start: int, stop: int, most_items: int
 ) -> Iterator[tuple[int, bytes, tuple[bytes, ...]]]:
-    """(index, leaf, contents of the items) of the entries start..stop-1, in order."""
+    """(index, leaf, contents of the items) of the entries start..stop-1, in order.
+
+    Ends before the entry whose items would make more than `most_items`, but never before the first.
+    """
     span = {"start": start, "stop": stop}
+    beyond = connection.execute(_SELECT_ENTRY_OF_ITEM, {**span, "items": most_items}).scalar()
+    if beyond is not None:
+        span["stop"] = max(beyond, start + 1)
     contents: dict[int, list[bytes]] = {}
     for row in connection.execute(_SELECT_ITEMS, span):
         contents.setdefault(row.entry_index, []).append(row.content)

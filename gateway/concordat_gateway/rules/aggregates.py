@@ -22,11 +22,12 @@ import sqlalchemy as sa
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.rules.budgets import Caps, Scope, reserve, scopes_of
 from concordat_gateway.rules.calendar import day_of
-from concordat_gateway.rules.permits import require_member
-from concordat_gateway.rules.scopes import Purpose, covers, mask_of
-from concordat_gateway.store.control_tables import answer, consent, member
+from concordat_gateway.rules.contributions import publish_accepted
+from concordat_gateway.rules.permits import countable, require_member
+from concordat_gateway.store.control_tables import answer
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_privacy.catalogue.bands import AccountStatus, DataCategory
+from concordat_gateway.store.subjects import SubjectKey
+from concordat_privacy.catalogue.bands import AccountStatus
 from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.rows import retention_months
 from concordat_privacy.dp.bounding import bounded_counts
@@ -38,7 +39,6 @@ from concordat_rpc.errors import exhausted
 from concordat_rpc.peer import Peer
 
 _VERSION_BITS: Final = 36
-_NEEDED = mask_of([Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS])
 _COLUMNS: Final = {
     Dimension.PRODUCT: "product",
     Dimension.STATUS: "status",
@@ -119,6 +119,9 @@ def ask(
         )
     stored = reserved.stored
     if stored is None:
+        # The version rises when a batch is accepted. Now that it is fixed, all rows that it
+        # promises must be there to be read.
+        publish_accepted(journal, signals)
         computed = _compute(journal, signals, question, reserved.now)
         # With time of its own: the charge is made, so the answer is worth keeping for the next
         # who asks even where this caller has stopped waiting.
@@ -197,14 +200,17 @@ def _exact_counts(
     where = {_COLUMNS[condition.dimension]: condition.bands for condition in question.where}
     cell_column = _COLUMNS[question.group_by] if question.group_by else "product"
     columns = ("subject", "member_no", "status", "as_of_month", cell_column)
-    rows = cast(Iterator[tuple[bytes, int, int, int, int]], signals.scan_relations(columns, where))
+    rows = cast(
+        Iterator[tuple[SubjectKey, int, int, int, int]], signals.scan_relations(columns, where)
+    )
     for bucket, of_bucket in groupby(rows, key=lambda row: row[0][0]):
-        countable = _countable(journal, bucket, now)
+        with journal.read() as connection:
+            allowed = countable(connection, bucket, now)
         counted = (
             (subject, band - 1 if question.group_by else 0)
             for subject, member_no, status, as_of_month, band in of_bucket
             if band != 0
-            and (subject, member_no) in countable
+            and (subject, member_no) in allowed
             and month - as_of_month <= retention_months(AccountStatus(status))
         )
         counts = bounded_counts(
@@ -217,33 +223,9 @@ def _exact_counts(
     return totals
 
 
-def _countable(journal: Journal, bucket: int, now: int) -> set[tuple[bytes, int]]:
-    """(subject, member number) whose live consents allow to contribute accounts and count them."""
-    allowed: dict[tuple[bytes, int], int] = {}
-    first = bytes([bucket])
-    span = {"first": first, "last": first + b"\xff" * 31, "now": now}
-    with journal.read() as connection:
-        for subject, member_no, purposes, categories in connection.execute(_LIVE, span):
-            if covers(categories, DataCategory.CREDIT_ACCOUNTS):
-                key = (subject, member_no)
-                allowed[key] = allowed.get(key, 0) | purposes
-    return {key for key, purposes in allowed.items() if purposes & _NEEDED == _NEEDED}
-
-
 _THIS = sa.and_(answer.c.question == sa.bindparam("asked"), answer.c.snapshot == sa.bindparam("at"))
 _FIND = sa.select(answer.c.reply).where(_THIS)
 _INSERT = sa.insert(answer)
 _STORE = (
     sa.update(answer).where(_THIS, answer.c.reply.is_(None)).values(reply=sa.bindparam("computed"))
-)
-_LIVE = (
-    sa.select(consent.c.subject, member.c.member_no, consent.c.purposes, consent.c.categories)
-    .join(member, member.c.member_id == consent.c.recipient)
-    .where(
-        consent.c.subject >= sa.bindparam("first"),
-        consent.c.subject <= sa.bindparam("last"),
-        consent.c.withdrawn_at.is_(None),
-        consent.c.starts_at <= sa.bindparam("now"),
-        consent.c.expires_at > sa.bindparam("now"),
-    )
 )

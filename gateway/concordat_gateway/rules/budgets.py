@@ -75,6 +75,13 @@ def accounts(connection: sa.Connection, scopes: Sequence[Scope], caps: Caps) -> 
     return [opened.get(scope) or Account(scope, caps.of(scope), NanoRho(0)) for scope in scopes]
 
 
+def differing(connection: sa.Connection, caps: Caps) -> list[Account]:
+    """The accounts whose cap was fixed, by their first debit, at another value than `caps` has."""
+    rows = connection.execute(_SELECT_ALL)
+    found = [Account(scope, cap, spent) for scope, cap, spent in rows]
+    return [account for account in found if account.cap != caps.of(account.scope)]
+
+
 _OPEN = sa.text(
     "INSERT INTO budget (scope, cap_nano_rho, spent_nano_rho) VALUES (:scope, :cap, 0)"
     " ON CONFLICT (scope) DO NOTHING"
@@ -88,6 +95,5 @@ _DEBIT = (
     )
     .values(spent_nano_rho=budget.c.spent_nano_rho + _AMOUNT)
 )
-_SELECT = sa.select(budget.c.scope, budget.c.cap_nano_rho, budget.c.spent_nano_rho).where(
-    budget.c.scope.in_(sa.bindparam("scopes", expanding=True))
-)
+_SELECT_ALL = sa.select(budget.c.scope, budget.c.cap_nano_rho, budget.c.spent_nano_rho)
+_SELECT = _SELECT_ALL.where(budget.c.scope.in_(sa.bindparam("scopes", expanding=True)))

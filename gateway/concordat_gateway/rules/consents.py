@@ -16,13 +16,13 @@ import sqlalchemy as sa
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.rules.commitments import commitment, fresh_salt
 from concordat_gateway.rules.drafts import (
-    TOKEN_BYTES,
     ConsentDraft,
     form_problem,
     time_problem,
 )
-from concordat_gateway.rules.items import FieldProblem, ItemRefusal
+from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.pages import Listing, page_size
+from concordat_gateway.rules.permits import unended
 from concordat_gateway.rules.requests import Fingerprint, Reply, Request, check_request_id, once
 from concordat_gateway.rules.scopes import (
     CONSENT_ID_BYTES,
@@ -37,10 +37,15 @@ from concordat_gateway.rules.scopes import (
 from concordat_gateway.store.clock import rfc3339
 from concordat_gateway.store.control_tables import consent as consent_table
 from concordat_gateway.store.subjects import SubjectKey
+from concordat_privacy.catalogue.rows import FieldProblem
+from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import Refusal, invalid, not_found
 from concordat_rpc.peer import Peer
 
 MAX_CONSENTS = 1_000
+"""Of one call."""
+MAX_OF_SUBJECT = 16
+"""Not ended, of one subject to one recipient: every use of the subject's data reads them all."""
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
 
@@ -142,11 +147,15 @@ def grant(
         refused = dict(problems)
         consents: list[Consent] = []
         granted: list[Granted] = []
+        held = unended(
+            transaction.connection, recipient.name, set(subjects.values()), transaction.now
+        )
         for item, subject in subjects.items():
-            problem = time_problem(drafts[item], transaction.now)
+            problem = time_problem(drafts[item], transaction.now) or _crowd_problem(held[subject])
             if problem is not None:
                 refused[item] = problem
                 continue
+            held[subject] += 1
             consent, entry = _recorded(transaction, recipient, drafts[item], subject)
             consents.append(consent)
             granted.append(Granted(item, consent.consent_id, entry))
@@ -247,6 +256,16 @@ def _form_problems(drafts: Sequence[ConsentDraft]) -> Mapping[int, FieldProblem]
         if problem is not None:
             problems[item] = problem
     return problems
+
+
+def _crowd_problem(held: int) -> FieldProblem | None:
+    if held < MAX_OF_SUBJECT:
+        return None
+    return FieldProblem(
+        "token",
+        "TOO_MANY_CONSENTS",
+        f"the calling member holds {held} consents of this subject that have not ended",
+    )
 
 
 def _in_order(draft: ConsentDraft) -> ConsentDraft:

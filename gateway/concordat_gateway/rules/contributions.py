@@ -87,7 +87,7 @@ def contribute(
     with journal.read() as connection:
         recorded = find(connection, request)
     if recorded is not None:
-        _publish_accepted(journal, signals, furnisher, request.request_id)
+        _publish_request(journal, signals, furnisher, request.request_id)
         return Committed(recorded.body, journal.checkpoint())
 
     batch_id = os.urandom(BATCH_ID_BYTES)
@@ -102,7 +102,7 @@ def contribute(
 
     # Nothing is discarded where this raises: the commit may have happened, or may still happen.
     committed = journal.write(change, timeout_seconds)
-    _publish_accepted(journal, signals, furnisher, request.request_id, staged=batch_id)
+    _publish_request(journal, signals, furnisher, request.request_id, staged=batch_id)
     return committed
 
 
@@ -134,18 +134,30 @@ def resume(journal: Journal, signals: SignalStore, clock: Clock) -> None:
     Accepted batches are published; staged rows of batches that were never accepted are discarded
     once they are older than any call can be. Raises Refusal UNAVAILABLE where a store fails.
     """
-    now = clock()
     # Asked first: a batch that is not accepted by the time it is looked up below never will be.
-    given_up = frozenset(signals.staged_before(now - ORPHAN_AGE_MICROSECONDS))
-    for batch_id in signals.staged_before(now):
-        with journal.read() as connection:
-            row = connection.execute(_BY_ID, {"batch_id": batch_id}).one_or_none()
-        if row is not None:
-            signals.publish(batch_id, row.member_no, _unpacked(row.refused_rows))
-            _log.info("published batch %s, accepted before", batch_id.hex())
-        elif batch_id in given_up:
+    given_up = frozenset(signals.staged_before(clock() - ORPHAN_AGE_MICROSECONDS))
+    for batch_id in publish_accepted(journal, signals):
+        if batch_id in given_up:
             signals.discard(batch_id)
             _log.info("discarded batch %s, never accepted", batch_id.hex())
+
+
+def publish_accepted(journal: Journal, signals: SignalStore) -> list[bytes]:
+    """Publish every batch that is accepted by now; returns those that are staged, but not accepted.
+
+    Safe beside whoever else publishes the same batch. Raises Refusal UNAVAILABLE where a store
+    fails.
+    """
+    undecided: list[bytes] = []
+    for batch_id in signals.staged():
+        with journal.read() as connection:
+            row = connection.execute(_BY_ID, {"batch_id": batch_id}).one_or_none()
+        if row is None:
+            undecided.append(batch_id)
+            continue
+        signals.publish(batch_id, row.member_no, _unpacked(row.refused_rows))
+        _log.info("published batch %s, accepted before", batch_id.hex())
+    return undecided
 
 
 def _record(
@@ -196,8 +208,6 @@ def _record(
             "batch_id": batch_id,
             "member_id": furnisher.name,
             "request_id": intake.header.request_id,
-            # Whether it is published by now is for the signals store to say.
-            "state": BatchState.ACCEPTED,
             "rows_accepted": len(leaves),
             "rows_refused": len(refused),
             "refused_rows": _packed([refusal.item for refusal in refused]),
@@ -230,7 +240,7 @@ def _no_consent(item: int, category: DataCategory) -> ItemRefusal:
     )
 
 
-def _publish_accepted(
+def _publish_request(
     journal: Journal,
     signals: SignalStore,
     furnisher: Peer,

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from concordat_gateway.rules.calendar import LAST_MOMENT, more_than_years_apart
-from concordat_gateway.rules.items import FieldProblem
 from concordat_gateway.rules.scopes import CATEGORIES, PURPOSES, Mask, mask_of
+from concordat_privacy.catalogue.rows import FieldProblem
+from concordat_privacy.oprf import TOKEN_BYTES
 
-TOKEN_BYTES = 32
 EVIDENCE_BYTES = 32
 MAX_NOTICE_CHARACTERS = 64
 MAX_VALIDITY_YEARS = 5

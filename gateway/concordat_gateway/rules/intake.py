@@ -9,13 +9,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from concordat_gateway.rules.items import FieldProblem, ItemRefusal
+from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.requests import Fingerprint, check_request_id
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.rows import (
     AccountSnapshot,
     ApplicationEvent,
+    FieldProblem,
     Row,
     RowError,
     pack_row,
@@ -23,9 +24,9 @@ from concordat_privacy.catalogue.rows import (
     row_leaf,
 )
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import failed_precondition, invalid
 
-TOKEN_BYTES = 32
 MAX_ROWS = 20_000
 MAX_ROWS_A_MESSAGE = 2_000
 

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from concordat_privacy.catalogue.rows import FieldProblem
 
-__all__ = ["FieldProblem", "ItemRefusal"]
-
 
 @dataclass(frozen=True, slots=True)
 class ItemRefusal:
@@ -16,7 +14,7 @@ class ItemRefusal:
     field: str
     """Path of the field at fault from the item; empty where the item as a whole is."""
     reason: str
-    """Stable UPPER_CASE word."""
+    """Stable UPPER_CASE word; the contract's ItemRefusal lists them."""
     description: str
     """For a person. Never carries a token or an identifier."""
 

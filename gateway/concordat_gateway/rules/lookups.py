@@ -29,10 +29,10 @@ from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.relations import restrict
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue, compute
 from concordat_privacy.log.leaf import Json
+from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import invalid
 from concordat_rpc.peer import Peer
 
-TOKEN_BYTES = 32
 MAX_SUBJECTS = 1_000
 
 _NAMES = frozenset(definition.name for definition in SIGNALS)

@@ -102,10 +102,6 @@ class Registrar:
             lifetime,
         )
 
-    def chain(self, certificate: x509.Certificate) -> bytes:
-        """What the holder is given. The authority itself is the trust anchor, so no part of it."""
-        return certificate_pem(certificate)
-
 
 def invite(
     journal: Journal,
@@ -148,7 +144,7 @@ def invite(
             operator.spiffe_id,
             {"member": member_id, "name": display_name, "certificate": _digest(certificate)},
         )
-        admission = Admission(member, registrar.chain(certificate), expires_at, entry)
+        admission = Admission(member, certificate_pem(certificate), expires_at, entry)
         return Reply(to_reply(admission), entry.index)
 
     return journal.write(
@@ -200,7 +196,7 @@ def accept(
             {"member": member.member_id, "certificate": _digest(certificate)},
         )
         expires_at = _microseconds(certificate.not_valid_after_utc)
-        admission = Admission(member, registrar.chain(certificate), expires_at, entry)
+        admission = Admission(member, certificate_pem(certificate), expires_at, entry)
         return Reply(to_reply(admission), entry.index)
 
     return journal.write(
@@ -222,8 +218,9 @@ def suspend(
         operator,
         member_id,
         MemberState.SUSPENDED,
-        ("member.suspended", reason),
         timeout_seconds,
+        entry_type="member.suspended",
+        reason=reason,
     )
 
 
@@ -236,8 +233,9 @@ def reinstate(
         operator,
         member_id,
         MemberState.ACTIVE,
-        ("member.reinstated", reason),
         timeout_seconds,
+        entry_type="member.reinstated",
+        reason=reason,
     )
 
 
@@ -363,10 +361,11 @@ def _move(
     operator: Peer,
     member_id: str,
     to: MemberState,
-    entry_type_and_reason: tuple[str, str],
     timeout_seconds: float,
+    *,
+    entry_type: str,
+    reason: str,
 ) -> Committed[Change]:
-    entry_type, reason = entry_type_and_reason
     _check_member_id(member_id)
     _check_text("reason", reason, _MAX_REASON)
 

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from concordat_gateway.rules.scopes import ConsentId, Purpose, categories_in, covers
+from concordat_gateway.rules.scopes import ConsentId, Purpose, categories_in, covers, mask_of
 from concordat_gateway.store.control_tables import consent, member
-from concordat_gateway.store.subjects import SubjectKey
+from concordat_gateway.store.subjects import SubjectKey, bucket_bounds
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_rpc.errors import permission_denied
 
@@ -38,6 +38,7 @@ class Permit:
 
 NO_PERMIT = Permit()
 _NONE: frozenset[DataCategory] = frozenset()
+_COUNTED = mask_of([Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS])
 
 
 def permits(
@@ -75,12 +76,36 @@ def contributors(
     """
     found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
     for chunk in _chunks(sorted(subjects)):
-        rows = connection.execute(_LIVE_OF_ANYBODY, {"subjects": chunk, "now": now})
+        rows = connection.execute(_LIVE_OF_SUBJECTS, {"subjects": chunk, "now": now})
         for subject, member_no, purposes, categories in rows:
             if covers(purposes, Purpose.CONTRIBUTION):
                 allowed = found[subject]
                 allowed[member_no] = allowed.get(member_no, _NONE) | categories_in(categories)
     return dict(found)
+
+
+def countable(connection: sa.Connection, bucket: int, now: int) -> set[tuple[SubjectKey, int]]:
+    """(subject, member number) of a bucket whose accounts may be contributed and counted now."""
+    allowed: dict[tuple[SubjectKey, int], int] = defaultdict(int)
+    first, last = bucket_bounds(bucket)
+    rows = connection.execute(_LIVE_IN_SPAN, {"first": first, "last": last, "now": now})
+    for subject, member_no, purposes, categories in rows:
+        if covers(categories, DataCategory.CREDIT_ACCOUNTS):
+            allowed[subject, member_no] |= purposes
+    return {key for key, purposes in allowed.items() if purposes & _COUNTED == _COUNTED}
+
+
+def unended(
+    connection: sa.Connection, recipient: str, subjects: Collection[SubjectKey], now: int
+) -> dict[SubjectKey, int]:
+    """How many consents of each subject `recipient` holds that are live or still to begin."""
+    found: dict[SubjectKey, int] = dict.fromkeys(subjects, 0)
+    for chunk in _chunks(sorted(found)):
+        rows = connection.execute(
+            _UNENDED_OF_RECIPIENT, {"subjects": chunk, "recipient": recipient, "now": now}
+        )
+        found.update((subject, count) for subject, count in rows)
+    return found
 
 
 def require_member(connection: sa.Connection, member_id: str) -> None:
@@ -95,21 +120,28 @@ def _chunks(values: Sequence[_T], size: int = _SUBJECTS_A_QUERY) -> Iterator[lis
         yield chunk
 
 
-_LIVE = sa.and_(
-    consent.c.subject.in_(sa.bindparam("subjects", expanding=True)),
-    consent.c.withdrawn_at.is_(None),
-    consent.c.starts_at <= sa.bindparam("now"),
-    consent.c.expires_at > sa.bindparam("now"),
-)
+_UNENDED = sa.and_(consent.c.withdrawn_at.is_(None), consent.c.expires_at > sa.bindparam("now"))
+_LIVE = sa.and_(_UNENDED, consent.c.starts_at <= sa.bindparam("now"))
+_OF_SUBJECTS = consent.c.subject.in_(sa.bindparam("subjects", expanding=True))
+_OF_RECIPIENT = consent.c.recipient == sa.bindparam("recipient")
 _LIVE_OF_RECIPIENT = (
     sa.select(consent.c.subject, consent.c.consent_id, consent.c.purposes, consent.c.categories)
-    .where(_LIVE, consent.c.recipient == sa.bindparam("recipient"))
+    .where(_OF_SUBJECTS, _OF_RECIPIENT, _LIVE)
     .order_by(consent.c.subject, consent.c.grant_entry)
 )
-_LIVE_OF_ANYBODY = (
+_UNENDED_OF_RECIPIENT = (
+    sa.select(consent.c.subject, sa.func.count())
+    .where(_OF_SUBJECTS, _OF_RECIPIENT, _UNENDED)
+    .group_by(consent.c.subject)
+)
+_LIVE_OF_MEMBERS = (
     sa.select(consent.c.subject, member.c.member_no, consent.c.purposes, consent.c.categories)
     .join(member, member.c.member_id == consent.c.recipient)
     .where(_LIVE)
+)
+_LIVE_OF_SUBJECTS = _LIVE_OF_MEMBERS.where(_OF_SUBJECTS)
+_LIVE_IN_SPAN = _LIVE_OF_MEMBERS.where(
+    consent.c.subject >= sa.bindparam("first"), consent.c.subject <= sa.bindparam("last")
 )
 _MEMBER_NUMBER = sa.select(member.c.member_no).where(
     member.c.member_id == sa.bindparam("member_id")

@@ -4,9 +4,9 @@ import grpc
 
 from concordat.v1 import aggregate_pb2, aggregate_pb2_grpc
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.ledger.receipts import receipt_of
 from concordat_gateway.rules.aggregates import Asked, ask
 from concordat_gateway.rules.budgets import Account, Caps, accounts, scopes_of
+from concordat_gateway.services._translate import receipt_of
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.dp.query import Question, QuestionError, parse
 from concordat_privacy.dp.rho import spent_epsilon
@@ -14,7 +14,7 @@ from concordat_rpc.call import current
 from concordat_rpc.errors import FieldViolation, invalid_fields
 
 
-class AggregateService(aggregate_pb2_grpc.AggregateServiceServicer):
+class AggregateServicer(aggregate_pb2_grpc.AggregateServiceServicer):
     """Translates; `rules.aggregates` and `rules.budgets` decide."""
 
     def __init__(self, journal: Journal, signals: SignalStore, caps: Caps) -> None:

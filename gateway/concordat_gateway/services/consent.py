@@ -6,15 +6,16 @@ import grpc
 
 from concordat.v1 import common_pb2, consent_pb2, consent_pb2_grpc
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.ledger.receipts import receipt_of
 from concordat_gateway.rules import consents
 from concordat_gateway.rules.consents import Consent, Grants
 from concordat_gateway.rules.drafts import ConsentDraft
 from concordat_gateway.rules.scopes import categories_in, purposes_in
 from concordat_gateway.services._translate import (
     moment_of,
+    receipt_of,
     refusals_of,
     seconds_left,
+    stored_reply,
     timestamp_of,
     unsigned_receipt,
 )
@@ -45,10 +46,7 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
             _grants_reply,
             seconds_left(),
         )
-        response = consent_pb2.GrantConsentsResponse.FromString(committed.value)
-        if response.HasField("receipt"):
-            response.receipt.checkpoint = committed.checkpoint
-        return response
+        return stored_reply(consent_pb2.GrantConsentsResponse, committed)
 
     def WithdrawConsent(
         self, request: consent_pb2.WithdrawConsentRequest, _context: grpc.ServicerContext

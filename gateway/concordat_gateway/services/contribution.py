@@ -19,6 +19,7 @@ from concordat_gateway.rules.intake import (
 from concordat_gateway.services._translate import (
     refusals_of,
     seconds_left,
+    stored_reply,
     timestamp_of,
     unsigned_receipt,
 )
@@ -67,9 +68,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             _accepted_reply,
             seconds_left(),
         )
-        response = contribution_pb2.ContributeResponse.FromString(committed.value)
-        response.receipt.checkpoint = committed.checkpoint
-        return response
+        return stored_reply(contribution_pb2.ContributeResponse, committed)
 
     def GetBatch(
         self, request: contribution_pb2.GetBatchRequest, _context: grpc.ServicerContext

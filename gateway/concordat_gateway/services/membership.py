@@ -4,10 +4,15 @@ import grpc
 
 from concordat.v1 import member_pb2, member_pb2_grpc
 from concordat_gateway.ledger.journal import Committed, Journal
-from concordat_gateway.ledger.receipts import receipt_of
 from concordat_gateway.rules import members
 from concordat_gateway.rules.members import Admission, Change, Member, Registrar
-from concordat_gateway.services._translate import timestamp_of, unsigned_receipt
+from concordat_gateway.services._translate import (
+    receipt_of,
+    seconds_left,
+    stored_reply,
+    timestamp_of,
+    unsigned_receipt,
+)
 from concordat_rpc import call
 
 
@@ -21,50 +26,43 @@ class MembershipServicer(member_pb2_grpc.MembershipServiceServicer):
     def InviteMember(
         self, request: member_pb2.InviteMemberRequest, _context: grpc.ServicerContext
     ) -> member_pb2.InviteMemberResponse:
-        current = call.current()
         committed = members.invite(
             self._journal,
             self._registrar,
-            current.peer,
+            call.current().peer,
             request.request_id,
             request.member_id,
             request.display_name,
             request.csr_pem,
             _invited,
-            current.deadline_seconds_left,
+            seconds_left(),
         )
-        response = member_pb2.InviteMemberResponse.FromString(committed.value)
-        response.receipt.checkpoint = committed.checkpoint
-        return response
+        return stored_reply(member_pb2.InviteMemberResponse, committed)
 
     def AcceptInvitation(
         self, request: member_pb2.AcceptInvitationRequest, _context: grpc.ServicerContext
     ) -> member_pb2.AcceptInvitationResponse:
-        current = call.current()
         committed = members.accept(
             self._journal,
             self._registrar,
-            current.peer,
-            current.certificate_serial,
+            call.current().peer,
+            call.current().certificate_serial,
             request.request_id,
             request.csr_pem,
             _joined,
-            current.deadline_seconds_left,
+            seconds_left(),
         )
-        response = member_pb2.AcceptInvitationResponse.FromString(committed.value)
-        response.receipt.checkpoint = committed.checkpoint
-        return response
+        return stored_reply(member_pb2.AcceptInvitationResponse, committed)
 
     def SuspendMember(
         self, request: member_pb2.SuspendMemberRequest, _context: grpc.ServicerContext
     ) -> member_pb2.SuspendMemberResponse:
-        current = call.current()
         committed = members.suspend(
             self._journal,
-            current.peer,
+            call.current().peer,
             request.member_id,
             request.reason,
-            current.deadline_seconds_left,
+            seconds_left(),
         )
         response = member_pb2.SuspendMemberResponse(member=_member(committed.value.member))
         _add_receipt(response, committed)
@@ -73,13 +71,12 @@ class MembershipServicer(member_pb2_grpc.MembershipServiceServicer):
     def ReinstateMember(
         self, request: member_pb2.ReinstateMemberRequest, _context: grpc.ServicerContext
     ) -> member_pb2.ReinstateMemberResponse:
-        current = call.current()
         committed = members.reinstate(
             self._journal,
-            current.peer,
+            call.current().peer,
             request.member_id,
             request.reason,
-            current.deadline_seconds_left,
+            seconds_left(),
         )
         response = member_pb2.ReinstateMemberResponse(member=_member(committed.value.member))
         _add_receipt(response, committed)

@@ -6,10 +6,9 @@ import grpc
 
 from concordat.v1 import common_pb2, signal_pb2, signal_pb2_grpc
 from concordat_gateway.ledger.journal import Committed, Journal
-from concordat_gateway.ledger.receipts import receipt_of
 from concordat_gateway.rules import lookups
 from concordat_gateway.rules.lookups import Question, SubjectResult
-from concordat_gateway.services._translate import seconds_left
+from concordat_gateway.services._translate import receipt_of, seconds_left
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue

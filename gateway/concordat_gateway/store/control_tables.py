@@ -87,7 +87,6 @@ class Batch(_Control, table=True):
     batch_id: bytes = Field(primary_key=True)
     member_id: str
     request_id: bytes
-    state: int = small_int()
     rows_accepted: int
     rows_refused: int
     refused_rows: bytes

@@ -12,7 +12,6 @@ from concordat_gateway.store.engines import WRITES, StoreError, create_engine
 from concordat_gateway.store.turns import Turns
 from concordat_rpc.errors import Kind, Refusal
 
-STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
 RETRY_AFTER_SECONDS = 1.0
 
 
@@ -122,7 +121,7 @@ def store_unavailable() -> Refusal:
     """The refusal a caller gets while the store fails. It names nothing of the database."""
     return Refusal(
         Kind.UNAVAILABLE,
-        STORE_UNAVAILABLE,
+        "STORE_UNAVAILABLE",
         "the gateway's store cannot be used now; repeat the call with the same request_id",
         retry_after_seconds=RETRY_AFTER_SECONDS,
     )

@@ -13,7 +13,7 @@ from concordat_gateway.store.signal_tables import (
     staged_batch,
     staged_row,
 )
-from concordat_gateway.store.subjects import bucket_of
+from concordat_gateway.store.subjects import bucket_bounds, bucket_of
 from concordat_privacy.catalogue.relations import Inquiry, Relation
 
 # In the order of Relation's fields after account_ref.
@@ -34,11 +34,10 @@ _RELATION_STATE = (
 _BATCH_ID: sa.BindParameter[bytes] = sa.bindparam("batch_id")
 INSERT_STAGED_BATCH = sa.insert(staged_batch)
 SELECT_STAGED_BATCH = sa.select(staged_batch.c.batch_id).where(staged_batch.c.batch_id == _BATCH_ID)
-SELECT_STAGED_BEFORE = (
-    sa.select(staged_batch.c.batch_id)
-    .where(staged_batch.c.staged_at < sa.bindparam("staged_at"))
-    .order_by(staged_batch.c.staged_at, staged_batch.c.batch_id)
+SELECT_STAGED = sa.select(staged_batch.c.batch_id).order_by(
+    staged_batch.c.staged_at, staged_batch.c.batch_id
 )
+SELECT_STAGED_BEFORE = SELECT_STAGED.where(staged_batch.c.staged_at < sa.bindparam("staged_at"))
 DELETE_STAGED_BATCH = sa.delete(staged_batch).where(staged_batch.c.batch_id == _BATCH_ID)
 SELECT_STAGED_ROWS = (
     sa.select(staged_row.c.row_no, staged_row.c.subject, staged_row.c.content)
@@ -95,8 +94,8 @@ def in_bucket(statement: sa.Select[Any]) -> sa.Select[Any]:
 
 def bucket_span(bucket: int) -> dict[str, Any]:
     """Parameters of a statement of `in_bucket`."""
-    first = bytes([bucket])
-    return {"bucket": bucket, "first": first, "last": first + b"\xff" * 31}
+    first, last = bucket_bounds(bucket)
+    return {"bucket": bucket, "first": first, "last": last}
 
 
 def insert_staged_rows(connection: sa.Connection, rows: Rows) -> None:

@@ -100,6 +100,11 @@ class SignalStore:
         with self._database.read() as connection:
             return _is_published(connection, batch_id)
 
+    def staged(self) -> list[bytes]:
+        """Batches neither published nor discarded so far, oldest first."""
+        with self._database.read() as connection:
+            return list(connection.execute(sql.SELECT_STAGED).scalars())
+
     def staged_before(self, microseconds: int) -> list[bytes]:
         """Batches staged before a time and neither published nor discarded since, oldest first."""
         with self._database.read() as connection:

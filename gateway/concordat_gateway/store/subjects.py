@@ -21,3 +21,9 @@ def subject_key(pepper: bytes, token: bytes) -> SubjectKey:
 def bucket_of(subject: bytes) -> int:
     """The slice of the signals store that a subject lies in, 0 to 255."""
     return subject[0]
+
+
+def bucket_bounds(bucket: int) -> tuple[bytes, bytes]:
+    """The first and the last subject that can lie in a bucket."""
+    first = bytes([bucket])
+    return first.ljust(SUBJECT_BYTES, b"\x00"), first.ljust(SUBJECT_BYTES, b"\xff")

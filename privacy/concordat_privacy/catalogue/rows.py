@@ -19,9 +19,9 @@ from concordat_privacy.catalogue.bands import (
     VolatilityBand,
 )
 from concordat_privacy.catalogue.calendar import month_of_day, quarter_of_month
+from concordat_privacy.oprf.token import TOKEN_BYTES
 
 REF_BYTES: Final = 16
-SUBJECT_BYTES: Final = 32
 MAX_PROFILE_MONTHS: Final = 23
 
 RETENTION_MONTHS: Final = 24
@@ -118,12 +118,12 @@ Row = AccountSnapshot | ApplicationEvent
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """What is wrong with one field of a row."""
+    """What is wrong with one field of a row, or of something else that a member sends."""
 
     field: str
     """Path from the row, e.g. "account.as_of_month"."""
     reason: str
-    """REQUIRED, OUT_OF_RANGE, WRONG_LENGTH, INCONSISTENT or UNKNOWN_BAND."""
+    """Stable UPPER_CASE word; `concordat.v1.ItemRefusal` lists them."""
     description: str
     """For a person. Never carries the row's own references."""
 
@@ -300,14 +300,14 @@ def _unpack_account(data: bytes) -> Row:
     )
 
 
-def row_leaf(subject: bytes, row: Row) -> bytes:
+def row_leaf(token: bytes, row: Row) -> bytes:
     """The bytes that a batch's Merkle root commits to for one row.
 
-    "concordat/row/v1", then the subject's 32 bytes (the token where a furnisher checks what it
-    sent, the store key where the gateway does), then `pack_row`. Raises ValueError as `pack_row`.
+    "concordat/row/v1", then the subject's 32-byte token, so that the furnisher can check what it
+    sent, then `pack_row`. Raises ValueError as `pack_row`.
     """
-    _check_length(subject, SUBJECT_BYTES)
-    return _LEAF_DOMAIN + subject + pack_row(row)
+    _check_length(token, TOKEN_BYTES)
+    return _LEAF_DOMAIN + token + pack_row(row)
 
 
 def _check_length(value: bytes, wanted: int) -> None:

@@ -20,6 +20,7 @@ from concordat_privacy.catalogue.bands import (
     ProductClass,
     UtilisationBand,
 )
+from concordat_privacy.catalogue.rows import FieldProblem
 from concordat_privacy.dp.rho import MicroEpsilon
 from concordat_privacy.log.leaf import Json, encode_item
 
@@ -64,18 +65,10 @@ _BANDS: Final[dict[int, type[IntEnum]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with one field of a question."""
-
-    field: str
-    description: str
-
-
 class QuestionError(ValueError):
     """A question that may not be asked. `problems` says why."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
         super().__init__("; ".join(f"{p.field}: {p.description}" for p in problems))
         self.problems = tuple(problems)
 
@@ -141,7 +134,7 @@ def parse(
     cells_per_person: int,
 ) -> Question:
     """The canonical question for numbers as they arrive. Raises QuestionError with all problems."""
-    problems: list[Problem] = []
+    problems: list[FieldProblem] = []
     conditions = [
         condition
         for position, (dimension, bands) in enumerate(where)
@@ -149,22 +142,25 @@ def parse(
     ]
     dimensions = [condition.dimension for condition in conditions]
     problems.extend(
-        Problem("where", f"more than one condition on {dimension.name}")
+        FieldProblem("where", "DUPLICATE", f"more than one condition on {dimension.name}")
         for dimension in sorted({d for d in dimensions if dimensions.count(d) > 1})
     )
     if not 0 <= group_by < len(Dimension):
-        problems.append(Problem("group_by", f"no dimension has the number {group_by}"))
+        problems.append(_no_dimension("group_by", group_by))
     if not MIN_EPSILON <= epsilon_micros <= MAX_EPSILON:
         problems.append(
-            Problem(
+            FieldProblem(
                 "epsilon_micros",
+                "OUT_OF_RANGE",
                 f"{epsilon_micros}, {MIN_EPSILON} to {MAX_EPSILON} millionths wanted",
             )
         )
     most = MAX_CELLS_PER_PERSON if group_by else 1
     if not 1 <= cells_per_person <= most:
         wanted = f"1 to {most}" if group_by else "1 without group_by"
-        problems.append(Problem("cells_per_person", f"{cells_per_person}, {wanted} wanted"))
+        problems.append(
+            FieldProblem("cells_per_person", "OUT_OF_RANGE", f"{cells_per_person}, {wanted} wanted")
+        )
     if problems:
         raise QuestionError(problems)
     return Question(
@@ -176,18 +172,24 @@ def parse(
 
 
 def _condition(
-    position: int, dimension: int, bands: Sequence[int], problems: list[Problem]
+    position: int, dimension: int, bands: Sequence[int], problems: list[FieldProblem]
 ) -> Condition | None:
     field = f"where[{position}]"
     if not 0 < dimension < len(Dimension):
-        problems.append(Problem(f"{field}.dimension", f"no dimension has the number {dimension}"))
+        problems.append(_no_dimension(f"{field}.dimension", dimension))
         return None
     known = Dimension(dimension)
     highest = len(known.labels)
     if not bands:
-        problems.append(Problem(f"{field}.bands", "at least one band wanted"))
+        problems.append(FieldProblem(f"{field}.bands", "REQUIRED", "at least one band wanted"))
     elif not all(1 <= band <= highest for band in bands):
-        problems.append(Problem(f"{field}.bands", f"band numbers 1 to {highest} wanted"))
+        problems.append(
+            FieldProblem(f"{field}.bands", "OUT_OF_RANGE", f"band numbers 1 to {highest} wanted")
+        )
     elif len(set(bands)) != len(bands):
-        problems.append(Problem(f"{field}.bands", "each band once wanted"))
+        problems.append(FieldProblem(f"{field}.bands", "DUPLICATE", "each band once wanted"))
     return Condition(known, tuple(sorted(set(bands))))
+
+
+def _no_dimension(field: str, number: int) -> FieldProblem:
+    return FieldProblem(field, "UNKNOWN_VALUE", f"no dimension has the number {number}")

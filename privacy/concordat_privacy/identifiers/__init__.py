@@ -7,13 +7,14 @@ by version and by the golden vectors in ``docs/vectors/identifiers.json``. Names
     oprf_input(identifier, Epoch(1))
 """
 
-from .base import Epoch, Identifier, IdentifierInvalid, Reason, oprf_input
+from .base import MAX_EPOCH, Epoch, Identifier, IdentifierInvalid, Reason, oprf_input
 from .china import ResidentId, UnifiedSocialCreditCode
 from .phone import PhoneNumber
 from .registry import DEFAULT_REGISTRY, IdentifierRegistry
 
 __all__ = [
     "DEFAULT_REGISTRY",
+    "MAX_EPOCH",
     "Epoch",
     "Identifier",
     "IdentifierInvalid",

@@ -10,7 +10,8 @@ Epoch = NewType("Epoch", int)
 """Number of a token key epoch, from 1 to 2**32 - 1."""
 
 MAX_TEXT_CHARACTERS: Final = 128
-_MAX_EPOCH: Final = 2**32 - 1
+MAX_EPOCH: Final = Epoch(2**32 - 1)
+"""It goes into four bytes of a token's input."""
 
 # Separators, dashes, invisible format characters (a byte-order mark, a zero-width space) and
 # controls (a tab, a line end) that copying and spreadsheets leave behind.
@@ -111,7 +112,7 @@ def oprf_input(identifier: Identifier, epoch: Epoch) -> bytes:
     Raises:
         ValueError: the epoch is not in 1..2**32 - 1.
     """
-    if not 1 <= epoch <= _MAX_EPOCH:
-        raise ValueError(f"epoch {epoch} is not in 1..{_MAX_EPOCH}")
+    if not 1 <= epoch <= MAX_EPOCH:
+        raise ValueError(f"epoch {epoch} is not in 1..{MAX_EPOCH}")
     fields = (identifier.kind.encode(), epoch.to_bytes(4, "big"), identifier.value.encode())
     return b"".join(len(field).to_bytes(2, "big") + field for field in fields)

@@ -18,6 +18,8 @@ class ProblemKind(Enum):
     """An entry's bytes are not those that the log holds."""
     LEAF = "leaf"
     """An entry or item is in the log as it stands, but breaks the rules for leaves."""
+    ORDER = "order"
+    """An entry's time lies before that of an earlier entry."""
     TILE = "tile"
     """A hash tile is malformed, or not what the log holds."""
     ITEM = "item"
@@ -86,7 +88,9 @@ class Report:
     def _good(self) -> list[str]:
         return [
             f"The ledger {self.origin} verifies: {self.size} entries, root {self.root}.",
-            "The checkpoint is signed by the log's key, and every entry, hash and item fits it.",
+            "The checkpoint is signed by the log's key, and every file of the export fits it.",
+            "What no export can show: entries that were never written, and whether others were "
+            "shown the same history. Compare checkpoints and receipts for that.",
         ]
 
     def _bad(self) -> list[str]:

@@ -48,8 +48,11 @@ MAX_PROBLEMS = 1_000
 _MAX_CHECKPOINT_BYTES = 1_000_000
 
 
-def verify_export(directory: Path, key: VerifierKey) -> Report:
+def verify_export(directory: Path, key: VerifierKey, *, without_items: bool = False) -> Report:
     """Check an export against the log's key. Whatever its files hold, the result is a Report.
+
+    An export that lacks the items of its batch entries fails, unless `without_items` says that
+    they were left out on purpose; then the report warns that they were not checked.
 
     Raises NotADirectoryError if there is no such directory, OSError if a file cannot be read.
     """
@@ -65,7 +68,7 @@ def verify_export(directory: Path, key: VerifierKey) -> Report:
     except (CheckpointError, TileError) as error:
         problem = Problem(ProblemKind.CHECKPOINT, str(error), CHECKPOINT)
     else:
-        return _Verification(directory, checkpoint).run()
+        return _Verification(directory, checkpoint, without_items).run()
     return Report(key.name, 0, "", (problem,), (), {}, complete=False)
 
 
@@ -99,13 +102,13 @@ class _Bundle:
 class _Verification:
     """One run over one export, with what it has found so far."""
 
-    def __init__(self, directory: Path, checkpoint: Checkpoint) -> None:
+    def __init__(self, directory: Path, checkpoint: Checkpoint, without_items: bool) -> None:
         self._directory = directory
         self._checkpoint = checkpoint
+        self._without_items = without_items
         self._problems: list[Problem] = []
         self._counts: Counter[str] = Counter()
         self._last_time = ""
-        self._backwards: list[int] = []
         self._has_items = (directory / "items").is_dir()
         self._batches: list[int] = []
         self._unreadable: set[int] = set()
@@ -116,6 +119,7 @@ class _Verification:
             verdict = self._settle(bottom)
             for tile in tiles_of_level(self._checkpoint.size, 0):
                 self._judge_bottom(tile, bottom, verdict)
+            self._check_items_present()
             self._check_file_names()
         return Report(
             self._checkpoint.origin,
@@ -133,11 +137,9 @@ class _Verification:
             raise _TooManyProblems
 
     def _warnings(self) -> Iterator[str]:
-        if self._backwards:
-            first = self._backwards[0]
-            yield f"time runs backwards {len(self._backwards)} times, first at entry {first}"
-        if self._batches and not self._has_items:
-            yield f"the items of {len(self._batches)} batch entries are not part of this export"
+        if self._batches and not self._has_items and self._without_items:
+            count = len(self._batches)
+            yield f"the items of {count} batch entries are missing and were not checked"
 
     # First pass: read all, check what agrees, remember what does not.
 
@@ -291,18 +293,29 @@ class _Verification:
         for index, time in times:
             # One form, always UTC: times compare as text.
             if time < self._last_time:
-                self._backwards.append(index)
-            self._last_time = time
+                # A gateway never writes this: entries were reordered, or made up.
+                message = f"its time {time} lies before that of an earlier entry"
+                self._report(Problem(ProblemKind.ORDER, message, entry=index))
+            self._last_time = max(time, self._last_time)
+
+    def _check_items_present(self) -> None:
+        if self._batches and not self._has_items and not self._without_items:
+            message = f"the items of {len(self._batches)} batch entries are not part of this export"
+            self._report(Problem(ProblemKind.MISSING, message, "items"))
 
     def _check_file_names(self) -> None:
         expected = {CHECKPOINT, *paths_of(self._checkpoint.size)}
         # An entry that cannot be read may well have had items.
         for entry in (*self._batches, *self._unreadable):
             expected |= {items_path(entry), item_hashes_path(entry)}
-        for folder, _, names in os.walk(self._directory):
-            for name in names:
-                path = (Path(folder) / name).relative_to(self._directory).as_posix()
-                if path not in expected:
+        for folder, folders, names in os.walk(self._directory):
+            for name in (*folders, *names):
+                found = Path(folder) / name
+                path = found.relative_to(self._directory).as_posix()
+                if found.is_symlink():
+                    message = "a symbolic link: what it shows may be outside, and may change"
+                    self._report(Problem(ProblemKind.UNEXPECTED, message, path))
+                elif name in names and path not in expected:
                     message = "not part of an export of this size"
                     self._report(Problem(ProblemKind.UNEXPECTED, message, path))
 

@@ -1,6 +1,5 @@
 """Differentially private questions."""
 
-import math
 from collections.abc import Collection, Mapping
 
 from concordat._context import Context
@@ -11,13 +10,10 @@ from concordat.errors import InvalidInput, ProtocolViolation
 from concordat.requests import checked_integer, checked_member
 from concordat.results import Budget, Cell, CountResult
 from concordat.v1 import aggregate_pb2
+from concordat_privacy.dp.query import MAX_CELLS_PER_PERSON, MAX_EPSILON, MIN_EPSILON
 
 MICROS = 1_000_000
 NANOS = 1_000_000_000
-MIN_EPSILON = 0.001
-MAX_EPSILON = 3.0
-MAX_CELLS_PER_PERSON = 4
-MAX_BAND = 255
 
 _UNGROUPED = aggregate_pb2.DIMENSION_UNSPECIFIED
 _ENTRIES = {"aggregate.charged", "aggregate.repeated"}
@@ -34,7 +30,11 @@ def count(
     """Count the persons of a cohort, or of each of its cells."""
     request = aggregate_pb2.CountRequest(
         where=_conditions({} if where is None else where),
-        group_by=_UNGROUPED if group_by is None else _dimension(group_by, "group_by"),
+        group_by=(
+            _UNGROUPED
+            if group_by is None
+            else _on_wire(checked_member(group_by, Dimension, "group_by"))
+        ),
         epsilon_micros=_epsilon_micros(epsilon),
         cells_per_person=checked_integer(
             cells_per_person, "cells_per_person", 1, MAX_CELLS_PER_PERSON
@@ -77,17 +77,19 @@ def _conditions(where: Mapping[Dimension, Collection[int]]) -> list[aggregate_pb
 
 def _condition(dimension: Dimension, bands: Collection[int]) -> aggregate_pb2.Condition:
     field = f"where[{getattr(dimension, 'name', dimension)}]"
+    known = checked_member(dimension, Dimension, field)
     if isinstance(bands, str) or not isinstance(bands, Collection) or not bands:
         raise InvalidInput.field(field, "a set of one or more band numbers wanted")
-    numbers = sorted({checked_integer(band, field, 0, MAX_BAND) for band in bands})
-    return aggregate_pb2.Condition(dimension=_dimension(dimension, field), bands=numbers)
+    numbers = sorted({checked_integer(band, field, 1, len(known.labels)) for band in bands})
+    return aggregate_pb2.Condition(dimension=_on_wire(known), bands=numbers)
 
 
-def _dimension(dimension: Dimension, field: str) -> aggregate_pb2.Dimension.ValueType:
-    return aggregate_pb2.Dimension.ValueType(checked_member(dimension, Dimension, field))
+def _on_wire(dimension: Dimension) -> aggregate_pb2.Dimension.ValueType:
+    return aggregate_pb2.Dimension.ValueType(dimension)
 
 
 def _epsilon_micros(epsilon: float) -> int:
-    if not math.isfinite(epsilon) or not MIN_EPSILON <= epsilon <= MAX_EPSILON:
-        raise InvalidInput.field("epsilon", f"{epsilon!r}, {MIN_EPSILON} to {MAX_EPSILON} wanted")
+    low, high = MIN_EPSILON / MICROS, MAX_EPSILON / MICROS
+    if not low <= epsilon <= high:
+        raise InvalidInput.field("epsilon", f"{epsilon!r}, {low} to {high} wanted")
     return round(epsilon * MICROS)

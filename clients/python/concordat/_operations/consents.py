@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from concordat._context import Context, numbered_request_id
+from concordat._context import Context, numbered_request_id, resume_advice
 from concordat._convert import (
     FetchPage,
     Page,
-    attach_partial,
     batches_of,
+    keeping_partial,
     member_of,
     refusals_of,
     time_of,
@@ -16,7 +16,7 @@ from concordat._convert import (
 from concordat._methods import GET_CONSENT, GRANT_CONSENTS, LIST_CONSENTS, WITHDRAW_CONSENT
 from concordat._steps import Operation
 from concordat.enums import ConsentState, DataCategory, Purpose
-from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
+from concordat.errors import InvalidInput, ProtocolViolation
 from concordat.requests import (
     CONSENT_ID_BYTES,
     ConsentDraft,
@@ -31,11 +31,6 @@ from concordat_privacy.oprf import Token
 
 CONSENTS_PER_REQUEST = 1_000
 MAX_PAGE_SIZE = 1_000
-
-_RESUME = (
-    "call the method again with all items and request_id=error.partial.request_id to go on: "
-    "what was recorded is answered from the record"
-)
 
 
 def grant_consents(
@@ -54,12 +49,12 @@ def grant_consents(
         return GrantResult(own_id, tuple(granted), tuple(refused), tuple(receipts))
 
     first = 0
-    for number, batch in enumerate(batches_of(drafts, CONSENTS_PER_REQUEST)):
-        request = consent_pb2.GrantConsentsRequest(
-            request_id=numbered_request_id(own_id, number),
-            consents=[_draft_message(first + at, draft) for at, draft in enumerate(batch)],
-        )
-        try:
+    with keeping_partial(result, resume_advice("consents", own_id)):
+        for number, batch in enumerate(batches_of(drafts, CONSENTS_PER_REQUEST)):
+            request = consent_pb2.GrantConsentsRequest(
+                request_id=numbered_request_id(own_id, number),
+                consents=[_draft_message(first + at, draft) for at, draft in enumerate(batch)],
+            )
             reply = yield from context.send(GRANT_CONSENTS, request, timeout)
             positions = range(first, first + len(batch))
             if len(reply.granted) + len({refusal.item for refusal in reply.refused}) != len(batch):
@@ -70,10 +65,7 @@ def grant_consents(
             refused += refusals_of(reply.refused, positions)
             if reply.granted:
                 receipts.append(context.ledger.receipt(reply.receipt, {"consent.granted"}))
-        except ConcordatError as error:
-            attach_partial(error, result(), _RESUME)
-            raise
-        first += len(batch)
+            first += len(batch)
     return result()
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC
 from operator import index
 
-from concordat._context import Context, numbered_request_id
-from concordat._convert import attach_partial, batches_of, member_of, refusals_of, time_of
+from concordat._context import Context, numbered_request_id, resume_advice
+from concordat._convert import batches_of, keeping_partial, member_of, refusals_of, time_of
 from concordat._methods import CONTRIBUTE, GET_BATCH
 from concordat._steps import Operation
 from concordat.enums import BatchState
-from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
+from concordat.errors import InvalidInput, ProtocolViolation
 from concordat.requests import REQUEST_ID_BYTES, RequestId, Row, checked_bytes, checked_token
 from concordat.results import BatchReceipt, BatchStatus, ContributionResult, ItemRefusal
 from concordat.v1 import bands_pb2, contribution_pb2
@@ -27,11 +27,6 @@ from concordat_privacy.identifiers import Epoch
 
 ROWS_PER_BATCH = 20_000
 ROWS_PER_MESSAGE = 2_000
-
-_RESUME = (
-    "call contribute again with all rows and request_id=error.partial.request_id to go on: "
-    "batches that were taken are answered from the record"
-)
 
 
 def contribute(
@@ -54,21 +49,18 @@ def contribute(
         return ContributionResult(own_id, accepted, tuple(refused), tuple(receipts))
 
     first = 0
-    for number, batch in enumerate(batches_of(rows, ROWS_PER_BATCH)):
-        checked = _check_rows(first, batch, today)
-        try:
+    with keeping_partial(result, resume_advice("rows", own_id)):
+        for number, batch in enumerate(batches_of(rows, ROWS_PER_BATCH)):
+            checked = _check_rows(first, batch, today)
             answer = _Answer(0, [], None)
             if checked.messages:
                 batch_id = numbered_request_id(own_id, number)
                 answer = yield from _send_batch(context, checked, batch_id, wanted, first, timeout)
-        except ConcordatError as error:
-            attach_partial(error, result(), _RESUME)
-            raise
-        accepted += answer.rows_accepted
-        refused += sorted(checked.refused + answer.refused, key=lambda refusal: refusal.item)
-        if answer.receipt is not None:
-            receipts.append(answer.receipt)
-        first += len(batch)
+            accepted += answer.rows_accepted
+            refused += sorted(checked.refused + answer.refused, key=lambda refusal: refusal.item)
+            if answer.receipt is not None:
+                receipts.append(answer.receipt)
+            first += len(batch)
     return result()
 
 

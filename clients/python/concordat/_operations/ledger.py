@@ -9,8 +9,7 @@ from concordat.errors import InvalidInput
 from concordat.requests import checked_integer
 from concordat.results import Receipt, SignedCheckpoint, VerifiedReceipt
 from concordat.v1 import ledger_pb2
-
-MAX_INDEX = 2**63 - 1
+from concordat_privacy.log.merkle import MAX_SIZE
 
 
 def checkpoint(context: Context, timeout: float | None) -> Operation[SignedCheckpoint]:
@@ -40,7 +39,7 @@ def export(
     context: Context, start_index: int
 ) -> tuple[ledger_pb2.ExportEntriesRequest, ExportReader]:
     """What to ask for, and what reads the replies. Raises InvalidInput."""
-    start = checked_integer(start_index, "start_index", 0, MAX_INDEX)
+    start = checked_integer(start_index, "start_index", 0, MAX_SIZE)
     return ledger_pb2.ExportEntriesRequest(start_index=start), ExportReader(context.ledger, start)
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from concordat._context import Context
-from concordat._convert import attach_partial, batches_of, member_of, month_start
+from concordat._convert import batches_of, keeping_partial, member_of, month_start
 from concordat._methods import BATCH_LOOKUP, LIST_SIGNALS, LOOKUP
 from concordat._steps import Operation
 from concordat.enums import Coverage, DataCategory, Purpose, SignalStatus, SubjectStatus
-from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
+from concordat.errors import InvalidInput, ProtocolViolation
 from concordat.requests import checked_member, checked_text, checked_token
 from concordat.results import LookupResult, Receipt, Signal, SignalCatalogue, SignalInfo
 from concordat.v1 import common_pb2, signal_pb2
@@ -54,11 +54,11 @@ def lookup_batch(
     wanted = checked_member(purpose, Purpose, "purpose")
     packed = [checked_token(token, f"tokens[{at}]") for at, token in enumerate(tokens)]
     results: list[LookupResult] = []
-    for batch in batches_of(packed, SUBJECTS_PER_REQUEST):
-        request = signal_pb2.BatchLookupRequest(
-            tokens=b"".join(batch), purpose=_on_wire(wanted), signals=names
-        )
-        try:
+    with keeping_partial(lambda: tuple(results), _PARTIAL):
+        for batch in batches_of(packed, SUBJECTS_PER_REQUEST):
+            request = signal_pb2.BatchLookupRequest(
+                tokens=b"".join(batch), purpose=_on_wire(wanted), signals=names
+            )
             reply = yield from context.send(BATCH_LOOKUP, request, timeout)
             if len(reply.results) != len(batch):
                 raise ProtocolViolation(
@@ -66,9 +66,6 @@ def lookup_batch(
                 )
             receipt = context.ledger.receipt(reply.receipt, _ENTRY)
             results += [_result(result, wanted, receipt, names) for result in reply.results]
-        except ConcordatError as error:
-            attach_partial(error, tuple(results), _PARTIAL)
-            raise
     return results
 
 
@@ -139,5 +136,11 @@ def _signal(signal: signal_pb2.Signal) -> Signal:
         band=signal.band,
         band_label=signal.band_label,
         as_of=month_start(signal.as_of_month) if with_band else None,
-        coverage=member_of(Coverage, signal.coverage, f"{signal.name}.coverage"),
+        coverage=_coverage(signal),
     )
+
+
+def _coverage(signal: signal_pb2.Signal) -> Coverage:
+    if not signal.coverage:
+        return Coverage.UNSPECIFIED  # the contract's own word for "nothing was computed"
+    return member_of(Coverage, signal.coverage, f"{signal.name}.coverage")

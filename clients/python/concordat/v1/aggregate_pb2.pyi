@@ -175,8 +175,9 @@ class CountResponse(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
     error_95: _builtins.int
-    """Half-width of the interval that holds a cell's true count with
-    probability of at least 95 percent.
+    """Half-width of the interval that holds a cell's bounded count with
+    probability of at least 95 percent. Bounded: each person counted in at
+    most cells_per_person cells. What that leaves out is not covered.
     """
     mechanism: _builtins.str
     """Mechanism in words, e.g. "discrete Laplace, scale 1"."""

@@ -59,7 +59,8 @@ class AggregateServiceServicer(object):
         read; a crash after that keeps the charge. The same question about the
         same snapshot is answered with the same bytes to every member, free.
         Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (reason BUDGET_EXHAUSTED,
-        with a QuotaFailure that names the scope).
+        with a QuotaFailure that names the scope). Not idempotent by request_id: a
+        repeated question is recorded, and free.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

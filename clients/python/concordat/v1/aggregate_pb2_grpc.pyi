@@ -41,7 +41,8 @@ class AggregateServiceStub:
     read; a crash after that keeps the charge. The same question about the
     same snapshot is answered with the same bytes to every member, free.
     Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (reason BUDGET_EXHAUSTED,
-    with a QuotaFailure that names the scope).
+    with a QuotaFailure that names the scope). Not idempotent by request_id: a
+    repeated question is recorded, and free.
     """
     GetBudget: _grpc.UnaryUnaryMultiCallable[_aggregate_pb2.GetBudgetRequest, _aggregate_pb2.GetBudgetResponse]
     """Says how much budget is left."""
@@ -59,7 +60,8 @@ class AggregateServiceAsyncStub(AggregateServiceStub):
     read; a crash after that keeps the charge. The same question about the
     same snapshot is answered with the same bytes to every member, free.
     Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (reason BUDGET_EXHAUSTED,
-    with a QuotaFailure that names the scope).
+    with a QuotaFailure that names the scope). Not idempotent by request_id: a
+    repeated question is recorded, and free.
     """
     GetBudget: _aio.UnaryUnaryMultiCallable[_aggregate_pb2.GetBudgetRequest, _aggregate_pb2.GetBudgetResponse]  # type: ignore[assignment]
     """Says how much budget is left."""
@@ -80,7 +82,8 @@ class AggregateServiceServicer(metaclass=_abc_1.ABCMeta):
         read; a crash after that keeps the charge. The same question about the
         same snapshot is answered with the same bytes to every member, free.
         Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (reason BUDGET_EXHAUSTED,
-        with a QuotaFailure that names the scope).
+        with a QuotaFailure that names the scope). Not idempotent by request_id: a
+        repeated question is recorded, and free.
         """
 
     @_abc_1.abstractmethod

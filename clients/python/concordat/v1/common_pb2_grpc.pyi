@@ -10,6 +10,20 @@ Conventions that hold for every RPC of this package:
    "concordat" and whose reason is a stable upper-case word, and, for bad
    input, a BadRequest that names each field. Limits answer
    RESOURCE_EXHAUSTED with QuotaFailure or RetryInfo.
+ * Each RPC lists the errors of its own. Beside them any RPC may answer
+     INVALID_ARGUMENT    INVALID_FIELD (a field breaks what its comment
+                         says), MALFORMED_MESSAGE, NO_MESSAGE
+     UNAUTHENTICATED     NO_CLIENT_CERTIFICATE, NO_SPIFFE_ID, BAD_SPIFFE_ID
+     PERMISSION_DENIED   ROLE_NOT_ALLOWED, NOT_A_MEMBER, MEMBER_SUSPENDED,
+                         CERTIFICATE_REPLACED, NOT_INVITED
+     RESOURCE_EXHAUSTED  TOO_MANY_STREAMS
+     DEADLINE_EXCEEDED   DEADLINE_EXCEEDED
+     UNAVAILABLE         STORE_UNAVAILABLE, SHUTTING_DOWN
+     INTERNAL            INTERNAL (with an id to find it in the log)
+   and gRPC itself, without an ErrorInfo, UNIMPLEMENTED for an unknown
+   method and RESOURCE_EXHAUSTED for a message that is too large and where
+   the server is full. The health service answers NOT_FOUND (SERVICE_UNKNOWN)
+   for any service but "", and UNIMPLEMENTED (WATCH_NOT_OFFERED).
  * request_id (AIP-155) is 16 random bytes chosen by the caller. A repeated
    request_id with the same content returns the first reply; with other
    content it fails with ALREADY_EXISTS, reason REQUEST_ID_REUSED.

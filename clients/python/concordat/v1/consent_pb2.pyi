@@ -51,7 +51,9 @@ Global___ConsentState: _TypeAlias = ConsentState  # noqa: Y015
 
 @_typing.final
 class ConsentDraft(_message.Message):
-    """A consent to be recorded."""
+    """A consent to be recorded. A member may hold 16 consents of one subject that
+    have not ended; what would be the 17th is refused, reason TOO_MANY_CONSENTS.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -69,8 +69,8 @@ class ConsentServiceServicer(object):
         """Records consents that subjects gave to the calling member. Items are
         independent: good ones are recorded, bad ones are listed. All recorded
         items are durable, in the ledger, before the reply.
-        Errors: INVALID_ARGUMENT (the request as a whole). Idempotent by
-        request_id.
+        Errors: INVALID_ARGUMENT (the request as a whole), ALREADY_EXISTS (reason
+        REQUEST_ID_REUSED). Idempotent by request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -80,7 +80,8 @@ class ConsentServiceServicer(object):
         """Withdraws a consent on the subject's behalf. Effective before the reply:
         no lookup or contribution that commits later can use it. Withdrawing a
         withdrawn consent changes nothing and says so.
-        Errors: NOT_FOUND (reason CONSENT_NOT_FOUND; also for another member's).
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
+        another member's).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,7 +89,8 @@ class ConsentServiceServicer(object):
 
     def GetConsent(self, request, context):
         """Reads one consent of the calling member.
-        Errors: NOT_FOUND (reason CONSENT_NOT_FOUND; also for another member's).
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
+        another member's).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +98,7 @@ class ConsentServiceServicer(object):
 
     def ListConsents(self, request, context):
         """Lists the calling member's consents, oldest first.
+        Errors: INVALID_ARGUMENT (also for a page_token of another list).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,21 +40,25 @@ class ConsentServiceStub:
     """Records consents that subjects gave to the calling member. Items are
     independent: good ones are recorded, bad ones are listed. All recorded
     items are durable, in the ledger, before the reply.
-    Errors: INVALID_ARGUMENT (the request as a whole). Idempotent by
-    request_id.
+    Errors: INVALID_ARGUMENT (the request as a whole), ALREADY_EXISTS (reason
+    REQUEST_ID_REUSED). Idempotent by request_id.
     """
     WithdrawConsent: _grpc.UnaryUnaryMultiCallable[_consent_pb2.WithdrawConsentRequest, _consent_pb2.WithdrawConsentResponse]
     """Withdraws a consent on the subject's behalf. Effective before the reply:
     no lookup or contribution that commits later can use it. Withdrawing a
     withdrawn consent changes nothing and says so.
-    Errors: NOT_FOUND (reason CONSENT_NOT_FOUND; also for another member's).
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
+    another member's).
     """
     GetConsent: _grpc.UnaryUnaryMultiCallable[_consent_pb2.GetConsentRequest, _consent_pb2.GetConsentResponse]
     """Reads one consent of the calling member.
-    Errors: NOT_FOUND (reason CONSENT_NOT_FOUND; also for another member's).
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
+    another member's).
     """
     ListConsents: _grpc.UnaryUnaryMultiCallable[_consent_pb2.ListConsentsRequest, _consent_pb2.ListConsentsResponse]
-    """Lists the calling member's consents, oldest first."""
+    """Lists the calling member's consents, oldest first.
+    Errors: INVALID_ARGUMENT (also for a page_token of another list).
+    """
 
 @_typing.type_check_only
 class ConsentServiceAsyncStub(ConsentServiceStub):
@@ -68,21 +72,25 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     """Records consents that subjects gave to the calling member. Items are
     independent: good ones are recorded, bad ones are listed. All recorded
     items are durable, in the ledger, before the reply.
-    Errors: INVALID_ARGUMENT (the request as a whole). Idempotent by
-    request_id.
+    Errors: INVALID_ARGUMENT (the request as a whole), ALREADY_EXISTS (reason
+    REQUEST_ID_REUSED). Idempotent by request_id.
     """
     WithdrawConsent: _aio.UnaryUnaryMultiCallable[_consent_pb2.WithdrawConsentRequest, _consent_pb2.WithdrawConsentResponse]  # type: ignore[assignment]
     """Withdraws a consent on the subject's behalf. Effective before the reply:
     no lookup or contribution that commits later can use it. Withdrawing a
     withdrawn consent changes nothing and says so.
-    Errors: NOT_FOUND (reason CONSENT_NOT_FOUND; also for another member's).
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
+    another member's).
     """
     GetConsent: _aio.UnaryUnaryMultiCallable[_consent_pb2.GetConsentRequest, _consent_pb2.GetConsentResponse]  # type: ignore[assignment]
     """Reads one consent of the calling member.
-    Errors: NOT_FOUND (reason CONSENT_NOT_FOUND; also for another member's).
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
+    another member's).
     """
     ListConsents: _aio.UnaryUnaryMultiCallable[_consent_pb2.ListConsentsRequest, _consent_pb2.ListConsentsResponse]  # type: ignore[assignment]
-    """Lists the calling member's consents, oldest first."""
+    """Lists the calling member's consents, oldest first.
+    Errors: INVALID_ARGUMENT (also for a page_token of another list).
+    """
 
 class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     """The subject's consents. A consent names one subject (by token), one
@@ -99,8 +107,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Records consents that subjects gave to the calling member. Items are
         independent: good ones are recorded, bad ones are listed. All recorded
         items are durable, in the ledger, before the reply.
-        Errors: INVALID_ARGUMENT (the request as a whole). Idempotent by
-        request_id.
+        Errors: INVALID_ARGUMENT (the request as a whole), ALREADY_EXISTS (reason
+        REQUEST_ID_REUSED). Idempotent by request_id.
         """
 
     @_abc_1.abstractmethod
@@ -112,7 +120,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Withdraws a consent on the subject's behalf. Effective before the reply:
         no lookup or contribution that commits later can use it. Withdrawing a
         withdrawn consent changes nothing and says so.
-        Errors: NOT_FOUND (reason CONSENT_NOT_FOUND; also for another member's).
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
+        another member's).
         """
 
     @_abc_1.abstractmethod
@@ -122,7 +131,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_consent_pb2.GetConsentResponse, _abc.Awaitable[_consent_pb2.GetConsentResponse]]:
         """Reads one consent of the calling member.
-        Errors: NOT_FOUND (reason CONSENT_NOT_FOUND; also for another member's).
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
+        another member's).
         """
 
     @_abc_1.abstractmethod
@@ -131,6 +141,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _consent_pb2.ListConsentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_consent_pb2.ListConsentsResponse, _abc.Awaitable[_consent_pb2.ListConsentsResponse]]:
-        """Lists the calling member's consents, oldest first."""
+        """Lists the calling member's consents, oldest first.
+        Errors: INVALID_ARGUMENT (also for a page_token of another list).
+        """
 
 def add_ConsentServiceServicer_to_server(servicer: ConsentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -58,8 +58,9 @@ class ContributionServiceServicer(object):
         is taken unless its ledger entry is durable; a broken stream takes
         nothing. A row needs a live consent of its subject for the calling
         member, PURPOSE_CONTRIBUTION and the row's category.
-        Errors: INVALID_ARGUMENT (the stream as a whole), ALREADY_EXISTS
-        (REQUEST_ID_REUSED). Idempotent by request_id.
+        Errors: INVALID_ARGUMENT (the stream as a whole), FAILED_PRECONDITION
+        (reason EPOCH_NOT_ACTIVE or CATALOGUE_VERSION_UNKNOWN), ALREADY_EXISTS
+        (reason REQUEST_ID_REUSED). Idempotent by request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -67,7 +68,7 @@ class ContributionServiceServicer(object):
 
     def GetBatch(self, request, context):
         """Reads what became of a batch of the calling member.
-        Errors: NOT_FOUND (reason BATCH_NOT_FOUND).
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason BATCH_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,12 +40,13 @@ class ContributionServiceStub:
     is taken unless its ledger entry is durable; a broken stream takes
     nothing. A row needs a live consent of its subject for the calling
     member, PURPOSE_CONTRIBUTION and the row's category.
-    Errors: INVALID_ARGUMENT (the stream as a whole), ALREADY_EXISTS
-    (REQUEST_ID_REUSED). Idempotent by request_id.
+    Errors: INVALID_ARGUMENT (the stream as a whole), FAILED_PRECONDITION
+    (reason EPOCH_NOT_ACTIVE or CATALOGUE_VERSION_UNKNOWN), ALREADY_EXISTS
+    (reason REQUEST_ID_REUSED). Idempotent by request_id.
     """
     GetBatch: _grpc.UnaryUnaryMultiCallable[_contribution_pb2.GetBatchRequest, _contribution_pb2.GetBatchResponse]
     """Reads what became of a batch of the calling member.
-    Errors: NOT_FOUND (reason BATCH_NOT_FOUND).
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason BATCH_NOT_FOUND).
     """
 
 @_typing.type_check_only
@@ -60,12 +61,13 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     is taken unless its ledger entry is durable; a broken stream takes
     nothing. A row needs a live consent of its subject for the calling
     member, PURPOSE_CONTRIBUTION and the row's category.
-    Errors: INVALID_ARGUMENT (the stream as a whole), ALREADY_EXISTS
-    (REQUEST_ID_REUSED). Idempotent by request_id.
+    Errors: INVALID_ARGUMENT (the stream as a whole), FAILED_PRECONDITION
+    (reason EPOCH_NOT_ACTIVE or CATALOGUE_VERSION_UNKNOWN), ALREADY_EXISTS
+    (reason REQUEST_ID_REUSED). Idempotent by request_id.
     """
     GetBatch: _aio.UnaryUnaryMultiCallable[_contribution_pb2.GetBatchRequest, _contribution_pb2.GetBatchResponse]  # type: ignore[assignment]
     """Reads what became of a batch of the calling member.
-    Errors: NOT_FOUND (reason BATCH_NOT_FOUND).
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason BATCH_NOT_FOUND).
     """
 
 class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,8 +85,9 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         is taken unless its ledger entry is durable; a broken stream takes
         nothing. A row needs a live consent of its subject for the calling
         member, PURPOSE_CONTRIBUTION and the row's category.
-        Errors: INVALID_ARGUMENT (the stream as a whole), ALREADY_EXISTS
-        (REQUEST_ID_REUSED). Idempotent by request_id.
+        Errors: INVALID_ARGUMENT (the stream as a whole), FAILED_PRECONDITION
+        (reason EPOCH_NOT_ACTIVE or CATALOGUE_VERSION_UNKNOWN), ALREADY_EXISTS
+        (reason REQUEST_ID_REUSED). Idempotent by request_id.
         """
 
     @_abc_1.abstractmethod
@@ -94,7 +97,7 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contribution_pb2.GetBatchResponse, _abc.Awaitable[_contribution_pb2.GetBatchResponse]]:
         """Reads what became of a batch of the calling member.
-        Errors: NOT_FOUND (reason BATCH_NOT_FOUND).
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason BATCH_NOT_FOUND).
         """
 
 def add_ContributionServiceServicer_to_server(servicer: ContributionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -91,6 +91,7 @@ class LedgerServiceServicer(object):
     def ExportEntries(self, request, context):
         """Streams the entries from start_index to the end of a tree, for export
         and replay. Auditor and operator only.
+        Errors: OUT_OF_RANGE (start_index larger than the ledger).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,6 +50,7 @@ class LedgerServiceStub:
     ExportEntries: _grpc.UnaryStreamMultiCallable[_ledger_pb2.ExportEntriesRequest, _ledger_pb2.ExportEntriesResponse]
     """Streams the entries from start_index to the end of a tree, for export
     and replay. Auditor and operator only.
+    Errors: OUT_OF_RANGE (start_index larger than the ledger).
     """
 
 @_typing.type_check_only
@@ -74,6 +75,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     ExportEntries: _aio.UnaryStreamMultiCallable[_ledger_pb2.ExportEntriesRequest, _ledger_pb2.ExportEntriesResponse]  # type: ignore[assignment]
     """Streams the entries from start_index to the end of a tree, for export
     and replay. Auditor and operator only.
+    Errors: OUT_OF_RANGE (start_index larger than the ledger).
     """
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -119,6 +121,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_ledger_pb2.ExportEntriesResponse], _abc.AsyncIterator[_ledger_pb2.ExportEntriesResponse]]:
         """Streams the entries from start_index to the end of a tree, for export
         and replay. Auditor and operator only.
+        Errors: OUT_OF_RANGE (start_index larger than the ledger).
         """
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -178,9 +178,10 @@ class AcceptInvitationRequest(_message.Message):
     request_id: _builtins.bytes
     """16 random bytes."""
     csr_pem: _builtins.bytes
-    """PEM certificate request signed by the member's new key: ECDSA P-256,
-    P-384 or Ed25519. Its subject and extensions are ignored; the gateway
-    writes the identity. At most 8 KiB.
+    """PEM certificate request signed by the member's new key: ECDSA P-256 or
+    P-384 (TLS libraries in use refuse Ed25519 client certificates). Its
+    subject and extensions are ignored; the gateway writes the identity. At
+    most 8 KiB.
     """
     def __init__(
         self,

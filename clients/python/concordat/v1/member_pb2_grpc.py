@@ -73,7 +73,8 @@ class MembershipServiceServicer(object):
     def InviteMember(self, request, context):
         """Invites an institution. Operator only. The reply's certificate opens
         AcceptInvitation and nothing else, once, until it expires.
-        Errors: ALREADY_EXISTS (reason MEMBER_EXISTS), INVALID_ARGUMENT.
+        Errors: INVALID_ARGUMENT, ALREADY_EXISTS (reason MEMBER_EXISTS or
+        REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (reason TOO_MANY_MEMBERS).
         Idempotent by request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -82,9 +83,9 @@ class MembershipServiceServicer(object):
 
     def AcceptInvitation(self, request, context):
         """Accepts an invitation. Called with the invitation's certificate.
-        Errors: PERMISSION_DENIED (reason INVITATION_USED or
-        INVITATION_EXPIRED), INVALID_ARGUMENT (the certificate request).
-        Idempotent by request_id.
+        Errors: INVALID_ARGUMENT (the certificate request too), PERMISSION_DENIED
+        (reason INVITATION_USED or INVITATION_EXPIRED), ALREADY_EXISTS (reason
+        REQUEST_ID_REUSED). Idempotent by request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,8 +94,8 @@ class MembershipServiceServicer(object):
     def SuspendMember(self, request, context):
         """Suspends a member. Operator only. Works on the next call of a connection
         that is already open. Suspending a suspended member changes nothing.
-        Errors: NOT_FOUND (reason MEMBER_NOT_FOUND), FAILED_PRECONDITION (the
-        member has not joined yet).
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
+        FAILED_PRECONDITION (reason MEMBER_NOT_JOINED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +110,7 @@ class MembershipServiceServicer(object):
 
     def ListMembers(self, request, context):
         """Lists members by id. Operator and auditor only.
+        Errors: INVALID_ARGUMENT (also for a page_token of another list).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,25 +39,28 @@ class MembershipServiceStub:
     InviteMember: _grpc.UnaryUnaryMultiCallable[_member_pb2.InviteMemberRequest, _member_pb2.InviteMemberResponse]
     """Invites an institution. Operator only. The reply's certificate opens
     AcceptInvitation and nothing else, once, until it expires.
-    Errors: ALREADY_EXISTS (reason MEMBER_EXISTS), INVALID_ARGUMENT.
+    Errors: INVALID_ARGUMENT, ALREADY_EXISTS (reason MEMBER_EXISTS or
+    REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (reason TOO_MANY_MEMBERS).
     Idempotent by request_id.
     """
     AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_member_pb2.AcceptInvitationRequest, _member_pb2.AcceptInvitationResponse]
     """Accepts an invitation. Called with the invitation's certificate.
-    Errors: PERMISSION_DENIED (reason INVITATION_USED or
-    INVITATION_EXPIRED), INVALID_ARGUMENT (the certificate request).
-    Idempotent by request_id.
+    Errors: INVALID_ARGUMENT (the certificate request too), PERMISSION_DENIED
+    (reason INVITATION_USED or INVITATION_EXPIRED), ALREADY_EXISTS (reason
+    REQUEST_ID_REUSED). Idempotent by request_id.
     """
     SuspendMember: _grpc.UnaryUnaryMultiCallable[_member_pb2.SuspendMemberRequest, _member_pb2.SuspendMemberResponse]
     """Suspends a member. Operator only. Works on the next call of a connection
     that is already open. Suspending a suspended member changes nothing.
-    Errors: NOT_FOUND (reason MEMBER_NOT_FOUND), FAILED_PRECONDITION (the
-    member has not joined yet).
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
+    FAILED_PRECONDITION (reason MEMBER_NOT_JOINED).
     """
     ReinstateMember: _grpc.UnaryUnaryMultiCallable[_member_pb2.ReinstateMemberRequest, _member_pb2.ReinstateMemberResponse]
     """Lifts a suspension. Operator only. Errors as SuspendMember."""
     ListMembers: _grpc.UnaryUnaryMultiCallable[_member_pb2.ListMembersRequest, _member_pb2.ListMembersResponse]
-    """Lists members by id. Operator and auditor only."""
+    """Lists members by id. Operator and auditor only.
+    Errors: INVALID_ARGUMENT (also for a page_token of another list).
+    """
 
 @_typing.type_check_only
 class MembershipServiceAsyncStub(MembershipServiceStub):
@@ -70,25 +73,28 @@ class MembershipServiceAsyncStub(MembershipServiceStub):
     InviteMember: _aio.UnaryUnaryMultiCallable[_member_pb2.InviteMemberRequest, _member_pb2.InviteMemberResponse]  # type: ignore[assignment]
     """Invites an institution. Operator only. The reply's certificate opens
     AcceptInvitation and nothing else, once, until it expires.
-    Errors: ALREADY_EXISTS (reason MEMBER_EXISTS), INVALID_ARGUMENT.
+    Errors: INVALID_ARGUMENT, ALREADY_EXISTS (reason MEMBER_EXISTS or
+    REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (reason TOO_MANY_MEMBERS).
     Idempotent by request_id.
     """
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_member_pb2.AcceptInvitationRequest, _member_pb2.AcceptInvitationResponse]  # type: ignore[assignment]
     """Accepts an invitation. Called with the invitation's certificate.
-    Errors: PERMISSION_DENIED (reason INVITATION_USED or
-    INVITATION_EXPIRED), INVALID_ARGUMENT (the certificate request).
-    Idempotent by request_id.
+    Errors: INVALID_ARGUMENT (the certificate request too), PERMISSION_DENIED
+    (reason INVITATION_USED or INVITATION_EXPIRED), ALREADY_EXISTS (reason
+    REQUEST_ID_REUSED). Idempotent by request_id.
     """
     SuspendMember: _aio.UnaryUnaryMultiCallable[_member_pb2.SuspendMemberRequest, _member_pb2.SuspendMemberResponse]  # type: ignore[assignment]
     """Suspends a member. Operator only. Works on the next call of a connection
     that is already open. Suspending a suspended member changes nothing.
-    Errors: NOT_FOUND (reason MEMBER_NOT_FOUND), FAILED_PRECONDITION (the
-    member has not joined yet).
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
+    FAILED_PRECONDITION (reason MEMBER_NOT_JOINED).
     """
     ReinstateMember: _aio.UnaryUnaryMultiCallable[_member_pb2.ReinstateMemberRequest, _member_pb2.ReinstateMemberResponse]  # type: ignore[assignment]
     """Lifts a suspension. Operator only. Errors as SuspendMember."""
     ListMembers: _aio.UnaryUnaryMultiCallable[_member_pb2.ListMembersRequest, _member_pb2.ListMembersResponse]  # type: ignore[assignment]
-    """Lists members by id. Operator and auditor only."""
+    """Lists members by id. Operator and auditor only.
+    Errors: INVALID_ARGUMENT (also for a page_token of another list).
+    """
 
 class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     """Who belongs to the consortium. Joining takes two steps: the operator
@@ -104,7 +110,8 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_member_pb2.InviteMemberResponse, _abc.Awaitable[_member_pb2.InviteMemberResponse]]:
         """Invites an institution. Operator only. The reply's certificate opens
         AcceptInvitation and nothing else, once, until it expires.
-        Errors: ALREADY_EXISTS (reason MEMBER_EXISTS), INVALID_ARGUMENT.
+        Errors: INVALID_ARGUMENT, ALREADY_EXISTS (reason MEMBER_EXISTS or
+        REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (reason TOO_MANY_MEMBERS).
         Idempotent by request_id.
         """
 
@@ -115,9 +122,9 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_member_pb2.AcceptInvitationResponse, _abc.Awaitable[_member_pb2.AcceptInvitationResponse]]:
         """Accepts an invitation. Called with the invitation's certificate.
-        Errors: PERMISSION_DENIED (reason INVITATION_USED or
-        INVITATION_EXPIRED), INVALID_ARGUMENT (the certificate request).
-        Idempotent by request_id.
+        Errors: INVALID_ARGUMENT (the certificate request too), PERMISSION_DENIED
+        (reason INVITATION_USED or INVITATION_EXPIRED), ALREADY_EXISTS (reason
+        REQUEST_ID_REUSED). Idempotent by request_id.
         """
 
     @_abc_1.abstractmethod
@@ -128,8 +135,8 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_member_pb2.SuspendMemberResponse, _abc.Awaitable[_member_pb2.SuspendMemberResponse]]:
         """Suspends a member. Operator only. Works on the next call of a connection
         that is already open. Suspending a suspended member changes nothing.
-        Errors: NOT_FOUND (reason MEMBER_NOT_FOUND), FAILED_PRECONDITION (the
-        member has not joined yet).
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
+        FAILED_PRECONDITION (reason MEMBER_NOT_JOINED).
         """
 
     @_abc_1.abstractmethod
@@ -146,6 +153,8 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _member_pb2.ListMembersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_member_pb2.ListMembersResponse, _abc.Awaitable[_member_pb2.ListMembersResponse]]:
-        """Lists members by id. Operator and auditor only."""
+        """Lists members by id. Operator and auditor only.
+        Errors: INVALID_ARGUMENT (also for a page_token of another list).
+        """
 
 def add_MembershipServiceServicer_to_server(servicer: MembershipServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

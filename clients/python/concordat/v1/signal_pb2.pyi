@@ -61,9 +61,7 @@ class _SignalStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignalSt
     SIGNAL_STATUS_NOT_FOUND: _SignalStatus.ValueType  # 2
     """No member contributed what this signal is computed from. Not negative."""
     SIGNAL_STATUS_SUPPRESSED: _SignalStatus.ValueType  # 3
-    """Held back so that the answer tells nothing about which member contributed, or
-    because too little data stands behind it.
-    """
+    """Held back because too little history stands behind it."""
     SIGNAL_STATUS_STALE: _SignalStatus.ValueType  # 4
     """band holds but is older than the signal's maximum age."""
     SIGNAL_STATUS_NO_CONSENT: _SignalStatus.ValueType  # 5
@@ -79,9 +77,7 @@ SIGNAL_STATUS_PRESENT: SignalStatus.ValueType  # 1
 SIGNAL_STATUS_NOT_FOUND: SignalStatus.ValueType  # 2
 """No member contributed what this signal is computed from. Not negative."""
 SIGNAL_STATUS_SUPPRESSED: SignalStatus.ValueType  # 3
-"""Held back so that the answer tells nothing about which member contributed, or
-because too little data stands behind it.
-"""
+"""Held back because too little history stands behind it."""
 SIGNAL_STATUS_STALE: SignalStatus.ValueType  # 4
 """band holds but is older than the signal's maximum age."""
 SIGNAL_STATUS_NO_CONSENT: SignalStatus.ValueType  # 5

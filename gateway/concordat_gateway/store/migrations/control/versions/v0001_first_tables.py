@@ -62,7 +62,6 @@ def upgrade() -> None:
         sa.Column("batch_id", sa.LargeBinary(), nullable=False),
         sa.Column("member_id", sa.String(), nullable=False),
         sa.Column("request_id", sa.LargeBinary(), nullable=False),
-        sa.Column("state", sa.SmallInteger(), nullable=False),
         sa.Column("rows_accepted", sa.Integer(), nullable=False),
         sa.Column("rows_refused", sa.Integer(), nullable=False),
         sa.Column("refused_rows", sa.LargeBinary(), nullable=False),

@@ -1,0 +1,114 @@
+"""Inviting an institution so that an interruption at any point loses nothing.
+
+The gateway keeps an invited id for the invitation's lifetime, so an invitation whose key was lost
+would bar it. The key and the request are therefore on disk before they are sent: an attempt that
+never saw its reply is sent again unchanged, and the gateway repeats its answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import concordat
+from concordat_gateway.commands._invitation import Invitation
+from concordat_gateway.pki import key_pem, new_key, new_request
+from concordat_gateway.profiles import Gateway
+from concordat_rpc.secret_files import read_secret, write_secret
+
+
+class InvitingRefused(Exception):
+    """The invitation cannot be written; the text says what stands in its way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    member_id: str
+    display_name: str
+    request_id: str
+    """16 bytes in hexadecimal."""
+    private_key_pem: str
+    csr_pem: str
+
+    @classmethod
+    def new(cls, member_id: str, display_name: str) -> Self:
+        key = new_key()
+        return cls(
+            member_id=member_id,
+            display_name=display_name,
+            request_id=os.urandom(16).hex(),
+            private_key_pem=key_pem(key).decode(),
+            csr_pem=new_request(key).decode(),
+        )
+
+
+def invite(
+    client: concordat.Client, member_id: str, display_name: str, out: Path
+) -> concordat.InvitedMember:
+    """Invite an institution and write its invitation to `out`, or finish an attempt to.
+
+    Raises InvitingRefused, ConcordatError, OSError.
+    """
+    pending = out.with_name(f"{out.name}.pending")
+    resumed = pending.exists()
+    if out.exists() and not resumed:
+        raise InvitingRefused(f"{out} exists already")
+    attempt = _resume(pending, member_id, display_name) if resumed else None
+    if attempt is None:
+        attempt = _Attempt.new(member_id, display_name)
+        write_secret(pending, json.dumps(asdict(attempt)).encode())
+    try:
+        invited = client.invite_member(
+            attempt.member_id,
+            attempt.display_name,
+            attempt.csr_pem.encode(),
+            request_id=bytes.fromhex(attempt.request_id),
+        )
+    except concordat.TechnicalFault:
+        raise
+    except concordat.ConcordatError:
+        # A clear no invited nobody. An earlier try of a resumed attempt may have, though.
+        if not resumed:
+            pending.unlink()
+        raise
+    # What an interruption left of it.
+    out.unlink(missing_ok=True)
+    _invitation(client.profile, attempt, invited).save(out)
+    pending.unlink()
+    return invited
+
+
+def _resume(pending: Path, member_id: str, display_name: str) -> _Attempt | None:
+    """The attempt that was interrupted; None if it was so before anything was sent."""
+    try:
+        attempt = _Attempt(**json.loads(read_secret(pending)))
+    except (ValueError, TypeError):
+        pending.unlink()
+        return None
+    if (attempt.member_id, attempt.display_name) != (member_id, display_name):
+        raise InvitingRefused(
+            f"{pending} holds an interrupted invitation of {attempt.member_id} "
+            f"({attempt.display_name}): repeat that one, or remove the file to give it up"
+        )
+    return attempt
+
+
+def _invitation(
+    known: concordat.Profile, attempt: _Attempt, invited: concordat.InvitedMember
+) -> Invitation:
+    return Invitation(
+        member_id=attempt.member_id,
+        gateway=Gateway(
+            address=known.gateway,
+            server_name=known.server_name,
+            ca_pem=known.ca_pem.decode(),
+            ledger_vkey=known.ledger_key.encode(),
+            token_keys={key.epoch: bytes(key.public_key).hex() for key in known.token_keys},
+        ),
+        certificate_pem=invited.certificate_pem.decode(),
+        private_key_pem=attempt.private_key_pem,
+        expires_at=invited.expires_at,
+    )
