@@ -86,11 +86,11 @@ class Ledger:
         self.leaves: list[bytes] = []
         self.append("ledger.opened")
 
-    def append(self, kind: str) -> int:
+    def append(self, kind: str, **fields: leaf.Json) -> int:
         """Add an entry; returns its index."""
         time = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
         header = {"v": 1, "type": kind, "time": time, "actor": SPIFFE_ID}
-        self.leaves.append(leaf.encode(header))
+        self.leaves.append(leaf.encode(header | fields))
         return len(self.leaves) - 1
 
     def rewrite_history(self) -> None:
@@ -105,9 +105,9 @@ class Ledger:
         tree = self.tree()
         return sign(Checkpoint(ORIGIN, tree.size, tree.root), self.key)
 
-    def receipt(self, kind: str) -> common_pb2.Receipt:
+    def receipt(self, kind: str, **fields: leaf.Json) -> common_pb2.Receipt:
         """Add an entry; returns its receipt."""
-        return self.receipt_of(self.append(kind))
+        return self.receipt_of(self.append(kind, **fields))
 
     def receipt_of(self, index: int) -> common_pb2.Receipt:
         return common_pb2.Receipt(
@@ -177,7 +177,7 @@ class Peer:
             if draft.notice_version == "refused":
                 reply.refused.add(item=item, field="notice_version", reason="OUT_OF_RANGE")
                 continue
-            index = self.ledger.append("consent.granted")
+            index = self.ledger.append("consent.granted", request=request.request_id.hex())
             reply.granted.add(item=item, consent_id=index.to_bytes(16, "big"), entry_index=index)
         if reply.granted:
             reply.receipt.CopyFrom(self.ledger.receipt_of(reply.granted[-1].entry_index))
@@ -215,12 +215,14 @@ class Peer:
         return contribution_pb2.ContributeResponse(
             rows_accepted=len(rows) - len(refused),
             refused=refused,
-            receipt=self.ledger.receipt("contribution.batch"),
+            receipt=self.ledger.receipt(
+                "contribution.batch", request=messages[0].header.request_id.hex()
+            ),
         )
 
     def _Lookup(self, request: signal_pb2.LookupRequest) -> signal_pb2.LookupResponse:  # noqa: N802
         return signal_pb2.LookupResponse(
-            result=_subject(request.token), receipt=self.ledger.receipt("lookup")
+            result=_subject(request.token), receipt=self._lookup_receipt(request, [request.token])
         )
 
     def _BatchLookup(  # noqa: N802
@@ -228,15 +230,30 @@ class Peer:
     ) -> signal_pb2.BatchLookupResponse:
         tokens = [request.tokens[at : at + 32] for at in range(0, len(request.tokens), 32)]
         return signal_pb2.BatchLookupResponse(
-            results=[_subject(token) for token in tokens], receipt=self.ledger.receipt("lookup")
+            results=[_subject(token) for token in tokens],
+            receipt=self._lookup_receipt(request, tokens),
         )
 
-    def _Count(self, _: aggregate_pb2.CountRequest) -> aggregate_pb2.CountResponse:  # noqa: N802
+    def _lookup_receipt(
+        self,
+        request: signal_pb2.LookupRequest | signal_pb2.BatchLookupRequest,
+        tokens: list[bytes],
+    ) -> common_pb2.Receipt:
+        return self.ledger.receipt(
+            "lookup",
+            request=request.request_id.hex(),
+            purpose=common_pb2.Purpose.Name(request.purpose).removeprefix("PURPOSE_").lower(),
+            signals=[*sorted(request.signals)],
+            items=len(tokens),
+            items_root=merkle.Tree.of(tokens).root.hex(),
+        )
+
+    def _Count(self, request: aggregate_pb2.CountRequest) -> aggregate_pb2.CountResponse:  # noqa: N802
         return aggregate_pb2.CountResponse(
             cells=[aggregate_pb2.Cell(count=-2)],
             error_95=3,
             charged_nano_rho=500_000_000,
-            receipt=self.ledger.receipt("aggregate.charged"),
+            receipt=self.ledger.receipt("aggregate.charged", request=request.request_id.hex()),
         )
 
     def _GetCheckpoint(self, _: Any) -> ledger_pb2.GetCheckpointResponse:  # noqa: N802

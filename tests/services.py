@@ -90,7 +90,7 @@ def serving(
     journal: Journal, signal_store: SignalStore, clock: ManualClock
 ) -> Iterator[Consortium]:
     """A consortium for the length of the block."""
-    _join(journal)
+    join_members(journal)
     keyed = functools.partial(subject_key, PEPPER)
     consent = ConsentServicer(journal, keyed, clock)
     contribution = ContributionServicer(journal, signal_store, keyed, {EPOCH}, clock)
@@ -289,7 +289,9 @@ def _admit(_peer: Peer, _serial: Serial) -> None:
     """Membership is another service's, with tests of its own."""
 
 
-def _join(journal: Journal) -> None:
+def join_members(journal: Journal) -> None:
+    """Make MEMBERS active members."""
+
     def change(transaction: Transaction) -> None:
         transaction.connection.execute(
             sa.insert(member_table),

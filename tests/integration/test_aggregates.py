@@ -160,7 +160,7 @@ class Pool:
         self.journal.write(recorded)
 
     def ask(self, question: Question = EVERYBODY, who: Peer = ALPHA, caps: Caps = AMPLE) -> Asked:
-        return ask(self.journal, self.signals, caps, who, question, 30).value
+        return ask(self.journal, self.signals, caps, who, question, bytes(16), 30).value
 
     def spent(self, scope: str) -> int:
         with self.journal.read() as connection:
@@ -373,16 +373,16 @@ def test_nothing_is_read_before_the_charge_is_durable(
     spent_when_read: list[int] = []
 
     class Watched(SignalStore):
-        def scan_relations(self, columns, where):  # type: ignore[no-untyped-def]
+        def relations_by_bucket(self, columns):  # type: ignore[no-untyped-def]
             spent_when_read.append(people.spent(POOL))
-            return super().scan_relations(columns, where)
+            return super().relations_by_bucket(columns)
 
     with closing(Database.open(store_urls.signals_url)) as database:
         watched = Watched(database, clock)
-        ask(people.journal, watched, AMPLE, ALPHA, EVERYBODY, 30)
+        ask(people.journal, watched, AMPLE, ALPHA, EVERYBODY, bytes(16), 30)
         nothing, another = Caps(NanoRho(0), NanoRho(0)), parse([], 1, 3_000_000, 1)
         with pytest.raises(Refusal):
-            ask(people.journal, watched, nothing, BETA, another, 30)
+            ask(people.journal, watched, nothing, BETA, another, bytes(16), 30)
     assert spent_when_read == [CHARGE]
 
 
@@ -402,7 +402,7 @@ def test_askers_at_the_same_time_share_one_charge_and_one_answer(
         journal = people.journal if number % 2 else second_journal
         start.wait()
         who = ALPHA if number < 4 else BETA
-        return ask(journal, people.signals, AMPLE, who, EVERYBODY, 60).value
+        return ask(journal, people.signals, AMPLE, who, EVERYBODY, bytes(16), 60).value
 
     with ThreadPoolExecutor(8) as threads:
         asked = list(threads.map(one, range(8)))
@@ -425,7 +425,8 @@ def test_racing_askers_never_overspend(pool: Pool, second_journal: Journal) -> N
         start.wait()
         for question in questions[2 * worker : 2 * worker + 2]:
             try:
-                charged.append(ask(journal, pool.signals, caps, who, question, 60).value.charged)
+                asked = ask(journal, pool.signals, caps, who, question, bytes(16), 60).value
+                charged.append(asked.charged)
             except Refusal as refusal:
                 if refusal.reason != "BUDGET_EXHAUSTED":
                     raise

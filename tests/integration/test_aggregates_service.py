@@ -1,5 +1,6 @@
 """AggregateService in the contract's messages."""
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any, cast
@@ -43,7 +44,11 @@ def as_alpha() -> Iterator[None]:
 
 
 def count(service: AggregateServicer, **fields: Any) -> aggregate_pb2.CountResponse:
-    values = {"epsilon_micros": 3_000_000, "cells_per_person": 1} | fields
+    values = {
+        "epsilon_micros": 3_000_000,
+        "cells_per_person": 1,
+        "request_id": os.urandom(16),
+    } | fields
     return service.Count(aggregate_pb2.CountRequest(**values), NO_CONTEXT)
 
 

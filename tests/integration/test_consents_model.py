@@ -27,7 +27,7 @@ from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.signals import SIGNALS, SignalStatus
-from tests.services import PEPPER, peer
+from tests.services import PEPPER, join_members, peer
 from tests.stores import ManualClock
 
 SECONDS = 30.0
@@ -159,7 +159,7 @@ class ConsentMachine(RuleBasedStateMachine):
             self.signals,
             peer(recipient),
             [self.key(token) for token in self.tokens],
-            Question.of(purpose, []),
+            Question.of(purpose, [], bytes(16)),
             SECONDS,
         ).value
         for subject, result in enumerate(lookup.results):
@@ -206,6 +206,7 @@ class ConsentMachine(RuleBasedStateMachine):
 def test_consents_behave_as_the_model_says(
     journal: Journal, signal_store: SignalStore, clock: ManualClock
 ) -> None:
+    join_members(journal)
     run_state_machine_as_test(
         lambda: ConsentMachine(journal, signal_store, clock),
         settings=settings(max_examples=40, stateful_step_count=25, deadline=None),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import struct
 import threading
 from collections.abc import Iterator, Sequence
@@ -70,7 +71,10 @@ def inquiries_seen(consortium: Consortium, subject: int) -> str:
     """Alpha's view of a subject's applications, as a band in words; empty where nothing is seen."""
     grant_one(consortium.alpha, draft(consortium, subject, [UNDERWRITING], EVERYTHING))
     request = signal_pb2.LookupRequest(
-        token=token(subject), purpose=UNDERWRITING, signals=["inquiries_30d"]
+        token=token(subject),
+        purpose=UNDERWRITING,
+        signals=["inquiries_30d"],
+        request_id=os.urandom(16),
     )
     [signal] = consortium.alpha.signals.Lookup(request, timeout=CALL_SECONDS).result.signals
     return signal.band_label

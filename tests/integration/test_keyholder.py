@@ -279,7 +279,8 @@ def test_it_knows_nothing_of_the_gateway() -> None:
 
 def test_without_the_server_s_packages_it_says_what_is_missing() -> None:
     code = (
-        "import runpy, sys; sys.modules.update(dict.fromkeys(['grpc_health', 'prometheus_client']));"
+        "import runpy, sys;"
+        "sys.modules.update(dict.fromkeys(['grpc_health', 'prometheus_client']));"
         "sys.argv[1:] = ['--config', 'absent.toml'];"
         "runpy.run_module('concordat_keyholder', run_name='__main__')"
     )

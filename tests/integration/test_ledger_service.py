@@ -1,6 +1,7 @@
 """The ledger as its readers see it: checkpoints, proofs, exports."""
 
 import hashlib
+import os
 
 import grpc
 import pytest
@@ -38,7 +39,9 @@ def test_a_large_export_comes_in_messages_of_bounded_size(consortium: Consortium
     grant(consortium.alpha, [draft(consortium, subject) for subject in range(1000)])
     for _ in range(3):
         request = signal_pb2.BatchLookupRequest(
-            tokens=b"".join(map(token, range(1000))), purpose=common_pb2.PURPOSE_UNDERWRITING
+            tokens=b"".join(map(token, range(1000))),
+            purpose=common_pb2.PURPOSE_UNDERWRITING,
+            request_id=os.urandom(16),
         )
         consortium.alpha.signals.BatchLookup(request, timeout=CALL_SECONDS)
     messages = export(consortium.auditor)

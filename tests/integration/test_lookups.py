@@ -43,6 +43,9 @@ OK = signal_pb2.SUBJECT_STATUS_OK
 REFUSED = signal_pb2.SUBJECT_STATUS_NO_CONSENT
 
 
+REQUEST_ID = bytes(range(16))
+
+
 def look_up(
     caller: Caller, subject: int, purpose: int = UNDERWRITING, signals: Sequence[str] = ()
 ) -> signal_pb2.LookupResponse:
@@ -50,6 +53,7 @@ def look_up(
         token=token(subject),
         purpose=common_pb2.Purpose.ValueType(purpose),
         signals=signals,
+        request_id=REQUEST_ID,
     )
     return caller.signals.Lookup(request, timeout=CALL_SECONDS)
 
@@ -58,7 +62,9 @@ def look_up_batch(
     caller: Caller, subjects: Sequence[int], purpose: int = UNDERWRITING
 ) -> signal_pb2.BatchLookupResponse:
     request = signal_pb2.BatchLookupRequest(
-        tokens=b"".join(map(token, subjects)), purpose=common_pb2.Purpose.ValueType(purpose)
+        tokens=b"".join(map(token, subjects)),
+        purpose=common_pb2.Purpose.ValueType(purpose),
+        request_id=REQUEST_ID,
     )
     return caller.signals.BatchLookup(request, timeout=CALL_SECONDS)
 
@@ -466,9 +472,11 @@ def test_a_malformed_lookup_is_refused_and_leaves_no_entry(consortium: Consortiu
         ({"purpose": 99}, "purpose"),
         ({"signals": ["lenders_open", "no_such_signal"]}, "signals[1]"),
         ({"signals": [""]}, "signals[0]"),
+        ({"request_id": b""}, "request_id"),
+        ({"request_id": bytes(15)}, "request_id"),
     ]
     for fields, field in wrong:
-        values = {"token": token(1), "purpose": UNDERWRITING} | fields
+        values = {"token": token(1), "purpose": UNDERWRITING, "request_id": REQUEST_ID} | fields
         with pytest.raises(grpc.RpcError) as refusal:
             consortium.alpha.signals.Lookup(
                 signal_pb2.LookupRequest(**values), timeout=CALL_SECONDS
@@ -480,7 +488,9 @@ def test_a_malformed_lookup_is_refused_and_leaves_no_entry(consortium: Consortiu
 
 def test_a_batch_of_a_wrong_length_is_refused(consortium: Consortium) -> None:
     for length in (0, 1, 31, 33, 32 * 1001):
-        request = signal_pb2.BatchLookupRequest(tokens=bytes(length), purpose=UNDERWRITING)
+        request = signal_pb2.BatchLookupRequest(
+            tokens=bytes(length), purpose=UNDERWRITING, request_id=REQUEST_ID
+        )
         with pytest.raises(grpc.RpcError) as refusal:
             consortium.alpha.signals.BatchLookup(request, timeout=CALL_SECONDS)
         assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT, length

@@ -47,7 +47,9 @@ def tokenises(profile: Path) -> bool:
 def fill_ledger(gateway: Gateway, megabytes: int) -> None:
     """Lookups that are all refused; each entry of 1,000 has well over 100 kB of items."""
     member = Credentials.of_profile(gateway.join("filler"))
-    request = signal_pb2.BatchLookupRequest(tokens=os.urandom(32 * 1000), purpose=1)
+    request = signal_pb2.BatchLookupRequest(
+        tokens=os.urandom(32 * 1000), purpose=1, request_id=os.urandom(16)
+    )
     with connected(gateway.address, member) as channel:
         for _ in range(8 * megabytes):
             call(channel, BATCH_LOOKUP, request.SerializeToString())

@@ -80,7 +80,7 @@ def test_staged_rows_are_seen_only_once_published(signal_store: SignalStore) -> 
     ]
     signal_store.stage(batch_id(1), staged(rows))
     assert signal_store.histories([subject(1)]) == {subject(1): History()}
-    assert list(signal_store.scan_relations(["subject"], {})) == []
+    assert not any(rows for _, rows in signal_store.relations_by_bucket(["subject"]))
     assert not signal_store.is_published(batch_id(1))
 
     signal_store.publish(batch_id(1), 7, ())
@@ -196,18 +196,20 @@ def test_racing_batches_of_one_account_lose_no_month(signal_store: SignalStore) 
     assert relation == expected
 
 
-def test_scan_gives_matching_relations_in_order_of_subject(signal_store: SignalStore) -> None:
+def test_scan_gives_every_bucket_with_its_relations_in_order_of_subject(
+    signal_store: SignalStore,
+) -> None:
     keys = sorted(subject(number) for number in range(60))
     rows: list[tuple[SubjectKey, Row]] = [
         (key, snapshot(account=account, late=1 + key[-1] % 2)) for key in keys for account in (1, 2)
     ]
     contribute(signal_store, 1, 3, rows)
 
-    everything = list(signal_store.scan_relations(["subject", "bucket", "member_no"], {}))
+    buckets = list(signal_store.relations_by_bucket(["subject", "bucket", "member_no"]))
+    assert [bucket for bucket, _ in buckets] == list(range(256))
+    everything = [row for _, of_bucket in buckets for row in of_bucket]
     assert everything == [(key, bucket_of(key), 3) for key in keys for _ in (1, 2)]
-    late = signal_store.scan_relations(["subject"], {"days_past_due": {2}, "status": [1, 2]})
-    assert list(late) == [(key,) for key in keys for _ in (1, 2) if key[-1] % 2]
-    assert list(signal_store.scan_relations(["subject"], {"status": []})) == []
+    assert all(row.bucket == bucket for bucket, of_bucket in buckets for row in of_bucket)
 
 
 def test_killed_between_commit_and_publication(

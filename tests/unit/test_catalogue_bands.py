@@ -152,6 +152,15 @@ def test_what_is_no_measure_is_refused(banding: Any, value: float) -> None:
         banding(value)
 
 
+@pytest.mark.parametrize(
+    "banding", [amount_band, days_past_due_band, utilisation_band, volatility_band]
+)
+@pytest.mark.parametrize("value", [AmountBand.FROM_1K_TO_3K, DaysPastDueBand.CURRENT, True, "20k"])
+def test_a_band_is_no_measure_to_be_banded_again(banding: Any, value: object) -> None:
+    with pytest.raises(TypeError):
+        banding(value)
+
+
 @given(st.floats(0, 1e7), st.floats(0, 1e7))
 def test_more_is_never_a_lower_band(one: float, other: float) -> None:
     low, high = sorted((one, other))

@@ -62,6 +62,7 @@ def test_what_init_writes_is_what_was_wished(installed: Path) -> None:
     assert config.budgets.pool_epsilon == 6.0
     assert config.budgets.member_epsilon == 4.0
     assert config.keyholder.config == installed / "keyholder" / "keyholder.toml"
+    assert config.resume_seconds == 60.0
     assert config.limits == Limits()
     [key] = config.token_keys
     assert (key.epoch, len(key.public_key), key.valid_to) == (1, 32, None)
@@ -117,6 +118,7 @@ def test_a_key_holder_on_a_host_of_its_own(file: Path) -> None:
         ('listen = "127.0.0.1:7443"', 'listen = "7443"', "listen: '7443' is not host:port"),
         ("workers = 3", "workers = 0", "workers: must be 1 to 256, is 0"),
         ("workers = 3", "wrokers = 3", "wrokers: no such entry"),
+        ("workers = 3", "resume_seconds = 0", "resume_seconds: must be 0.1 to 86400, is 0"),
         ('metrics = ""', 'metrics = "0.0.0.0:9000"', "metrics: must be a loopback address"),
         ('"lenders.example"', '"Lenders!"', "trust_domain: not a SPIFFE trust domain name"),
         ("signals_url", "signal_url", "stores.signals_url: missing"),

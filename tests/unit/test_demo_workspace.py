@@ -32,6 +32,21 @@ def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
         prepare(tmp_path / "demo")
 
 
+def test_where_no_folder_can_be_made_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DemoFailed, match=r"demo cannot be made or replaced \(Not a directory\)"):
+        prepare(tmp_path / "file" / "demo")
+
+
+def test_a_link_to_a_folder_is_left_alone(tmp_path: Path) -> None:
+    report = prepare(tmp_path / "demo").report
+    report.write_text("{}")
+    (tmp_path / "link").symlink_to(tmp_path / "demo")
+    with pytest.raises(DemoFailed, match="symbolic link"):
+        prepare(tmp_path / "link")
+    assert report.is_file()
+
+
 def test_the_folder_of_a_gateway_that_still_serves_is_left_alone(tmp_path: Path) -> None:
     workspace = prepare(tmp_path / "demo")
     with socket.create_server(("127.0.0.1", 0)) as server:

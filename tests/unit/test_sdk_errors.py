@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import concordat
 from concordat import FieldViolation, errors
 from concordat._status import from_rpc_error, named
-from concordat_rpc.errors import Kind, Refusal
+from concordat_rpc.errors import Kind, Refusal, invalid
 from concordat_rpc.status import to_rpc_status
 
 STATUS = "grpc-status-details-bin"
@@ -85,6 +85,18 @@ def test_field_violations_are_listed_and_told() -> None:
         FieldViolation("purpose", "unset"),
     )
     assert "purpose: unset" in str(error)
+
+
+def test_a_field_at_fault_has_the_callers_name_also_in_the_text() -> None:
+    refusal = invalid("epsilon_micros", "0, 1000 to 3000000 millionths wanted")
+    error = from_rpc_error(
+        rpc_error(
+            grpc.StatusCode.INVALID_ARGUMENT, status=to_rpc_status(refusal).SerializeToString()
+        )
+    )
+    assert isinstance(error, errors.InvalidInput)
+    assert error.violations == (FieldViolation("epsilon", "0, 1000 to 3000000 millionths wanted"),)
+    assert str(error) == "epsilon: 0, 1000 to 3000000 millionths wanted [INVALID_FIELD]"
 
 
 def test_an_exhausted_quota_names_its_scope_and_when_to_return() -> None:

@@ -89,6 +89,12 @@ def test_a_wrong_entry_is_named(folder: Path, old: str, new: str, key: str) -> N
     assert key in str(caught.value)
 
 
+@pytest.mark.parametrize("given", [5, None, b"alpha"])
+def test_what_is_no_path_is_refused(given: object) -> None:
+    with pytest.raises(ProfileError, match="path wanted"):
+        Client.open(given)  # type: ignore[arg-type]  # the mistake under test
+
+
 def test_what_is_not_toml_is_said_so(folder: Path) -> None:
     (folder / "profile.toml").write_text("gateway = ")
     with pytest.raises(ProfileError, match="not TOML"):

@@ -1,6 +1,7 @@
 """What is sent again, when, and what is not."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -73,6 +74,28 @@ class World:
         self.timeouts: list[float] = []
         self.environment = Environment(monotonic=lambda: self.now, random=lambda: 0.5)
 
+    def run_while_down(self, seconds: float, timeout: float = 10.0) -> object:
+        """Drive one send against a gateway that comes back after so many seconds."""
+        operation = send(
+            self.environment, RetryPolicy(), GET_BUDGET, aggregate_pb2.GetBudgetRequest(), timeout
+        )
+        back_at = self.now + seconds
+        step = next(operation)
+        while True:
+            try:
+                match step:
+                    case Sleep(wait):
+                        self.waits.append(wait)
+                        self.now += wait
+                        step = operation.send(None)
+                    case Invoke() if self.now < back_at:
+                        self.timeouts.append(step.timeout_seconds)
+                        step = operation.throw(errors.Unavailable("down"))
+                    case _:
+                        step = operation.send(aggregate_pb2.GetBudgetResponse())
+            except StopIteration as finished:
+                return finished.value
+
     def run(
         self,
         method: Method[aggregate_pb2.GetBudgetRequest, aggregate_pb2.GetBudgetResponse],
@@ -127,6 +150,29 @@ def test_no_wait_beyond_the_timeout() -> None:
     assert world.waits == []
 
 
+def test_a_call_outlasts_a_restart_that_its_timeout_has_room_for() -> None:
+    world = World()
+    assert world.run_while_down(8.0) == aggregate_pb2.GetBudgetResponse()
+    # Half of 0.1, 0.2, 0.4, 0.8, and from then on of the longest bound, a second.
+    assert world.waits[:6] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.5, 0.5])
+
+
+def test_a_gateway_that_stays_down_is_tried_until_the_timeout_and_the_error_says_so() -> None:
+    world = World()
+    with pytest.raises(errors.Unavailable) as caught:
+        world.run_while_down(60.0)
+    # 0.75 s in four waits and 18 of half a second leave 0.25 s, too short for another.
+    assert len(world.timeouts) == 23
+    assert sum(world.waits) == pytest.approx(9.75)
+    assert str(caught.value) == "down (gave up after 23 attempts in 9.8 s) [UNAVAILABLE]"
+
+
+def test_an_error_of_a_single_attempt_says_nothing_of_attempts() -> None:
+    with pytest.raises(errors.Unavailable) as caught:
+        World().run(GET_BUDGET, [errors.Unavailable("down")], policy=RetryPolicy(max_attempts=1))
+    assert str(caught.value) == "down [UNAVAILABLE]"
+
+
 def test_attempts_are_counted() -> None:
     world = World()
     with pytest.raises(errors.Unavailable):
@@ -150,10 +196,14 @@ def test_the_last_error_is_the_one_raised() -> None:
     "wrong",
     [
         {"max_attempts": 0},
+        {"max_attempts": "3"},
+        {"max_attempts": 2.5},
+        {"first_backoff_seconds": "0.1"},
+        {"max_backoff_seconds": float("inf")},
         {"first_backoff_seconds": -1.0},
         {"first_backoff_seconds": 2.0, "max_backoff_seconds": 1.0},
     ],
 )
-def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
+def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
-        RetryPolicy(**wrong)  # type: ignore[arg-type]  # numbers of both kinds in one dict
+        RetryPolicy(**wrong)

@@ -1,5 +1,6 @@
 """What goes in is checked where it is made; what comes out cannot be misread."""
 
+import math
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -13,6 +14,7 @@ from concordat import (
     InvalidInput,
     LookupResult,
     NoConsent,
+    Options,
     ProtocolViolation,
     Purpose,
     Receipt,
@@ -153,6 +155,43 @@ def test_what_the_contract_forbids_is_a_violation() -> None:
 def test_refused_items_get_the_callers_numbers() -> None:
     [refusal] = refusals_of([common_pb2.ItemRefusal(item=1, reason="NO_CONSENT")], [10, 20])
     assert (refusal.item, refusal.reason) == (20, "NO_CONSENT")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("validity.start", "starts_at"),
+        ("validity.expiry", "expires_at"),
+        ("notice_version", "notice_version"),
+    ],
+)
+def test_refused_fields_get_the_callers_names(theirs: str, ours: str) -> None:
+    [refusal] = refusals_of([common_pb2.ItemRefusal(field=theirs)], [0])
+    assert refusal.field == ours
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("channels", "2"),
+        ("channels", 5),
+        ("parallelism", 0),
+        ("parallelism", True),
+        ("cached_tokens", -1),
+        ("cached_tokens", 1.5),
+        ("timeout_seconds", "3"),
+        ("timeout_seconds", 0),
+        ("timeout_seconds", math.inf),
+        ("timeout_seconds", math.nan),
+        ("stream_timeout_seconds", None),
+        ("stream_timeout_seconds", 86_401),
+        ("retry", {"max_attempts": 3}),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(field: str, wrong: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Options(**{field: wrong})
+    assert [violation.field for violation in caught.value.violations] == [field]
 
 
 def test_batches_are_full_but_for_the_last() -> None:

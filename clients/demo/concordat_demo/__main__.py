@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Final, NoReturn
 
 import concordat
-from concordat_demo.data import DataMissing
+from concordat_demo.data import DataMissing, load
 from concordat_demo.failure import DemoFailed
 from concordat_demo.identities import resident_id
 from concordat_demo.lenders import SCORING
@@ -27,26 +27,34 @@ _INTERRUPTED: Final = 128 + signal.SIGINT
 def main() -> int:
     """Tell the story. Exit code 0, 1 if a step failed, 130 if it was interrupted."""
     arguments = _parser().parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Python takes Ctrl-C only where it was not ignored at the start, as it is in a background job.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     narrator = Narrator()
-    started = time.monotonic()
     try:
-        workspace = prepare(arguments.output)
-    except DemoFailed as failure:
-        narrator.warn(str(failure))
-        return 1
-    try:
-        Story(workspace, narrator, arguments.applicants).tell()
+        return _run(arguments.output, arguments.applicants, narrator)
     except KeyboardInterrupt:
         narrator.warn("interrupted; the gateway is stopped")
         return _INTERRUPTED
+
+
+def _run(output: Path, applicants: int | None, narrator: Narrator) -> int:
+    try:
+        # The loans first: where they cannot be had, no folder is made or replaced.
+        loans = load(applicants)
+        workspace = prepare(output)
+    except (DemoFailed, DataMissing, ValueError) as failure:
+        narrator.warn(str(failure))
+        return 1
+    try:
+        Story(workspace, narrator, loans).tell()
     except (DemoFailed, DataMissing, ValueError, OSError, concordat.ConcordatError) as failure:
         narrator.warn(f"FAILED at: {narrator.current or 'the start'}")
         narrator.warn(str(failure))
         if workspace.gateway_log.is_file():
             narrator.warn(f"the gateway's log: {_shown(workspace.gateway_log)}")
         return 1
-    _say_what_is_left(narrator, workspace, time.monotonic() - started)
+    _say_what_is_left(narrator, workspace)
     return 0
 
 
@@ -72,15 +80,21 @@ def _interrupt(_signum: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _say_what_is_left(narrator: Narrator, workspace: Workspace, seconds: float) -> None:
+def _say_what_is_left(narrator: Narrator, workspace: Workspace) -> None:
     program = _shown(CONCORDAT)
     profile = _shown(workspace.profile(SCORING))
+    steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in narrator.seconds.items())
     narrator.say()
-    narrator.say(f"Done in {seconds:.0f} s. Left behind in {_shown(workspace.root)}:")
+    narrator.say(f"Seconds: {steps}; seconds_total {narrator.seconds_total:.1f}.")
+    narrator.say(f"Left behind in {_shown(workspace.root)}:")
     narrator.say("  report.json  every figure above      report.png  what the signals are worth")
     narrator.say("  gateway/     the gateway's data       ledger/     the exported ledger")
     narrator.say()
-    narrator.say("Three commands to try next (the first in a terminal of its own):")
+    narrator.say(
+        "Three commands to try next, from this folder: serve the gateway again (in a terminal of "
+        "its own),"
+    )
+    narrator.say("look somebody up, and find the changed byte (exit code 1):")
     narrator.say(f"  {program} serve --config {_shown(workspace.gateway_config)}")
     narrator.say(
         f"  echo {resident_id(0)} | {program} lookup --profile {profile} "
@@ -93,9 +107,9 @@ def _say_what_is_left(narrator: Narrator, workspace: Workspace, seconds: float) 
 
 
 def _shown(path: Path) -> str:
-    """As it can be typed here: relative where that is shorter."""
+    """As it can be typed in the current folder: relative where it is below it."""
     relative = os.path.relpath(path)
-    return relative if not relative.startswith("..") else str(path)
+    return shlex.quote(str(path.absolute()) if relative.startswith("..") else relative)
 
 
 if __name__ == "__main__":

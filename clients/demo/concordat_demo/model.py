@@ -62,10 +62,15 @@ class Worth:
     approval_own: float
     approval_enriched: float
     """Largest shares that can be approved at half the base bad rate."""
+    approved_own_loans: int
+    approved_own_bad_loans: int
+    """The loans behind `approval_own`: the fewer, the less it says."""
     own_bad_rate: float
     """Among the safest half (APPROVAL_TODAY) by the own-data scorecard."""
+    approval_own_at_own_bad_rate: float
     approval_enriched_at_own_bad_rate: float
-    """Largest share that the enriched scorecard can approve at that bad rate."""
+    """Largest shares that can be approved at that bad rate. The own-data scorecard's may be above
+    half: its bad rate does not rise with every loan."""
 
 
 def measure(
@@ -91,13 +96,18 @@ def measure(
     enriched_curve = approval_curve(enriched.scores, loans.is_bad)
     base = float(loans.is_bad.mean())
     own_bad_rate = own_curve.bad_rate_at(APPROVAL_TODAY)
+    approval_own = own_curve.approval_at(base / 2)
+    approved = np.argsort(own.scores, kind="stable")[: round(approval_own * len(loans))]
     return Worth(
         own=own,
         enriched=enriched,
         auc_gain_95=gain_interval(own.scores, enriched.scores, loans.is_bad, seed=seed),
         base_bad_rate=base,
-        approval_own=own_curve.approval_at(base / 2),
+        approval_own=approval_own,
         approval_enriched=enriched_curve.approval_at(base / 2),
+        approved_own_loans=len(approved),
+        approved_own_bad_loans=int(loans.is_bad[approved].sum()),
         own_bad_rate=own_bad_rate,
+        approval_own_at_own_bad_rate=own_curve.approval_at(own_bad_rate),
         approval_enriched_at_own_bad_rate=enriched_curve.approval_at(own_bad_rate),
     )

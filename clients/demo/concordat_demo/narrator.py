@@ -6,7 +6,7 @@ Where the output is no terminal there are no bars and no colours, only lines.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -67,6 +67,18 @@ class Narrator:
     def figure(self, name: str, value: str) -> None:
         """One figure, under its step."""
         self._console.print(f"     [dim]{escape(name):<42}[/] [bold]{escape(value)}[/]")
+
+    def table(self, rows: Sequence[tuple[str, str, str]]) -> None:
+        """A table of two columns beside the names; the first row is its head."""
+        for position, (name, left, right) in enumerate(rows):
+            style = "dim" if position == 0 else "bold"
+            cells = f"{escape(left):>10}  {escape(right):>20}"
+            self._console.print(f"     [dim]{escape(name):<52}[/] [{style}]{cells}[/]")
+
+    @property
+    def seconds_total(self) -> float:
+        """Seconds of all finished steps."""
+        return round(sum(self.seconds.values()), 3)
 
     @contextmanager
     def step(self, key: str, title: str) -> Iterator[Step]:

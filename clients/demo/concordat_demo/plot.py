@@ -16,8 +16,8 @@ from concordat_demo.scorecard import Evaluation, Outcomes, approval_curve
 
 _OWN: Final = "#7f8c8d"
 _ENRICHED: Final = "#1f6fb2"
-_FEWEST_APPROVED: Final = 100
-"""Shares of fewer people than this are left out of the picture: their bad rate is noise."""
+_FEWEST_APPROVED: Final = 0.02
+"""Smaller shares than this are left out of the picture: their bad rate is noise."""
 
 
 def draw(path: Path, own: Evaluation, enriched: Evaluation, is_bad: Outcomes) -> None:
@@ -59,7 +59,7 @@ def draw(path: Path, own: Evaluation, enriched: Evaluation, is_bad: Outcomes) ->
 def _draw_roc(axes: Axes, own: Evaluation, enriched: Evaluation, is_bad: Outcomes) -> None:
     for name, evaluation, colour in _both(own, enriched):
         false_rate, true_rate, _ = roc_curve(is_bad, evaluation.scores)
-        label = f"{name}: AUC {evaluation.auc:.3f}, KS {evaluation.ks:.3f}"
+        label = f"{name}: AUC {evaluation.auc:.3f}, KS {evaluation.ks:.1%}"
         axes.plot(false_rate, true_rate, color=colour, linewidth=2, label=label)
     axes.plot([0, 1], [0, 1], color="#bbbbbb", linestyle=":", linewidth=1)
     axes.set(
@@ -75,14 +75,14 @@ def _draw_roc(axes: Axes, own: Evaluation, enriched: Evaluation, is_bad: Outcome
 
 def _draw_approvals(axes: Axes, own: Evaluation, enriched: Evaluation, is_bad: Outcomes) -> None:
     base = float(np.mean(is_bad))
-    fewest = _FEWEST_APPROVED / len(is_bad)
     for name, evaluation, colour in _both(own, enriched):
         curve = approval_curve(evaluation.scores, is_bad)
-        shown = curve.share >= fewest
+        shown = curve.share >= _FEWEST_APPROVED
         axes.plot(curve.share[shown], curve.bad_rate[shown], color=colour, linewidth=2, label=name)
         approved = curve.approval_at(base / 2)
-        if approved >= fewest:
-            axes.plot([approved], [base / 2], "o", color=colour)
+        if approved >= _FEWEST_APPROVED:
+            # Above the curves, which are jagged where few are approved.
+            axes.scatter([approved], [base / 2], s=70, color=colour, edgecolors="white", zorder=5)
             axes.annotate(
                 f"{approved:.0%}",
                 (approved, base / 2),

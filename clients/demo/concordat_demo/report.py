@@ -33,12 +33,12 @@ class Report:
                 raise ValueError(f"figure {name} is noted twice")
             self.figures[name] = value
 
-    def write(self, path: Path, seconds: Mapping[str, float]) -> None:
+    def write(self, path: Path, seconds: Mapping[str, float], seconds_total: float) -> None:
         """Write all figures as one flat JSON object, with the seconds of each step beside them."""
         content = {
             **self.figures,
             "seconds": dict(seconds),
-            "seconds_total": round(sum(seconds.values()), 3),
+            "seconds_total": seconds_total,
             "real": REAL,
             "simulated": SIMULATED,
         }

@@ -25,8 +25,8 @@ from concordat import (
     SubjectStatus,
     UtilisationBand,
 )
-from concordat_demo import model, plot
-from concordat_demo.data import Loans, load
+from concordat_demo import model, plot, verdict
+from concordat_demo.data import Loans
 from concordat_demo.failure import DemoFailed
 from concordat_demo.lenders import CONTRIBUTORS, SCORING, Lender
 from concordat_demo.market import Market, divide_market
@@ -70,17 +70,16 @@ class Story:
 
     workspace: Workspace
     narrator: Narrator
-    applicants: int | None = None
-    """How many of the loans to use; None for all."""
+    loans: Loans
     report: Report = field(default_factory=Report)
 
     def tell(self) -> None:
         """Run everything, and write report and plot.
 
-        Raises DemoFailed, DataMissing or concordat.ConcordatError, with the gateway stopped.
+        Raises DemoFailed or concordat.ConcordatError, with the gateway stopped.
         """
         self._introduce()
-        loans, market = self._prepare()
+        loans, market = self.loans, self._prepare()
         with self._gateway(), self._parties() as parties:
             self._make_tokens(market, len(loans), parties)
             self._record_consents(parties)
@@ -92,7 +91,8 @@ class Story:
             self._export()
         self._score(loans, results, widths)
         self._tamper()
-        self.report.write(self.workspace.report, self.narrator.seconds)
+        narrator = self.narrator
+        self.report.write(self.workspace.report, narrator.seconds, narrator.seconds_total)
 
     def _introduce(self) -> None:
         self.narrator.say("Concordat: five lenders, one gateway, real loans.")
@@ -100,9 +100,9 @@ class Story:
         self.narrator.say(f"Simulated: {SIMULATED}.")
         self.narrator.say()
 
-    def _prepare(self) -> tuple[Loans, Market]:
+    def _prepare(self) -> Market:
+        loans = self.loans
         with self.narrator.step("prepare", "The loans, and what each lender holds about them"):
-            loans = load(self.applicants)
             market = divide_market(loans, today=datetime.now(UTC).date(), seed=SEED)
             self._show(subjects=len(loans), bad_loans=int(loans.is_bad.sum()))
             for book in market.books:
@@ -110,7 +110,7 @@ class Story:
                     f"{book.lender.display_name} holds",
                     f"{book.record_count:,} rows on {len(book.records):,} people",
                 )
-        return loans, market
+        return market
 
     @contextmanager
     def _gateway(self) -> Iterator[None]:
@@ -205,25 +205,32 @@ class Story:
         token = scoring.tokens[person]
 
         def look_up(purpose: Purpose = Purpose.UNDERWRITING) -> LookupResult:
-            self.narrator.figure("  lookup", f"purpose {purpose.name.lower()}")
             return scoring.client.lookup(token, purpose)
 
+        def withdraw(party: Party, use: str) -> None:
+            party.client.withdraw_consent(party.consents[person])
+            tell(f"   consent for {party.lender.display_name} to {use}", "withdrawn")
+
+        tell = self.narrator.figure
         with self.narrator.step("withdrawal", "A person withdraws; the next lookup obeys"):
             before = look_up()
-            for name in ("lenders_open", "open_accounts", "utilisation", "inquiries_12m"):
-                self.narrator.figure(f"    {name}", before[name].band_label or "unknown")
+            tell("1. lookup for underwriting", f"{before.status.name}: {_some_signals(before)}")
             other_purpose = look_up(Purpose.PORTFOLIO_REVIEW)
-
-            furnisher.client.withdraw_consent(furnisher.consents[person])
+            tell("2. for portfolio_review, not consented to", other_purpose.status.name)
+            withdraw(furnisher, "contribute")
             hidden = look_up()
-            scoring.client.withdraw_consent(scoring.consents[person])
+            was, now = before["lenders_open"].band_label, hidden["lenders_open"].band_label
+            tell("3. lookup for underwriting", f"{hidden.status.name}: lenders_open {was} -> {now}")
+            withdraw(scoring, "look up")
             after = look_up()
             proven = scoring.client.verify_receipt(after.receipt)
-            self._show(
+            entry = f"the refusal is ledger entry {proven.entry_index:,}"
+            tell("4. lookup for underwriting", f"{after.status.name}: {entry}")
+            self.report.add(
                 lookups_about_this_person=4,
                 other_purpose_status=other_purpose.status.name,
-                lenders_open_before=before["lenders_open"].band_label,
-                lenders_open_after_furnisher_withdrawal=hidden["lenders_open"].band_label,
+                lenders_open_before=was,
+                lenders_open_after_furnisher_withdrawal=now,
                 status_before_withdrawal=before.status.name,
                 status_after_withdrawal=after.status.name,
                 refusal_entry=proven.entry_index,
@@ -262,8 +269,9 @@ class Story:
                 budget_left_rho=pool.left_rho,
             )
             self.narrator.say(
-                "     (Only the demo, which made all rows, can know the true count. epsilon_spent "
-                "is what the\n     pool's account, kept in rho, implies at delta 1e-6.)"
+                "     (Only the demo, which made all rows, can know the true count.)\n"
+                "     (epsilon_spent: the account is kept in rho; converted at delta 1e-6, one "
+                f"question of epsilon {EPSILON:g} reads {pool.spent_epsilon:.2f}.)"
             )
 
     def _signal_widths(self, scoring: Party) -> dict[str, int]:
@@ -309,25 +317,10 @@ class Story:
             bar = step.bar("models", model.MODELS)
             worth = model.measure(loans, results, widths, seed=SEED, done=bar.advance)
             plot.draw(self.workspace.plot, worth.own, worth.enriched, loans.is_bad)
-            low, high = worth.auc_gain_95
-            self._show(
-                auc_own=worth.own.auc,
-                auc_enriched=worth.enriched.auc,
-                auc_gain_95_low=low,
-                auc_gain_95_high=high,
-                ks_own=worth.own.ks,
-                ks_enriched=worth.enriched.ks,
-                base_bad_rate=worth.base_bad_rate,
-                approval_bad_rate=worth.base_bad_rate / 2,
-                approval_own=worth.approval_own,
-                approval_enriched=worth.approval_enriched,
-                own_bad_rate_at_half_approved=worth.own_bad_rate,
-                approval_enriched_at_own_bad_rate=worth.approval_enriched_at_own_bad_rate,
-            )
-            self.narrator.say(
-                "     (All loans are scored out of fold. approval_*: how many can be approved, "
-                "safest first, while no\n     more than half the base bad rate of them goes bad.)"
-            )
+            self.report.add(**verdict.figures(worth))
+            self.narrator.table(verdict.table(worth))
+            for line in verdict.remarks(worth):
+                self.narrator.say(f"     {line}")
 
     def _show(self, **figures: Figure) -> None:
         """Print figures and note them in the report."""
@@ -372,6 +365,11 @@ def _count_nearly_full(market: Market, *, excluding: tuple[int, Lender]) -> int:
             and account.utilisation in NEARLY_FULL
         }
     )
+
+
+def _some_signals(result: LookupResult) -> str:
+    names = ("lenders_open", "open_accounts", "utilisation", "inquiries_12m")
+    return ", ".join(f"{name} {result[name].band_label or 'unknown'}" for name in names)
 
 
 def _pool_budget(party: Party) -> Budget:

@@ -82,17 +82,23 @@ class Workspace:
 def prepare(root: Path) -> Workspace:
     """An empty workspace at `root`; what an earlier run left there is deleted.
 
-    Raises DemoFailed for a folder with other things in it, and where a gateway still serves from
-    it. No process is ended: it may be somebody's.
+    Raises DemoFailed for a folder with other things in it, where a gateway still serves from it,
+    and where the file system refuses. No process is ended: it may be somebody's.
     """
     workspace = Workspace(root)
-    if root.exists():
-        _check_is_ours(root)
-        _check_not_serving(workspace)
-        shutil.rmtree(root)
-    workspace.lenders.mkdir(parents=True)
-    workspace.invitations.mkdir()
-    (root / _MARKER).write_text(_MARKER_TEXT)
+    try:
+        if root.exists():
+            _check_is_ours(root)
+            _check_not_serving(workspace)
+            shutil.rmtree(root)
+        workspace.lenders.mkdir(parents=True)
+        workspace.invitations.mkdir()
+        (root / _MARKER).write_text(_MARKER_TEXT)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DemoFailed(
+            f"{root} cannot be made or replaced ({reason}); choose another folder with --output"
+        ) from None
     return workspace
 
 

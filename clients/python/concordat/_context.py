@@ -3,14 +3,20 @@
 import hashlib
 from dataclasses import dataclass
 
+from concordat._channel import check_certificate
 from concordat._ledger import LedgerView
 from concordat._retry import send
 from concordat._steps import Flow, Method, Operation, Reply, Request
 from concordat._token_cache import TokenCache
-from concordat.errors import InvalidInput
 from concordat.options import Environment, Options
 from concordat.profile import Profile
-from concordat.requests import REQUEST_ID_BYTES, RequestId, checked_bytes
+from concordat.requests import (
+    REQUEST_ID_BYTES,
+    RequestId,
+    checked_bytes,
+    checked_timeout,
+    checked_type,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +33,27 @@ class Context:
     def of(
         cls,
         profile: Profile,
-        options: Options,
-        environment: Environment,
+        options: Options | None,
+        environment: Environment | None,
         known_checkpoint: str | None,
     ) -> "Context":
-        """The context of a new client. Raises ReceiptInvalid for a wrong checkpoint."""
+        """The context of a new client.
+
+        Raises InvalidInput, ProfileError for a certificate out of its time, ReceiptInvalid for a
+        checkpoint that the ledger did not sign.
+        """
+        checked_type(profile, Profile, "profile", "Client.open takes a folder")
+        settings = Options() if options is None else checked_type(options, Options, "options")
+        surroundings = Environment() if environment is None else environment
+        if known_checkpoint is not None:
+            checked_type(known_checkpoint, str, "known_checkpoint", "keep last_checkpoint.note")
+        check_certificate(profile, surroundings.utc_now())
         return cls(
             profile,
-            options,
-            environment,
+            settings,
+            surroundings,
             LedgerView(profile.ledger_key, profile.spiffe_id, known_checkpoint),
-            TokenCache(options.cached_tokens),
+            TokenCache(settings.cached_tokens),
         )
 
     def send(
@@ -56,9 +72,7 @@ class Context:
         if timeout is None:
             unary = flow is Flow.UNARY
             return self.options.timeout_seconds if unary else self.options.stream_timeout_seconds
-        if not timeout > 0:
-            raise InvalidInput.field("timeout", f"{timeout!r}, more than 0 seconds wanted")
-        return timeout
+        return checked_timeout(timeout, "timeout")
 
     def request_id(self, given: bytes | None) -> RequestId:
         """The caller's request id, else a new one. Raises InvalidInput."""

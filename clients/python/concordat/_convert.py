@@ -9,6 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from concordat._fields import own_name
 from concordat._steps import Operation
 from concordat.errors import ConcordatError, ProtocolViolation
 from concordat.results import ItemRefusal
@@ -69,7 +70,7 @@ def month_start(month: int) -> date:
 def refusals_of(
     refused: Iterable[common_pb2.ItemRefusal], positions: Sequence[int]
 ) -> list[ItemRefusal]:
-    """Refusals whose item is the caller's own number. Raises ProtocolViolation.
+    """Refusals with the caller's own numbers and names of fields. Raises ProtocolViolation.
 
     `positions[i]` is the caller's number of item i of the request.
     """
@@ -78,7 +79,8 @@ def refusals_of(
         if refusal.item >= len(positions):
             raise ProtocolViolation(f"the gateway refused item {refusal.item} of {len(positions)}")
         item = positions[refusal.item]
-        found.append(ItemRefusal(item, refusal.field, refusal.reason, refusal.description))
+        field = own_name(refusal.field)
+        found.append(ItemRefusal(item, field, refusal.reason, refusal.description))
     return found
 
 

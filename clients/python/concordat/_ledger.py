@@ -6,11 +6,12 @@ the same root for the same size at once, and a consistency proof (RFC 9162, 2.1.
 """
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from concordat.errors import LedgerForked, ReceiptInvalid
 from concordat.results import Receipt, SignedCheckpoint
 from concordat.v1 import common_pb2
+from concordat_privacy.log import leaf
 from concordat_privacy.log.checkpoint import VerifierKey, open_note
 from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.merkle import leaf_hash, verify_consistency, verify_inclusion
@@ -64,12 +65,18 @@ class LedgerView:
             self._seen = newer
             return True
 
-    def receipt(self, receipt: common_pb2.Receipt, types: Collection[str]) -> Receipt:
+    def receipt(
+        self,
+        receipt: common_pb2.Receipt,
+        types: Collection[str],
+        recorded: Mapping[str, leaf.Json] | None = None,
+    ) -> Receipt:
         """A reply's receipt after all checks that need no further request.
 
         The checkpoint is signed by the pinned key and large enough to hold the entry; the entry
-        is canonical, of one of the `types`, and names the caller. Raises ReceiptInvalid,
-        LedgerForked.
+        is canonical, of one of the `types`, names the caller, and says of this call what
+        `recorded` says; its request id tells it from the receipt of any other call. Raises
+        ReceiptInvalid, LedgerForked.
         """
         checked = Receipt(receipt.entry_index, receipt.entry, receipt.checkpoint)
         self.check_receipt(checked)
@@ -83,6 +90,12 @@ class LedgerView:
                 f"entry {checked.entry_index} names {fields.get('actor')!r} as its actor, not "
                 f"{self._spiffe_id!r}"
             )
+        for name, value in (recorded or {}).items():
+            if fields.get(name) != value:
+                raise ReceiptInvalid(
+                    f"entry {checked.entry_index} is not this call's: it records "
+                    f"{name} {fields.get(name)!r}, not {value!r}"
+                )
         return checked
 
     def check_receipt(self, receipt: Receipt) -> SignedCheckpoint:

@@ -8,13 +8,15 @@
 |                            | the connection broke has its own ledger entry.                  |
 | aggregate questions        | never: a repeat about a newer snapshot is charged again.        |
 
-Nothing is sent again once a reply has arrived, and never after the call's timeout.
+Nothing is sent again once a reply has arrived, and never after the call's timeout. Up to then
+there is no fixed number of attempts (a RetryPolicy may set one): a connection that broke fails at
+once, time after time, until gRPC has made a new one, which takes some seconds after a restart.
 """
 
 from collections.abc import Callable
 
 from concordat._steps import Invoke, Method, Operation, Repeat, Reply, Request, Sleep
-from concordat.errors import ConcordatError, QuotaExhausted, Unavailable
+from concordat.errors import ConcordatError, QuotaExhausted, TechnicalFault, Unavailable
 from concordat.options import Environment, RetryPolicy
 
 # Waiting does not make a certificate right.
@@ -29,7 +31,7 @@ def send(
     timeout_seconds: float,
 ) -> Operation[Reply]:
     """Invoke a method, and again where the table above says so, within one timeout."""
-    deadline = environment.monotonic() + timeout_seconds
+    started = environment.monotonic()
     left = timeout_seconds
     attempt = 1
     while True:
@@ -37,12 +39,13 @@ def send(
             reply: Reply = yield Invoke(method, request, left)
             return reply
         except ConcordatError as error:
-            left = deadline - environment.monotonic()
+            tried = environment.monotonic() - started
             wait = backoff_seconds(policy, method.repeat, error, attempt, environment.random)
-            if wait is None or wait >= left:
+            if wait is None or wait >= timeout_seconds - tried:
+                _tell_tries(error, attempt, tried)
                 raise
         yield Sleep(wait)
-        left = deadline - environment.monotonic()
+        left = timeout_seconds - (environment.monotonic() - started)
         attempt += 1
 
 
@@ -54,7 +57,8 @@ def backoff_seconds(
     random: Callable[[], float],
 ) -> float | None:
     """How long to wait after failed attempt number `attempt` (from 1); None: do not try again."""
-    if attempt >= policy.max_attempts or not is_repeatable(repeat, error):
+    last = policy.max_attempts is not None and attempt >= policy.max_attempts
+    if last or not is_repeatable(repeat, error):
         return None
     asked = error.retry_after_seconds if isinstance(error, Unavailable | QuotaExhausted) else None
     # The exponent is bounded because a float is: 2.0**2000 raises.
@@ -74,3 +78,8 @@ def is_repeatable(repeat: Repeat, error: ConcordatError) -> bool:
         and isinstance(error, QuotaExhausted)
         and error.retry_after_seconds is not None
     )
+
+
+def _tell_tries(error: ConcordatError, attempts: int, seconds: float) -> None:
+    if attempts > 1 and isinstance(error, TechnicalFault | QuotaExhausted):
+        error.message += f" (gave up after {attempts} attempts in {seconds:.1f} s)"

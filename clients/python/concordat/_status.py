@@ -9,6 +9,7 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
+from concordat._fields import own_name
 from concordat.errors import (
     Cancelled,
     ConcordatError,
@@ -110,7 +111,7 @@ def _with_reason(code: grpc.StatusCode, details: _Details) -> ConcordatError:
         case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.OUT_OF_RANGE:
             return InvalidInput(
                 _with_violations(message, details.violations),
-                violations=details.violations,
+                violations=tuple(map(_in_own_words, details.violations)),
                 reason=reason,
                 error_id=error_id,
             )
@@ -178,9 +179,22 @@ _KINDS: dict[grpc.StatusCode, type[ConcordatError]] = {
 
 
 def _with_violations(message: str, violations: tuple[FieldViolation, ...]) -> str:
-    named = [f"{violation.field}: {violation.description}" for violation in violations]
-    missing = [text for text in named if text not in message]
+    missing = []
+    for violation in violations:
+        theirs, ours = _told(violation), _told(_in_own_words(violation))
+        if theirs in message:
+            message = message.replace(theirs, ours)
+        else:
+            missing.append(ours)
     return "; ".join([message, *missing])
+
+
+def _told(violation: FieldViolation) -> str:
+    return f"{violation.field}: {violation.description}"
+
+
+def _in_own_words(violation: FieldViolation) -> FieldViolation:
+    return FieldViolation(own_name(violation.field), violation.description)
 
 
 def _status_of(error: _Failed) -> status_pb2.Status | None:

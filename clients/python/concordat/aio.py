@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Self
 
 from concordat._awaiting import AwaitingRunner
-from concordat._channel import check_certificate
 from concordat._context import Context
 from concordat._methods import EXPORT_ENTRIES
 from concordat._operations import aggregates, consents, contributions, ledger, lookups, members
@@ -67,14 +66,12 @@ class AsyncClient:
             sleep: waits between attempts, for tests.
 
         Raises:
+            InvalidInput: an argument is of another type.
             ProfileError: the certificate is not valid now.
             ReceiptInvalid: known_checkpoint is not signed by the ledger's key.
         """
-        settings = options or Options()
-        surroundings = environment or Environment()
-        check_certificate(profile, surroundings.utc_now())
-        self._context = Context.of(profile, settings, surroundings, known_checkpoint)
-        self._runner = AwaitingRunner(profile, settings, sleep)
+        self._context = Context.of(profile, options, environment, known_checkpoint)
+        self._runner = AwaitingRunner(profile, self._context.options, sleep)
 
     @classmethod
     def open(

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Self
 
 from concordat._blocking import BlockingRunner
-from concordat._channel import check_certificate
 from concordat._context import Context
 from concordat._methods import EXPORT_ENTRIES
 from concordat._operations import aggregates, consents, contributions, ledger, lookups, members
@@ -50,8 +49,8 @@ class Client:
     What holds for all methods:
       * `timeout` is in seconds, for each request with its retries; None takes the default of the
         options (10 s; 120 s for contributions and exports).
-      * All errors are ConcordatError (see `concordat.errors`). A TechnicalFault means that nothing
-        was answered; it never stands for a decline.
+      * All errors of the methods are ConcordatError (see `concordat.errors`). A TechnicalFault
+        means that nothing was answered; it never stands for a decline.
       * `request_id` (16 bytes) names a write: the same id with the same content returns the first
         answer. None takes a fresh one. A call that failed can be repeated with the id that
         `error.partial.request_id` holds. What an iterable of yours raises passes through as it
@@ -76,14 +75,12 @@ class Client:
             sleep: waits between attempts, for tests.
 
         Raises:
+            InvalidInput: an argument is of another type.
             ProfileError: the certificate is not valid now.
             ReceiptInvalid: known_checkpoint is not signed by the ledger's key.
         """
-        settings = options or Options()
-        surroundings = environment or Environment()
-        check_certificate(profile, surroundings.utc_now())
-        self._context = Context.of(profile, settings, surroundings, known_checkpoint)
-        self._runner = BlockingRunner(profile, settings, sleep)
+        self._context = Context.of(profile, options, environment, known_checkpoint)
+        self._runner = BlockingRunner(profile, self._context.options, sleep)
 
     @classmethod
     def open(
@@ -222,10 +219,10 @@ class Client:
         """Contribute banded rows. Good ones are taken, bad ones are listed by row number.
 
         Any number, also from a generator: 20,000 rows are read, checked and sent at a time, and
-        no more are kept in memory. Rows that break the catalogue's rules are refused here and
-        not sent. If a later batch fails or holds what is no Row, `error.partial` (a
-        ContributionResult) says what was taken before; repeat the call with all rows and its
-        request_id to go on.
+        no more are kept in memory. Rows that break the catalogue's rules, or give a plain number
+        for a band, are refused here and not sent. If a later batch fails or holds what is no Row,
+        `error.partial` (a ContributionResult) says what was taken before; repeat the call with
+        all rows and its request_id to go on.
 
         Args:
             epoch: key epoch that all tokens were made for; None for the newest pinned one.
@@ -304,7 +301,9 @@ class Client:
         itself, because a repeat can be charged again.
 
         Args:
-            where: accepted bands by dimension; a person counts when one account meets all.
+            where: accepted bands by dimension, as members of the dimension's enumeration or by
+                their numbers (never amounts, days or percent); a person counts when one account
+                meets all.
                 None: everybody with an account.
             group_by: one count for each band of this dimension; None: one count.
             epsilon: privacy loss to spend, 0.001 to 3.

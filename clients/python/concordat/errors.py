@@ -1,4 +1,4 @@
-"""Every exception that a public call of the SDK raises.
+"""Every exception that the methods of a client raise.
 
 ConcordatError
 ├── InvalidInput           what was passed cannot be sent, or the gateway refused it
@@ -19,8 +19,14 @@ ConcordatError
     ├── ServerFault        a fault inside the gateway; error_id finds it in its log
     └── ProtocolViolation  the reply does not hold what it must
         ├── ProofInvalid   evaluated under another key than the pinned one
-        ├── ReceiptInvalid not signed by the pinned ledger key, or not in the ledger
+        ├── ReceiptInvalid not signed by the pinned ledger key, not of this call, or not in the
+        │                  ledger
         └── LedgerForked   the ledger's history differs from what was seen before
+
+Outside of this tree: what an iterable or a progress function of the caller's raises passes as it
+is. What works without a client is Python's own: the constructors of identifiers raise
+IdentifierInvalid, a ValueError; the banding functions ValueError, and TypeError for what is no
+number.
 """
 
 from dataclasses import dataclass
@@ -276,7 +282,7 @@ class ProofInvalid(ProtocolViolation):
 
 
 class ReceiptInvalid(ProtocolViolation):
-    """A receipt or proof does not verify under the pinned ledger key."""
+    """A receipt or proof does not verify under the pinned ledger key, or is another call's."""
 
     default_reason = "RECEIPT_INVALID"
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from concordat.errors import InvalidInput
+from concordat.requests import checked_integer, checked_number, checked_timeout, checked_type
 
 MAX_CHANNELS = 4
+MAX_PARALLELISM = 64
+_MANY = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,19 +20,25 @@ class RetryPolicy:
     """Exponential backoff with full jitter: wait uniformly between 0 and a growing bound.
 
     A call never waits beyond its timeout. See `concordat._retry` for what is retried at all.
+
+    Raises:
+        InvalidInput: names a setting that is wrong.
     """
 
-    max_attempts: int = 5
-    """Attempts of one request, the first one included; 1 switches retries off."""
+    max_attempts: int | None = None
+    """Attempts of one request, the first one included; 1 switches retries off. None: as many as
+    the timeout has room for, so that a call outlasts the restart of a gateway."""
     first_backoff_seconds: float = 0.1
     """Bound of the first wait; it doubles with every further one."""
-    max_backoff_seconds: float = 5.0
+    max_backoff_seconds: float = 1.0
     """Bound of the longest wait."""
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
-            raise InvalidInput.field("max_attempts", f"{self.max_attempts}, at least 1 wanted")
-        if not 0 <= self.first_backoff_seconds <= self.max_backoff_seconds:
+        if self.max_attempts is not None:
+            checked_integer(self.max_attempts, "max_attempts", 1, _MANY)
+        first = checked_number(self.first_backoff_seconds, "first_backoff_seconds")
+        longest = checked_number(self.max_backoff_seconds, "max_backoff_seconds")
+        if not 0 <= first <= longest:
             raise InvalidInput.field(
                 "first_backoff_seconds", "from 0 to max_backoff_seconds wanted"
             )
@@ -37,13 +46,17 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Settings of a client. All have defaults that suit a scoring service."""
+    """Settings of a client. All have defaults that suit a scoring service.
+
+    Raises:
+        InvalidInput: names a setting that is wrong.
+    """
 
     channels: int = 2
     """Connections, 1 to 4, used in turn. One connection stays with one worker of the gateway, so
     two keep two workers busy."""
     timeout_seconds: float = 10.0
-    """For one request with its retries, unless the call says otherwise."""
+    """For one request with its retries, unless the call says otherwise; at most a day."""
     stream_timeout_seconds: float = 120.0
     """The same for contributions and exports."""
     parallelism: int = 4
@@ -56,15 +69,12 @@ class Options:
     cache links identifiers that were seen to their tokens for as long as the client lives."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.channels <= MAX_CHANNELS:
-            raise InvalidInput.field("channels", f"{self.channels}, 1 to {MAX_CHANNELS} wanted")
-        if not 1 <= self.parallelism <= 64:
-            raise InvalidInput.field("parallelism", f"{self.parallelism}, 1 to 64 wanted")
-        if self.cached_tokens < 0:
-            raise InvalidInput.field("cached_tokens", f"{self.cached_tokens}, 0 or more wanted")
-        for name in ("timeout_seconds", "stream_timeout_seconds"):
-            if not getattr(self, name) > 0:
-                raise InvalidInput.field(name, "more than 0 wanted")
+        checked_integer(self.channels, "channels", 1, MAX_CHANNELS)
+        checked_integer(self.parallelism, "parallelism", 1, MAX_PARALLELISM)
+        checked_integer(self.cached_tokens, "cached_tokens", 0, _MANY)
+        checked_timeout(self.timeout_seconds, "timeout_seconds")
+        checked_timeout(self.stream_timeout_seconds, "stream_timeout_seconds")
+        checked_type(self.retry, RetryPolicy, "retry")
 
 
 def _utc_now() -> datetime:

@@ -65,7 +65,8 @@ class Profile:
     ledger_key: VerifierKey
     """Key that must have signed every checkpoint."""
     token_keys: tuple[TokenKey, ...]
-    """Pinned token keys, oldest epoch first. Empty for operators and auditors."""
+    """Pinned token keys, oldest epoch first; every profile of an installation gets them. Empty
+    where profile.toml has none: such a client cannot make tokens."""
     certificate_pem: bytes
     """The client's certificate, with its chain."""
     private_key_pem: bytes = field(repr=False)
@@ -81,6 +82,8 @@ class Profile:
             ProfileError: names the file, and the entry in it, that is missing, malformed or open
                 to other users of the machine; or the private key is another certificate's.
         """
+        if not isinstance(folder, str | os.PathLike):
+            raise ProfileError(f"a folder's path wanted, {type(folder).__name__} given")
         root = Path(folder)
         settings = _Settings.read(root / _SETTINGS)
         certificate = _read(root / _CERTIFICATE)
@@ -104,8 +107,8 @@ class Profile:
         """The epoch that new tokens are made for. Raises ProfileError if no key is pinned."""
         if not self.token_keys:
             raise ProfileError(
-                "this profile pins no token key, so it cannot make tokens (operators' and "
-                "auditors' profiles have none)",
+                "this profile pins no token key ([[token_keys]] in profile.toml), so no tokens can "
+                "be made with it",
                 key="token_keys",
             )
         return self.token_keys[-1].epoch

@@ -1,9 +1,11 @@
 """What callers hand in."""
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
+from numbers import Real
 from typing import NewType, TypeVar
 
 from concordat.enums import DataCategory, Purpose
@@ -15,6 +17,7 @@ REQUEST_ID_BYTES = 16
 CONSENT_ID_BYTES = 16
 SHA256_BYTES = 32
 MAX_NOTICE_VERSION_CHARACTERS = 64
+MAX_TIMEOUT_SECONDS = 86_400
 
 RequestId = NewType("RequestId", bytes)
 """16 bytes that name a write: sent again, they return the first answer."""
@@ -22,6 +25,7 @@ ConsentId = NewType("ConsentId", bytes)
 """16 bytes that name a consent, made by the gateway."""
 
 _Enum = TypeVar("_Enum", bound=IntEnum)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class ConsentDraft:
         wrong = [
             FieldViolation(field, description)
             for field, description in (
-                ("token", _token_fault(self.token)),
+                ("token", token_fault(self.token)),
                 ("purposes", _members_fault(self.purposes, Purpose)),
                 ("categories", _members_fault(self.categories, DataCategory)),
                 ("expires_at", _time_fault(self.expires_at)),
@@ -81,7 +85,7 @@ class Row:
 
 def checked_token(token: Token, field: str = "token") -> bytes:
     """The token's 32 bytes. Raises InvalidInput for anything that is no Token."""
-    fault = _token_fault(token)
+    fault = token_fault(token)
     if fault is not None:
         raise InvalidInput.field(field, fault)
     return token.value
@@ -104,14 +108,12 @@ def checked_bytes(value: bytes, field: str, length: int) -> bytes:
 
 
 def checked_member(value: _Enum, kind: type[_Enum], field: str) -> _Enum:
-    """The enumeration's member. Raises InvalidInput for 0 and for other numbers."""
-    try:
-        member = kind(value)
-    except ValueError:
-        raise InvalidInput.field(field, f"{value!r} is no {kind.__name__}") from None
-    if member == 0:
+    """The enumeration's member. Raises InvalidInput for 0 and for anything else."""
+    if not isinstance(value, kind):
+        raise InvalidInput.field(field, f"{value!r} is no {kind.__name__}")
+    if value == 0:
         raise InvalidInput.field(field, f"{kind.__name__} wanted, none given")
-    return member
+    return value
 
 
 def checked_integer(value: int, field: str, low: int, high: int) -> int:
@@ -119,6 +121,42 @@ def checked_integer(value: int, field: str, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise InvalidInput.field(field, f"{value!r}, an integer from {low} to {high} wanted")
     return value
+
+
+def checked_number(value: float, field: str) -> float:
+    """The number if it is a finite one. Raises InvalidInput."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+        raise InvalidInput.field(field, f"{value!r}, a finite number wanted")
+    return float(value)
+
+
+def checked_timeout(seconds: float, field: str) -> float:
+    """The timeout if it is longer than nothing and at most a day. Raises InvalidInput."""
+    if not 0 < checked_number(seconds, field) <= MAX_TIMEOUT_SECONDS:
+        raise InvalidInput.field(
+            field, f"{seconds!r}, more than 0 and at most {MAX_TIMEOUT_SECONDS} seconds wanted"
+        )
+    return float(seconds)
+
+
+def checked_type(value: _T, kind: type[_T], field: str, advice: str = "") -> _T:
+    """The value if it is of the type. Raises InvalidInput, which does not repeat the value."""
+    if not isinstance(value, kind):
+        raise InvalidInput.field(
+            field, f"{kind.__name__} wanted, {type(value).__name__} given{advice and '; '}{advice}"
+        )
+    return value
+
+
+def checked_items(items: Iterable[_T], field: str, kind: str) -> Iterable[_T]:
+    """What can be iterated over. Raises InvalidInput; the items are not looked at."""
+    if not isinstance(items, Iterable):
+        raise InvalidInput.field(
+            field,
+            f"a list or another iterable of {kind} wanted, {type(items).__name__} given; "
+            "put a single one in a list",
+        )
+    return items
 
 
 def text_fault(text: object, at_most: int) -> str | None:
@@ -143,7 +181,8 @@ def bytes_fault(value: object, length: int) -> str | None:
     return None
 
 
-def _token_fault(token: object) -> str | None:
+def token_fault(token: object) -> str | None:
+    """What keeps this from being a token, or None."""
     if isinstance(token, Token):
         return None
     return f"a Token wanted, {type(token).__name__} given; Client.tokenise makes tokens"

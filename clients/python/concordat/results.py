@@ -26,7 +26,9 @@ class Receipt:
     """The gateway's signed word that an entry is in the ledger; keep it as evidence.
 
     The client has checked the signature, and that the entry is the calling member's and of the
-    right kind. That the entry is in the tree is shown by `Client.verify_receipt`.
+    right kind; for lookups, questions, consents and contributions also that it carries this
+    call's own request id, so that no older receipt can stand in for it. That the entry is in the
+    tree is shown by `Client.verify_receipt`.
     """
 
     entry_index: int
@@ -64,7 +66,8 @@ class ItemRefusal:
     field: str
     """Path of the field at fault within the item."""
     reason: str
-    """Stable upper-case word, e.g. NO_CONSENT."""
+    """Stable upper-case word, e.g. NO_CONSENT: those of the contract's ItemRefusal, and WRONG_TYPE
+    where the SDK itself refuses a value of another type than the field's, which it never sends."""
     description: str
     """Explanation for a person."""
 

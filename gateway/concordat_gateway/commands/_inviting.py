@@ -74,8 +74,9 @@ def invite(
         if not resumed:
             pending.unlink()
         raise
-    # What an interruption left of it.
-    out.unlink(missing_ok=True)
+    if resumed:
+        # What the interruption left of it.
+        out.unlink(missing_ok=True)
     _invitation(client.profile, attempt, invited).save(out)
     pending.unlink()
     return invited

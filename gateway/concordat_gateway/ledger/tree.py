@@ -78,7 +78,7 @@ _SELECT_ENTRY_OF_ITEM = (
     .offset(sa.bindparam("items"))
 )
 _SELECT_ITEMS = (
-    sa.select(ledger_item)
+    sa.select(ledger_item.c.entry_index, ledger_item.c.content)
     .where(
         ledger_item.c.entry_index >= sa.bindparam("start"),
         ledger_item.c.entry_index < sa.bindparam("stop"),
@@ -149,8 +149,8 @@ def read_entries(
     if beyond is not None:
         span["stop"] = max(beyond, start + 1)
     contents: dict[int, list[bytes]] = {}
-    for row in connection.execute(_SELECT_ITEMS, span):
-        contents.setdefault(row.entry_index, []).append(row.content)
+    for entry_index, content in connection.execute(_SELECT_ITEMS, span):
+        contents.setdefault(entry_index, []).append(content)
     for entry_index, leaf in connection.execute(_SELECT_ENTRIES, span):
         yield entry_index, leaf, tuple(contents.get(entry_index, ()))
 

@@ -12,9 +12,7 @@ contribute it and have it counted, and while it is within retention.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Final, cast
 
 import sqlalchemy as sa
@@ -23,10 +21,11 @@ from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transact
 from concordat_gateway.rules.budgets import Caps, Scope, reserve, scopes_of
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.contributions import publish_accepted
-from concordat_gateway.rules.permits import countable, require_member
+from concordat_gateway.rules.permits import countable
+from concordat_gateway.rules.requests import check_request_id
+from concordat_gateway.rules.standing import require_active
 from concordat_gateway.store.control_tables import answer
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import AccountStatus
 from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.rows import retention_months
@@ -99,16 +98,19 @@ def ask(
     caps: Caps,
     caller: Peer,
     question: Question,
+    request_id: bytes,
     timeout_seconds: float,
 ) -> Committed[Asked]:
-    """Answer a question.
+    """Answer a question; the entry repeats `request_id`.
 
     The answer is computed from what is published once the charge is durable.
     Raises Refusal RESOURCE_EXHAUSTED (BUDGET_EXHAUSTED, naming the scope; recorded in the
     ledger), PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED.
     """
+    check_request_id(request_id)
     committed = journal.write(
-        lambda transaction: _reserve(transaction, caps, caller, question), timeout_seconds
+        lambda transaction: _reserve(transaction, caps, caller, question, request_id),
+        timeout_seconds,
     )
     reserved = committed.value
     if reserved.exhausted is not None:
@@ -132,12 +134,18 @@ def ask(
     return Committed(asked, committed.checkpoint)
 
 
-def _reserve(transaction: Transaction, caps: Caps, caller: Peer, question: Question) -> _Reserved:
+def _reserve(
+    transaction: Transaction, caps: Caps, caller: Peer, question: Question, request_id: bytes
+) -> _Reserved:
     """Decide, debit and record, all or nothing. A refusal is recorded too, so it does not raise."""
     connection, now = transaction.connection, transaction.now
-    require_member(connection, caller.name)
+    require_active(connection, caller.name)
     snapshot = snapshot_of(transaction.pool_version, now)
-    named: dict[str, Json] = {"question": question.id.hex(), "snapshot": snapshot}
+    named: dict[str, Json] = {
+        "question": question.id.hex(),
+        "request": request_id.hex(),
+        "snapshot": snapshot,
+    }
 
     key = {"asked": question.id, "at": snapshot}
     earlier = connection.execute(_FIND, key).first()
@@ -194,25 +202,27 @@ def _decode(stored: bytes) -> Answer:
 def _exact_counts(
     journal: Journal, signals: SignalStore, question: Question, now: int
 ) -> list[int]:
-    """Bounded counts, bucket by bucket: all rows of one person lie in one bucket."""
+    """Bounded counts, bucket by bucket: all rows of one person lie in one bucket.
+
+    Whatever the question, all rows and all consents are read, and conditions are looked at here:
+    a store that looks for them would answer faster where nobody meets them, and so tell without
+    noise whether somebody does.
+    """
     totals = [0] * question.cells
     month = month_of_day(day_of(now))
-    where = {_COLUMNS[condition.dimension]: condition.bands for condition in question.where}
-    cell_column = _COLUMNS[question.group_by] if question.group_by else "product"
-    columns = ("subject", "member_no", "status", "as_of_month", cell_column)
-    rows = cast(
-        Iterator[tuple[SubjectKey, int, int, int, int]], signals.scan_relations(columns, where)
-    )
-    for bucket, of_bucket in groupby(rows, key=lambda row: row[0][0]):
+    accepted = [(_POSITION[c.dimension], frozenset(c.bands)) for c in question.where]
+    group = _POSITION[question.group_by] if question.group_by else None
+    for bucket, rows in signals.relations_by_bucket(_SCANNED):
         with journal.read() as connection:
             allowed = countable(connection, bucket, now)
-        counted = (
-            (subject, band - 1 if question.group_by else 0)
-            for subject, member_no, status, as_of_month, band in of_bucket
-            if band != 0
-            and (subject, member_no) in allowed
-            and month - as_of_month <= retention_months(AccountStatus(status))
-        )
+        counted = [
+            (row[0], row[group] - 1 if group is not None else 0)
+            for row in rows
+            if (row[0], row[1]) in allowed
+            and month - row[2] <= retention_months(AccountStatus(row[_STATUS]))
+            and all(row[position] in bands for position, bands in accepted)
+            and (group is None or row[group] != 0)
+        ]
         counts = bounded_counts(
             counted,
             cells=question.cells,
@@ -222,6 +232,10 @@ def _exact_counts(
         totals = [total + count for total, count in zip(totals, counts, strict=True)]
     return totals
 
+
+_SCANNED: Final = ("subject", "member_no", "as_of_month", *_COLUMNS.values())
+_POSITION: Final = {dimension: _SCANNED.index(column) for dimension, column in _COLUMNS.items()}
+_STATUS: Final = _POSITION[Dimension.STATUS]
 
 _THIS = sa.and_(answer.c.question == sa.bindparam("asked"), answer.c.snapshot == sa.bindparam("at"))
 _FIND = sa.select(answer.c.reply).where(_THIS)

@@ -34,6 +34,7 @@ from concordat_gateway.rules.scopes import (
     names_of,
     purposes_in,
 )
+from concordat_gateway.rules.standing import require_active
 from concordat_gateway.store.clock import rfc3339
 from concordat_gateway.store.control_tables import consent as consent_table
 from concordat_gateway.store.subjects import SubjectKey
@@ -144,6 +145,7 @@ def grant(
         return once(transaction, request, lambda: record(transaction))
 
     def record(transaction: Transaction) -> Reply:
+        require_active(transaction.connection, recipient.name)
         refused = dict(problems)
         consents: list[Consent] = []
         granted: list[Granted] = []
@@ -156,7 +158,7 @@ def grant(
                 refused[item] = problem
                 continue
             held[subject] += 1
-            consent, entry = _recorded(transaction, recipient, drafts[item], subject)
+            consent, entry = _recorded(transaction, recipient, request_id, drafts[item], subject)
             consents.append(consent)
             granted.append(Granted(item, consent.consent_id, entry))
         if consents:
@@ -277,7 +279,11 @@ def _in_order(draft: ConsentDraft) -> ConsentDraft:
 
 
 def _recorded(
-    transaction: Transaction, recipient: Peer, draft: ConsentDraft, subject: SubjectKey
+    transaction: Transaction,
+    recipient: Peer,
+    request_id: bytes,
+    draft: ConsentDraft,
+    subject: SubjectKey,
 ) -> tuple[Consent, Entry]:
     """The consent that a good draft becomes, and its ledger entry."""
     assert draft.expires_at is not None  # time_problem has seen to it
@@ -290,6 +296,7 @@ def _recorded(
         {
             "consent": consent_id.hex(),
             "recipient": recipient.name,
+            "request": request_id.hex(),
             "subject": commitment(subject, salt),
             "purposes": names_of(purposes_in(draft.purpose_mask)),
             "categories": names_of(categories_in(draft.category_mask)),

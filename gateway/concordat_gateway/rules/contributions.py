@@ -19,9 +19,10 @@ import sqlalchemy as sa
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.rules.intake import Candidate, Intake
 from concordat_gateway.rules.items import ItemRefusal
-from concordat_gateway.rules.permits import NO_PERMIT, Permit, permits, require_member
+from concordat_gateway.rules.permits import NO_PERMIT, Permit, permits
 from concordat_gateway.rules.requests import Reply, Request, check_request_id, find, once
 from concordat_gateway.rules.scopes import Purpose
+from concordat_gateway.rules.standing import require_active
 from concordat_gateway.store.clock import Clock
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.control_tables import member as member_table
@@ -169,7 +170,7 @@ def _record(
     to_reply: Callable[[Accepted], bytes],
 ) -> Reply:
     """Ask for every row's consent and record what is taken."""
-    require_member(transaction.connection, furnisher.name)
+    require_active(transaction.connection, furnisher.name)
     permitted = permits(
         transaction.connection,
         furnisher.name,
@@ -196,6 +197,7 @@ def _record(
             "catalogue": intake.header.catalogue_version,
             "epoch": intake.header.epoch,
             "refused": len(refused),
+            "request": intake.header.request_id.hex(),
             "request_sha256": digest.hex(),
             "rows": len(leaves),
             "rows_root": root.hex(),

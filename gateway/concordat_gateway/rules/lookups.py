@@ -17,12 +17,14 @@ from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Tr
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.commitments import commitment, fresh_salt
 from concordat_gateway.rules.permits import NO_PERMIT, Permit, contributors, permits
+from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.scopes import (
     CATEGORIES,
     CONSENT_ID_BYTES,
     LOOKUP_PURPOSES,
     Purpose,
 )
+from concordat_gateway.rules.standing import require_active
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
@@ -56,16 +58,19 @@ class Question:
     purpose: Purpose
     names: frozenset[str] | None
     """None: all signals."""
+    request_id: bytes
+    """The caller's; the entry repeats it, so that a receipt belongs to one call."""
 
     @classmethod
-    def of(cls, purpose: int, signals: Sequence[str]) -> "Question":
+    def of(cls, purpose: int, signals: Sequence[str], request_id: bytes) -> "Question":
         """The question in a request. Raises Refusal INVALID_ARGUMENT."""
+        check_request_id(request_id)
         if purpose not in LOOKUP_PURPOSES:
             raise invalid("purpose", f"one of {_named(LOOKUP_PURPOSES)} wanted")
         for position, name in enumerate(signals):
             if name not in _NAMES:
                 raise invalid(f"signals[{position}]", "the catalogue has no signal of this name")
-        return cls(Purpose(purpose), frozenset(signals) or None)
+        return cls(Purpose(purpose), frozenset(signals) or None, request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ def look_up(
 
     def decide(transaction: Transaction) -> _Decision:
         connection, now = transaction.connection, transaction.now
+        require_active(connection, caller.name)
         permitted = permits(connection, caller.name, question.purpose, distinct, now)
         # A refused subject is asked for under a random name: nothing here may depend on whether
         # the pool knows it, not even the time a query takes.
@@ -164,6 +170,7 @@ def _fields(question: Question) -> dict[str, Json]:
     return {
         "catalogue": CATALOGUE_VERSION,
         "purpose": question.purpose.name.lower(),
+        "request": question.request_id.hex(),
         "signals": [*wanted],
     }
 

@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 
 import sqlalchemy as sa
 from cryptography import x509
@@ -20,6 +19,7 @@ from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transact
 from concordat_gateway.pki import Authority, Names, certificate_pem, read_request
 from concordat_gateway.rules.pages import Listing, page_size
 from concordat_gateway.rules.requests import Fingerprint, Reply, Request, check_request_id, once
+from concordat_gateway.rules.standing import MemberState, check_standing
 from concordat_gateway.store.clock import Clock
 from concordat_gateway.store.control_tables import invitation as invitation_table
 from concordat_gateway.store.control_tables import member as member_table
@@ -41,14 +41,6 @@ _MEMBER_ID = re.compile(r"[a-z][a-z0-9-]{1,39}")
 _MAX_NAME = 200
 _MAX_REASON = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class MemberState(IntEnum):
-    """Numbers as in `concordat.v1` (member.proto)."""
-
-    INVITED = 1
-    ACTIVE = 2
-    SUSPENDED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +275,8 @@ def check_admitted(journal: Journal, peer: Peer, serial: Serial) -> None:
 def _check_member(journal: Journal, peer: Peer, serial: Serial) -> None:
     with journal.read() as connection:
         row = connection.execute(_ADMITTED, {"member_id": peer.name}).one_or_none()
-    if row is None or row.state == MemberState.INVITED:
-        raise permission_denied("NOT_A_MEMBER", f"{peer.name} is not a member of this consortium")
-    if row.state == MemberState.SUSPENDED:
-        raise permission_denied("MEMBER_SUSPENDED", f"{peer.name} is suspended")
-    if row.certificate_serial != serial:
+    check_standing(peer.name, None if row is None else row.state)
+    if row is None or row.certificate_serial != serial:
         raise permission_denied(
             "CERTIFICATE_REPLACED", "this is not the certificate the member joined with"
         )

@@ -16,7 +16,6 @@ from concordat_gateway.rules.scopes import ConsentId, Purpose, categories_in, co
 from concordat_gateway.store.control_tables import consent, member
 from concordat_gateway.store.subjects import SubjectKey, bucket_bounds
 from concordat_privacy.catalogue.bands import DataCategory
-from concordat_rpc.errors import permission_denied
 
 # Sorted keys in one statement are read in index order; more than this gains nothing.
 _SUBJECTS_A_QUERY = 1_000
@@ -108,12 +107,6 @@ def unended(
     return found
 
 
-def require_member(connection: sa.Connection, member_id: str) -> None:
-    """Raises Refusal PERMISSION_DENIED for who has a member's certificate but never joined."""
-    if connection.execute(_MEMBER_NUMBER, {"member_id": member_id}).first() is None:
-        raise permission_denied("NOT_A_MEMBER", "the caller is not a member of this consortium")
-
-
 def _chunks(values: Sequence[_T], size: int = _SUBJECTS_A_QUERY) -> Iterator[list[_T]]:
     remaining = iter(values)
     while chunk := list(islice(remaining, size)):
@@ -142,7 +135,4 @@ _LIVE_OF_MEMBERS = (
 _LIVE_OF_SUBJECTS = _LIVE_OF_MEMBERS.where(_OF_SUBJECTS)
 _LIVE_IN_SPAN = _LIVE_OF_MEMBERS.where(
     consent.c.subject >= sa.bindparam("first"), consent.c.subject <= sa.bindparam("last")
-)
-_MEMBER_NUMBER = sa.select(member.c.member_no).where(
-    member.c.member_id == sa.bindparam("member_id")
 )

@@ -33,6 +33,7 @@ class AggregateServicer(aggregate_pb2_grpc.AggregateServiceServicer):
             self._caps,
             call.peer,
             question,
+            request.request_id,
             call.deadline_seconds_left,
         )
         asked = committed.value

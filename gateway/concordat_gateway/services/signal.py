@@ -31,7 +31,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     def Lookup(
         self, request: signal_pb2.LookupRequest, _context: grpc.ServicerContext
     ) -> signal_pb2.LookupResponse:
-        question = Question.of(request.purpose, request.signals)
+        question = Question.of(request.purpose, request.signals, request.request_id)
         committed = self._look_up([lookups.check_token(request.token)], question)
         [result] = committed.value.results
         return signal_pb2.LookupResponse(
@@ -41,7 +41,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     def BatchLookup(
         self, request: signal_pb2.BatchLookupRequest, _context: grpc.ServicerContext
     ) -> signal_pb2.BatchLookupResponse:
-        question = Question.of(request.purpose, request.signals)
+        question = Question.of(request.purpose, request.signals, request.request_id)
         committed = self._look_up(lookups.split_tokens(request.tokens), question)
         return signal_pb2.BatchLookupResponse(
             results=[_result_of(result) for result in committed.value.results],

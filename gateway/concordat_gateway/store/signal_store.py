@@ -6,8 +6,9 @@ again. Readers see published batches only. Withdrawn consents are not this modul
 may leave is decided on the control store, and filtered by furnisher after reading.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -130,26 +131,22 @@ class SignalStore:
                     inquiries[subject].append((member_no, Inquiry(day, ProductClass(product))))
         return {key: History(tuple(relations[key]), tuple(inquiries[key])) for key in relations}
 
-    def scan_relations(
-        self, columns: Sequence[str], where: Mapping[str, Collection[int]]
-    ) -> Iterator[sa.Row[tuple[object, ...]]]:
-        """Every published relation that meets all conditions, in order of subject.
+    def relations_by_bucket(
+        self, columns: Sequence[str]
+    ) -> Iterator[tuple[int, Sequence[sa.Row[*tuple[Any, ...]]]]]:
+        """Every published relation: each bucket with its rows in order of subject, empty ones too.
 
         Args:
             columns: names of the relation's columns, such as "subject" or "product".
-            where: column name to the values accepted.
 
-        Read bucket by bucket, each a transaction of its own: the rows of one subject are from one
+        Each bucket is read in a transaction of its own: the rows of one subject are from one
         snapshot, those of two subjects may not be.
         """
-        table = relation.c
-        statement = sql.in_bucket(sa.select(*(table[name] for name in columns))).where(
-            *(table[name].in_(sorted(values)) for name, values in where.items())
-        )
+        statement = sql.in_bucket(sa.select(*(relation.c[name] for name in columns)))
         for bucket in range(BUCKETS):
             with self._database.read() as connection:
                 rows = connection.execute(statement, sql.bucket_span(bucket)).all()
-            yield from rows
+            yield bucket, rows
 
 
 def _is_published(connection: sa.Connection, batch_id: bytes) -> bool:

@@ -4,7 +4,8 @@ The numbers equal those of `concordat.v1` (bands.proto, common.proto), never cha
 and 0 always means "unknown". Unknown is never scored as bad. Lower bounds are inclusive.
 
 The banding functions run in the member's own process, so that raw amounts never leave it. Each
-takes None for "not held" and gives the unknown band back.
+takes None for "not held" and gives the unknown band back. What is no number, a band too, raises
+TypeError.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 Number = int | float | Decimal
 
@@ -204,6 +205,9 @@ def spending_volatility(monthly_spending: Sequence[float]) -> float | None:
 
 
 def _check(value: Number, what: str) -> None:
+    # Both are numbers to Python. A band taken for an amount would fall into another band.
+    if isinstance(value, bool | Enum):
+        raise TypeError(f"{what} is {value!r}, a number is wanted")
     if not math.isfinite(value):
         raise ValueError(f"{what} is {value}, a finite number is wanted")
     if value < 0:

@@ -1,13 +1,14 @@
 """Differentially private questions."""
 
 from collections.abc import Collection, Mapping
+from enum import Enum
 
 from concordat._context import Context
 from concordat._methods import COUNT, GET_BUDGET
 from concordat._steps import Operation
 from concordat.enums import Dimension
 from concordat.errors import InvalidInput, ProtocolViolation
-from concordat.requests import checked_integer, checked_member
+from concordat.requests import checked_integer, checked_member, checked_number
 from concordat.results import Budget, Cell, CountResult
 from concordat.v1 import aggregate_pb2
 from concordat_privacy.dp.query import MAX_CELLS_PER_PERSON, MAX_EPSILON, MIN_EPSILON
@@ -28,6 +29,7 @@ def count(
     timeout: float | None,
 ) -> Operation[CountResult]:
     """Count the persons of a cohort, or of each of its cells."""
+    request_id = context.request_id(None)
     request = aggregate_pb2.CountRequest(
         where=_conditions({} if where is None else where),
         group_by=(
@@ -39,6 +41,7 @@ def count(
         cells_per_person=checked_integer(
             cells_per_person, "cells_per_person", 1, MAX_CELLS_PER_PERSON
         ),
+        request_id=request_id,
     )
     reply = yield from context.send(COUNT, request, timeout)
     if not reply.cells or (group_by is None and len(reply.cells) != 1):
@@ -49,7 +52,7 @@ def count(
         mechanism=reply.mechanism,
         charged_rho=reply.charged_nano_rho / NANOS,
         snapshot=reply.snapshot,
-        receipt=context.ledger.receipt(reply.receipt, _ENTRIES),
+        receipt=context.ledger.receipt(reply.receipt, _ENTRIES, {"request": request_id.hex()}),
     )
 
 
@@ -78,10 +81,17 @@ def _conditions(where: Mapping[Dimension, Collection[int]]) -> list[aggregate_pb
 def _condition(dimension: Dimension, bands: Collection[int]) -> aggregate_pb2.Condition:
     field = f"where[{getattr(dimension, 'name', dimension)}]"
     known = checked_member(dimension, Dimension, field)
-    if isinstance(bands, str) or not isinstance(bands, Collection) or not bands:
-        raise InvalidInput.field(field, "a set of one or more band numbers wanted")
-    numbers = sorted({checked_integer(band, field, 1, len(known.labels)) for band in bands})
+    if isinstance(bands, str | bytes) or not isinstance(bands, Collection) or not bands:
+        raise InvalidInput.field(field, f"a set of one or more {known.bands.__name__} wanted")
+    numbers = sorted({_band(band, known, field) for band in bands})
     return aggregate_pb2.Condition(dimension=_on_wire(known), bands=numbers)
+
+
+def _band(band: int, dimension: Dimension, field: str) -> int:
+    """The band's number. A band of another dimension has numbers too, which mean something else."""
+    if isinstance(band, Enum) and not isinstance(band, dimension.bands):
+        raise InvalidInput.field(field, f"{band!r} is no {dimension.bands.__name__}")
+    return checked_integer(band, field, 1, len(dimension.labels))
 
 
 def _on_wire(dimension: Dimension) -> aggregate_pb2.Dimension.ValueType:
@@ -90,6 +100,7 @@ def _on_wire(dimension: Dimension) -> aggregate_pb2.Dimension.ValueType:
 
 def _epsilon_micros(epsilon: float) -> int:
     low, high = MIN_EPSILON / MICROS, MAX_EPSILON / MICROS
-    if not low <= epsilon <= high:
+    wanted = checked_number(epsilon, "epsilon")
+    if not low <= wanted <= high:
         raise InvalidInput.field("epsilon", f"{epsilon!r}, {low} to {high} wanted")
-    return round(epsilon * MICROS)
+    return round(wanted * MICROS)

@@ -16,17 +16,20 @@ from concordat._convert import (
 from concordat._methods import GET_CONSENT, GRANT_CONSENTS, LIST_CONSENTS, WITHDRAW_CONSENT
 from concordat._steps import Operation
 from concordat.enums import ConsentState, DataCategory, Purpose
-from concordat.errors import InvalidInput, ProtocolViolation
+from concordat.errors import ProtocolViolation
 from concordat.requests import (
     CONSENT_ID_BYTES,
     ConsentDraft,
     ConsentId,
     checked_bytes,
     checked_integer,
+    checked_items,
     checked_token,
+    checked_type,
 )
 from concordat.results import Consent, GrantedConsent, GrantResult, ItemRefusal, Receipt, Withdrawal
 from concordat.v1 import common_pb2, consent_pb2
+from concordat_privacy.log.leaf import Json
 from concordat_privacy.oprf import Token
 
 CONSENTS_PER_REQUEST = 1_000
@@ -41,6 +44,7 @@ def grant_consents(
 ) -> Operation[GrantResult]:
     """Record consents, in requests of up to 1,000."""
     own_id = context.request_id(request_id)
+    checked_items(drafts, "consents", "ConsentDraft")
     granted: list[GrantedConsent] = []
     refused: list[ItemRefusal] = []
     receipts: list[Receipt] = []
@@ -51,8 +55,9 @@ def grant_consents(
     first = 0
     with keeping_partial(result, resume_advice("consents", own_id)):
         for number, batch in enumerate(batches_of(drafts, CONSENTS_PER_REQUEST)):
+            batch_id = numbered_request_id(own_id, number)
             request = consent_pb2.GrantConsentsRequest(
-                request_id=numbered_request_id(own_id, number),
+                request_id=batch_id,
                 consents=[_draft_message(first + at, draft) for at, draft in enumerate(batch)],
             )
             reply = yield from context.send(GRANT_CONSENTS, request, timeout)
@@ -64,7 +69,10 @@ def grant_consents(
             granted += [_granted(item, positions) for item in reply.granted]
             refused += refusals_of(reply.refused, positions)
             if reply.granted:
-                receipts.append(context.ledger.receipt(reply.receipt, {"consent.granted"}))
+                recorded: dict[str, Json] = {"request": batch_id.hex()}
+                receipts.append(
+                    context.ledger.receipt(reply.receipt, {"consent.granted"}, recorded)
+                )
             first += len(batch)
     return result()
 
@@ -110,10 +118,7 @@ def _checked_id(consent_id: bytes) -> bytes:
 
 
 def _draft_message(position: int, draft: ConsentDraft) -> consent_pb2.ConsentDraft:
-    if not isinstance(draft, ConsentDraft):
-        raise InvalidInput.field(
-            f"consents[{position}]", f"a ConsentDraft wanted, {type(draft).__name__} given"
-        )
+    checked_type(draft, ConsentDraft, f"consents[{position}]")
     starts_at = None if draft.starts_at is None else timestamp_of(draft.starts_at)
     return consent_pb2.ConsentDraft(
         token=draft.token.value,

@@ -3,15 +3,23 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC
-from operator import index
 
 from concordat._context import Context, numbered_request_id, resume_advice
 from concordat._convert import batches_of, keeping_partial, member_of, refusals_of, time_of
 from concordat._methods import CONTRIBUTE, GET_BATCH
+from concordat._records import mistyped
 from concordat._steps import Operation
 from concordat.enums import BatchState
-from concordat.errors import InvalidInput, ProtocolViolation
-from concordat.requests import REQUEST_ID_BYTES, RequestId, Row, checked_bytes, checked_token
+from concordat.errors import ProtocolViolation
+from concordat.requests import (
+    REQUEST_ID_BYTES,
+    RequestId,
+    Row,
+    checked_bytes,
+    checked_items,
+    checked_type,
+    token_fault,
+)
 from concordat.results import BatchReceipt, BatchStatus, ContributionResult, ItemRefusal
 from concordat.v1 import bands_pb2, contribution_pb2
 from concordat_privacy.catalogue.calendar import day_number
@@ -38,6 +46,7 @@ def contribute(
 ) -> Operation[ContributionResult]:
     """Contribute rows in batches of up to 20,000; one batch is in memory at a time."""
     own_id = context.request_id(request_id)
+    checked_items(rows, "rows", "Row")
     wanted = context.profile.newest_epoch if epoch is None else Epoch(epoch)
     context.profile.token_key(wanted)  # tokens of an epoch that is not pinned were not made here
     today = day_number(context.environment.utc_now().astimezone(UTC).date())
@@ -98,37 +107,25 @@ class _Answer:
 def _check_rows(first: int, batch: list[Row], today: int) -> _Checked:
     checked = _Checked([], [], [])
     for number, row in enumerate(batch, start=first):
-        if not isinstance(row, Row):
-            raise InvalidInput.field(f"rows[{number}]", f"a Row wanted, {type(row).__name__} given")
-        token = checked_token(row.token, f"rows[{number}].token")
-        found = _problems(number, row.record, today)
+        checked_type(row, Row, f"rows[{number}]")
+        found = _problems(row, today)
         if found:
             checked.refused.extend(
                 ItemRefusal(number, problem.field, problem.reason, problem.description)
                 for problem in found
             )
             continue
-        checked.messages.append(_row_message(number, token, row.record))
+        checked.messages.append(_row_message(row.token.value, row.record))
         checked.positions.append(number)
     return checked
 
 
-def _problems(number: int, record: Record, today: int) -> list[FieldProblem]:
-    if not isinstance(record, AccountSnapshot | ApplicationEvent):
-        raise InvalidInput.field(
-            f"rows[{number}].record",
-            f"an AccountSnapshot or ApplicationEvent wanted, {type(record).__name__} given",
-        )
-    try:
-        return problems(record, today)
-    except (TypeError, AttributeError):
-        raise _mistyped(number) from None
-
-
-def _mistyped(number: int) -> InvalidInput:
-    return InvalidInput.field(
-        f"rows[{number}].record", "a field has a value of another type than the class declares"
-    )
+def _problems(row: Row, today: int) -> list[FieldProblem]:
+    fault = token_fault(row.token)
+    if fault is not None:
+        return [FieldProblem("token", "WRONG_TYPE", fault)]
+    # The catalogue's rules compare values: they need the types to be right.
+    return mistyped(row.record) or problems(row.record, today)
 
 
 def _send_batch(
@@ -157,38 +154,34 @@ def _send_batch(
         )
     receipt = None
     if reply.HasField("receipt"):
-        evidence = context.ledger.receipt(reply.receipt, {"contribution.batch"})
+        evidence = context.ledger.receipt(
+            reply.receipt, {"contribution.batch"}, {"request": batch_id.hex()}
+        )
         receipt = BatchReceipt(batch_id, first, reply.rows_accepted, evidence)
     elif reply.rows_accepted:
         raise ProtocolViolation("rows were taken without a receipt")
     return _Answer(reply.rows_accepted, refused, receipt)
 
 
-def _row_message(number: int, token: bytes, record: Record) -> contribution_pb2.ContributionRow:
-    try:
-        if isinstance(record, ApplicationEvent):
-            return contribution_pb2.ContributionRow(token=token, application=_application(record))
-        return contribution_pb2.ContributionRow(token=token, account=_account(record))
-    except (TypeError, ValueError):
-        raise _mistyped(number) from None
-
-
-# `index` refuses what is no integer: protobuf would cut 7.5 down to 7 without a word.
+def _row_message(token: bytes, record: Record) -> contribution_pb2.ContributionRow:
+    if isinstance(record, ApplicationEvent):
+        return contribution_pb2.ContributionRow(token=token, application=_application(record))
+    return contribution_pb2.ContributionRow(token=token, account=_account(record))
 
 
 def _account(record: AccountSnapshot) -> contribution_pb2.AccountSnapshot:
     return contribution_pb2.AccountSnapshot(
         account_ref=record.account_ref,
-        as_of_month=index(record.as_of_month),
-        status=bands_pb2.AccountStatus.ValueType(index(record.status)),
-        product=bands_pb2.ProductClass.ValueType(index(record.product)),
-        opened_quarter=index(record.opened_quarter),
-        limit=bands_pb2.AmountBand.ValueType(index(record.limit)),
-        balance=bands_pb2.AmountBand.ValueType(index(record.balance)),
-        past_due=bands_pb2.AmountBand.ValueType(index(record.past_due)),
-        days_past_due=bands_pb2.DaysPastDueBand.ValueType(index(record.days_past_due)),
-        utilisation=bands_pb2.UtilisationBand.ValueType(index(record.utilisation)),
-        spend_volatility=bands_pb2.VolatilityBand.ValueType(index(record.spend_volatility)),
+        as_of_month=record.as_of_month,
+        status=bands_pb2.AccountStatus.ValueType(record.status),
+        product=bands_pb2.ProductClass.ValueType(record.product),
+        opened_quarter=record.opened_quarter,
+        limit=bands_pb2.AmountBand.ValueType(record.limit),
+        balance=bands_pb2.AmountBand.ValueType(record.balance),
+        past_due=bands_pb2.AmountBand.ValueType(record.past_due),
+        days_past_due=bands_pb2.DaysPastDueBand.ValueType(record.days_past_due),
+        utilisation=bands_pb2.UtilisationBand.ValueType(record.utilisation),
+        spend_volatility=bands_pb2.VolatilityBand.ValueType(record.spend_volatility),
         payment_profile=record.payment_profile,
     )
 
@@ -196,6 +189,6 @@ def _account(record: AccountSnapshot) -> contribution_pb2.AccountSnapshot:
 def _application(record: ApplicationEvent) -> contribution_pb2.ApplicationEvent:
     return contribution_pb2.ApplicationEvent(
         application_ref=record.application_ref,
-        day=index(record.day),
-        product=bands_pb2.ProductClass.ValueType(index(record.product)),
+        day=record.day,
+        product=bands_pb2.ProductClass.ValueType(record.product),
     )

@@ -5,8 +5,7 @@ from concordat._export import ExportReader
 from concordat._ledger import check_consistency, check_inclusion
 from concordat._methods import GET_CHECKPOINT, GET_CONSISTENCY_PROOF, GET_INCLUSION_PROOF
 from concordat._steps import Operation
-from concordat.errors import InvalidInput
-from concordat.requests import checked_integer
+from concordat.requests import checked_integer, checked_type
 from concordat.results import Receipt, SignedCheckpoint, VerifiedReceipt
 from concordat.v1 import ledger_pb2
 from concordat_privacy.log.merkle import MAX_SIZE
@@ -21,9 +20,7 @@ def verify_receipt(
     context: Context, receipt: Receipt, timeout: float | None
 ) -> Operation[VerifiedReceipt]:
     """Show that a receipt's entry is in the newest tree, and that its history is unbroken."""
-    if not isinstance(receipt, Receipt):
-        raise InvalidInput.field("receipt", f"a Receipt wanted, {type(receipt).__name__} given")
-    promised = context.ledger.check_receipt(receipt)
+    promised = context.ledger.check_receipt(checked_type(receipt, Receipt, "receipt"))
     newest = yield from _newest(context, timeout)
     older, newer = sorted((promised, newest), key=lambda signed: signed.checkpoint.size)
     yield from _prove_extension(context, older, newer, timeout)

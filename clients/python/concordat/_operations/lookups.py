@@ -7,10 +7,11 @@ from concordat._convert import batches_of, keeping_partial, member_of, month_sta
 from concordat._methods import BATCH_LOOKUP, LIST_SIGNALS, LOOKUP
 from concordat._steps import Operation
 from concordat.enums import Coverage, DataCategory, Purpose, SignalStatus, SubjectStatus
-from concordat.errors import InvalidInput, ProtocolViolation
-from concordat.requests import checked_member, checked_text, checked_token
+from concordat.errors import InvalidInput, ProtocolViolation, ReceiptInvalid
+from concordat.requests import checked_items, checked_member, checked_text, checked_token
 from concordat.results import LookupResult, Receipt, Signal, SignalCatalogue, SignalInfo
 from concordat.v1 import common_pb2, signal_pb2
+from concordat_privacy.log.leaf import Json
 from concordat_privacy.oprf import Token
 
 SUBJECTS_PER_REQUEST = 1_000
@@ -35,10 +36,13 @@ def lookup(
     names = _names(signals)
     wanted = checked_member(purpose, Purpose, "purpose")
     request = signal_pb2.LookupRequest(
-        token=checked_token(token), purpose=_on_wire(wanted), signals=names
+        token=checked_token(token),
+        purpose=_on_wire(wanted),
+        signals=names,
+        request_id=context.request_id(None),
     )
     reply = yield from context.send(LOOKUP, request, timeout)
-    receipt = context.ledger.receipt(reply.receipt, _ENTRY)
+    receipt = _receipt(context, reply.receipt, request, 1)
     return _result(reply.result, wanted, receipt, names)
 
 
@@ -52,19 +56,23 @@ def lookup_batch(
     """Look many subjects up, in requests of up to 1,000."""
     names = _names(signals)
     wanted = checked_member(purpose, Purpose, "purpose")
-    packed = [checked_token(token, f"tokens[{at}]") for at, token in enumerate(tokens)]
+    given = checked_items(tokens, "tokens", "Token")
+    packed = [checked_token(token, f"tokens[{at}]") for at, token in enumerate(given)]
     results: list[LookupResult] = []
     with keeping_partial(lambda: tuple(results), _PARTIAL):
         for batch in batches_of(packed, SUBJECTS_PER_REQUEST):
             request = signal_pb2.BatchLookupRequest(
-                tokens=b"".join(batch), purpose=_on_wire(wanted), signals=names
+                tokens=b"".join(batch),
+                purpose=_on_wire(wanted),
+                signals=names,
+                request_id=context.request_id(None),
             )
             reply = yield from context.send(BATCH_LOOKUP, request, timeout)
             if len(reply.results) != len(batch):
                 raise ProtocolViolation(
                     f"{len(batch)} subjects were asked for, {len(reply.results)} answered",
                 )
-            receipt = context.ledger.receipt(reply.receipt, _ENTRY)
+            receipt = _receipt(context, reply.receipt, request, len(batch))
             results += [_result(result, wanted, receipt, names) for result in reply.results]
     return results
 
@@ -89,6 +97,31 @@ def list_signals(context: Context, timeout: float | None) -> Operation[SignalCat
     )
 
 
+def _receipt(
+    context: Context,
+    receipt: common_pb2.Receipt,
+    request: signal_pb2.LookupRequest | signal_pb2.BatchLookupRequest,
+    subjects: int,
+) -> Receipt:
+    """The receipt, if its entry records this request and no other."""
+    recorded: dict[str, Json] = {
+        "request": request.request_id.hex(),
+        "purpose": Purpose(request.purpose).name.lower(),
+        "items": subjects,
+    }
+    checked = context.ledger.receipt(receipt, _ENTRY, recorded)
+    signals = checked.fields.get("signals")
+    # In the catalogue's order, whatever order they were asked for in.
+    if request.signals and (
+        not isinstance(signals, list) or sorted(map(str, signals)) != sorted(set(request.signals))
+    ):
+        raise ReceiptInvalid(
+            f"entry {checked.entry_index} is not this call's: it records other signals than "
+            "those that were asked for"
+        )
+    return checked
+
+
 def _on_wire(purpose: Purpose) -> common_pb2.Purpose.ValueType:
     return common_pb2.Purpose.ValueType(purpose)
 
@@ -100,7 +133,7 @@ def _names(signals: Iterable[str] | None) -> list[str]:
         raise InvalidInput.field("signals", "a list of names wanted, one name given")
     names = [
         checked_text(name, f"signals[{at}]", MAX_SIGNAL_NAME_CHARACTERS)
-        for at, name in enumerate(signals)
+        for at, name in enumerate(checked_items(signals, "signals", "names"))
     ]
     if not names:
         # The wire takes an empty list for "all", the opposite of what was asked.

@@ -9,6 +9,7 @@ from concordat._convert import batches_of, time_of
 from concordat._methods import EVALUATE, LIST_TOKEN_KEYS
 from concordat._steps import Operation, Together, compute
 from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
+from concordat.requests import checked_items
 from concordat.results import TokenKeyInfo
 from concordat.v1 import token_pb2
 from concordat_privacy.identifiers import Epoch, Identifier, oprf_input
@@ -40,7 +41,10 @@ def tokenise(
     """One token for each identifier, in order."""
     wanted = context.profile.newest_epoch if epoch is None else Epoch(epoch)
     public_key = context.profile.token_key(wanted)
-    inputs = [_input(at, identifier, wanted) for at, identifier in enumerate(identifiers)]
+    if progress is not None and not callable(progress):
+        raise InvalidInput.field("progress", f"{type(progress).__name__} given, no function")
+    given = checked_items(identifiers, "identifiers", "Identifier")
+    inputs = [_input(at, identifier, wanted) for at, identifier in enumerate(given)]
     tokens = {value: token for value in set(inputs) if (token := context.tokens.get(value))}
     # dict.fromkeys keeps the order: equal identifiers are blinded once, and runs are repeatable.
     missing = [value for value in dict.fromkeys(inputs) if value not in tokens]

@@ -25,29 +25,29 @@ _sym_db = _symbol_database.Default()
 from concordat.v1 import common_pb2 as concordat_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63oncordat/v1/aggregate.proto\x12\x0c\x63oncordat.v1\x1a\x19\x63oncordat/v1/common.proto\"F\n\tCondition\x12*\n\tdimension\x18\x01 \x01(\x0e\x32\x17.concordat.v1.Dimension\x12\r\n\x05\x62\x61nds\x18\x02 \x03(\r\"\x93\x01\n\x0c\x43ountRequest\x12&\n\x05where\x18\x01 \x03(\x0b\x32\x17.concordat.v1.Condition\x12)\n\x08group_by\x18\x02 \x01(\x0e\x32\x17.concordat.v1.Dimension\x12\x16\n\x0e\x65psilon_micros\x18\x03 \x01(\r\x12\x18\n\x10\x63\x65lls_per_person\x18\x04 \x01(\r\"7\n\x04\x43\x65ll\x12\x0c\n\x04\x62\x61nd\x18\x01 \x01(\r\x12\x12\n\nband_label\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x12\"\xab\x01\n\rCountResponse\x12!\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x12.concordat.v1.Cell\x12\x10\n\x08\x65rror_95\x18\x02 \x01(\r\x12\x11\n\tmechanism\x18\x03 \x01(\t\x12\x18\n\x10\x63harged_nano_rho\x18\x04 \x01(\x04\x12\x10\n\x08snapshot\x18\x05 \x01(\x04\x12&\n\x07receipt\x18\x06 \x01(\x0b\x32\x15.concordat.v1.Receipt\"c\n\x06\x42udget\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61p_nano_rho\x18\x02 \x01(\x04\x12\x16\n\x0espent_nano_rho\x18\x03 \x01(\x04\x12\x1c\n\x14spent_epsilon_micros\x18\x04 \x01(\x04\"\x12\n\x10GetBudgetRequest\":\n\x11GetBudgetResponse\x12%\n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x14.concordat.v1.Budget*\xb7\x01\n\tDimension\x12\x19\n\x15\x44IMENSION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44IMENSION_PRODUCT\x10\x01\x12\x14\n\x10\x44IMENSION_STATUS\x10\x02\x12\x1b\n\x17\x44IMENSION_DAYS_PAST_DUE\x10\x03\x12\x15\n\x11\x44IMENSION_BALANCE\x10\x04\x12\x13\n\x0f\x44IMENSION_LIMIT\x10\x05\x12\x19\n\x15\x44IMENSION_UTILISATION\x10\x06\x32\xa2\x01\n\x10\x41ggregateService\x12@\n\x05\x43ount\x12\x1a.concordat.v1.CountRequest\x1a\x1b.concordat.v1.CountResponse\x12L\n\tGetBudget\x12\x1e.concordat.v1.GetBudgetRequest\x1a\x1f.concordat.v1.GetBudgetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63oncordat/v1/aggregate.proto\x12\x0c\x63oncordat.v1\x1a\x19\x63oncordat/v1/common.proto\"F\n\tCondition\x12*\n\tdimension\x18\x01 \x01(\x0e\x32\x17.concordat.v1.Dimension\x12\r\n\x05\x62\x61nds\x18\x02 \x03(\r\"\xa7\x01\n\x0c\x43ountRequest\x12&\n\x05where\x18\x01 \x03(\x0b\x32\x17.concordat.v1.Condition\x12)\n\x08group_by\x18\x02 \x01(\x0e\x32\x17.concordat.v1.Dimension\x12\x16\n\x0e\x65psilon_micros\x18\x03 \x01(\r\x12\x18\n\x10\x63\x65lls_per_person\x18\x04 \x01(\r\x12\x12\n\nrequest_id\x18\x05 \x01(\x0c\"7\n\x04\x43\x65ll\x12\x0c\n\x04\x62\x61nd\x18\x01 \x01(\r\x12\x12\n\nband_label\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x12\"\xab\x01\n\rCountResponse\x12!\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x12.concordat.v1.Cell\x12\x10\n\x08\x65rror_95\x18\x02 \x01(\r\x12\x11\n\tmechanism\x18\x03 \x01(\t\x12\x18\n\x10\x63harged_nano_rho\x18\x04 \x01(\x04\x12\x10\n\x08snapshot\x18\x05 \x01(\x04\x12&\n\x07receipt\x18\x06 \x01(\x0b\x32\x15.concordat.v1.Receipt\"c\n\x06\x42udget\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61p_nano_rho\x18\x02 \x01(\x04\x12\x16\n\x0espent_nano_rho\x18\x03 \x01(\x04\x12\x1c\n\x14spent_epsilon_micros\x18\x04 \x01(\x04\"\x12\n\x10GetBudgetRequest\":\n\x11GetBudgetResponse\x12%\n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x14.concordat.v1.Budget*\xb7\x01\n\tDimension\x12\x19\n\x15\x44IMENSION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44IMENSION_PRODUCT\x10\x01\x12\x14\n\x10\x44IMENSION_STATUS\x10\x02\x12\x1b\n\x17\x44IMENSION_DAYS_PAST_DUE\x10\x03\x12\x15\n\x11\x44IMENSION_BALANCE\x10\x04\x12\x13\n\x0f\x44IMENSION_LIMIT\x10\x05\x12\x19\n\x15\x44IMENSION_UTILISATION\x10\x06\x32\xa2\x01\n\x10\x41ggregateService\x12@\n\x05\x43ount\x12\x1a.concordat.v1.CountRequest\x1a\x1b.concordat.v1.CountResponse\x12L\n\tGetBudget\x12\x1e.concordat.v1.GetBudgetRequest\x1a\x1f.concordat.v1.GetBudgetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'concordat.v1.aggregate_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DIMENSION']._serialized_start=708
-  _globals['_DIMENSION']._serialized_end=891
+  _globals['_DIMENSION']._serialized_start=728
+  _globals['_DIMENSION']._serialized_end=911
   _globals['_CONDITION']._serialized_start=73
   _globals['_CONDITION']._serialized_end=143
   _globals['_COUNTREQUEST']._serialized_start=146
-  _globals['_COUNTREQUEST']._serialized_end=293
-  _globals['_CELL']._serialized_start=295
-  _globals['_CELL']._serialized_end=350
-  _globals['_COUNTRESPONSE']._serialized_start=353
-  _globals['_COUNTRESPONSE']._serialized_end=524
-  _globals['_BUDGET']._serialized_start=526
-  _globals['_BUDGET']._serialized_end=625
-  _globals['_GETBUDGETREQUEST']._serialized_start=627
-  _globals['_GETBUDGETREQUEST']._serialized_end=645
-  _globals['_GETBUDGETRESPONSE']._serialized_start=647
-  _globals['_GETBUDGETRESPONSE']._serialized_end=705
-  _globals['_AGGREGATESERVICE']._serialized_start=894
-  _globals['_AGGREGATESERVICE']._serialized_end=1056
+  _globals['_COUNTREQUEST']._serialized_end=313
+  _globals['_CELL']._serialized_start=315
+  _globals['_CELL']._serialized_end=370
+  _globals['_COUNTRESPONSE']._serialized_start=373
+  _globals['_COUNTRESPONSE']._serialized_end=544
+  _globals['_BUDGET']._serialized_start=546
+  _globals['_BUDGET']._serialized_end=645
+  _globals['_GETBUDGETREQUEST']._serialized_start=647
+  _globals['_GETBUDGETREQUEST']._serialized_end=665
+  _globals['_GETBUDGETRESPONSE']._serialized_start=667
+  _globals['_GETBUDGETRESPONSE']._serialized_end=725
+  _globals['_AGGREGATESERVICE']._serialized_start=914
+  _globals['_AGGREGATESERVICE']._serialized_end=1076
 # @@protoc_insertion_point(module_scope)

@@ -102,6 +102,7 @@ class CountRequest(_message.Message):
     GROUP_BY_FIELD_NUMBER: _builtins.int
     EPSILON_MICROS_FIELD_NUMBER: _builtins.int
     CELLS_PER_PERSON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     group_by: Global___Dimension.ValueType
     """Dimension to group by; unspecified: one count."""
     epsilon_micros: _builtins.int
@@ -111,6 +112,11 @@ class CountRequest(_message.Message):
     cells_per_person: _builtins.int
     """Cells a person may count in, 1 to 4; with group_by only, else 1. The
     noise scale grows with it.
+    """
+    request_id: _builtins.bytes
+    """16 random bytes, new for each call. The ledger entry repeats them as
+    "request". No part of the question: the same question with another
+    request_id is the same question.
     """
     @_builtins.property
     def where(self) -> _containers.RepeatedCompositeFieldContainer[Global___Condition]:
@@ -123,10 +129,11 @@ class CountRequest(_message.Message):
         group_by: Global___Dimension.ValueType = ...,
         epsilon_micros: _builtins.int = ...,
         cells_per_person: _builtins.int = ...,
+        request_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells_per_person", b"cells_per_person", "epsilon_micros", b"epsilon_micros", "group_by", b"group_by", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells_per_person", b"cells_per_person", "epsilon_micros", b"epsilon_micros", "group_by", b"group_by", "request_id", b"request_id", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

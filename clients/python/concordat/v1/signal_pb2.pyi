@@ -191,10 +191,15 @@ class LookupRequest(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
     SIGNALS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     token: _builtins.bytes
     """Subject token, 32 bytes."""
     purpose: _common_pb2.Purpose.ValueType
     """PURPOSE_UNDERWRITING, PURPOSE_PORTFOLIO_REVIEW or PURPOSE_DISPUTE."""
+    request_id: _builtins.bytes
+    """16 random bytes, new for each call. The ledger entry repeats them as
+    "request", so that an older receipt cannot stand in for this lookup's.
+    """
     @_builtins.property
     def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Wanted signals by name; empty for all."""
@@ -205,10 +210,11 @@ class LookupRequest(_message.Message):
         token: _builtins.bytes = ...,
         purpose: _common_pb2.Purpose.ValueType = ...,
         signals: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["purpose", b"purpose", "signals", b"signals", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -253,10 +259,13 @@ class BatchLookupRequest(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
     SIGNALS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     tokens: _builtins.bytes
     """1 to 1,000 subject tokens of 32 bytes each, one after another."""
     purpose: _common_pb2.Purpose.ValueType
     """As LookupRequest.purpose; the same for all."""
+    request_id: _builtins.bytes
+    """As LookupRequest.request_id."""
     @_builtins.property
     def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """As LookupRequest.signals."""
@@ -267,10 +276,11 @@ class BatchLookupRequest(_message.Message):
         tokens: _builtins.bytes = ...,
         purpose: _common_pb2.Purpose.ValueType = ...,
         signals: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["purpose", b"purpose", "signals", b"signals", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
