@@ -69,7 +69,7 @@ def serve(config: GatewayConfig, workers: int) -> None:
             f"concordat gateway ready on {config.listen.with_port(port)} ({workers} workers)",
             flush=True,
         )
-        while not stopping.wait(_POLL_SECONDS):
+        while not stopping.is_set():
             keyholder.replace_if_dead()
             for worker in serving:
                 ended = worker.replace_if_dead()
@@ -79,6 +79,8 @@ def serve(config: GatewayConfig, workers: int) -> None:
                 resumption.soon()
                 if metrics_folder is not None:
                     mark_process_dead(ended, str(metrics_folder))  # type: ignore[no-untyped-call]
+            # Not stopping.wait(): it holds a lock that the signal's handler, in this thread, takes.
+            time.sleep(_POLL_SECONDS)
         _log.info("stopping")
 
 

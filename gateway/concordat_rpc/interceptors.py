@@ -73,6 +73,32 @@ class Exchange:
 
 
 @dataclass(slots=True)
+class SilentCalls:
+    """Unary calls whose message has not come; each holds a thread."""
+
+    limits: Limits
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _waiting: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def count(self, caller: str) -> Iterator[float]:
+        """Count one for the length of the block; gives the seconds it may wait."""
+        with self._lock:
+            crowded = self._waiting[caller] >= self.limits.silent_calls_per_caller
+            self._waiting[caller] += 1
+        try:
+            if crowded:
+                yield self.limits.crowded_message_seconds
+            else:
+                yield self.limits.first_message_seconds
+        finally:
+            with self._lock:
+                self._waiting[caller] -= 1
+                if not self._waiting[caller]:
+                    del self._waiting[caller]
+
+
+@dataclass(slots=True)
 class StreamSlots:
     """Streaming calls being served; each holds a thread."""
 
@@ -106,7 +132,8 @@ class Interceptors:
     limits: Limits
     identity_check: IdentityCheck
     observer: CallObserver
-    slots: StreamSlots
+    streams: StreamSlots
+    silent: SilentCalls
     watchdog: Watchdog
 
     @contextmanager
@@ -121,6 +148,14 @@ class Interceptors:
             serving(call),
         ):
             yield call
+
+    @contextmanager
+    def awaiting_message(self, context: grpc.ServicerContext, call: Call) -> Iterator[None]:
+        """Around the wait for a unary call's one message."""
+        with self.silent.count(call.peer.spiffe_id) as seconds:
+            overdue = time.monotonic() + seconds
+            with self.watchdog.guard(overdue, context.cancel):
+                yield
 
     @contextmanager
     def _measured(self, exchange: Exchange) -> Iterator[None]:
@@ -188,7 +223,7 @@ class Interceptors:
         if not exchange.method.streaming:
             yield
             return
-        with self.slots.hold(call.peer.spiffe_id):
+        with self.streams.hold(call.peer.spiffe_id):
             yield
 
 

@@ -13,8 +13,15 @@ class Limits:
     """Largest message taken; a larger one is refused with RESOURCE_EXHAUSTED."""
     max_send_bytes: int = 16 * 1024 * 1024
     """Largest message sent."""
-    unary_threads: int = 4
+    unary_threads: int = 8
     """Threads that streams can never take, so that short calls are always served."""
+    first_message_seconds: float = 2.0
+    """How long a unary call may stay without its message, which holds a thread."""
+    silent_calls_per_caller: int = 3
+    """How many unary calls of one caller may wait that long at once."""
+    crowded_message_seconds: float = 0.05
+    """How long any further one may wait: a message comes with its call, so this does honest
+    callers no harm, and a caller of silent calls frees its threads quickly."""
     concurrent_streams: int = 8
     """Streaming calls served at once; each holds a thread of its own while it lasts. The next one
     is refused at once with RESOURCE_EXHAUSTED, reason TOO_MANY_STREAMS."""
@@ -26,6 +33,8 @@ class Limits:
     """Longest deadline of a unary call; imposed where the caller has none or a longer one."""
     stream_deadline_seconds: float = 300.0
     """The same for a streaming call."""
+    stream_idle_seconds: float = 30.0
+    """Longest silence between two messages of a request stream, which holds one of few places."""
     connection_age_seconds: float = 3600.0
     """Age at which a connection is asked to be re-made, so that renewed certificates are seen."""
     connection_age_grace_seconds: float = 330.0

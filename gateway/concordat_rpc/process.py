@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType
 
 from concordat_rpc import tls_1_2_is_shut_out
 from concordat_rpc.server import RpcServer
 
 _STDIN = 0
+_POLL_SECONDS = 0.1
 
 READY = "ready"
 """First word of the line a child prints when it serves; the port follows."""
@@ -38,7 +40,10 @@ def serve_until_stopped(server: RpcServer, *, with_parent: bool) -> None:
         threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     server.start()
     print(READY, server.port, flush=True)  # noqa: T201  the parent reads it
-    stopping.wait()
+    # Never stopping.wait(): the handler runs in this very thread, between any two of its steps, and
+    # would wait for ever for the lock that wait() was just holding.
+    while not stopping.is_set():
+        time.sleep(_POLL_SECONDS)
     server.drain().wait()
 
 

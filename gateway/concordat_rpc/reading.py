@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import grpc
 
-from concordat_rpc.errors import deadline_exceeded
+from concordat_rpc.errors import Kind, Refusal, deadline_exceeded
 
 # Messages read ahead of the handler; bounds what a stream holds in memory.
 _READ_AHEAD = 1
@@ -25,9 +25,12 @@ _HANDOVER_SECONDS = 1.0
 class StreamReader:
     """Iterates over raw messages; raises Refusal DEADLINE_EXCEEDED or what gRPC raised."""
 
-    def __init__(self, messages: Iterator[bytes], deadline_monotonic_seconds: float) -> None:
+    def __init__(
+        self, messages: Iterator[bytes], deadline_monotonic_seconds: float, idle_seconds: float
+    ) -> None:
         self._messages = messages
         self._deadline = deadline_monotonic_seconds
+        self._idle_seconds = idle_seconds
         self._queue: queue.Queue[bytes | Exception | None] = queue.Queue(_READ_AHEAD)
         self._abandoned = threading.Event()
         threading.Thread(target=self._read, name="stream-reader", daemon=True).start()
@@ -37,8 +40,11 @@ class StreamReader:
 
     def __next__(self) -> bytes:
         try:
-            message = self._queue.get(timeout=max(0.0, self._deadline - time.monotonic()))
+            left = max(0.0, self._deadline - time.monotonic())
+            message = self._queue.get(timeout=min(left, self._idle_seconds))
         except queue.Empty:
+            if left > self._idle_seconds:
+                raise _idle(self._idle_seconds) from None
             raise deadline_exceeded() from None
         if message is None:
             raise StopIteration
@@ -65,3 +71,9 @@ class StreamReader:
                 self._queue.put(message, timeout=_HANDOVER_SECONDS)
                 return True
         return False
+
+
+def _idle(seconds: float) -> Refusal:
+    return Refusal(
+        Kind.DEADLINE_EXCEEDED, "STREAM_IDLE", f"no message of the stream for {seconds:g} s"
+    )

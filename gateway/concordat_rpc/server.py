@@ -23,6 +23,7 @@ from concordat_rpc.interceptors import (
     IdentityCheck,
     Interceptors,
     Method,
+    SilentCalls,
     StreamSlots,
 )
 from concordat_rpc.limits import Limits
@@ -107,7 +108,13 @@ def build_server(
         PortTaken: the address cannot be bound.
     """
     interceptors = Interceptors(
-        trust_domain, limits, identity_check, observer, StreamSlots(limits), Watchdog()
+        trust_domain,
+        limits,
+        identity_check,
+        observer,
+        StreamSlots(limits),
+        SilentCalls(limits),
+        Watchdog(),
     )
     server = grpc.server(
         ThreadPoolExecutor(limits.threads, thread_name_prefix="rpc"),
@@ -189,9 +196,17 @@ def _guard(handler: Handler, method: Method, interceptors: Interceptors) -> Hand
     def served(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
         with interceptors.around(Exchange(method, context)) as call:
             if not handler.request_streaming:
-                yield behaviour(parse(_only(messages)), context)
+                with interceptors.awaiting_message(context, call):
+                    message = _only(messages)
+                yield behaviour(parse(message), context)
                 return
-            with closing(StreamReader(messages, call.deadline_monotonic_seconds)) as reader:
+            with closing(
+                StreamReader(
+                    messages,
+                    call.deadline_monotonic_seconds,
+                    interceptors.limits.stream_idle_seconds,
+                )
+            ) as reader:
                 yield behaviour(map(parse, reader), context)
 
     def respond_once(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:

@@ -206,6 +206,48 @@ def test_a_consent_can_be_read_listed_and_withdrawn_once(lender: Client, person:
     assert lender.withdraw_consent(granted.consent_id).receipt is None
 
 
+def test_a_consent_recorded_twice_is_in_force_until_both_are_withdrawn(
+    lender: Client, person: Token
+) -> None:
+    draft = consent(person, Purpose.UNDERWRITING)
+    [first] = lender.grant_consents([draft]).granted
+    lender.grant_consents([draft])
+    lender.withdraw_consent(first.consent_id)
+    assert lender.lookup(person, Purpose.UNDERWRITING).status is SubjectStatus.OK
+
+    live = [c for c in lender.list_consents(person) if c.state is ConsentState.ACTIVE]
+    assert len(live) == 1
+    lender.withdraw_consent(live[0].consent_id)
+    assert lender.lookup(person, Purpose.UNDERWRITING).status is SubjectStatus.NO_CONSENT
+
+
+def test_receipts_name_the_calls_that_they_are_of(lender: Client, person: Token) -> None:
+    lender.grant_consents([consent(person, Purpose.UNDERWRITING)])
+    names = ["utilisation", "lenders_open"]
+    entries = [
+        lender.lookup(person, Purpose.UNDERWRITING, signals=names).receipt.fields,
+        lender.lookup_batch([person, person], Purpose.UNDERWRITING)[0].receipt.fields,
+        lender.count(epsilon=0.001).receipt.fields,
+    ]
+    assert len({str(fields["request"]) for fields in entries}) == 3
+    assert [fields.get("items") for fields in entries] == [1, 2, None]
+    assert entries[0]["purpose"] == "underwriting"
+    assert entries[0]["signals"] == ["lenders_open", "utilisation"]
+
+
+def test_a_refused_consent_has_the_callers_name_of_the_field(lender: Client, person: Token) -> None:
+    late = ConsentDraft(
+        token=person,
+        purposes={Purpose.UNDERWRITING},
+        categories=EVERYTHING,
+        expires_at=NOW - timedelta(days=1),
+        notice_version="2026-1",
+        evidence_sha256=bytes(32),
+    )
+    [refusal] = lender.grant_consents([late]).refused
+    assert (refusal.field, refusal.reason) == ("expires_at", "OUT_OF_RANGE")
+
+
 def test_anothers_consent_does_not_exist(lender: Client, furnisher: Client, person: Token) -> None:
     [granted] = lender.grant_consents([consent(person, Purpose.UNDERWRITING)]).granted
     with pytest.raises(NotFound) as caught:

@@ -647,7 +647,7 @@ def test_what_is_no_row_is_named(client: Client, peer: Peer) -> None:
     ],
 )
 def test_a_mistyped_field_refuses_its_row_and_no_other(
-    client: Client, peer: Peer, field: str, value: object, advice: str
+    client: Client, peer: Peer, field: str, value: Any, advice: str
 ) -> None:
     result = client.contribute([row(), row(**{field: value}), row()])
     [refusal] = result.refused
@@ -663,9 +663,9 @@ def test_a_mistyped_field_refuses_its_row_and_no_other(
     ("field", "value"),
     [("application_ref", "00" * 16), ("day", TODAY), ("product", 3)],
 )
-def test_a_mistyped_application_is_refused(client: Client, field: str, value: object) -> None:
+def test_a_mistyped_application_is_refused(client: Client, field: str, value: Any) -> None:
     good = ApplicationEvent(bytes(16), day_number(TODAY), ProductClass.REVOLVING)
-    wrong: Any = replace(good, **{field: value})
+    wrong = replace(good, **{field: value})
     result = client.contribute([Row(TOKEN, good), Row(TOKEN, wrong)])
     assert [(r.item, r.field, r.reason) for r in result.refused] == [
         (1, f"application.{field}", "WRONG_TYPE")

@@ -5,7 +5,7 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -225,8 +225,10 @@ def connections_of_workers(gateway: Gateway) -> Counter[int]:
         held: Counter[int] = Counter()
         for worker in gateway.children(WORKER):
             for link in Path(f"/proc/{worker}/fd").iterdir():
-                match = re.fullmatch(r"socket:\[(\d+)\]", str(link.readlink()))
-                held[worker] += match is not None and match[1] in inodes
+                # It may be closed while it is read.
+                with suppress(FileNotFoundError):
+                    match = re.fullmatch(r"socket:\[(\d+)\]", str(link.readlink()))
+                    held[worker] += match is not None and match[1] in inodes
         return +held
     finally:
         for one in opened:

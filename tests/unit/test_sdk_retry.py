@@ -1,9 +1,10 @@
 """What is sent again, when, and what is not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,37 +75,22 @@ class World:
         self.timeouts: list[float] = []
         self.environment = Environment(monotonic=lambda: self.now, random=lambda: 0.5)
 
-    def run_while_down(self, seconds: float, timeout: float = 10.0) -> object:
-        """Drive one send against a gateway that comes back after so many seconds."""
-        operation = send(
-            self.environment, RetryPolicy(), GET_BUDGET, aggregate_pb2.GetBudgetRequest(), timeout
-        )
+    def down(self, seconds: float) -> Iterator[ConcordatError | Message]:
+        """Outcomes of attempts at a gateway that comes back after so many seconds."""
         back_at = self.now + seconds
-        step = next(operation)
-        while True:
-            try:
-                match step:
-                    case Sleep(wait):
-                        self.waits.append(wait)
-                        self.now += wait
-                        step = operation.send(None)
-                    case Invoke() if self.now < back_at:
-                        self.timeouts.append(step.timeout_seconds)
-                        step = operation.throw(errors.Unavailable("down"))
-                    case _:
-                        step = operation.send(aggregate_pb2.GetBudgetResponse())
-            except StopIteration as finished:
-                return finished.value
+        while self.now < back_at:
+            yield errors.Unavailable("down")
+        yield aggregate_pb2.GetBudgetResponse()
 
     def run(
         self,
         method: Method[aggregate_pb2.GetBudgetRequest, aggregate_pb2.GetBudgetResponse],
-        outcomes: Sequence[ConcordatError | object],
+        outcomes: Iterable[ConcordatError | Message],
         timeout: float = 10.0,
         policy: RetryPolicy | None = None,
     ) -> object:
         """Drive one send through the outcomes of its attempts."""
-        remaining = list(outcomes)
+        remaining = iter(outcomes)
         operation = send(
             self.environment,
             policy or RetryPolicy(),
@@ -123,7 +109,7 @@ class World:
                     case Invoke():
                         self.timeouts.append(step.timeout_seconds)
                         self.now += self.attempt_seconds
-                        outcome = remaining.pop(0)
+                        outcome = next(remaining)
                         if isinstance(outcome, ConcordatError):
                             step = operation.throw(outcome)
                         else:
@@ -131,7 +117,7 @@ class World:
                     case _:
                         raise AssertionError(step)
             except StopIteration as finished:
-                assert not remaining
+                assert not list(remaining)
                 return finished.value
 
 
@@ -152,7 +138,7 @@ def test_no_wait_beyond_the_timeout() -> None:
 
 def test_a_call_outlasts_a_restart_that_its_timeout_has_room_for() -> None:
     world = World()
-    assert world.run_while_down(8.0) == aggregate_pb2.GetBudgetResponse()
+    assert world.run(GET_BUDGET, world.down(8.0)) == aggregate_pb2.GetBudgetResponse()
     # Half of 0.1, 0.2, 0.4, 0.8, and from then on of the longest bound, a second.
     assert world.waits[:6] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.5, 0.5])
 
@@ -160,7 +146,7 @@ def test_a_call_outlasts_a_restart_that_its_timeout_has_room_for() -> None:
 def test_a_gateway_that_stays_down_is_tried_until_the_timeout_and_the_error_says_so() -> None:
     world = World()
     with pytest.raises(errors.Unavailable) as caught:
-        world.run_while_down(60.0)
+        world.run(GET_BUDGET, world.down(60.0))
     # 0.75 s in four waits and 18 of half a second leave 0.25 s, too short for another.
     assert len(world.timeouts) == 23
     assert sum(world.waits) == pytest.approx(9.75)
