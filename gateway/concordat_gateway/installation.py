@@ -61,7 +61,9 @@ def install(wishes: Wishes, now: datetime) -> None:
 
     vkey = _make_gateway(folder / "gateway", issue, wishes)
     public_key = _make_keyholder(folder / "keyholder", issue, wishes, ca_pem)
-    (folder / "gateway.toml").write_text(_gateway_settings(wishes, folder, public_key, now))
+    # Its store URLs may hold a password.
+    settings = _gateway_settings(wishes, folder, public_key, now)
+    write_secret(folder / "gateway.toml", settings.encode())
     gateway = Gateway(
         address=str(_reached_at(wishes)),
         server_name=wishes.host,

@@ -9,7 +9,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(
         f"concordat key-holder: {error.name} is missing: "
-        "serving needs pip install 'concordat[server]'"
+        "serving needs the extra `server` (from a clone: pip install '.[server]')"
     )
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def test_a_wheel_of_another_form_is_said_so(temporary: Path, tmp_path: Path) -> 
 def test_without_any_library_the_error_says_how_to_get_one(temporary: Path) -> None:
     said = run(NO_LIBRARY + NO_WHEEL + FAILS, temporary)
     assert "libsodium not found" in said
-    for way in ("apt install libsodium23", "brew install libsodium", "concordat[sodium]"):
+    for way in ("apt install libsodium23", "brew install libsodium", "[sodium]"):
         assert way in said
 
 

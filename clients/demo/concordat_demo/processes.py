@@ -38,7 +38,7 @@ def concordat(*arguments: str | Path, expect: Sequence[int] = (0,)) -> tuple[int
             check=False,
         )
     except FileNotFoundError:
-        raise DemoFailed(f"{CONCORDAT} is not there: pip install 'concordat[server]'") from None
+        raise DemoFailed(f"{CONCORDAT} is not there: pip install '.[server]'") from None
     except subprocess.TimeoutExpired:
         raise DemoFailed(f"no end after {_COMMAND_SECONDS} s: {' '.join(command)}") from None
     if done.returncode not in expect:

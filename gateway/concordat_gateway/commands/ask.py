@@ -33,9 +33,9 @@ def ask() -> None:
 @click.option(
     "--epsilon",
     type=click.FloatRange(0.001, 3.0),
-    default=1.0,
+    default=0.1,
     show_default=True,
-    help="Privacy loss to spend.",
+    help="Privacy loss to spend, of a budget that never grows; see `concordat budget`.",
 )
 @click.option(
     "--cells-per-person",
@@ -52,7 +52,10 @@ def count(
     cells_per_person: int,
     profile: Path,
 ) -> None:
-    """Count the persons in a cohort."""
+    """Count the persons in a cohort.
+
+    Bands are numbers; a wrong one is answered with the list.
+    """
     from concordat import Dimension
 
     where = dict(_condition(text) for text in conditions)
@@ -87,17 +90,19 @@ def budget(profile: Path) -> None:
     """Show what is left of the privacy budget."""
     with opened(profile) as client:
         budgets = client.budget()
-    rows = [("scope", "rho spent", "rho cap", "epsilon spent at delta 1e-6")]
+    rows = [("scope", "rho spent", "rho left", "rho cap", "epsilon spent at delta 1e-6")]
     rows += [
         (
             found.scope,
             f"{found.spent_rho:.6f}",
+            f"{found.left_rho:.6f}",
             f"{found.cap_rho:.6f}",
             f"{found.spent_epsilon:.3f}",
         )
         for found in budgets
     ]
     show_table(rows)
+    click.echo("A question at epsilon e costs rho e * e / 2.")
 
 
 def _condition(text: str) -> tuple[Dimension, set[int]]:
@@ -109,9 +114,10 @@ def _condition(text: str) -> tuple[Dimension, set[int]]:
             f"{text!r}: one of {', '.join(_DIMENSIONS)}, then = and bands wanted",
             param_hint="--where",
         )
-    try:
-        return Dimension[name.upper()], {int(band) for band in bands.split(",")}
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r}: band numbers with commas wanted", param_hint="--where"
-        ) from None
+    dimension = Dimension[name.upper()]
+    known = {str(number): number for number in range(1, len(dimension.labels) + 1)}
+    wanted = [band.strip() for band in bands.split(",")]
+    if not known.keys() >= set(wanted):
+        listed = ", ".join(f"{n} ({label})" for n, label in enumerate(dimension.labels, start=1))
+        raise click.BadParameter(f"{text!r}: bands are {listed}", param_hint="--where")
+    return dimension, {known[band] for band in wanted}

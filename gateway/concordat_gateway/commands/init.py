@@ -65,7 +65,8 @@ def init(
         from concordat_gateway.installation import InstallationError, Wishes, install
     except ModuleNotFoundError as error:
         raise click.ClickException(
-            f"{error.name} is missing: this needs pip install 'concordat[server]'"
+            f"{error.name} is missing: this needs the extra `server`"
+            " (from a clone: pip install '.[server]')"
         ) from None
     from concordat_rpc.address import Address
     from concordat_rpc.peer import is_trust_domain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -29,10 +30,13 @@ def serve(config_file: Path, workers: int | None) -> None:
         from concordat_rpc.settings import SettingsError
     except ModuleNotFoundError as error:
         raise click.ClickException(
-            f"{error.name} is missing: serving needs pip install 'concordat[server]'"
+            f"{error.name} is missing: serving needs the extra `server`"
+            " (from a clone: pip install '.[server]')"
         ) from None
 
     logs.configure("supervisor")
+    # What the databases write is for this account alone, wherever their files lie.
+    os.umask(0o077)
     try:
         config = load_config(config_file)
         supervisor.serve(config, workers or config.workers)

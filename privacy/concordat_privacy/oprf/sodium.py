@@ -44,7 +44,7 @@ _WHEEL_LITERAL: Final = re.compile(rb"bytes\.fromhex\('([0-9a-fA-F]+)'\)")
 _HELP: Final = (
     "install libsodium 1.0.18 or newer (Debian and Ubuntu: apt install libsodium23; "
     "macOS: brew install libsodium) or the Python extra that carries it "
-    "(pip install 'concordat[sodium]')"
+    "(from a clone: pip install '.[sodium]')"
 )
 
 # Names and numbers of arguments, which are all addresses. These return 0 on success (is_valid: 1).

@@ -66,7 +66,7 @@ def _prove_extension(
 ) -> Operation[None]:
     old_size, new_size = older.checkpoint.size, newer.checkpoint.size
     hashes: list[bytes] = []
-    if old_size != new_size:
+    if 0 < old_size < new_size:
         request = ledger_pb2.GetConsistencyProofRequest(old_size=old_size, new_size=new_size)
         reply = yield from context.send(GET_CONSISTENCY_PROOF, request, timeout)
         hashes = list(reply.hashes)

@@ -17,7 +17,7 @@ Conventions that hold for every RPC of this package:
      PERMISSION_DENIED   ROLE_NOT_ALLOWED, NOT_A_MEMBER, MEMBER_SUSPENDED,
                          CERTIFICATE_REPLACED, NOT_INVITED
      RESOURCE_EXHAUSTED  TOO_MANY_STREAMS
-     DEADLINE_EXCEEDED   DEADLINE_EXCEEDED
+     DEADLINE_EXCEEDED   DEADLINE_EXCEEDED, STREAM_IDLE
      UNAVAILABLE         STORE_UNAVAILABLE, SHUTTING_DOWN
      INTERNAL            INTERNAL (with an id to find it in the log)
    and gRPC itself, without an ErrorInfo, UNIMPLEMENTED for an unknown
