@@ -24,6 +24,7 @@ from concordat_gateway.server import POLICY
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.peer import Role
 from tests.callers import (
+    CALL_SECONDS,
     CHECKPOINT,
     Credentials,
     authority_of,
@@ -148,11 +149,14 @@ def test_each_role_may_call_what_the_policy_says_and_nothing_else(
 
 def ask(channel: grpc.Channel, method: str) -> str:
     """The reason for which an empty request is refused, "" if it is not."""
+    # Empty is wrong for every method that changes anything. An export streams: one reply will do.
+    replies = channel.unary_stream(method, None, None)(b"", timeout=CALL_SECONDS)
     try:
-        # Empty is wrong for every method that changes anything.
-        call(channel, method)
+        next(replies)
     except grpc.RpcError as error:
         return refused(error).reason
+    finally:
+        replies.cancel()
     return ""
 
 
