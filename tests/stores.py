@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.database import Database
 from concordat_gateway.store.signal_store import SignalStore
@@ -110,3 +112,25 @@ def open_signals(urls: StoreUrls, clock: Callable[[], int]) -> Iterator[SignalSt
         yield SignalStore(database, clock)
     finally:
         database.close()
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """All SQL that this process runs in the block."""
+    seen: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    with listening(note):
+        yield seen
+
+
+@contextmanager
+def listening(note: Callable[..., None]) -> Iterator[None]:
+    """Calls `note` before every statement of the block."""
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)

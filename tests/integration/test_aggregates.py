@@ -31,7 +31,7 @@ from concordat_privacy.dp.query import Dimension, Question, parse
 from concordat_privacy.dp.rho import NanoRho
 from concordat_rpc.errors import Kind, Refusal
 from concordat_rpc.peer import Peer, Role
-from tests.stores import ManualClock, StoreUrls, open_journal
+from tests.stores import ManualClock, StoreUrls, open_journal, statements
 
 DAY_MICROS = 86_400 * 1_000_000
 EVERYBODY = parse([], 0, 3_000_000, 1)
@@ -384,6 +384,21 @@ def test_nothing_is_read_before_the_charge_is_durable(
         with pytest.raises(Refusal):
             ask(people.journal, watched, nothing, BETA, another, bytes(16), 30)
     assert spent_when_read == [CHARGE]
+
+
+def test_what_is_read_does_not_depend_on_the_question(people: Pool) -> None:
+    """A store that looked for the cohort would tell by its speed whether anybody is in it."""
+    nobody = parse([(Dimension.UTILISATION, [8])], 0, 1_000, 1)
+    everybody = parse([(Dimension.STATUS, [1])], 0, 1_000, 1)
+    runs = []
+    for question in (everybody, nobody):
+        with statements() as seen:
+            people.ask(question)
+        runs.append(seen)
+
+    assert runs[0] == runs[1]
+    assert sum("FROM relation" in statement for statement in runs[0]) == 256
+    assert sum("FROM consent" in statement for statement in runs[0]) == 256
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -29,6 +28,7 @@ from tests.services import (
     token,
     withdraw,
 )
+from tests.stores import listening, statements
 
 UNDERWRITING = common_pb2.PURPOSE_UNDERWRITING
 CONTRIBUTION = common_pb2.PURPOSE_CONTRIBUTION
@@ -107,28 +107,6 @@ def consent_to_look_up(
 def items_of(consortium: Consortium, entry_index: int) -> list[bytes]:
     [(_, _, items)] = consortium.journal.entries(entry_index, entry_index + 1)
     return list(items)
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """All SQL that this process runs in the block."""
-    seen: list[str] = []
-
-    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
-
-    with listening(note):
-        yield seen
-
-
-@contextmanager
-def listening(note: Callable[..., None]) -> Iterator[None]:
-    """Calls `note` before every statement of the block."""
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    try:
-        yield
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
 def test_what_two_members_know_is_answered_together(consortium: Consortium) -> None:
