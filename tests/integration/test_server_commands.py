@@ -2,15 +2,17 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.gateways import Gateway, concordat
+from tests.fabricate import resident_id
+from tests.gateways import Gateway, MakeGateway, concordat
 
-APPLICANT = "110101199001011237"
+APPLICANT = resident_id(4711)
 SERVER_PACKAGES = (
     *("alembic", "grpc_health", "opendp", "prometheus_client"),
     *("psycopg", "pysqlite3", "sqlalchemy", "sqlmodel"),
@@ -71,7 +73,8 @@ def test_identifiers_stay_off_the_command_line_and_out_of_messages(gateway: Gate
     profile = gateway.join("lookup-bank")
     options = ("--profile", profile, "--purpose", "underwriting", "--resident-id")
     on_line = concordat("lookup", *options, APPLICANT)
-    mistyped = concordat("lookup", *options, "-", stdin="110101199001011238\n")
+    wrong_digit = "X" if APPLICANT[-1] != "X" else "0"
+    mistyped = concordat("lookup", *options, "-", stdin=f"{APPLICANT[:-1]}{wrong_digit}\n")
 
     assert on_line.returncode == 2
     assert mistyped.returncode == 1
@@ -136,3 +139,29 @@ def slim(*arguments: str) -> subprocess.CompletedProcess[str]:
         "from concordat_gateway.cli import main; main()"
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
+
+
+def test_a_ledger_that_was_rolled_back_is_not_used(
+    make_gateway: MakeGateway, tmp_path: Path
+) -> None:
+    gateway = make_gateway(workers=1)
+    gateway.start()
+    profile = gateway.join("watchful-bank")
+    gateway.stop()
+    shutil.copytree(gateway.folder / "data", tmp_path / "backup")
+    gateway.start()
+    looked = concordat(
+        *("lookup", "--resident-id", "-", "--purpose", "underwriting", "--profile", profile),
+        stdin=resident_id(7),
+    )
+    assert looked.returncode == 0, looked.stderr
+    assert concordat("budget", "--profile", profile).returncode == 0
+    gateway.stop()
+
+    shutil.rmtree(gateway.folder / "data")
+    shutil.copytree(tmp_path / "backup", gateway.folder / "data")
+    gateway.start()
+    refused = concordat("budget", "--profile", profile)
+
+    assert refused.returncode == 1
+    assert "LEDGER_FORKED" in refused.stderr

@@ -40,7 +40,7 @@ LIMITS = Limits(
     max_receive_bytes=1000,
     drain_seconds=5.0,
 )
-SECRET = "11010519491231002X"
+SECRET = "11010019000101000X"
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ import click
 
 if TYPE_CHECKING:
     import concordat
+
+_CHECKPOINT = "checkpoint"
 
 profile_option = click.option(
     "--profile",
@@ -22,11 +25,28 @@ profile_option = click.option(
 
 @contextmanager
 def opened(profile: Path) -> Iterator[concordat.Client]:
-    """The SDK's client of a profile; its errors, in the block too, end the command with code 1."""
+    """The SDK's client of a profile; its errors, in the block too, end the command with code 1.
+
+    The profile's folder remembers the newest checkpoint seen, from one command to the next: a
+    ledger that does not extend it was rewritten or rolled back, and nothing is done with it.
+    """
     import concordat
 
-    with errors_shown(), concordat.Client.open(profile) as client:
-        yield client
+    memory = profile / _CHECKPOINT
+    with errors_shown():
+        known = memory.read_text(encoding="utf-8") if memory.exists() else None
+        with concordat.Client.open(profile, known_checkpoint=known) as client:
+            newest = client.checkpoint().note
+            if newest != known:
+                _replace(memory, newest)
+            yield client
+
+
+def _replace(file: Path, text: str) -> None:
+    # Whole or not at all, also where two commands end at once.
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as new:
+        new.write(text)
+    Path(new.name).replace(file)
 
 
 @contextmanager

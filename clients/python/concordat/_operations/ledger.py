@@ -5,6 +5,7 @@ from concordat._export import ExportReader
 from concordat._ledger import check_consistency, check_inclusion
 from concordat._methods import GET_CHECKPOINT, GET_CONSISTENCY_PROOF, GET_INCLUSION_PROOF
 from concordat._steps import Operation
+from concordat.errors import InvalidInput, LedgerForked
 from concordat.requests import checked_integer, checked_type
 from concordat.results import Receipt, SignedCheckpoint, VerifiedReceipt
 from concordat.v1 import ledger_pb2
@@ -68,6 +69,15 @@ def _prove_extension(
     hashes: list[bytes] = []
     if 0 < old_size < new_size:
         request = ledger_pb2.GetConsistencyProofRequest(old_size=old_size, new_size=new_size)
-        reply = yield from context.send(GET_CONSISTENCY_PROOF, request, timeout)
+        try:
+            reply = yield from context.send(GET_CONSISTENCY_PROOF, request, timeout)
+        except InvalidInput:
+            # Sizes out of range: the gateway has signed this tree, and now does not have it.
+            raise LedgerForked(
+                f"the gateway has no longer the ledger's tree of size {new_size}, which it signed; "
+                "keep both checkpoints as evidence",
+                seen=newer.note,
+                offered=older.note,
+            ) from None
         hashes = list(reply.hashes)
     check_consistency(older, newer, hashes)
