@@ -110,6 +110,10 @@ class Story:
                     f"{book.lender.display_name} holds",
                     f"{book.record_count:,} rows on {len(book.records):,} people",
                 )
+                name = book.lender.member_id
+                self.report.add(
+                    **{f"rows_{name}": book.record_count, f"people_{name}": len(book.records)}
+                )
         return market
 
     @contextmanager
@@ -229,6 +233,7 @@ class Story:
             self.report.add(
                 lookups_about_this_person=4,
                 other_purpose_status=other_purpose.status.name,
+                signals_before_withdrawal=_some_signals(before),
                 lenders_open_before=was,
                 lenders_open_after_furnisher_withdrawal=now,
                 status_before_withdrawal=before.status.name,
