@@ -36,8 +36,9 @@ def test_silence_between_messages_ends_a_stream_long_before_its_deadline(
 
 
 def test_a_deadline_that_comes_first_is_named_as_what_it_is(over: threading.Event) -> None:
-    reader = StreamReader(one_then_silence(over), time.monotonic(), idle_seconds=FOREVER_SECONDS)
+    reader = StreamReader(
+        one_then_silence(over), time.monotonic() + 0.05, idle_seconds=FOREVER_SECONDS
+    )
     with pytest.raises(Refusal) as refusal:
-        next(reader)
-        next(reader)
+        list(reader)
     assert refusal.value.reason == "DEADLINE_EXCEEDED"
