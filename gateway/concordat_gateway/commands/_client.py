@@ -27,8 +27,9 @@ profile_option = click.option(
 def opened(profile: Path) -> Iterator[concordat.Client]:
     """The SDK's client of a profile; its errors, in the block too, end the command with code 1.
 
-    The profile's folder remembers the newest checkpoint seen, from one command to the next: a
-    ledger that does not extend it was rewritten or rolled back, and nothing is done with it.
+    The profile's folder remembers the newest checkpoint seen, from one command to the next. A
+    ledger that does not extend it was rewritten or rolled back: the command ends with that error
+    after the block, so show what the block learned only then.
     """
     import concordat
 
@@ -36,10 +37,10 @@ def opened(profile: Path) -> Iterator[concordat.Client]:
     with errors_shown():
         known = memory.read_text(encoding="utf-8") if memory.exists() else None
         with concordat.Client.open(profile, known_checkpoint=known) as client:
-            newest = client.checkpoint().note
-            if newest != known:
-                _replace(memory, newest)
             yield client
+            newest = client.checkpoint().note
+        if newest != known:
+            _replace(memory, newest)
 
 
 def _replace(file: Path, text: str) -> None:

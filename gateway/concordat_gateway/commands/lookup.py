@@ -37,21 +37,21 @@ def lookup(resident_id: str, purpose: str, profile: Path) -> None:
     with opened(profile) as client:
         [token] = client.tokenise([applicant])
         result = client.lookup(token, concordat.Purpose[purpose.upper()])
-        if result.status is concordat.SubjectStatus.NO_CONSENT:
-            click.echo("No live consent for this purpose. This says nothing about the applicant.")
-        else:
-            rows = [("signal", "status", "band", "as of", "coverage")]
-            rows += [
-                (
-                    signal.name,
-                    signal.status.name,
-                    signal.band_label,
-                    "" if signal.as_of is None else f"{signal.as_of:%Y-%m}",
-                    signal.coverage.name,
-                )
-                for signal in result
-            ]
-            show_table(rows)
+    if result.status is concordat.SubjectStatus.NO_CONSENT:
+        click.echo("No live consent for this purpose. This says nothing about the applicant.")
+    else:
+        rows = [("signal", "status", "band", "as of", "coverage")]
+        rows += [
+            (
+                signal.name,
+                signal.status.name,
+                signal.band_label,
+                "" if signal.as_of is None else f"{signal.as_of:%Y-%m}",
+                signal.coverage.name,
+            )
+            for signal in result
+        ]
+        show_table(rows)
     click.echo(f"Ledger entry {result.receipt.entry_index}.")
 
 
