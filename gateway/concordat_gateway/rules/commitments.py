@@ -1,7 +1,8 @@
 """How a ledger entry names a subject: by a commitment that only a salt opens.
 
-The salt is fresh for each use and stays off the log, so entries about one subject cannot be
-linked by who reads the log, and destroying the salt leaves nothing that names the subject.
+The salt is fresh for each use and stays off the log, so the commitment itself links no two
+entries, and destroying the salt leaves nothing that names the subject. What does link entries is
+the consent id: a grant, its uses and its withdrawal carry it in plain, for the auditor to follow.
 """
 
 import hashlib
