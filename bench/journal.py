@@ -16,13 +16,14 @@ from pathlib import Path
 
 from bench.harness import Figure
 from concordat_gateway.ledger.journal import Entry, Journal, Transaction
-from concordat_gateway.store.clock import system_clock
-from concordat_gateway.store.database import Database
-from concordat_gateway.store.engines import sqlite_module
-from concordat_gateway.store.migrate import CONTROL, upgrade
+from concordat_gateway.store.migrate import CONTROL
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import Frontier, Tree, leaf_hash
+from concordat_store.clock import system_clock
+from concordat_store.database import Database
+from concordat_store.engines import sqlite_module
+from concordat_store.migration import upgrade
 
 ROUNDS = 12
 SINGLE_APPENDS = 40

@@ -13,9 +13,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.store.database import Database
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.log.checkpoint import SigningKey
+from concordat_store.database import Database
 from tests.postgresql import Cluster
 
 ORIGIN = "concordat.test/ledger"

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.contributions import resume
-from concordat_gateway.store.clock import system_clock
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_store.clock import system_clock
 
 _log = logging.getLogger(__name__)
 

@@ -29,8 +29,6 @@ from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.membership import MembershipServicer
 from concordat_gateway.services.signal import SignalServicer
 from concordat_gateway.services.token import TokenServicer
-from concordat_gateway.store.clock import system_clock
-from concordat_gateway.store.database import Database
 from concordat_gateway.store.migrate import check_stores
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
@@ -40,6 +38,8 @@ from concordat_rpc.metrics import CallMetrics
 from concordat_rpc.peer import Role
 from concordat_rpc.server import RpcServer, build_server
 from concordat_rpc.tls import Identity, load_identity
+from concordat_store.clock import system_clock
+from concordat_store.database import Database
 
 _MEMBER = frozenset({Role.MEMBER})
 _OPERATOR = frozenset({Role.OPERATOR})

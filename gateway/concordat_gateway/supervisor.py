@@ -30,13 +30,13 @@ from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
 from concordat_gateway.server import caps_of, opened_stores
-from concordat_gateway.store.clock import system_clock
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.dp.rho import spent_epsilon
 from concordat_rpc.address import Address
 from concordat_rpc.server import PortTaken
 from concordat_rpc.tls import load_identity
+from concordat_store.clock import system_clock
 
 _log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import concordat_rpc  # noqa: F401  first: it shuts TLS 1.2 out before gRPC is imported
 from concordat_gateway.config import load_config
 from concordat_gateway.server import built_server
-from concordat_gateway.store.engines import StoreError
 from concordat_rpc import logs
 from concordat_rpc.address import Address
 from concordat_rpc.errors import Refusal
 from concordat_rpc.process import serve_until_stopped
 from concordat_rpc.server import PortTaken
 from concordat_rpc.settings import SettingsError
+from concordat_store.engines import StoreError
 
 
 def main(arguments: list[str] | None = None) -> int:

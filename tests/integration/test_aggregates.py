@@ -16,7 +16,6 @@ from concordat_gateway.rules.aggregates import Asked, ask, snapshot_of
 from concordat_gateway.rules.budgets import POOL, Caps, Scope, accounts
 from concordat_gateway.rules.scopes import Purpose, mask_of
 from concordat_gateway.store.control_tables import answer, batch, budget, consent, member
-from concordat_gateway.store.database import Database
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import (
@@ -31,6 +30,7 @@ from concordat_privacy.dp.query import Dimension, Question, parse
 from concordat_privacy.dp.rho import NanoRho
 from concordat_rpc.errors import Kind, Refusal
 from concordat_rpc.peer import Peer, Role
+from concordat_store.database import Database
 from tests.stores import ManualClock, StoreUrls, open_journal, statements
 
 DAY_MICROS = 86_400 * 1_000_000

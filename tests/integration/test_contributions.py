@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from concordat.v1 import common_pb2, contribution_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import contributions
-from concordat_gateway.store.database import Database
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import SubjectKey
+from concordat_store.database import Database
 from tests.services import (
     CALL_SECONDS,
     Caller,

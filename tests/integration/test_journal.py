@@ -19,12 +19,12 @@ from concordat_gateway.ledger.journal import (
     Transaction,
 )
 from concordat_gateway.store.control_tables import budget, ledger_head, ledger_item
-from concordat_gateway.store.database import Database
-from concordat_gateway.store.engines import StoreError
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.log.checkpoint import SigningKey, open_note
 from concordat_privacy.log.leaf import LeafError
 from concordat_rpc.errors import Kind, Refusal
+from concordat_store.database import Database
+from concordat_store.engines import StoreError
 from tests.ledgers import appending, check_ledger, in_one_group, leaves_of, writer_held
 from tests.stores import ManualClock, StoreUrls, open_journal
 

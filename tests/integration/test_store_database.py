@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from concordat_gateway.store.control_tables import budget, consent, ledger_node
-from concordat_gateway.store.database import Database
-from concordat_gateway.store.engines import SQLITE_MINIMUM, StoreError, require_sqlite
 from concordat_rpc.errors import Kind, Refusal
+from concordat_store.database import Database
+from concordat_store.engines import SQLITE_MINIMUM, StoreError, require_sqlite
 from tests.postgresql import Cluster
 from tests.stores import StoreUrls
 
@@ -85,7 +85,7 @@ def test_start_without_pysqlite3_looks_at_the_standard_library(
     (tmp_path / "pysqlite3.py").write_text("raise ImportError('no wheel')")
     script = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from concordat_gateway.store.database import Database\n"
+        "from concordat_store.database import Database\n"
         f"Database.open({sqlite_stores.control_url!r})\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

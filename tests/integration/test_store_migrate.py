@@ -8,17 +8,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from concordat_gateway.store.database import Database
-from concordat_gateway.store.engines import StoreError
-from concordat_gateway.store.migrate import (
-    CONTROL,
-    SIGNALS,
-    History,
-    check_current,
-    check_stores,
-    upgrade,
-    upgrade_stores,
-)
+from concordat_gateway.store.migrate import CONTROL, SIGNALS, check_stores, upgrade_stores
+from concordat_store.database import Database
+from concordat_store.engines import StoreError
+from concordat_store.migration import History, check_current, upgrade
 from tests.postgresql import Cluster
 from tests.stores import StoreUrls, database_of, sqlite_urls
 

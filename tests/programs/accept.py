@@ -18,14 +18,14 @@ from concordat_gateway.keyfiles import load_ledger_key, load_pepper
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.contributions import contribute
 from concordat_gateway.rules.intake import AccountNumbers, Header, Intake, RawRow
-from concordat_gateway.store.clock import system_clock
-from concordat_gateway.store.database import Database
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.bands import AccountStatus, ProductClass
 from concordat_privacy.catalogue.calendar import day_number, month_number, quarter_number
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_rpc.peer import Peer, Role, spiffe_id
+from concordat_store.clock import system_clock
+from concordat_store.database import Database
 
 CALL_SECONDS = 30
 

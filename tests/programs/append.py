@@ -7,8 +7,8 @@ import sys
 import threading
 
 from concordat_gateway.ledger.journal import Journal, Transaction
-from concordat_gateway.store.clock import system_clock
-from concordat_gateway.store.database import Database
+from concordat_store.clock import system_clock
+from concordat_store.database import Database
 from tests.stores import ledger_key_of_tests
 
 _OUTPUT = threading.Lock()

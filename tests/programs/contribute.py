@@ -11,10 +11,10 @@ import signal
 import sys
 
 from concordat_gateway.ledger.journal import Entry, Journal, Transaction
-from concordat_gateway.store.clock import system_clock
-from concordat_gateway.store.database import Database
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import SubjectKey
+from concordat_store.clock import system_clock
+from concordat_store.database import Database
 from tests.stores import ledger_key_of_tests
 
 

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from concordat_gateway.ledger.journal import Entry, Journal, Transaction
-from concordat_gateway.store.clock import system_clock
-from concordat_gateway.store.database import Database
 from concordat_rpc.errors import Refusal
+from concordat_store.clock import system_clock
+from concordat_store.database import Database
 from tests.stores import ledger_key_of_tests
 
 

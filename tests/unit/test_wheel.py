@@ -12,6 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = {
     "concordat",
     "concordat_gateway",
+    "concordat_store",
     "concordat_keyholder",
     "concordat_privacy",
     "concordat_rpc",

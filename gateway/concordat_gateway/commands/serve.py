@@ -23,11 +23,11 @@ def serve(config_file: Path, workers: int | None) -> None:
         from concordat_gateway import supervisor
         from concordat_gateway.children import ChildFailed
         from concordat_gateway.config import load_config
-        from concordat_gateway.store.engines import StoreError
         from concordat_rpc import logs
         from concordat_rpc.errors import Refusal
         from concordat_rpc.server import PortTaken
         from concordat_rpc.settings import SettingsError
+        from concordat_store.engines import StoreError
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"{error.name} is missing: serving needs the extra `server`"

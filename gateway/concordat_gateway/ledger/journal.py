@@ -20,13 +20,13 @@ from concordat_gateway.ledger import tree
 from concordat_gateway.ledger.proofs import Prover
 from concordat_gateway.ledger.transaction import Entry, Group, Item, Transaction
 from concordat_gateway.ledger.tree import Head
-from concordat_gateway.store.clock import Clock
-from concordat_gateway.store.database import Database, describe, store_unavailable
-from concordat_gateway.store.engines import StoreError
 from concordat_privacy.log import checkpoint as checkpoints
 from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey
 from concordat_privacy.log.merkle import Frontier
 from concordat_rpc.errors import Refusal, deadline_exceeded, unavailable
+from concordat_store.clock import Clock
+from concordat_store.database import Database, describe, store_unavailable
+from concordat_store.engines import StoreError
 
 __all__ = ["Committed", "Entry", "Item", "Journal", "Transaction"]
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from concordat_gateway.ledger import tree
-from concordat_gateway.store.database import Database
 from concordat_privacy.log import merkle
 from concordat_privacy.log.merkle import GetNode
 from concordat_rpc.errors import invalid, out_of_range
+from concordat_store.database import Database
 
 _REMEMBERED_NODES = 65_536
 """About 12 MB."""

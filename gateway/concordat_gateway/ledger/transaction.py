@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger import tree
 from concordat_gateway.ledger.tree import Head, StoredItem
-from concordat_gateway.store.clock import Clock, rfc3339
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.log import leaf
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import Frontier, leaf_hash, merkle_root
+from concordat_store.clock import Clock, rfc3339
 
 _RESERVED = frozenset({"v", "type", "time", "actor", "items", "items_root"})
 

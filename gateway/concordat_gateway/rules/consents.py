@@ -35,13 +35,13 @@ from concordat_gateway.rules.scopes import (
     purposes_in,
 )
 from concordat_gateway.rules.standing import require_active
-from concordat_gateway.store.clock import rfc3339
 from concordat_gateway.store.control_tables import consent as consent_table
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.rows import FieldProblem
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import Refusal, invalid, not_found
 from concordat_rpc.peer import Peer
+from concordat_store.clock import rfc3339
 
 MAX_CONSENTS = 1_000
 """Of one call."""

@@ -20,7 +20,6 @@ from concordat_gateway.pki import Authority, Names, certificate_pem, read_reques
 from concordat_gateway.rules.pages import Listing, page_size
 from concordat_gateway.rules.requests import Fingerprint, Reply, Request, check_request_id, once
 from concordat_gateway.rules.standing import MemberState, check_standing
-from concordat_gateway.store.clock import Clock
 from concordat_gateway.store.control_tables import invitation as invitation_table
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_rpc.errors import (
@@ -32,6 +31,7 @@ from concordat_rpc.errors import (
     permission_denied,
 )
 from concordat_rpc.peer import Peer, Role, Serial, certificate_serial, spiffe_id
+from concordat_store.clock import Clock
 
 MAX_MEMBERS = 32_767
 DEFAULT_PAGE = 100

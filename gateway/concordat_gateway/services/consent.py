@@ -19,9 +19,9 @@ from concordat_gateway.services._translate import (
     timestamp_of,
     unsigned_receipt,
 )
-from concordat_gateway.store.clock import Clock
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_rpc import call
+from concordat_store.clock import Clock
 
 
 class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):

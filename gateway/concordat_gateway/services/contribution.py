@@ -23,11 +23,11 @@ from concordat_gateway.services._translate import (
     timestamp_of,
     unsigned_receipt,
 )
-from concordat_gateway.store.clock import Clock
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_rpc import call
 from concordat_rpc.errors import invalid
+from concordat_store.clock import Clock
 
 
 class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):

@@ -11,10 +11,10 @@ from concordat_gateway.config import TokenKeyEpoch
 from concordat_gateway.keyholder import KeyholderClient
 from concordat_gateway.rules.epochs import check_active
 from concordat_gateway.services._translate import seconds_left
-from concordat_gateway.store.clock import Clock
 from concordat_privacy.oprf import ELEMENT_BYTES, MAX_BATCH, SUITE
 from concordat_rpc import call
 from concordat_rpc.errors import invalid
+from concordat_store.clock import Clock
 
 
 class TokenServicer(token_pb2_grpc.TokenServiceServicer):

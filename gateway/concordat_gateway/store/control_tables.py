@@ -8,7 +8,7 @@ SQLAlchemy Core, which the hot paths use. A subject column holds a `SubjectKey`,
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from concordat_gateway.store.schema import CLUSTERED, NAMING, big_int, exactly, small_int
+from concordat_store.schema import CLUSTERED, NAMING, big_int, exactly, small_int
 
 METADATA = sa.MetaData(naming_convention=NAMING)
 

@@ -13,13 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from concordat_gateway.store import signal_sql as sql
-from concordat_gateway.store.clock import Clock
-from concordat_gateway.store.database import Database
 from concordat_gateway.store.signal_tables import relation
 from concordat_gateway.store.subjects import SubjectKey, bucket_of
 from concordat_privacy.catalogue.bands import ProductClass
 from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
 from concordat_privacy.catalogue.rows import AccountSnapshot, unpack_row
+from concordat_store.clock import Clock
+from concordat_store.database import Database
 
 BUCKETS = 256
 _SUBJECTS_A_STATEMENT = 500

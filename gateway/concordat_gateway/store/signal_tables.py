@@ -9,7 +9,7 @@ subject. Bands are numbers of the contract's enums.
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from concordat_gateway.store.schema import CLUSTERED, NAMING, big_int, exactly, small_int
+from concordat_store.schema import CLUSTERED, NAMING, big_int, exactly, small_int
 
 METADATA = sa.MetaData(naming_convention=NAMING)
 

@@ -1,5 +1,6 @@
-"""Alembic's entry for the control store; see `concordat_gateway.store.migrate`."""
+"""Alembic's entry for the control store; see `concordat_store.migration`."""
 
-from concordat_gateway.store.migrate import CONTROL, run_history
+from concordat_gateway.store.migrate import CONTROL
+from concordat_store.migration import run_history
 
 run_history(CONTROL)

@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from concordat_gateway.store.engines import WRITES, StoreError, create_engine
-from concordat_gateway.store.turns import Turns
 from concordat_rpc.errors import Kind, Refusal
+from concordat_store.engines import WRITES, StoreError, create_engine
+from concordat_store.turns import Turns
 
 RETRY_AFTER_SECONDS = 1.0
 
