@@ -11,7 +11,7 @@ Epoch = NewType("Epoch", int)
 
 MAX_TEXT_CHARACTERS: Final = 128
 MAX_EPOCH: Final = Epoch(2**32 - 1)
-"""It goes into four bytes of a token's input."""
+"""It goes into four bytes of what a member signs."""
 
 # Separators, dashes, invisible format characters (a byte-order mark, a zero-width space) and
 # controls (a tab, a line end) that copying and spreadsheets leave behind.
@@ -101,18 +101,15 @@ def is_ascii_digits(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def oprf_input(identifier: Identifier, epoch: Epoch) -> bytes:
-    """The private input of RFC 9497 for one identifier under one key epoch.
+def oprf_input(identifier: Identifier) -> bytes:
+    """The private input of RFC 9497 for one identifier.
 
-        I2OSP(len(kind), 2) || kind || I2OSP(4, 2) || I2OSP(epoch, 4) || I2OSP(len(v), 2) || v
+        I2OSP(len(kind), 2) || kind || I2OSP(len(v), 2) || v
 
     with ``kind`` and the normal form ``v`` in UTF-8. The lengths keep two identifiers from
-    sharing one input; kind and epoch keep equal digits of two kinds or epochs apart.
-
-    Raises:
-        ValueError: the epoch is not in 1..2**32 - 1.
+    sharing one input; the kind keeps equal digits of two kinds apart. The key epoch is not part
+    of it: what keeps epochs apart is the key, and tokens can move from one key to the next
+    (docs/adr/0010-tokens-as-elements.md).
     """
-    if not 1 <= epoch <= MAX_EPOCH:
-        raise ValueError(f"epoch {epoch} is not in 1..{MAX_EPOCH}")
-    fields = (identifier.kind.encode(), epoch.to_bytes(4, "big"), identifier.value.encode())
+    fields = (identifier.kind.encode(), identifier.value.encode())
     return b"".join(len(field).to_bytes(2, "big") + field for field in fields)

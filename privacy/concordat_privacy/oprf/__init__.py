@@ -11,6 +11,9 @@ from .batch import (
     evaluate_batch_unproven,
     finalize_batch,
     finalize_batch_unproven,
+    finalize_shares,
+    update_batch,
+    verify_update,
 )
 from .dleq import MAX_BATCH, PROOF_BYTES
 from .errors import (
@@ -23,6 +26,7 @@ from .errors import (
     OprfError,
     ProofInvalid,
     ScalarInvalid,
+    ShareInvalid,
     SodiumUnavailable,
 )
 from .keys import (
@@ -33,8 +37,10 @@ from .keys import (
     SecretKey,
     derive_key_pair,
     generate_key,
+    key_ratio,
 )
-from .ristretto import ELEMENT_BYTES
+from .ristretto import ELEMENT_BYTES, is_element
+from .sharing import MAX_HOLDERS, Share, ShareReply
 from .suite import SUITE, Mode
 from .token import TOKEN_BYTES, Token
 
@@ -42,6 +48,7 @@ __all__ = [
     "ELEMENT_BYTES",
     "KEY_BYTES",
     "MAX_BATCH",
+    "MAX_HOLDERS",
     "PROOF_BYTES",
     "SEED_BYTES",
     "SUITE",
@@ -60,6 +67,9 @@ __all__ = [
     "PublicKey",
     "ScalarInvalid",
     "SecretKey",
+    "Share",
+    "ShareInvalid",
+    "ShareReply",
     "SodiumUnavailable",
     "Token",
     "blind_batch",
@@ -68,5 +78,10 @@ __all__ = [
     "evaluate_batch_unproven",
     "finalize_batch",
     "finalize_batch_unproven",
+    "finalize_shares",
     "generate_key",
+    "is_element",
+    "key_ratio",
+    "update_batch",
+    "verify_update",
 ]

@@ -65,3 +65,20 @@ class KeyInvalid(OprfError):
 
 class ProofInvalid(OprfError):
     """The proof does not show that the pinned key evaluated this batch (RFC 9497 VerifyError)."""
+
+
+class ShareInvalid(ProofInvalid):
+    """One holder of a split key did not answer with its share.
+
+    Attributes:
+        holder: the holder's number, from 1.
+        reason: what is wrong with its answer.
+    """
+
+    def __init__(self, holder: int, reason: str) -> None:
+        super().__init__(f"key-holder {holder}: {reason}")
+        self.holder = holder
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["ShareInvalid"], tuple[int, str]]:
+        return type(self), (self.holder, self.reason)

@@ -81,6 +81,12 @@ class KeyPair:
         return cls(secret, secret.public_key())
 
 
+def key_ratio(old: SecretKey, new: SecretKey) -> SecretKey:
+    """``new / old``: what turns an element under the old key into the same one under the new."""
+    inverse = ristretto.invert_scalars(old.scalar)
+    return SecretKey(ristretto.scalar_multiply(new.scalar, inverse))
+
+
 def generate_key() -> KeyPair:
     """GenerateKeyPair: a fresh pair from libsodium's generator."""
     return KeyPair.from_secret(SecretKey(ristretto.random_scalars(1)))

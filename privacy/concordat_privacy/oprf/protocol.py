@@ -71,6 +71,20 @@ def blind_evaluate(secret: bytes, blinded: bytes) -> bytes:
     return ristretto.scalar_multiply_each(secret, blinded)
 
 
+def unblind(blinds: bytes, evaluated: bytes) -> bytes:
+    """The part of Finalize before its hash: ``1 / blind[i] * evaluated[i]``, packed.
+
+    Raises:
+        ElementInvalid: an evaluated element is short, not canonical or the identity.
+        BatchInvalid: the arguments have different numbers of items.
+    """
+    if ristretto.count(evaluated) != ristretto.count(blinds):
+        raise BatchInvalid(
+            f"{ristretto.count(evaluated)} evaluated elements for {ristretto.count(blinds)} inputs"
+        )
+    return ristretto.scalar_multiply_pairs(ristretto.invert_scalars(blinds), evaluated)
+
+
 def finalize(inputs: Sequence[bytes], blinds: bytes, evaluated: bytes) -> list[bytes]:
     """Finalize after the proof was verified: one output of 64 bytes an input.
 
@@ -79,9 +93,9 @@ def finalize(inputs: Sequence[bytes], blinds: bytes, evaluated: bytes) -> list[b
         BatchInvalid: the three arguments have different numbers of items.
     """
     items = len(inputs)
-    if ristretto.count(evaluated) != items or ristretto.count(blinds) != items:
-        raise BatchInvalid(f"{ristretto.count(evaluated)} evaluated elements for {items} inputs")
-    unblinded = ristretto.scalar_multiply_pairs(ristretto.invert_scalars(blinds), evaluated)
+    if ristretto.count(blinds) != items:
+        raise BatchInvalid(f"{ristretto.count(blinds)} blinds for {items} inputs")
+    unblinded = unblind(blinds, evaluated)
     element_length = i2osp(ELEMENT_BYTES, 2)
     outputs = []
     for index, value in enumerate(inputs):

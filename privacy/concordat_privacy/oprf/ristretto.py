@@ -221,6 +221,46 @@ def multiply_subtract(minuend: bytes, left: bytes, right: bytes) -> bytes:
     return out.raw
 
 
+def scalar_add(left: bytes, right: bytes) -> bytes:
+    """``left + right`` modulo the group order."""
+    return _combine("crypto_core_ristretto255_scalar_add", left, right)
+
+
+def scalar_multiply(left: bytes, right: bytes) -> bytes:
+    """``left * right`` modulo the group order."""
+    return _combine("crypto_core_ristretto255_scalar_mul", left, right)
+
+
+def add_packed(left: bytes, right: bytes) -> bytes:
+    """``P[i] + Q[i]`` for two packed values of ``n`` elements.
+
+    Raises:
+        ElementInvalid: an element is short or not canonical. (The identity is one here: a sum may
+            pass through it.)
+    """
+    size = count(left) * ELEMENT_BYTES
+    _check_length("packed elements", right, size)
+    out = ctypes.create_string_buffer(size)
+    first = ctypes.create_string_buffer(left, size)
+    second = ctypes.create_string_buffer(right, size)
+    add = sodium.load().calls.crypto_core_ristretto255_add
+    to, by, at = (ctypes.addressof(buffer) for buffer in (out, first, second))
+    for offset in range(0, size, ELEMENT_BYTES):
+        if add(to + offset, by + offset, at + offset) != 0:
+            raise ElementInvalid(offset // ELEMENT_BYTES, _BAD_ELEMENT)
+    return out.raw
+
+
+def _combine(name: str, left: bytes, right: bytes) -> bytes:
+    for scalar in (left, right):
+        _check_length("scalar", scalar, SCALAR_BYTES)
+    out = ctypes.create_string_buffer(left, SCALAR_BYTES)
+    other = ctypes.create_string_buffer(right, SCALAR_BYTES)
+    to = ctypes.addressof(out)
+    getattr(sodium.load().quick_calls, name)(to, to, ctypes.addressof(other))
+    return out.raw
+
+
 def _check_length(what: str, value: bytes, expected: int) -> None:
     if len(value) != expected:
         raise LengthInvalid(f"{what}: {len(value)} bytes instead of {expected}")

@@ -60,6 +60,7 @@ _POINT_FUNCTIONS: Final = {
 _SCALAR_FUNCTIONS: Final = {
     "crypto_core_ristretto255_scalar_random": 1,
     "crypto_core_ristretto255_scalar_reduce": 2,
+    "crypto_core_ristretto255_scalar_add": 3,
     "crypto_core_ristretto255_scalar_mul": 3,
     "crypto_core_ristretto255_scalar_sub": 3,
 }

@@ -26,37 +26,37 @@ from concordat.v1 import common_pb2 as concordat_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63oncordat/v1/consent.proto\x12\x0c\x63oncordat.v1\x1a\x19\x63oncordat/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n\x0c\x43onsentDraft\x12\r\n\x05token\x18\x01 \x01(\x0c\x12\'\n\x08purposes\x18\x02 \x03(\x0e\x32\x15.concordat.v1.Purpose\x12.\n\ncategories\x18\x03 \x03(\x0e\x32\x1a.concordat.v1.DataCategory\x12(\n\x08validity\x18\x04 \x01(\x0b\x32\x16.concordat.v1.Validity\x12\x16\n\x0enotice_version\x18\x05 \x01(\t\x12\x17\n\x0f\x65vidence_sha256\x18\x06 \x01(\x0c\"\xf9\x02\n\x07\x43onsent\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\'\n\x08purposes\x18\x02 \x03(\x0e\x32\x15.concordat.v1.Purpose\x12.\n\ncategories\x18\x03 \x03(\x0e\x32\x1a.concordat.v1.DataCategory\x12(\n\x08validity\x18\x04 \x01(\x0b\x32\x16.concordat.v1.Validity\x12\x16\n\x0enotice_version\x18\x05 \x01(\t\x12\x17\n\x0f\x65vidence_sha256\x18\x06 \x01(\x0c\x12)\n\x05state\x18\x07 \x01(\x0e\x32\x1a.concordat.v1.ConsentState\x12.\n\ngranted_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cwithdrawn_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11grant_entry_index\x18\n \x01(\x04\"X\n\x14GrantConsentsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12,\n\x08\x63onsents\x18\x02 \x03(\x0b\x32\x1a.concordat.v1.ConsentDraft\"G\n\x0eGrantedConsent\x12\x0c\n\x04item\x18\x01 \x01(\r\x12\x12\n\nconsent_id\x18\x02 \x01(\x0c\x12\x13\n\x0b\x65ntry_index\x18\x03 \x01(\x04\"\x9a\x01\n\x15GrantConsentsResponse\x12-\n\x07granted\x18\x01 \x03(\x0b\x32\x1c.concordat.v1.GrantedConsent\x12*\n\x07refused\x18\x02 \x03(\x0b\x32\x19.concordat.v1.ItemRefusal\x12&\n\x07receipt\x18\x03 \x01(\x0b\x32\x15.concordat.v1.Receipt\",\n\x16WithdrawConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\"i\n\x17WithdrawConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"\'\n\x11GetConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\"<\n\x12GetConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\"K\n\x13ListConsentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\x0c\"X\n\x14ListConsentsResponse\x12\'\n\x08\x63onsents\x18\x01 \x03(\x0b\x32\x15.concordat.v1.Consent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x7f\n\x0c\x43onsentState\x12\x1d\n\x19\x43ONSENT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONSENT_STATE_ACTIVE\x10\x01\x12\x1b\n\x17\x43ONSENT_STATE_WITHDRAWN\x10\x02\x12\x19\n\x15\x43ONSENT_STATE_EXPIRED\x10\x03\x32\xf2\x02\n\x0e\x43onsentService\x12X\n\rGrantConsents\x12\".concordat.v1.GrantConsentsRequest\x1a#.concordat.v1.GrantConsentsResponse\x12^\n\x0fWithdrawConsent\x12$.concordat.v1.WithdrawConsentRequest\x1a%.concordat.v1.WithdrawConsentResponse\x12O\n\nGetConsent\x12\x1f.concordat.v1.GetConsentRequest\x1a .concordat.v1.GetConsentResponse\x12U\n\x0cListConsents\x12!.concordat.v1.ListConsentsRequest\x1a\".concordat.v1.ListConsentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63oncordat/v1/consent.proto\x12\x0c\x63oncordat.v1\x1a\x19\x63oncordat/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n\x0c\x43onsentDraft\x12\r\n\x05token\x18\x01 \x01(\x0c\x12\'\n\x08purposes\x18\x02 \x03(\x0e\x32\x15.concordat.v1.Purpose\x12.\n\ncategories\x18\x03 \x03(\x0e\x32\x1a.concordat.v1.DataCategory\x12(\n\x08validity\x18\x04 \x01(\x0b\x32\x16.concordat.v1.Validity\x12\x16\n\x0enotice_version\x18\x05 \x01(\t\x12\x17\n\x0f\x65vidence_sha256\x18\x06 \x01(\x0c\"\xf9\x02\n\x07\x43onsent\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\'\n\x08purposes\x18\x02 \x03(\x0e\x32\x15.concordat.v1.Purpose\x12.\n\ncategories\x18\x03 \x03(\x0e\x32\x1a.concordat.v1.DataCategory\x12(\n\x08validity\x18\x04 \x01(\x0b\x32\x16.concordat.v1.Validity\x12\x16\n\x0enotice_version\x18\x05 \x01(\t\x12\x17\n\x0f\x65vidence_sha256\x18\x06 \x01(\x0c\x12)\n\x05state\x18\x07 \x01(\x0e\x32\x1a.concordat.v1.ConsentState\x12.\n\ngranted_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cwithdrawn_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11grant_entry_index\x18\n \x01(\x04\"g\n\x14GrantConsentsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12,\n\x08\x63onsents\x18\x02 \x03(\x0b\x32\x1a.concordat.v1.ConsentDraft\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"G\n\x0eGrantedConsent\x12\x0c\n\x04item\x18\x01 \x01(\r\x12\x12\n\nconsent_id\x18\x02 \x01(\x0c\x12\x13\n\x0b\x65ntry_index\x18\x03 \x01(\x04\"\x9a\x01\n\x15GrantConsentsResponse\x12-\n\x07granted\x18\x01 \x03(\x0b\x32\x1c.concordat.v1.GrantedConsent\x12*\n\x07refused\x18\x02 \x03(\x0b\x32\x19.concordat.v1.ItemRefusal\x12&\n\x07receipt\x18\x03 \x01(\x0b\x32\x15.concordat.v1.Receipt\",\n\x16WithdrawConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\"i\n\x17WithdrawConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"\'\n\x11GetConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\"<\n\x12GetConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\"Z\n\x13ListConsentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\x0c\x12\r\n\x05\x65poch\x18\x04 \x01(\r\"X\n\x14ListConsentsResponse\x12\'\n\x08\x63onsents\x18\x01 \x03(\x0b\x32\x15.concordat.v1.Consent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x7f\n\x0c\x43onsentState\x12\x1d\n\x19\x43ONSENT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONSENT_STATE_ACTIVE\x10\x01\x12\x1b\n\x17\x43ONSENT_STATE_WITHDRAWN\x10\x02\x12\x19\n\x15\x43ONSENT_STATE_EXPIRED\x10\x03\x32\xf2\x02\n\x0e\x43onsentService\x12X\n\rGrantConsents\x12\".concordat.v1.GrantConsentsRequest\x1a#.concordat.v1.GrantConsentsResponse\x12^\n\x0fWithdrawConsent\x12$.concordat.v1.WithdrawConsentRequest\x1a%.concordat.v1.WithdrawConsentResponse\x12O\n\nGetConsent\x12\x1f.concordat.v1.GetConsentRequest\x1a .concordat.v1.GetConsentResponse\x12U\n\x0cListConsents\x12!.concordat.v1.ListConsentsRequest\x1a\".concordat.v1.ListConsentsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'concordat.v1.consent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONSENTSTATE']._serialized_start=1439
-  _globals['_CONSENTSTATE']._serialized_end=1566
+  _globals['_CONSENTSTATE']._serialized_start=1469
+  _globals['_CONSENTSTATE']._serialized_end=1596
   _globals['_CONSENTDRAFT']._serialized_start=105
   _globals['_CONSENTDRAFT']._serialized_end=314
   _globals['_CONSENT']._serialized_start=317
   _globals['_CONSENT']._serialized_end=694
   _globals['_GRANTCONSENTSREQUEST']._serialized_start=696
-  _globals['_GRANTCONSENTSREQUEST']._serialized_end=784
-  _globals['_GRANTEDCONSENT']._serialized_start=786
-  _globals['_GRANTEDCONSENT']._serialized_end=857
-  _globals['_GRANTCONSENTSRESPONSE']._serialized_start=860
-  _globals['_GRANTCONSENTSRESPONSE']._serialized_end=1014
-  _globals['_WITHDRAWCONSENTREQUEST']._serialized_start=1016
-  _globals['_WITHDRAWCONSENTREQUEST']._serialized_end=1060
-  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_start=1062
-  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_end=1167
-  _globals['_GETCONSENTREQUEST']._serialized_start=1169
-  _globals['_GETCONSENTREQUEST']._serialized_end=1208
-  _globals['_GETCONSENTRESPONSE']._serialized_start=1210
-  _globals['_GETCONSENTRESPONSE']._serialized_end=1270
-  _globals['_LISTCONSENTSREQUEST']._serialized_start=1272
-  _globals['_LISTCONSENTSREQUEST']._serialized_end=1347
-  _globals['_LISTCONSENTSRESPONSE']._serialized_start=1349
-  _globals['_LISTCONSENTSRESPONSE']._serialized_end=1437
-  _globals['_CONSENTSERVICE']._serialized_start=1569
-  _globals['_CONSENTSERVICE']._serialized_end=1939
+  _globals['_GRANTCONSENTSREQUEST']._serialized_end=799
+  _globals['_GRANTEDCONSENT']._serialized_start=801
+  _globals['_GRANTEDCONSENT']._serialized_end=872
+  _globals['_GRANTCONSENTSRESPONSE']._serialized_start=875
+  _globals['_GRANTCONSENTSRESPONSE']._serialized_end=1029
+  _globals['_WITHDRAWCONSENTREQUEST']._serialized_start=1031
+  _globals['_WITHDRAWCONSENTREQUEST']._serialized_end=1075
+  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_start=1077
+  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_end=1182
+  _globals['_GETCONSENTREQUEST']._serialized_start=1184
+  _globals['_GETCONSENTREQUEST']._serialized_end=1223
+  _globals['_GETCONSENTRESPONSE']._serialized_start=1225
+  _globals['_GETCONSENTRESPONSE']._serialized_end=1285
+  _globals['_LISTCONSENTSREQUEST']._serialized_start=1287
+  _globals['_LISTCONSENTSREQUEST']._serialized_end=1377
+  _globals['_LISTCONSENTSRESPONSE']._serialized_start=1379
+  _globals['_LISTCONSENTSRESPONSE']._serialized_end=1467
+  _globals['_CONSENTSERVICE']._serialized_start=1599
+  _globals['_CONSENTSERVICE']._serialized_end=1969
 # @@protoc_insertion_point(module_scope)

@@ -175,8 +175,13 @@ class GrantConsentsRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CONSENTS_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     """16 random bytes."""
+    epoch: _builtins.int
+    """Token key epoch of the tokens. 0 stands for the one epoch whose tokens are
+    taken; where two are (a rotation's overlap), it must be named.
+    """
     @_builtins.property
     def consents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsentDraft]:
         """1 to 1,000 consents."""
@@ -186,10 +191,11 @@ class GrantConsentsRequest(_message.Message):
         *,
         request_id: _builtins.bytes = ...,
         consents: _abc.Iterable[Global___ConsentDraft] | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "epoch", b"epoch", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,22 +376,28 @@ class ListConsentsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 means 100; capped at 1,000."""
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first."""
     token: _builtins.bytes
     """Only this subject's, 32 bytes; empty for all."""
+    epoch: _builtins.int
+    """Token key epoch of the token. 0 stands for the one epoch whose tokens are
+    taken; where two are (a rotation's overlap), it must be named.
+    """
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         token: _builtins.bytes = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "page_size", b"page_size", "page_token", b"page_token", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,8 +4,10 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from concordat.v1 import token_pb2 as _token_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -27,22 +29,52 @@ class EvaluateBlindedRequest(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     BLINDED_ELEMENTS_FIELD_NUMBER: _builtins.int
     MEMBER_ID_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    SIGNED_AT_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    HOLDERS_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """Epoch whose key is wanted."""
     blinded_elements: _builtins.bytes
     """See EvaluateRequest.blinded_elements."""
     member_id: _builtins.str
-    """Member the batch is evaluated for, as the gateway authenticated it."""
+    """Not read: who asks is in the certificate, and the signature shows it."""
+    nonce: _builtins.bytes
+    """See EvaluateRequest.nonce."""
+    quota: _token_pb2.EvaluationQuota.ValueType
+    """See EvaluateRequest.quota."""
+    certificate: _builtins.bytes
+    """See EvaluateRequest.certificate."""
+    signature: _builtins.bytes
+    """See EvaluateRequest.signature."""
+    @_builtins.property
+    def signed_at(self) -> _timestamp_pb2.Timestamp:
+        """See EvaluateRequest.signed_at."""
+
+    @_builtins.property
+    def holders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers of the key-holders of a split key that answer together, ascending,
+        the called one among them; empty where the key is whole.
+        """
+
     def __init__(
         self,
         *,
         epoch: _builtins.int = ...,
         blinded_elements: _builtins.bytes = ...,
         member_id: _builtins.str = ...,
+        nonce: _builtins.bytes = ...,
+        signed_at: _timestamp_pb2.Timestamp | None = ...,
+        quota: _token_pb2.EvaluationQuota.ValueType = ...,
+        certificate: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+        holders: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["signed_at", b"signed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blinded_elements", b"blinded_elements", "epoch", b"epoch", "member_id", b"member_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blinded_elements", b"blinded_elements", "certificate", b"certificate", "epoch", b"epoch", "holders", b"holders", "member_id", b"member_id", "nonce", b"nonce", "quota", b"quota", "signature", b"signature", "signed_at", b"signed_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -57,9 +89,9 @@ class EvaluateBlindedResponse(_message.Message):
     EVALUATED_ELEMENTS_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
     evaluated_elements: _builtins.bytes
-    """See EvaluateResponse.evaluated_elements."""
+    """See EvaluateResponse.evaluated_elements and ShareEvaluation."""
     proof: _builtins.bytes
-    """See EvaluateResponse.proof."""
+    """See EvaluateResponse.proof and ShareEvaluation."""
     def __init__(
         self,
         *,
@@ -73,6 +105,72 @@ class EvaluateBlindedResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EvaluateBlindedResponse: _TypeAlias = EvaluateBlindedResponse  # noqa: Y015
+
+@_typing.final
+class UpdateBlindedRequest(_message.Message):
+    """Request of UpdateBlinded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_EPOCH_FIELD_NUMBER: _builtins.int
+    TO_EPOCH_FIELD_NUMBER: _builtins.int
+    BLINDED_ELEMENTS_FIELD_NUMBER: _builtins.int
+    HOLDERS_FIELD_NUMBER: _builtins.int
+    from_epoch: _builtins.int
+    """Epoch that the elements are of."""
+    to_epoch: _builtins.int
+    """The next epoch."""
+    blinded_elements: _builtins.bytes
+    """n serialised elements of 32 bytes each, each multiplied by a random
+    scalar; 1 <= n <= 4,096.
+    """
+    @_builtins.property
+    def holders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """See EvaluateBlindedRequest.holders."""
+
+    def __init__(
+        self,
+        *,
+        from_epoch: _builtins.int = ...,
+        to_epoch: _builtins.int = ...,
+        blinded_elements: _builtins.bytes = ...,
+        holders: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blinded_elements", b"blinded_elements", "from_epoch", b"from_epoch", "holders", b"holders", "to_epoch", b"to_epoch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateBlindedRequest: _TypeAlias = UpdateBlindedRequest  # noqa: Y015
+
+@_typing.final
+class UpdateBlindedResponse(_message.Message):
+    """Reply of UpdateBlinded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPDATED_ELEMENTS_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    updated_elements: _builtins.bytes
+    """n serialised elements, in the request's order; for a share as in
+    ShareEvaluation.
+    """
+    proof: _builtins.bytes
+    """DLEQ proof, 64 bytes."""
+    def __init__(
+        self,
+        *,
+        updated_elements: _builtins.bytes = ...,
+        proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof", "updated_elements", b"updated_elements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateBlindedResponse: _TypeAlias = UpdateBlindedResponse  # noqa: Y015
 
 @_typing.final
 class ListHeldKeysRequest(_message.Message):
@@ -99,19 +197,23 @@ class HeldKey(_message.Message):
 
     EPOCH_FIELD_NUMBER: _builtins.int
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """Key epoch."""
     public_key: _builtins.bytes
-    """Serialised public key, 32 bytes."""
+    """Serialised public key, 32 bytes; of the share, where the key is split."""
+    holder: _builtins.int
+    """Number of the holder of a split key; 0 where the key is whole."""
     def __init__(
         self,
         *,
         epoch: _builtins.int = ...,
         public_key: _builtins.bytes = ...,
+        holder: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "public_key", b"public_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "holder", b"holder", "public_key", b"public_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,8 +27,8 @@ if _version_not_supported:
 
 class KeyholderServiceStub(object):
     """The key-holder: a process, and in production a host, of its own, that
-    holds the token keys and nothing else. Only gateways may call it. It sees
-    blinded elements and the name of the member they are evaluated for.
+    holds a token key, or a share of one, and nothing else. Only gateways may
+    call it. It sees blinded elements and the member that signed them.
     """
 
     def __init__(self, channel):
@@ -42,6 +42,11 @@ class KeyholderServiceStub(object):
                 request_serializer=concordat_dot_v1_dot_keyholder__pb2.EvaluateBlindedRequest.SerializeToString,
                 response_deserializer=concordat_dot_v1_dot_keyholder__pb2.EvaluateBlindedResponse.FromString,
                 _registered_method=True)
+        self.UpdateBlinded = channel.unary_unary(
+                '/concordat.v1.KeyholderService/UpdateBlinded',
+                request_serializer=concordat_dot_v1_dot_keyholder__pb2.UpdateBlindedRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_keyholder__pb2.UpdateBlindedResponse.FromString,
+                _registered_method=True)
         self.ListHeldKeys = channel.unary_unary(
                 '/concordat.v1.KeyholderService/ListHeldKeys',
                 request_serializer=concordat_dot_v1_dot_keyholder__pb2.ListHeldKeysRequest.SerializeToString,
@@ -51,12 +56,25 @@ class KeyholderServiceStub(object):
 
 class KeyholderServiceServicer(object):
     """The key-holder: a process, and in production a host, of its own, that
-    holds the token keys and nothing else. Only gateways may call it. It sees
-    blinded elements and the name of the member they are evaluated for.
+    holds a token key, or a share of one, and nothing else. Only gateways may
+    call it. It sees blinded elements and the member that signed them.
     """
 
     def EvaluateBlinded(self, request, context):
-        """Evaluates as TokenService.Evaluate does. Errors as there.
+        """Evaluates as TokenService.Evaluate does, after checking the member's
+        signature, its freshness and the member's meter. Errors as there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateBlinded(self, request, context):
+        """Turns elements of one epoch into those of the next, without seeing them:
+        multiplies blinded tokens by the ratio of the two keys, and proves it
+        (DLEQ with the old epoch's key as the base and the new one's as the
+        result). It gives nobody a token of a person they have no token of.
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason
+        EPOCH_NOT_ACTIVE: it holds no ratio between these epochs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +95,11 @@ def add_KeyholderServiceServicer_to_server(servicer, server):
                     request_deserializer=concordat_dot_v1_dot_keyholder__pb2.EvaluateBlindedRequest.FromString,
                     response_serializer=concordat_dot_v1_dot_keyholder__pb2.EvaluateBlindedResponse.SerializeToString,
             ),
+            'UpdateBlinded': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateBlinded,
+                    request_deserializer=concordat_dot_v1_dot_keyholder__pb2.UpdateBlindedRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_keyholder__pb2.UpdateBlindedResponse.SerializeToString,
+            ),
             'ListHeldKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHeldKeys,
                     request_deserializer=concordat_dot_v1_dot_keyholder__pb2.ListHeldKeysRequest.FromString,
@@ -92,8 +115,8 @@ def add_KeyholderServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class KeyholderService(object):
     """The key-holder: a process, and in production a host, of its own, that
-    holds the token keys and nothing else. Only gateways may call it. It sees
-    blinded elements and the name of the member they are evaluated for.
+    holds a token key, or a share of one, and nothing else. Only gateways may
+    call it. It sees blinded elements and the member that signed them.
     """
 
     @staticmethod
@@ -113,6 +136,33 @@ class KeyholderService(object):
             '/concordat.v1.KeyholderService/EvaluateBlinded',
             concordat_dot_v1_dot_keyholder__pb2.EvaluateBlindedRequest.SerializeToString,
             concordat_dot_v1_dot_keyholder__pb2.EvaluateBlindedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateBlinded(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.KeyholderService/UpdateBlinded',
+            concordat_dot_v1_dot_keyholder__pb2.UpdateBlindedRequest.SerializeToString,
+            concordat_dot_v1_dot_keyholder__pb2.UpdateBlindedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,8 +28,8 @@ GRPC_VERSION: str
 
 class KeyholderServiceStub:
     """The key-holder: a process, and in production a host, of its own, that
-    holds the token keys and nothing else. Only gateways may call it. It sees
-    blinded elements and the name of the member they are evaluated for.
+    holds a token key, or a share of one, and nothing else. Only gateways may
+    call it. It sees blinded elements and the member that signed them.
     """
 
     @_typing.overload
@@ -37,27 +37,47 @@ class KeyholderServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> KeyholderServiceAsyncStub: ...
     EvaluateBlinded: _grpc.UnaryUnaryMultiCallable[_keyholder_pb2.EvaluateBlindedRequest, _keyholder_pb2.EvaluateBlindedResponse]
-    """Evaluates as TokenService.Evaluate does. Errors as there."""
+    """Evaluates as TokenService.Evaluate does, after checking the member's
+    signature, its freshness and the member's meter. Errors as there.
+    """
+    UpdateBlinded: _grpc.UnaryUnaryMultiCallable[_keyholder_pb2.UpdateBlindedRequest, _keyholder_pb2.UpdateBlindedResponse]
+    """Turns elements of one epoch into those of the next, without seeing them:
+    multiplies blinded tokens by the ratio of the two keys, and proves it
+    (DLEQ with the old epoch's key as the base and the new one's as the
+    result). It gives nobody a token of a person they have no token of.
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason
+    EPOCH_NOT_ACTIVE: it holds no ratio between these epochs).
+    """
     ListHeldKeys: _grpc.UnaryUnaryMultiCallable[_keyholder_pb2.ListHeldKeysRequest, _keyholder_pb2.ListHeldKeysResponse]
     """Says which key epochs are held."""
 
 @_typing.type_check_only
 class KeyholderServiceAsyncStub(KeyholderServiceStub):
     """The key-holder: a process, and in production a host, of its own, that
-    holds the token keys and nothing else. Only gateways may call it. It sees
-    blinded elements and the name of the member they are evaluated for.
+    holds a token key, or a share of one, and nothing else. Only gateways may
+    call it. It sees blinded elements and the member that signed them.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     EvaluateBlinded: _aio.UnaryUnaryMultiCallable[_keyholder_pb2.EvaluateBlindedRequest, _keyholder_pb2.EvaluateBlindedResponse]  # type: ignore[assignment]
-    """Evaluates as TokenService.Evaluate does. Errors as there."""
+    """Evaluates as TokenService.Evaluate does, after checking the member's
+    signature, its freshness and the member's meter. Errors as there.
+    """
+    UpdateBlinded: _aio.UnaryUnaryMultiCallable[_keyholder_pb2.UpdateBlindedRequest, _keyholder_pb2.UpdateBlindedResponse]  # type: ignore[assignment]
+    """Turns elements of one epoch into those of the next, without seeing them:
+    multiplies blinded tokens by the ratio of the two keys, and proves it
+    (DLEQ with the old epoch's key as the base and the new one's as the
+    result). It gives nobody a token of a person they have no token of.
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason
+    EPOCH_NOT_ACTIVE: it holds no ratio between these epochs).
+    """
     ListHeldKeys: _aio.UnaryUnaryMultiCallable[_keyholder_pb2.ListHeldKeysRequest, _keyholder_pb2.ListHeldKeysResponse]  # type: ignore[assignment]
     """Says which key epochs are held."""
 
 class KeyholderServiceServicer(metaclass=_abc_1.ABCMeta):
     """The key-holder: a process, and in production a host, of its own, that
-    holds the token keys and nothing else. Only gateways may call it. It sees
-    blinded elements and the name of the member they are evaluated for.
+    holds a token key, or a share of one, and nothing else. Only gateways may
+    call it. It sees blinded elements and the member that signed them.
     """
 
     @_abc_1.abstractmethod
@@ -66,7 +86,23 @@ class KeyholderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _keyholder_pb2.EvaluateBlindedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_keyholder_pb2.EvaluateBlindedResponse, _abc.Awaitable[_keyholder_pb2.EvaluateBlindedResponse]]:
-        """Evaluates as TokenService.Evaluate does. Errors as there."""
+        """Evaluates as TokenService.Evaluate does, after checking the member's
+        signature, its freshness and the member's meter. Errors as there.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateBlinded(
+        self,
+        request: _keyholder_pb2.UpdateBlindedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_keyholder_pb2.UpdateBlindedResponse, _abc.Awaitable[_keyholder_pb2.UpdateBlindedResponse]]:
+        """Turns elements of one epoch into those of the next, without seeing them:
+        multiplies blinded tokens by the ratio of the two keys, and proves it
+        (DLEQ with the old epoch's key as the base and the new one's as the
+        result). It gives nobody a token of a person they have no token of.
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason
+        EPOCH_NOT_ACTIVE: it holds no ratio between these epochs).
+        """
 
     @_abc_1.abstractmethod
     def ListHeldKeys(

@@ -192,6 +192,7 @@ class LookupRequest(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     SIGNALS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     token: _builtins.bytes
     """Subject token, 32 bytes."""
     purpose: _common_pb2.Purpose.ValueType
@@ -199,6 +200,10 @@ class LookupRequest(_message.Message):
     request_id: _builtins.bytes
     """16 random bytes, new for each call. The ledger entry repeats them as
     "request", so that an older receipt cannot stand in for this lookup's.
+    """
+    epoch: _builtins.int
+    """Token key epoch of the token. 0 stands for the one epoch whose tokens are
+    taken; where two are (a rotation's overlap), it must be named.
     """
     @_builtins.property
     def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -211,10 +216,11 @@ class LookupRequest(_message.Message):
         purpose: _common_pb2.Purpose.ValueType = ...,
         signals: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.bytes = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -260,12 +266,17 @@ class BatchLookupRequest(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     SIGNALS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     tokens: _builtins.bytes
     """1 to 1,000 subject tokens of 32 bytes each, one after another."""
     purpose: _common_pb2.Purpose.ValueType
     """As LookupRequest.purpose; the same for all."""
     request_id: _builtins.bytes
     """As LookupRequest.request_id."""
+    epoch: _builtins.int
+    """Token key epoch of the tokens. 0 stands for the one epoch whose tokens are
+    taken; where two are (a rotation's overlap), it must be named.
+    """
     @_builtins.property
     def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """As LookupRequest.signals."""
@@ -277,10 +288,11 @@ class BatchLookupRequest(_message.Message):
         purpose: _common_pb2.Purpose.ValueType = ...,
         signals: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.bytes = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,23 +25,27 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63oncordat/v1/token.proto\x12\x0c\x63oncordat.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x01\n\x08TokenKey\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\r\n\x05suite\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12.\n\nvalid_from\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08valid_to\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x16\n\x14ListTokenKeysRequest\"=\n\x15ListTokenKeysResponse\x12$\n\x04keys\x18\x01 \x03(\x0b\x32\x16.concordat.v1.TokenKey\":\n\x0f\x45valuateRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x18\n\x10\x62linded_elements\x18\x02 \x01(\x0c\"=\n\x10\x45valuateResponse\x12\x1a\n\x12\x65valuated_elements\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x32\xb3\x01\n\x0cTokenService\x12X\n\rListTokenKeys\x12\".concordat.v1.ListTokenKeysRequest\x1a#.concordat.v1.ListTokenKeysResponse\x12I\n\x08\x45valuate\x12\x1d.concordat.v1.EvaluateRequest\x1a\x1e.concordat.v1.EvaluateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63oncordat/v1/token.proto\x12\x0c\x63oncordat.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x01\n\x08TokenKey\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\r\n\x05suite\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12.\n\nvalid_from\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08valid_to\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x16\n\x14ListTokenKeysRequest\"N\n\x15ListTokenKeysResponse\x12$\n\x04keys\x18\x01 \x03(\x0b\x32\x16.concordat.v1.TokenKey\x12\x0f\n\x07key_log\x18\x02 \x01(\t\"\xe5\x01\n\x0f\x45valuateRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x18\n\x10\x62linded_elements\x18\x02 \x01(\x0c\x12\r\n\x05nonce\x18\x03 \x01(\x0c\x12-\n\tsigned_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05quota\x18\x05 \x01(\x0e\x32\x1d.concordat.v1.EvaluationQuota\x12\x13\n\x0b\x63\x65rtificate\x18\x06 \x01(\x0c\x12\x11\n\tsignature\x18\x07 \x01(\x0c\x12\x15\n\ravoid_holders\x18\x08 \x03(\r\"L\n\x0fShareEvaluation\x12\x0e\n\x06holder\x18\x01 \x01(\r\x12\x1a\n\x12\x65valuated_elements\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x01(\x0c\"l\n\x10\x45valuateResponse\x12\x1a\n\x12\x65valuated_elements\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x12-\n\x06shares\x18\x03 \x03(\x0b\x32\x1d.concordat.v1.ShareEvaluation*p\n\x0f\x45valuationQuota\x12 \n\x1c\x45VALUATION_QUOTA_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45VALUATION_QUOTA_ONLINE\x10\x01\x12\x1e\n\x1a\x45VALUATION_QUOTA_PORTFOLIO\x10\x02\x32\xb3\x01\n\x0cTokenService\x12X\n\rListTokenKeys\x12\".concordat.v1.ListTokenKeysRequest\x1a#.concordat.v1.ListTokenKeysResponse\x12I\n\x08\x45valuate\x12\x1d.concordat.v1.EvaluateRequest\x1a\x1e.concordat.v1.EvaluateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'concordat.v1.token_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_EVALUATIONQUOTA']._serialized_start=756
+  _globals['_EVALUATIONQUOTA']._serialized_end=868
   _globals['_TOKENKEY']._serialized_start=76
   _globals['_TOKENKEY']._serialized_end=230
   _globals['_LISTTOKENKEYSREQUEST']._serialized_start=232
   _globals['_LISTTOKENKEYSREQUEST']._serialized_end=254
   _globals['_LISTTOKENKEYSRESPONSE']._serialized_start=256
-  _globals['_LISTTOKENKEYSRESPONSE']._serialized_end=317
-  _globals['_EVALUATEREQUEST']._serialized_start=319
-  _globals['_EVALUATEREQUEST']._serialized_end=377
-  _globals['_EVALUATERESPONSE']._serialized_start=379
-  _globals['_EVALUATERESPONSE']._serialized_end=440
-  _globals['_TOKENSERVICE']._serialized_start=443
-  _globals['_TOKENSERVICE']._serialized_end=622
+  _globals['_LISTTOKENKEYSRESPONSE']._serialized_end=334
+  _globals['_EVALUATEREQUEST']._serialized_start=337
+  _globals['_EVALUATEREQUEST']._serialized_end=566
+  _globals['_SHAREEVALUATION']._serialized_start=568
+  _globals['_SHAREEVALUATION']._serialized_end=644
+  _globals['_EVALUATERESPONSE']._serialized_start=646
+  _globals['_EVALUATERESPONSE']._serialized_end=754
+  _globals['_TOKENSERVICE']._serialized_start=871
+  _globals['_TOKENSERVICE']._serialized_end=1050
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _EvaluationQuota:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EvaluationQuotaEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EvaluationQuota.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVALUATION_QUOTA_UNSPECIFIED: _EvaluationQuota.ValueType  # 0
+    """Never valid."""
+    EVALUATION_QUOTA_ONLINE: _EvaluationQuota.ValueType  # 1
+    """The member's daily and monthly quota, for applicants as they come."""
+    EVALUATION_QUOTA_PORTFOLIO: _EvaluationQuota.ValueType  # 2
+    """An allowance that the key-holder granted for tokenising a portfolio."""
+
+class EvaluationQuota(_EvaluationQuota, metaclass=_EvaluationQuotaEnumTypeWrapper):
+    """What evaluations are charged to."""
+
+EVALUATION_QUOTA_UNSPECIFIED: EvaluationQuota.ValueType  # 0
+"""Never valid."""
+EVALUATION_QUOTA_ONLINE: EvaluationQuota.ValueType  # 1
+"""The member's daily and monthly quota, for applicants as they come."""
+EVALUATION_QUOTA_PORTFOLIO: EvaluationQuota.ValueType  # 2
+"""An allowance that the key-holder granted for tokenising a portfolio."""
+Global___EvaluationQuota: _TypeAlias = EvaluationQuota  # noqa: Y015
 
 @_typing.final
 class TokenKey(_message.Message):
@@ -85,18 +110,24 @@ class ListTokenKeysResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEYS_FIELD_NUMBER: _builtins.int
+    KEY_LOG_FIELD_NUMBER: _builtins.int
+    key_log: _builtins.str
+    """The whole key log: its entries, one line of RFC 8785 JSON each, an empty
+    line, and a C2SP checkpoint (signed note) over them.
+    """
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenKey]:
-        """All epochs, oldest first."""
+        """All epochs, oldest first, as the key log says."""
 
     def __init__(
         self,
         *,
         keys: _abc.Iterable[Global___TokenKey] | None = ...,
+        key_log: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_log", b"key_log", "keys", b"keys"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -110,25 +141,95 @@ class EvaluateRequest(_message.Message):
 
     EPOCH_FIELD_NUMBER: _builtins.int
     BLINDED_ELEMENTS_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    SIGNED_AT_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    AVOID_HOLDERS_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """Epoch whose key is wanted."""
     blinded_elements: _builtins.bytes
     """n serialised blinded elements of 32 bytes each, one after another;
     1 <= n <= 4,096.
     """
+    nonce: _builtins.bytes
+    """16 random bytes, fresh for each batch; the same again only to repeat it."""
+    quota: Global___EvaluationQuota.ValueType
+    """What the batch is charged to."""
+    certificate: _builtins.bytes
+    """The member's certificate, DER."""
+    signature: _builtins.bytes
+    """ECDSA signature (DER) of the certificate's key over
+      "concordat/evaluate/v1" || epoch (4) || quota (1) || nonce (16)
+      || signed_at in microseconds since 1970 (8)
+      || SHA-256(blinded_elements) || the certificate's SPIFFE id in UTF-8
+    with numbers big-endian; hash SHA-256 for P-256, SHA-384 for P-384.
+    """
+    @_builtins.property
+    def signed_at(self) -> _timestamp_pb2.Timestamp:
+        """When the member signed; at most five minutes from the key-holder's clock."""
+
+    @_builtins.property
+    def avoid_holders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers of key-holders of a split key whose last answer did not verify;
+        others are asked where there are enough.
+        """
+
     def __init__(
         self,
         *,
         epoch: _builtins.int = ...,
         blinded_elements: _builtins.bytes = ...,
+        nonce: _builtins.bytes = ...,
+        signed_at: _timestamp_pb2.Timestamp | None = ...,
+        quota: Global___EvaluationQuota.ValueType = ...,
+        certificate: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+        avoid_holders: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["signed_at", b"signed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blinded_elements", b"blinded_elements", "epoch", b"epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoid_holders", b"avoid_holders", "blinded_elements", b"blinded_elements", "certificate", b"certificate", "epoch", b"epoch", "nonce", b"nonce", "quota", b"quota", "signature", b"signature", "signed_at", b"signed_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EvaluateRequest: _TypeAlias = EvaluateRequest  # noqa: Y015
+
+@_typing.final
+class ShareEvaluation(_message.Message):
+    """What one key-holder of a split key answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDER_FIELD_NUMBER: _builtins.int
+    EVALUATED_ELEMENTS_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    holder: _builtins.int
+    """The key-holder's number, from 1."""
+    evaluated_elements: _builtins.bytes
+    """n serialised elements: its share of the evaluation, already multiplied by
+    its Lagrange coefficient for the key-holders that answer together. Their
+    sums are the evaluated elements.
+    """
+    proof: _builtins.bytes
+    """DLEQ proof over the whole batch against the holder's public share times
+    the same coefficient: two scalars, 64 bytes.
+    """
+    def __init__(
+        self,
+        *,
+        holder: _builtins.int = ...,
+        evaluated_elements: _builtins.bytes = ...,
+        proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluated_elements", b"evaluated_elements", "holder", b"holder", "proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShareEvaluation: _TypeAlias = ShareEvaluation  # noqa: Y015
 
 @_typing.final
 class EvaluateResponse(_message.Message):
@@ -138,19 +239,29 @@ class EvaluateResponse(_message.Message):
 
     EVALUATED_ELEMENTS_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
     evaluated_elements: _builtins.bytes
-    """n serialised evaluated elements of 32 bytes each, in the request's order."""
+    """n serialised evaluated elements of 32 bytes each, in the request's order.
+    Empty where the key is split.
+    """
     proof: _builtins.bytes
     """DLEQ proof over the whole batch: two scalars, 64 bytes."""
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShareEvaluation]:
+        """Where the key is split: one for each of the key-holders that answered
+        together, by number; as many as the key log's threshold.
+        """
+
     def __init__(
         self,
         *,
         evaluated_elements: _builtins.bytes = ...,
         proof: _builtins.bytes = ...,
+        shares: _abc.Iterable[Global___ShareEvaluation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluated_elements", b"evaluated_elements", "proof", b"proof"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluated_elements", b"evaluated_elements", "proof", b"proof", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ if _version_not_supported:
 class TokenServiceStub(object):
     """Turns identifiers into tokens without seeing them: the server side of the
     verifiable oblivious pseudorandom function VOPRF(ristretto255, SHA-512) of
-    RFC 9497.
+    RFC 9497. A token is the unblinded element, 32 bytes (docs/adr/0010).
     """
 
     def __init__(self, channel):
@@ -52,25 +52,33 @@ class TokenServiceStub(object):
 class TokenServiceServicer(object):
     """Turns identifiers into tokens without seeing them: the server side of the
     verifiable oblivious pseudorandom function VOPRF(ristretto255, SHA-512) of
-    RFC 9497.
+    RFC 9497. A token is the unblinded element, 32 bytes (docs/adr/0010).
     """
 
     def ListTokenKeys(self, request, context):
-        """Lists the key epochs. A client pins what it was given when it joined and
-        compares; it never takes a key from here on trust.
+        """Lists the key epochs and gives the signed key log. A client pins the log
+        it was given when it joined and takes a later one only if it extends it;
+        it never takes a key from here on trust.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Evaluate(self, request, context):
-        """Evaluates a batch of blinded elements and proves, with one DLEQ proof,
-        that all were evaluated under the epoch's key. Members only.
+        """Evaluates a batch of blinded elements and proves, with one DLEQ proof a
+        key-holder, that all were evaluated under the epoch's key. Members only.
+        The key-holder checks the member's signature itself, and its meter: the
+        gateway cannot ask in a member's name.
         Errors: INVALID_ARGUMENT (wrong length; an element that is not a
         canonical non-identity ristretto255 element: the violation names its
-        index), FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE), UNAVAILABLE
-        (reason KEYHOLDER_UNAVAILABLE: the key-holder is not reachable).
-        Safe to repeat: the same input gives the same elements.
+        index), FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE),
+        PERMISSION_DENIED (reason SIGNATURE_INVALID, NOT_ADMITTED,
+        KEY_NOT_ADMITTED, REQUEST_STALE, or NONCE_REUSED), RESOURCE_EXHAUSTED
+        (reason EVALUATIONS_EXHAUSTED or PORTFOLIO_EXHAUSTED, with QuotaFailure and
+        RetryInfo), UNAVAILABLE (reason KEYHOLDER_UNAVAILABLE: fewer key-holders
+        than needed are reachable).
+        Safe to repeat: the same input gives the same elements and is charged
+        once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,7 +108,7 @@ def add_TokenServiceServicer_to_server(servicer, server):
 class TokenService(object):
     """Turns identifiers into tokens without seeing them: the server side of the
     verifiable oblivious pseudorandom function VOPRF(ristretto255, SHA-512) of
-    RFC 9497.
+    RFC 9497. A token is the unblinded element, 32 bytes (docs/adr/0010).
     """
 
     @staticmethod

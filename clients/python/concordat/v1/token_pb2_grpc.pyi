@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class TokenServiceStub:
     """Turns identifiers into tokens without seeing them: the server side of the
     verifiable oblivious pseudorandom function VOPRF(ristretto255, SHA-512) of
-    RFC 9497.
+    RFC 9497. A token is the unblinded element, 32 bytes (docs/adr/0010).
     """
 
     @_typing.overload
@@ -37,45 +37,61 @@ class TokenServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TokenServiceAsyncStub: ...
     ListTokenKeys: _grpc.UnaryUnaryMultiCallable[_token_pb2.ListTokenKeysRequest, _token_pb2.ListTokenKeysResponse]
-    """Lists the key epochs. A client pins what it was given when it joined and
-    compares; it never takes a key from here on trust.
+    """Lists the key epochs and gives the signed key log. A client pins the log
+    it was given when it joined and takes a later one only if it extends it;
+    it never takes a key from here on trust.
     """
     Evaluate: _grpc.UnaryUnaryMultiCallable[_token_pb2.EvaluateRequest, _token_pb2.EvaluateResponse]
-    """Evaluates a batch of blinded elements and proves, with one DLEQ proof,
-    that all were evaluated under the epoch's key. Members only.
+    """Evaluates a batch of blinded elements and proves, with one DLEQ proof a
+    key-holder, that all were evaluated under the epoch's key. Members only.
+    The key-holder checks the member's signature itself, and its meter: the
+    gateway cannot ask in a member's name.
     Errors: INVALID_ARGUMENT (wrong length; an element that is not a
     canonical non-identity ristretto255 element: the violation names its
-    index), FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE), UNAVAILABLE
-    (reason KEYHOLDER_UNAVAILABLE: the key-holder is not reachable).
-    Safe to repeat: the same input gives the same elements.
+    index), FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE),
+    PERMISSION_DENIED (reason SIGNATURE_INVALID, NOT_ADMITTED,
+    KEY_NOT_ADMITTED, REQUEST_STALE, or NONCE_REUSED), RESOURCE_EXHAUSTED
+    (reason EVALUATIONS_EXHAUSTED or PORTFOLIO_EXHAUSTED, with QuotaFailure and
+    RetryInfo), UNAVAILABLE (reason KEYHOLDER_UNAVAILABLE: fewer key-holders
+    than needed are reachable).
+    Safe to repeat: the same input gives the same elements and is charged
+    once.
     """
 
 @_typing.type_check_only
 class TokenServiceAsyncStub(TokenServiceStub):
     """Turns identifiers into tokens without seeing them: the server side of the
     verifiable oblivious pseudorandom function VOPRF(ristretto255, SHA-512) of
-    RFC 9497.
+    RFC 9497. A token is the unblinded element, 32 bytes (docs/adr/0010).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListTokenKeys: _aio.UnaryUnaryMultiCallable[_token_pb2.ListTokenKeysRequest, _token_pb2.ListTokenKeysResponse]  # type: ignore[assignment]
-    """Lists the key epochs. A client pins what it was given when it joined and
-    compares; it never takes a key from here on trust.
+    """Lists the key epochs and gives the signed key log. A client pins the log
+    it was given when it joined and takes a later one only if it extends it;
+    it never takes a key from here on trust.
     """
     Evaluate: _aio.UnaryUnaryMultiCallable[_token_pb2.EvaluateRequest, _token_pb2.EvaluateResponse]  # type: ignore[assignment]
-    """Evaluates a batch of blinded elements and proves, with one DLEQ proof,
-    that all were evaluated under the epoch's key. Members only.
+    """Evaluates a batch of blinded elements and proves, with one DLEQ proof a
+    key-holder, that all were evaluated under the epoch's key. Members only.
+    The key-holder checks the member's signature itself, and its meter: the
+    gateway cannot ask in a member's name.
     Errors: INVALID_ARGUMENT (wrong length; an element that is not a
     canonical non-identity ristretto255 element: the violation names its
-    index), FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE), UNAVAILABLE
-    (reason KEYHOLDER_UNAVAILABLE: the key-holder is not reachable).
-    Safe to repeat: the same input gives the same elements.
+    index), FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE),
+    PERMISSION_DENIED (reason SIGNATURE_INVALID, NOT_ADMITTED,
+    KEY_NOT_ADMITTED, REQUEST_STALE, or NONCE_REUSED), RESOURCE_EXHAUSTED
+    (reason EVALUATIONS_EXHAUSTED or PORTFOLIO_EXHAUSTED, with QuotaFailure and
+    RetryInfo), UNAVAILABLE (reason KEYHOLDER_UNAVAILABLE: fewer key-holders
+    than needed are reachable).
+    Safe to repeat: the same input gives the same elements and is charged
+    once.
     """
 
 class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
     """Turns identifiers into tokens without seeing them: the server side of the
     verifiable oblivious pseudorandom function VOPRF(ristretto255, SHA-512) of
-    RFC 9497.
+    RFC 9497. A token is the unblinded element, 32 bytes (docs/adr/0010).
     """
 
     @_abc_1.abstractmethod
@@ -84,8 +100,9 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _token_pb2.ListTokenKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_token_pb2.ListTokenKeysResponse, _abc.Awaitable[_token_pb2.ListTokenKeysResponse]]:
-        """Lists the key epochs. A client pins what it was given when it joined and
-        compares; it never takes a key from here on trust.
+        """Lists the key epochs and gives the signed key log. A client pins the log
+        it was given when it joined and takes a later one only if it extends it;
+        it never takes a key from here on trust.
         """
 
     @_abc_1.abstractmethod
@@ -94,13 +111,20 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _token_pb2.EvaluateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_token_pb2.EvaluateResponse, _abc.Awaitable[_token_pb2.EvaluateResponse]]:
-        """Evaluates a batch of blinded elements and proves, with one DLEQ proof,
-        that all were evaluated under the epoch's key. Members only.
+        """Evaluates a batch of blinded elements and proves, with one DLEQ proof a
+        key-holder, that all were evaluated under the epoch's key. Members only.
+        The key-holder checks the member's signature itself, and its meter: the
+        gateway cannot ask in a member's name.
         Errors: INVALID_ARGUMENT (wrong length; an element that is not a
         canonical non-identity ristretto255 element: the violation names its
-        index), FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE), UNAVAILABLE
-        (reason KEYHOLDER_UNAVAILABLE: the key-holder is not reachable).
-        Safe to repeat: the same input gives the same elements.
+        index), FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE),
+        PERMISSION_DENIED (reason SIGNATURE_INVALID, NOT_ADMITTED,
+        KEY_NOT_ADMITTED, REQUEST_STALE, or NONCE_REUSED), RESOURCE_EXHAUSTED
+        (reason EVALUATIONS_EXHAUSTED or PORTFOLIO_EXHAUSTED, with QuotaFailure and
+        RetryInfo), UNAVAILABLE (reason KEYHOLDER_UNAVAILABLE: fewer key-holders
+        than needed are reachable).
+        Safe to repeat: the same input gives the same elements and is charged
+        once.
         """
 
 def add_TokenServiceServicer_to_server(servicer: TokenServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
