@@ -24,6 +24,7 @@ from concordat_rpc.tls import load_identity
 _SERVICE = "/concordat.v1.KeyholderService"
 POLICY = {
     f"{_SERVICE}/EvaluateBlinded": frozenset({Role.GATEWAY}),
+    f"{_SERVICE}/UpdateBlinded": frozenset({Role.GATEWAY}),
     f"{_SERVICE}/ListHeldKeys": frozenset({Role.GATEWAY}),
 }
 

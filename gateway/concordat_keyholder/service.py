@@ -32,6 +32,14 @@ class KeyholderServicer(keyholder_pb2_grpc.KeyholderServiceServicer):
             raise invalid("blinded_elements", str(error)) from None
         return keyholder_pb2.EvaluateBlindedResponse(evaluated_elements=evaluated, proof=proof)
 
+    def UpdateBlinded(
+        self, request: keyholder_pb2.UpdateBlindedRequest, _context: grpc.ServicerContext
+    ) -> keyholder_pb2.UpdateBlindedResponse:
+        raise failed_precondition(
+            "EPOCH_NOT_ACTIVE",
+            f"no ratio from epoch {request.from_epoch} to {request.to_epoch} is held",
+        )
+
     def ListHeldKeys(
         self, _request: keyholder_pb2.ListHeldKeysRequest, _context: grpc.ServicerContext
     ) -> keyholder_pb2.ListHeldKeysResponse:

@@ -271,7 +271,7 @@ def test_good_items_are_kept_and_bad_ones_listed(
     assert {refusal.item for refusal in granting.refused} == {0}
 
     furnisher.grant_consents([consent(person, Purpose.CONTRIBUTION)])
-    stranger = Token(bytes(32))
+    stranger = Token(bytes(32), 1)
     contributing = furnisher.contribute([account(stranger), account(person)])
     assert contributing.rows_accepted == 1
     [refusal] = contributing.refused
@@ -301,7 +301,7 @@ def test_a_batch_can_be_followed(furnisher: Client, person: Token) -> None:
 
 def test_many_subjects_are_looked_up_in_order(lender: Client, person: Token) -> None:
     lender.grant_consents([consent(person, Purpose.PORTFOLIO_REVIEW)])
-    strangers = [Token(number.to_bytes(32, "big")) for number in range(1_100)]
+    strangers = [Token(number.to_bytes(32, "big"), 1) for number in range(1_100)]
     results = lender.lookup_batch([*strangers, person], Purpose.PORTFOLIO_REVIEW)
     assert [result.status for result in results] == [SubjectStatus.NO_CONSENT] * 1_100 + [
         SubjectStatus.OK

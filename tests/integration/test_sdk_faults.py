@@ -58,7 +58,7 @@ from concordat import (
     month_number,
     quarter_number,
 )
-from concordat_privacy.identifiers import Epoch, oprf_input
+from concordat_privacy.identifiers import oprf_input
 from concordat_privacy.log import leaf
 from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
 from concordat_privacy.oprf import (
@@ -85,8 +85,8 @@ from tests.peer import (
 from tests.sdk_clients import blocking_face
 
 UNAVAILABLE = Abort(grpc.StatusCode.UNAVAILABLE)
-TOKEN = Token(bytes(range(32)))
-UNKNOWN_TOKEN = Token(b"\xff" * 32)
+TOKEN = Token(bytes(range(32)), EPOCH)
+UNKNOWN_TOKEN = Token(b"\xff" * 32, EPOCH)
 TODAY = datetime.now(UTC).date()
 PEOPLE = [ResidentId(resident_id(index)) for index in range(4_500)]
 
@@ -195,9 +195,9 @@ def limited(seconds: float) -> Refuse:
 
 def expected_token(peer: Peer, person: ResidentId) -> bytes:
     """The person's token under the peer's key, made without client or server."""
-    state, blinded = blind_batch([oprf_input(person, Epoch(EPOCH))])
+    state, blinded = blind_batch([oprf_input(person)])
     evaluated, proof = evaluate_batch(peer.token_keys.secret, blinded)
-    return finalize_batch(state, evaluated, proof, peer.token_keys.public)[0].value
+    return finalize_batch(state, evaluated, proof, peer.token_keys.public)[0]
 
 
 def test_tokens_come_in_order_and_equal_identifiers_are_sent_once(
@@ -484,7 +484,7 @@ def test_a_batch_with_another_number_of_results_is_refused(client: Client, peer:
 
 
 def test_a_long_batch_lookup_is_split_and_keeps_its_order(client: Client, peer: Peer) -> None:
-    tokens = [Token(number.to_bytes(32, "big")) for number in range(2_499)] + [UNKNOWN_TOKEN]
+    tokens = [Token(number.to_bytes(32, "big"), EPOCH) for number in range(2_499)] + [UNKNOWN_TOKEN]
     results = client.lookup_batch(tokens, Purpose.UNDERWRITING)
     sizes = [len(request.tokens) // 32 for request in peer.requests["BatchLookup"]]
     assert sizes == [1_000, 1_000, 500]

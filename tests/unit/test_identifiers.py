@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from concordat_privacy.identifiers import (
     DEFAULT_REGISTRY,
-    Epoch,
     Identifier,
     IdentifierInvalid,
     IdentifierRegistry,
@@ -270,19 +269,13 @@ def test_an_identifier_is_a_value(kind: type[Identifier], value: str) -> None:
 
 
 def test_equal_characters_of_two_kinds_are_different() -> None:
-    assert len({oprf_input(kind(value), Epoch(1)) for kind, value in KINDS}) == len(KINDS)
+    assert len({oprf_input(kind(value)) for kind, value in KINDS}) == len(KINDS)
 
 
 def test_oprf_input_layout() -> None:
-    assert oprf_input(ResidentId(WITH_DIGIT), Epoch(258)) == (
-        b"\x00\x10cn-resident-id/1\x00\x04\x00\x00\x01\x02\x00\x12" + WITH_DIGIT.encode()
+    assert oprf_input(ResidentId(WITH_DIGIT)) == (
+        b"\x00\x10cn-resident-id/1\x00\x12" + WITH_DIGIT.encode()
     )
-
-
-@pytest.mark.parametrize("epoch", [0, -1, 2**32])
-def test_epochs_out_of_range(epoch: int) -> None:
-    with pytest.raises(ValueError, match="epoch"):
-        oprf_input(ResidentId(WITH_DIGIT), Epoch(epoch))
 
 
 @pytest.mark.parametrize(("kind", "value"), KINDS)

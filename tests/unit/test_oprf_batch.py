@@ -294,7 +294,7 @@ def test_nothing_secret_is_shown() -> None:
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 def test_a_token_has_32_bytes(size: int) -> None:
     with pytest.raises(LengthInvalid):
-        Token(bytes(size))
+        Token(bytes(size), 1)
 
 
 def test_tokens_sort_as_their_bytes() -> None:

@@ -1,5 +1,6 @@
 """RFC 9497 Appendix A.1: the published values for ristretto255-SHA512, OPRF and VOPRF."""
 
+import hashlib
 from dataclasses import dataclass
 
 import pytest
@@ -185,16 +186,22 @@ def test_finalize_gives_the_outputs(case: Case) -> None:
     assert [output.hex() for output in outputs] == list(case.outputs)
 
 
-def test_tokens_are_the_outputs_first_half(case: Case) -> None:
+def test_an_output_is_the_hash_over_the_token(case: Case) -> None:
     inputs = [bytes.fromhex(value) for value in case.inputs]
     state, _ = blind_batch(inputs, mode=case.mode, blinds=bytes.fromhex(case.blinds))
     evaluated = bytes.fromhex(case.evaluated)
     if case.mode is Mode.OPRF:
-        tokens = finalize_batch_unproven(state, evaluated)
+        elements = finalize_batch_unproven(state, evaluated)
     else:
         public = key_pair(Mode.VOPRF).public
-        tokens = finalize_batch(state, evaluated, bytes.fromhex(case.proof), public)
-    assert [bytes(token).hex() for token in tokens] == [out[:64] for out in case.outputs]
+        elements = finalize_batch(state, evaluated, bytes.fromhex(case.proof), public)
+    hashed = [
+        hashlib.sha512(
+            len(value).to_bytes(2, "big") + value + b"\x00\x20" + element + b"Finalize"
+        ).hexdigest()
+        for value, element in zip(inputs, elements, strict=True)
+    ]
+    assert hashed == list(case.outputs)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from concordat._token_cache import TokenCache
 from concordat.requests import RequestId
 from concordat.v1 import common_pb2
 
-TOKEN = Token(bytes(range(32)))
+TOKEN = Token(bytes(range(32)), 1)
 RECEIPT = Receipt(0, b"{}", "")
 
 
@@ -211,17 +211,17 @@ def test_requests_of_one_call_have_ids_of_their_own_that_repeat() -> None:
 
 def test_the_cache_forgets_the_least_recently_used() -> None:
     cache = TokenCache(2)
-    tokens = {name: Token(name * 32) for name in (b"a", b"b", b"c")}
+    tokens = {name: Token(name * 32, 1) for name in (b"a", b"b", b"c")}
     cache.put(b"a", tokens[b"a"])
     cache.put(b"b", tokens[b"b"])
-    assert cache.get(b"a") == tokens[b"a"]
+    assert cache.get(1, b"a") == tokens[b"a"]
     cache.put(b"c", tokens[b"c"])
-    assert cache.get(b"b") is None
-    assert cache.get(b"a") == tokens[b"a"]
-    assert cache.get(b"c") == tokens[b"c"]
+    assert cache.get(1, b"b") is None
+    assert cache.get(1, b"a") == tokens[b"a"]
+    assert cache.get(1, b"c") == tokens[b"c"]
 
 
 def test_a_cache_of_no_size_keeps_nothing() -> None:
     cache = TokenCache(0)
     cache.put(b"a", TOKEN)
-    assert cache.get(b"a") is None
+    assert cache.get(1, b"a") is None

@@ -10,8 +10,8 @@ from concordat_privacy.oprf import Token
 class TokenCache:
     """A bounded map from an OPRF input to its token; the least recently used goes first.
 
-    Keys are SHA-256 of the input, so that identifiers do not stay in memory in the clear. (They
-    can be guessed from it: this shortens what a memory dump shows, and protects no more.)
+    Keys are SHA-256 of epoch and input, so that identifiers do not stay in memory in the clear.
+    (They can be guessed from it: this shortens what a memory dump shows, and protects no more.)
     """
 
     def __init__(self, capacity: int) -> None:
@@ -19,11 +19,11 @@ class TokenCache:
         self._lock = threading.Lock()
         self._tokens: OrderedDict[bytes, Token] = OrderedDict()
 
-    def get(self, oprf_input: bytes) -> Token | None:
-        """The token of an input, if it is kept."""
+    def get(self, epoch: int, oprf_input: bytes) -> Token | None:
+        """The token of an input under an epoch, if it is kept."""
         if not self._capacity:
             return None
-        key = hashlib.sha256(oprf_input).digest()
+        key = _key(epoch, oprf_input)
         with self._lock:
             token = self._tokens.get(key)
             if token is not None:
@@ -34,9 +34,13 @@ class TokenCache:
         """Keep a token."""
         if not self._capacity:
             return
-        key = hashlib.sha256(oprf_input).digest()
+        key = _key(token.epoch, oprf_input)
         with self._lock:
             self._tokens[key] = token
             self._tokens.move_to_end(key)
             if len(self._tokens) > self._capacity:
                 self._tokens.popitem(last=False)
+
+
+def _key(epoch: int, oprf_input: bytes) -> bytes:
+    return hashlib.sha256(epoch.to_bytes(4, "big") + oprf_input).digest()

@@ -4,7 +4,7 @@ Two members find each other's rows only if both normalise to the same bytes, so 
 by version and by the golden vectors in ``docs/vectors/identifiers.json``. Names are never a key.
 
     identifier = ResidentId("110100 1900-01-01 0010")
-    oprf_input(identifier, Epoch(1))
+    oprf_input(identifier)
 """
 
 from .base import MAX_EPOCH, Epoch, Identifier, IdentifierInvalid, Reason, oprf_input

@@ -44,8 +44,8 @@ def tokenise(
     if progress is not None and not callable(progress):
         raise InvalidInput.field("progress", f"{type(progress).__name__} given, no function")
     given = checked_items(identifiers, "identifiers", "Identifier")
-    inputs = [_input(at, identifier, wanted) for at, identifier in enumerate(given)]
-    tokens = {value: token for value in set(inputs) if (token := context.tokens.get(value))}
+    inputs = [_input(at, identifier) for at, identifier in enumerate(given)]
+    tokens = {value: token for value in set(inputs) if (token := context.tokens.get(wanted, value))}
     # dict.fromkeys keeps the order: equal identifiers are blinded once, and runs are repeatable.
     missing = [value for value in dict.fromkeys(inputs) if value not in tokens]
     tell = _progress_teller(progress, len(tokens), len(tokens) + len(missing))
@@ -79,7 +79,7 @@ def _batch(
     state, blinded = yield from compute(lambda: _blind(inputs))
     request = token_pb2.EvaluateRequest(epoch=epoch, blinded_elements=blinded)
     reply = yield from context.send(EVALUATE, request, timeout)
-    return (yield from compute(lambda: _finalise(state, reply, public_key)))
+    return (yield from compute(lambda: _finalise(state, reply, public_key, epoch)))
 
 
 def _blind(inputs: list[bytes]) -> tuple[BlindedBatch, bytes]:
@@ -90,10 +90,11 @@ def _blind(inputs: list[bytes]) -> tuple[BlindedBatch, bytes]:
 
 
 def _finalise(
-    state: BlindedBatch, reply: token_pb2.EvaluateResponse, public_key: PublicKey
+    state: BlindedBatch, reply: token_pb2.EvaluateResponse, public_key: PublicKey, epoch: Epoch
 ) -> list[Token]:
     try:
-        return finalize_batch(state, reply.evaluated_elements, reply.proof, public_key)
+        elements = finalize_batch(state, reply.evaluated_elements, reply.proof, public_key)
+        return [Token(element, epoch) for element in elements]
     except ProofInvalid as error:
         raise errors.ProofInvalid(
             f"the evaluated elements were not made with the pinned token key: {error}"
@@ -102,14 +103,14 @@ def _finalise(
         raise ProtocolViolation(f"the token service's reply is malformed: {error}") from None
 
 
-def _input(position: int, identifier: Identifier, epoch: Epoch) -> bytes:
+def _input(position: int, identifier: Identifier) -> bytes:
     if not isinstance(identifier, Identifier):
         # The value may be an identifier in the clear: it is not repeated.
         raise InvalidInput.field(
             f"identifiers[{position}]",
             f"{type(identifier).__name__} given; wrap it in its kind, e.g. ResidentId(...)",
         )
-    return oprf_input(identifier, epoch)
+    return oprf_input(identifier)
 
 
 def _progress_teller(progress: Progress | None, done: int, total: int) -> Callable[[int], None]:
