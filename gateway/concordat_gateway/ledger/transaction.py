@@ -181,9 +181,7 @@ class Group:
 
     def mark(self) -> _Mark:
         """A point to `reset` to."""
-        return _Mark(
-            len(self._leaves), len(self._items), self.pool_version, self.tokens_epoch
-        )
+        return _Mark(len(self._leaves), len(self._items), self.pool_version, self.tokens_epoch)
 
     def reset(self, mark: _Mark) -> None:
         """Forget what was gathered after mark."""

@@ -12,8 +12,9 @@ from concordat_gateway.store.signal_tables import (
     relation,
     staged_batch,
     staged_row,
+    subject_epoch,
 )
-from concordat_gateway.store.subjects import bucket_bounds, bucket_of
+from concordat_gateway.store.subjects import FIRST_EPOCH, bucket_bounds, bucket_of
 from concordat_privacy.catalogue.relations import Inquiry, Relation
 
 # In the order of Relation's fields after account_ref.
@@ -32,6 +33,7 @@ _RELATION_STATE = (
 )
 
 _BATCH_ID: sa.BindParameter[bytes] = sa.bindparam("batch_id")
+_SELECT_EPOCH = sa.select(subject_epoch.c.epoch)
 INSERT_STAGED_BATCH = sa.insert(staged_batch)
 SELECT_STAGED_BATCH = sa.select(staged_batch.c.batch_id).where(staged_batch.c.batch_id == _BATCH_ID)
 SELECT_STAGED = sa.select(staged_batch.c.batch_id).order_by(
@@ -75,6 +77,12 @@ SELECT_RELATIONS_OF = _of_subjects(relation, ("account_ref", *_RELATION_STATE)).
 SELECT_INQUIRIES = _of_subjects(inquiry, ("day", "product")).order_by(
     inquiry.c.subject, inquiry.c.member_no, inquiry.c.application_ref
 )
+
+
+def read_epoch(connection: sa.Connection) -> int:
+    """The key epoch under which the store names subjects; 0 while they are moved."""
+    found = connection.execute(_SELECT_EPOCH).scalar()
+    return FIRST_EPOCH if found is None else int(found)
 
 
 def subject_span(subjects: Sequence[bytes]) -> dict[str, list[Any]]:
