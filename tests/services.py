@@ -30,8 +30,8 @@ from concordat.v1 import (
 )
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
-from concordat_gateway.server import POLICY
 from concordat_gateway.rules.subjects import Subjects
+from concordat_gateway.server import POLICY
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
 from concordat_gateway.services.ledger import LedgerServicer

@@ -173,16 +173,16 @@ class KeyholderClient:
             # Where somebody can stand in, a holder that hangs may not take all the time there is.
             seconds = remaining / 2 if len(left) > needed else remaining
             calls = [(one, ask(one, together, seconds)) for one in chosen]
-            replies = [(one, _outcome(call)) for one, call in calls]
             answers: list[tuple[int, _Reply]] = []
             failed: list[tuple[_Holder, Refusal]] = []
-            for one, reply in replies:
-                if not isinstance(reply, Refusal):
-                    answers.append((one.holder, reply))
-                elif reply.reason in _FOR_THE_MEMBER:
-                    raise reply
-                else:
-                    failed.append((one, reply))
+            for one, call in calls:
+                try:
+                    answers.append((one.holder, call.result()))
+                except grpc.RpcError as error:
+                    refusal = refusal_of(error) or _unreachable()
+                    if refusal.reason in _FOR_THE_MEMBER:
+                        raise refusal from None
+                    failed.append((one, refusal))
             if not failed:
                 return answers
             for one, refusal in failed:
@@ -247,16 +247,6 @@ class _Holder:
                 )
                 self._stub = keyholder_pb2_grpc.KeyholderServiceStub(channel)
             return self._stub
-
-
-def _outcome(call: grpc.Future[_Reply]) -> _Reply | Refusal:
-    """The reply, or what went wrong."""
-    try:
-        return call.result()
-    except grpc.RpcError as error:
-        return refusal_of(error) or _unreachable()
-    except grpc.FutureCancelledError:
-        return _unreachable()
 
 
 def _unreachable() -> Refusal:

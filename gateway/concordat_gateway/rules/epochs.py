@@ -28,7 +28,7 @@ def taken_epoch(log: KeyLog, epoch: int, store_epoch: int, now: int) -> int:
     Raises Refusal FAILED_PRECONDITION: EPOCH_NOT_ACTIVE where its tokens are not taken;
     EPOCH_REQUIRED where the request names none and tokens of several are taken.
     """
-    taken = [key.epoch for key in log.in_use(now) if key.epoch <= store_epoch]
+    taken = _taken(log, store_epoch, now)
     if epoch == ANY_EPOCH and len(taken) > 1:
         raise failed_precondition(
             "EPOCH_REQUIRED",
@@ -39,6 +39,19 @@ def taken_epoch(log: KeyLog, epoch: int, store_epoch: int, now: int) -> int:
     if epoch not in taken:
         raise _not_active(epoch)
     return epoch
+
+
+def check_taken(log: KeyLog, epoch: int, store_epoch: int, now: int) -> None:
+    """Refuse an epoch whose tokens are not taken, one that is not named among them.
+
+    Raises Refusal FAILED_PRECONDITION (EPOCH_NOT_ACTIVE).
+    """
+    if epoch not in _taken(log, store_epoch, now):
+        raise _not_active(epoch)
+
+
+def _taken(log: KeyLog, store_epoch: int, now: int) -> list[int]:
+    return [key.epoch for key in log.in_use(now) if key.epoch <= store_epoch]
 
 
 def _not_active(epoch: int) -> Refusal:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.carrying import Update, carried
-from concordat_gateway.rules.epochs import taken_epoch
+from concordat_gateway.rules.epochs import check_taken, taken_epoch
 from concordat_gateway.store.control_tables import subject_alias
 from concordat_gateway.store.subjects import (
     ROTATING,
@@ -100,9 +100,12 @@ class Subjects:
             raise tokens_rotating()
         return epoch
 
-    def epoch_of(self, epoch: int, store_epoch: int) -> int:
-        """The epoch of a request's tokens. Raises Refusal as `taken_epoch`."""
-        return taken_epoch(self._key_log(), epoch, store_epoch, self._clock())
+    def check_taken(self, epoch: int, store_epoch: int) -> None:
+        """Refuse an epoch whose tokens are not taken.
+
+        Raises Refusal FAILED_PRECONDITION (EPOCH_NOT_ACTIVE).
+        """
+        check_taken(self._key_log(), epoch, store_epoch, self._clock())
 
     def named(
         self,

@@ -54,11 +54,11 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         furnisher = call.current().peer
         header = _header(request_iterator)
         store_epoch = self._subjects.current_epoch()
-        epoch = self._subjects.epoch_of(header.epoch, store_epoch)
+        self._subjects.check_taken(header.epoch, store_epoch)
 
         def names(tokens: Sequence[bytes]) -> Sequence[SubjectKey]:
             return self._subjects.named(
-                furnisher.name, tokens, epoch, store_epoch, seconds_left()
+                furnisher.name, tokens, header.epoch, store_epoch, seconds_left()
             ).keys
 
         intake = Intake(header, day_of(self._clock()), store_epoch, names)
