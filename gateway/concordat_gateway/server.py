@@ -35,6 +35,7 @@ from concordat_gateway.store.migrate import check_stores
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import ROTATING
 from concordat_privacy.dp.rho import MicroEpsilon, cap
+from concordat_privacy.keylog import KeyLog
 from concordat_rpc.address import Address
 from concordat_rpc.metrics import CallMetrics
 from concordat_rpc.peer import Role
@@ -104,9 +105,8 @@ def peppers(config: GatewayConfig) -> PepperFiles:
     return PepperFiles(config.peppers, lambda: load_config(config.file).peppers)
 
 
-def check_epoch(config: GatewayConfig, journal: Journal) -> None:
+def check_epoch(config: GatewayConfig, journal: Journal, key_log: KeyLog) -> None:
     """Raises SettingsError where the pepper or the key of the stores' epoch is missing."""
-    key_log = KeyLogFile(config.key_log, config.key_log_vkey).current()
     epoch = journal.tokens_epoch
     if epoch == ROTATING:
         return

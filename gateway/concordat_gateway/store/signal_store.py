@@ -6,7 +6,7 @@ again. Readers see published batches only. Withdrawn consents are not this modul
 may leave is decided on the control store, and filtered by furnisher after reading.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +152,28 @@ class SignalStore:
                 require_epoch(sql.read_epoch(connection), epoch)
                 rows = connection.execute(statement, sql.bucket_span(bucket)).all()
             yield bucket, rows
+
+    def epoch(self) -> int:
+        """The key epoch under which this store names subjects; 0 while they are moved."""
+        with self._database.read() as connection:
+            return sql.read_epoch(connection)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say under which key epoch this store names subjects from now on; 0: it is being moved."""
+        with self._database.write() as connection:
+            connection.execute(sql.SET_EPOCH, {"epoch": epoch})
+
+    def move(self, bucket: int, names: Mapping[SubjectKey, SubjectKey]) -> None:
+        """Give subjects of one bucket their next names, in one transaction. Idempotent.
+
+        Rows are written under the new name and deleted under the old: a key is never changed in
+        place, as it says where a row lies. Only for whoever has set the epoch to 0.
+        """
+        with self._database.write() as connection:
+            for moving in sql.MOVING:
+                found = connection.execute(moving.select, moving.span(bucket, names))
+                sql.upsert_moved(connection, moving, found, names)
+                connection.execute(moving.delete, moving.span(bucket, names))
 
 
 def _is_published(connection: sa.Connection, batch_id: bytes) -> bool:
