@@ -51,6 +51,7 @@ EPOCH = 1
 PEPPER = peppers(EPOCH)[EPOCH]
 KEYS = TokenKeys.of_epochs(EPOCH)
 """The token keys of a consortium that has never rotated."""
+_MAKER = TokenKeys.of_epochs(1, 2, 3)
 MEMBERS = ("alpha", "beta", "gamma")
 CALL_SECONDS = 60
 YEAR_SECONDS = 365 * 86_400
@@ -142,7 +143,7 @@ def subjects_of(journal: Journal, clock: ManualClock, keys: TokenKeys = KEYS) ->
 @functools.cache
 def token(number: int, epoch: int = EPOCH) -> bytes:
     """The token of person `number`; different numbers give different ones."""
-    return KEYS.token(number, epoch)
+    return _MAKER.token(number, epoch)
 
 
 def request_id() -> bytes:
@@ -182,10 +183,12 @@ def draft(
 
 
 def grant(
-    caller: Caller, drafts: Sequence[consent_pb2.ConsentDraft]
+    caller: Caller, drafts: Sequence[consent_pb2.ConsentDraft], epoch: int = 0
 ) -> consent_pb2.GrantConsentsResponse:
     """Record consents under a new request_id."""
-    request = consent_pb2.GrantConsentsRequest(request_id=request_id(), consents=drafts)
+    request = consent_pb2.GrantConsentsRequest(
+        request_id=request_id(), consents=drafts, epoch=epoch
+    )
     return caller.consents.GrantConsents(request, timeout=CALL_SECONDS)
 
 
@@ -263,9 +266,10 @@ def contribute(
     rows: Sequence[contribution_pb2.ContributionRow],
     request: bytes | None = None,
     rows_a_message: int = 2_000,
+    epoch: int = EPOCH,
 ) -> contribution_pb2.ContributeResponse:
     """Contribute one batch."""
-    messages = [header(request or request_id())]
+    messages = [header(request or request_id(), epoch=epoch)]
     for start in range(0, len(rows), rows_a_message):
         messages.append(chunk(rows[start : start + rows_a_message]))
     return caller.contributions.Contribute(iter(messages), timeout=CALL_SECONDS)

@@ -218,7 +218,7 @@ def _key(means: Means, epoch: int) -> EpochKey:
 
 
 def _prepare(means: Means, old: EpochKey, new: EpochKey) -> None:
-    """Next names for all subjects that have none; newer ones lie anywhere, so until none is left."""
+    """Next names for all subjects that have none. Newer ones lie anywhere: until none is left."""
     carry = _Carry(means, old, new)
     while carry.everything():
         pass

@@ -40,6 +40,8 @@ __all__ = ["Named", "Subjects", "require_epoch"]
 T = TypeVar("T")
 
 _ALIASES_A_QUERY = 1_000
+# What work is refused with where another process has moved the stores meanwhile.
+_OF_A_PASSED_EPOCH = frozenset({"TOKENS_ROTATING", "EPOCH_NOT_ACTIVE", "EPOCH_REQUIRED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Subjects:
             try:
                 return work(remembered)
             except Refusal as refusal:
-                if refusal.reason != tokens_rotating().reason:
+                if refusal.reason not in _OF_A_PASSED_EPOCH:
                     raise
         return work(self.current_epoch())
 
