@@ -157,21 +157,27 @@ def rotate(means: Means, to_epoch: int | None, *, leave_unsealed: bool = False) 
     return _end(means, under_way)
 
 
-def forget_elements(journal: Journal, key_log: KeyLog, epoch: int, now: int) -> int:
-    """Forget whatever is still sealed under the pepper of an epoch that has ended; how much it was.
-
-    Raises RotationError where the epoch has not ended or the stores are still at it.
-    """
+def check_forgettable(journal: Journal, key_log: KeyLog, epoch: int, now: int) -> None:
+    """Raises RotationError where an epoch has not ended or the stores are still at it."""
     key = key_log.key(epoch)
     if key is None:
         raise RotationError(f"the key log has no epoch {epoch}")
     if key.valid_to is None or now < key.valid_to:
         raise RotationError(f"epoch {epoch} has not ended: its tokens are in use")
+    with journal.read() as connection:
+        under_way = sql.read(connection)
+    if under_way is not None or journal.tokens_epoch <= epoch:
+        raise RotationError(f"the stores have not left epoch {epoch}: rotate them first")
+
+
+def forget_elements(journal: Journal, key_log: KeyLog, epoch: int, now: int) -> int:
+    """Forget whatever is still sealed under the pepper of an epoch that has ended; how much it was.
+
+    Raises RotationError as `check_forgettable`.
+    """
+    check_forgettable(journal, key_log, epoch, now)
 
     def change(transaction: Transaction) -> int:
-        under_way = sql.read(transaction.connection)
-        if under_way is not None or transaction.tokens_epoch <= epoch:
-            raise RotationError(f"the stores have not left epoch {epoch}: rotate them first")
         return sql.delete_elements(transaction.connection, epoch)
 
     return journal.write(change, _CHANGE_SECONDS).value
