@@ -212,7 +212,7 @@ def _key_line(key: EpochKey, config: GatewayConfig, now: int) -> str:
 
 @contextmanager
 def _alone(config_file: Path) -> Iterator[None]:
-    """One process at a time changes an installation's epochs. The kernel drops a dead one's lock."""
+    """One process at a time changes an installation's epochs; a dead one holds no lock."""
     # Not the file itself: it is replaced where a pepper is added.
     with config_file.parent.joinpath(f".{config_file.name}.keys-lock").open("a") as lock:
         try:
