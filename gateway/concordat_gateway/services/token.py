@@ -5,22 +5,23 @@ import grpc
 from concordat.v1 import keyholder_pb2, token_pb2, token_pb2_grpc
 from concordat_gateway.keyholder import WHOLE, Evaluation, KeyholderClient
 from concordat_gateway.keylog import KeyLogFile
-from concordat_gateway.rules.epochs import check_active
 from concordat_gateway.rules.evaluations import check_certificate, check_elements
+from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import seconds_left, timestamp_of
 from concordat_privacy.keylog import EpochKey
 from concordat_privacy.oprf import SUITE
 from concordat_rpc import call
-from concordat_store.clock import Clock
 
 
 class TokenServicer(token_pb2_grpc.TokenServiceServicer):
     """See proto/concordat/v1/token.proto."""
 
-    def __init__(self, keyholders: KeyholderClient, key_log: KeyLogFile, clock: Clock) -> None:
+    def __init__(
+        self, keyholders: KeyholderClient, key_log: KeyLogFile, subjects: Subjects
+    ) -> None:
         self._keyholders = keyholders
         self._key_log = key_log
-        self._clock = clock
+        self._subjects = subjects
 
     def ListTokenKeys(
         self, _request: token_pb2.ListTokenKeysRequest, _context: grpc.ServicerContext
@@ -32,7 +33,7 @@ class TokenServicer(token_pb2_grpc.TokenServiceServicer):
         self, request: token_pb2.EvaluateRequest, _context: grpc.ServicerContext
     ) -> token_pb2.EvaluateResponse:
         # Nothing of it is recorded: what was evaluated for whom is the key-holder's to count.
-        key = check_active(self._key_log.current(), request.epoch, self._clock())
+        key = self._subjects.key_to_make(request.epoch)
         check_elements(request.blinded_elements)
         check_certificate(request.certificate, call.current())
         answers = self._keyholders.evaluate(
