@@ -18,11 +18,12 @@ from concordat import (
     AccountSnapshot,
     AccountStatus,
     ConsentDraft,
-    ContributionRow,
     DataCategory,
     PhoneNumber,
     ProductClass,
     Purpose,
+    Row,
+    SubjectStatus,
     Token,
 )
 from tests.gateways import CONCORDAT, Gateway, MakeGateway, eventually
@@ -70,7 +71,7 @@ def furnished(client: concordat.Client, tokens: Sequence[Token]) -> None:
     month = datetime.now(UTC).date().replace(day=1)
     client.contribute(
         [
-            ContributionRow(
+            Row(
                 token,
                 AccountSnapshot(
                     account_ref=number.to_bytes(16, "big"),
@@ -87,8 +88,13 @@ def furnished(client: concordat.Client, tokens: Sequence[Token]) -> None:
 
 def reading(client: concordat.Client, tokens: Sequence[Token]) -> list[object]:
     """What a member reads of people."""
-    results = client.lookup_many(tokens, Purpose.UNDERWRITING)
-    return [[(s.name, s.status, s.band_label) for s in result] for result in results]
+    results = client.lookup_batch(tokens, Purpose.UNDERWRITING)
+    return [
+        [(s.name, s.status, s.band_label) for s in result]
+        if result.status is SubjectStatus.OK
+        else result.status
+        for result in results
+    ]
 
 
 @contextmanager
