@@ -4,6 +4,7 @@ import hashlib
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -35,8 +36,9 @@ PEOPLE = [PhoneNumber(f"+86138001380{number:02}") for number in range(10)]
 
 def keyholder(gateway: Gateway, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command on the installation's own key-holder."""
-    config = gateway.folder / "keyholder" / "keyholder.toml"
-    done = run("keyholder", *arguments, "--config", config)
+    config = str(gateway.folder / "keyholder" / "keyholder.toml")
+    command = [sys.executable, "-m", "concordat_keyholder", *arguments, "--config", config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done
 
