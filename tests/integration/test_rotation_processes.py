@@ -143,6 +143,7 @@ def test_the_whole_way_of_a_rotation(gateway: Gateway) -> None:
 
         keyholder(gateway, "new-epoch")
         # In use by the key log, but not of use yet: members go on with the old one.
+        assert [key.epoch for key in member.list_token_keys()] == [1, 2]
         assert member.tokenise(PEOPLE[:1]) == old[:1]
 
         with asking(member, old, before) as answers:
