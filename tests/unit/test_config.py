@@ -87,7 +87,7 @@ def test_every_path_that_init_writes_exists(installed: Path) -> None:
 def test_keys_are_for_their_owner_alone(installed: Path) -> None:
     secret = [*installed.rglob("*.key"), *installed.rglob("key.pem"), *installed.rglob("*.keys")]
 
-    assert len(secret) == 8
+    assert len(secret) == 10
     assert {file.stat().st_mode & 0o777 for file in secret} == {0o600}
 
 
@@ -131,6 +131,7 @@ def test_a_key_holder_on_a_host_of_its_own(file: Path) -> None:
         ("[limits]", "[limits]\nunary_threads = 0", "limits.unary_threads: must be 1 to"),
         ("[limits]", "[limits]\nthreads = 4", "limits.threads: no such entry"),
         ("1 = ", "0 = ", "peppers.0: not the number of a key epoch"),
+        ("[peppers]", "[other]", "peppers: at least one is needed"),
         ("1 = ", "first = ", "peppers.first: not the number of a key epoch"),
         ("1 = ", "4294967296 = ", "peppers.4294967296: not the number of a key epoch"),
         ('key_log_vkey = "', 'key_log_vkey = "x', "key_log_vkey: "),
