@@ -1,7 +1,9 @@
 """`concordat keys rotate` on a serving gateway, with key-holders as processes of their own."""
 
 import hashlib
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -250,3 +252,54 @@ def test_a_second_pepper_is_made_once_and_named(make_gateway: MakeGateway) -> No
     assert gateway.config.stat().st_mode & 0o777 == 0o600
     assert len(bytes.fromhex(made.read_text())) == 32
     assert made.read_text() != Path(made.with_name("pepper-1.key")).read_text()
+
+
+def split_keys(gateway: Gateway) -> None:
+    """Deal the key out to three holders, of whom two answer, and configure the gateway for them."""
+    own = gateway.folder / "keyholder"
+    shares = gateway.folder / "shares"
+    dealing = ("--threshold", "2", "--holders", "3", "--out", str(shares))
+    keyholder(gateway, "split", *dealing)
+    for number in (1, 2, 3):
+        for name in ("cert.pem", "key.pem"):
+            shutil.copy(own / name, shares / f"holder-{number}" / name)
+    text = gateway.config.read_text()
+    [whole] = re.findall(r"holder = 0\n.*\n.*\n", text)
+    listed = "\n[[keyholders]]\n".join(
+        whole.replace("= 0", f"= {number}").replace("keyholder/", f"shares/holder-{number}/")
+        for number in (1, 2, 3)
+    )
+    gateway.edit(whole, listed)
+
+
+def test_a_split_key_is_used_and_rotated_and_a_dead_holder_is_not_missed(
+    make_gateway: MakeGateway,
+) -> None:
+    gateway = make_gateway(workers=1)
+    gateway.start()
+    profile = gateway.join("alpha")
+    with concordat.Client.open(profile) as member:
+        old = member.tokenise(PEOPLE)
+        member.grant_consents(consents(old, Purpose.UNDERWRITING))
+        before = reading(member, old)
+    gateway.stop()
+
+    keyholder(gateway, "new-epoch")
+    split_keys(gateway)
+    gateway.start()
+    holders = gateway.children("keyholder")
+    assert len(holders) == 3
+    with concordat.Client.open(profile) as member:
+        member.list_token_keys()
+        # The same tokens as the whole key made.
+        assert member.tokenise(PEOPLE, epoch=1) == old
+        os.kill(holders[0], signal.SIGKILL)
+        assert member.tokenise(PEOPLE, epoch=1) == old
+
+        rotated = keys(gateway, "rotate")
+        assert rotated.returncode == 0, rotated.stderr
+        new = member.tokenise(PEOPLE)
+        assert {token.epoch for token in new} == {2}
+        assert reading(member, new) == reading(member, old) == before
+    assert "epoch 2: " in status(gateway)
+    assert "split 2 of 3" in status(gateway)
