@@ -104,8 +104,9 @@ def _prove_over_evaluate(pair: KeyPair, blinded: bytes) -> Figure:
     ratio = proven / unproven
     holds = ratio <= PROVE_TARGET
     why = (
-        "; the proof's composite is a multiplication and an addition an item, because libsodium "
-        "has no multi-scalar multiplication"
+        "; the proof's composite takes a multiplication and an addition an item, and both are "
+        "libsodium's: it has no multi-scalar multiplication, nor has any wheel that is kept "
+        "(docs/adr/0003)"
     )
     return Figure(
         name="tokens.prove_over_evaluate",

@@ -17,7 +17,7 @@ from .suite import DOMAINS, Mode, expand_message_xmd, hash_to_scalar, i2osp, len
 PROOF_BYTES: Final = 2 * SCALAR_BYTES
 
 # The transcript numbers items with I2OSP(i, 2), so RFC 9497 allows 65,535 of them. A batch is kept
-# far below: 4,096 items are 128 KiB each way and about 0.6 s of one core with a proof, which fits
+# far below: 4,096 items are 128 KiB each way and about 0.5 s of one core with a proof, which fits
 # a call's deadline and a fair share of a worker; and larger batches save nothing per item.
 MAX_BATCH: Final = 4096
 
