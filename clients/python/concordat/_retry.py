@@ -3,10 +3,14 @@
 | method                     | sent again after                                                |
 |----------------------------|-----------------------------------------------------------------|
 | reads; writes with their   | UNAVAILABLE; RESOURCE_EXHAUSTED that says when to come back     |
-| own request id             | (RetryInfo). The request id stays the same.                     |
+| own request id; evaluation | (RetryInfo), if that is within a minute. The request stays the  |
+| of identifiers             | same: id, or nonce and signature.                               |
 | lookups                    | UNAVAILABLE only. An attempt that reached the gateway before    |
 |                            | the connection broke has its own ledger entry.                  |
 | aggregate questions        | never: a repeat about a newer snapshot is charged again.        |
+
+A quota that is spent for the day is not slept through: where the gateway asks for more than a
+minute, or for more than the timeout has left, the error is raised at once.
 
 Nothing is sent again once a reply has arrived, and never after the call's timeout. Up to then
 there is no fixed number of attempts (a RetryPolicy may set one): a connection that broke fails at
@@ -18,6 +22,9 @@ from collections.abc import Callable
 from concordat._steps import Invoke, Method, Operation, Repeat, Reply, Request, Sleep
 from concordat.errors import ConcordatError, QuotaExhausted, TechnicalFault, Unavailable
 from concordat.options import Environment, RetryPolicy
+
+# Longer is for the caller to decide, whatever the timeout.
+_LONGEST_ASKED_WAIT_SECONDS = 60.0
 
 # Waiting does not make a certificate right.
 _PERMANENT = frozenset({"SERVER_CERTIFICATE_REFUSED"})
@@ -61,6 +68,8 @@ def backoff_seconds(
     if last or not is_repeatable(repeat, error):
         return None
     asked = error.retry_after_seconds if isinstance(error, Unavailable | QuotaExhausted) else None
+    if asked is not None and asked > _LONGEST_ASKED_WAIT_SECONDS:
+        return None
     # The exponent is bounded because a float is: 2.0**2000 raises.
     bound = policy.first_backoff_seconds * 2.0 ** min(attempt - 1, 64)
     jitter = random() * min(policy.max_backoff_seconds, bound)
