@@ -287,7 +287,10 @@ class Peer:
         self, request: usage_pb2.SetLookupQuotaRequest
     ) -> usage_pb2.SetLookupQuotaResponse:
         receipt = self.ledger.receipt(
-            "quota.set", member=request.member_id, request=request.request_id.hex()
+            "quota.set",
+            member=request.member_id,
+            lookups_daily=request.daily_limit,
+            lookups_monthly=request.monthly_limit,
         )
         return usage_pb2.SetLookupQuotaResponse(receipt=receipt)
 

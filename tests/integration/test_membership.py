@@ -77,7 +77,7 @@ def test_the_profile_and_the_invitation_are_for_their_owner_alone(gateway: Gatew
     assert invitation.stat().st_mode & 0o777 == 0o600
     assert (profile / "key.pem").stat().st_mode & 0o777 == 0o600
     assert sorted(file.name for file in profile.iterdir()) == [
-        *("ca.pem", "cert.pem", "key.pem", "profile.toml")
+        *("ca.pem", "cert.pem", "key.pem", "keys.log", "profile.toml")
     ]
 
 

@@ -26,6 +26,7 @@ from concordat import (
     ProtocolViolation,
     Purpose,
     QuotaExhausted,
+    ReceiptInvalid,
     ResidentId,
     ServerFault,
     Token,
@@ -672,7 +673,19 @@ def test_a_quota_is_set_and_its_receipt_checked(client: Client, peer: Peer) -> N
     assert request.request_id == bytes(16)
 
 
-@pytest.mark.parametrize(("daily", "monthly"), [(0, 5), (5, 4), (1, 10**9 + 1), ("1", 5)])
+def test_a_receipt_of_another_quota_is_refused(client: Client, peer: Peer) -> None:
+    def another(reply: Any) -> Any:
+        reply.receipt.entry = reply.receipt.entry.replace(b":100", b":101")
+        return reply
+
+    peer.next("SetLookupQuota", Change(another))
+    with pytest.raises(ReceiptInvalid, match="not this call's"):
+        client.set_lookup_quota("beta", 100, 2_000)
+
+
+@pytest.mark.parametrize(
+    ("daily", "monthly"), [(0, 5), (5, 4), (10**9 + 1, 10**9 + 1), (1, 31 * 10**9 + 1), ("1", 5)]
+)
 def test_a_quota_that_makes_no_sense_is_not_sent(
     client: Client, peer: Peer, daily: Any, monthly: int
 ) -> None:

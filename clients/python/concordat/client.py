@@ -479,8 +479,8 @@ class Client:
     ) -> tuple[MemberUsage, ...]:
         """What members have asked, their quotas, and alarms.
 
-        Members read their own; operators and auditors everybody's, or one member's. The counts
-        name no subject. Raises NotFound.
+        Members read their own; operators and auditors everybody's, or one member's; to a
+        member all others are not found. The counts name no subject. Raises NotFound.
         """
         return self._runner.run("usage", usage_operations.usage(self._context, member_id, timeout))
 
@@ -498,8 +498,8 @@ class Client:
         Returns the receipt of its ledger entry.
 
         Args:
-            daily: 1 to 1,000,000,000.
-            monthly: at least `daily`, at most 1,000,000,000.
+            daily: 1 to 1,000,000,000. Rate and burst stay as the gateway configures them.
+            monthly: `daily` to 31,000,000,000.
 
         Raises:
             NotFound: no such member.

@@ -12,8 +12,10 @@ from concordat.errors import ProtocolViolation
 from concordat.requests import checked_integer, checked_text
 from concordat.results import Alarm, MemberUsage, Receipt, Usage
 from concordat.v1 import usage_pb2
+from concordat_privacy.log.leaf import Json
 
-MAX_LOOKUPS = 1_000_000_000
+MAX_DAILY_LOOKUPS = 1_000_000_000
+MAX_MONTHLY_LOOKUPS = 31 * MAX_DAILY_LOOKUPS
 _DAY_ZERO = date(1970, 1, 1)
 _LAST_DAY = (date.max - _DAY_ZERO).days
 
@@ -46,16 +48,21 @@ def set_lookup_quota(
     timeout: float | None,
 ) -> Operation[Receipt]:
     """Set a member's quota of lookups."""
-    daily_limit = checked_integer(daily, "daily", 1, MAX_LOOKUPS)
-    own_id = context.request_id(request_id)
+    checked_integer(daily, "daily", 1, MAX_DAILY_LOOKUPS)
+    checked_integer(monthly, "monthly", daily, MAX_MONTHLY_LOOKUPS)
     request = usage_pb2.SetLookupQuotaRequest(
-        request_id=own_id,
+        request_id=context.request_id(request_id),
         member_id=_member_id(member_id),
-        daily_limit=daily_limit,
-        monthly_limit=checked_integer(monthly, "monthly", daily_limit, MAX_LOOKUPS),
+        daily_limit=daily,
+        monthly_limit=monthly,
     )
     reply = yield from context.send(SET_LOOKUP_QUOTA, request, timeout)
-    return context.ledger.receipt(reply.receipt, {"quota.set"}, {"member": request.member_id})
+    recorded: dict[str, Json] = {
+        "member": member_id,
+        "lookups_daily": daily,
+        "lookups_monthly": monthly,
+    }
+    return context.ledger.receipt(reply.receipt, {"quota.set"}, recorded)
 
 
 def _member_id(member_id: str) -> str:
