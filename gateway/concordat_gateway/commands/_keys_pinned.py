@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from concordat_gateway.commands._client import opened, profile_option, replace_file, show_table
+from concordat_gateway.profiles import KEY_LOG
 
 if TYPE_CHECKING:
     import concordat
@@ -30,8 +31,6 @@ def list_keys(profile: Path) -> None:
 @profile_option
 def pin(profile: Path) -> None:
     """Keep the gateway's key log in the profile, if it extends the pinned one."""
-    from concordat.profile import KEY_LOG
-
     with opened(profile) as client:
         client.list_token_keys()
         newest = client.key_log
