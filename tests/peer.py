@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from concordat import _methods
 from concordat._steps import Flow, Method
@@ -29,7 +31,7 @@ from concordat.v1 import (
     token_pb2,
     usage_pb2,
 )
-from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
+from concordat_gateway.pki import Authority, Names, certificate_pem, new_key
 from concordat_privacy.log import merkle
 from concordat_rpc.errors import Refusal
 from concordat_rpc.status import to_grpc_status
@@ -38,6 +40,7 @@ from tests.peer_tokens import Keyholders
 
 SERVER_NAME = "gateway.concordat.test"
 LIFETIME = timedelta(days=1)
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 METHODS = {method.path: method for method in vars(_methods).values() if isinstance(method, Method)}
 
@@ -350,12 +353,22 @@ class Certificates:
         self._authority = Authority.create("concordat.test", self._now)
         self.ca_pem = certificate_pem(self._authority.certificate)
 
-    def issue(self, spiffe_id: str, *hosts: str) -> tuple[bytes, bytes]:
-        """A certificate and its key, both PEM, valid for a day from the authority's making."""
-        key = new_key()
+    def issue(
+        self, spiffe_id: str, *hosts: str, key: PrivateKey | None = None
+    ) -> tuple[bytes, bytes]:
+        """A certificate and its key, both PEM, valid for a day from the authority's making.
+
+        The key is a new one on P-256 unless given.
+        """
+        key = key or new_key()
         names = Names(spiffe_id, hosts)
         signed = self._authority.issue(key.public_key(), names, self._now, LIFETIME)
-        return certificate_pem(signed), key_pem(key)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return certificate_pem(signed), pem
 
 
 @contextmanager

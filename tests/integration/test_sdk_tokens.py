@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from concordat import (
     AlarmKind,
@@ -39,8 +40,9 @@ from concordat_privacy.log.checkpoint import SigningKey
 from concordat_privacy.oprf import blind_batch, evaluate_batch, finalize_batch
 from concordat_rpc.errors import Kind, Refusal
 from tests.fabricate import resident_id
-from tests.peer import Abort, Change, Later, Peer, Refuse
+from tests.peer import Abort, Certificates, Change, Later, Peer, PrivateKey, Refuse
 from tests.peer_clients import Opener
+from tests.peer_ledger import SPIFFE_ID
 from tests.peer_tokens import EPOCH, LOG_NAME, pair_of
 
 PEOPLE = [ResidentId(resident_id(index)) for index in range(4_500)]
@@ -142,6 +144,31 @@ def test_a_batch_is_signed_with_the_profiles_key(client: Client, peer: Peer, pro
     assert x509.load_der_x509_certificate(request.certificate) == leaf
     assert request.signed_at.ToDatetime(UTC) == peer.time
     assert peer.keyholders.quotas == [1]
+
+
+def use_key(profile: Path, certificates: Certificates, key: PrivateKey) -> None:
+    certificate, pem = certificates.issue(SPIFFE_ID, key=key)
+    (profile / "cert.pem").write_bytes(certificate)
+    (profile / "key.pem").write_bytes(pem)
+
+
+def test_a_key_on_p384_signs_too(
+    opened: Opener, peer: Peer, profile: Path, certificates: Certificates
+) -> None:
+    use_key(profile, certificates, ec.generate_private_key(ec.SECP384R1()))
+    assert opened().tokenise(PEOPLE[:1]) == expected_tokens(peer, PEOPLE[:1])
+
+
+def test_a_key_that_cannot_sign_is_told_before_anything_is_sent(
+    opened: Opener, peer: Peer, profile: Path, certificates: Certificates
+) -> None:
+    use_key(profile, certificates, rsa.generate_private_key(65_537, 2_048))
+    client = opened()
+    with pytest.raises(ProfileError) as caught:
+        client.tokenise(PEOPLE[:1])
+    assert caught.value.reason == "KEY_CANNOT_SIGN"
+    assert peer.requests["Evaluate"] == []
+    client.checkpoint()
 
 
 def test_each_batch_has_a_nonce_of_its_own_that_its_repeats_keep(
@@ -621,6 +648,15 @@ def test_a_spent_quota_of_lookups_is_no_result(
         assert caught.value.retry_after_seconds == 3_600.0
         assert caught.value.partial in (None, ())
     assert waits == []
+
+
+def test_a_lookup_that_came_too_fast_is_made_later(
+    client: Client, peer: Peer, waits: list[float]
+) -> None:
+    peer.next("Lookup", spent("LOOKUPS_EXHAUSTED", 0.5))
+    token = Token(bytes(range(32)), EPOCH)
+    assert client.lookup(token, Purpose.UNDERWRITING)["lenders_open"].band == 3
+    assert waits == [0.55]
 
 
 def test_calls_wait_while_tokens_move_to_a_new_epoch(

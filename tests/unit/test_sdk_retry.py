@@ -17,6 +17,7 @@ from concordat.v1 import aggregate_pb2, signal_pb2
 
 UNAVAILABLE = errors.Unavailable("down")
 LIMITED = errors.QuotaExhausted("slower", retry_after_seconds=0.7)
+TOO_FAST = errors.QuotaExhausted("slower", retry_after_seconds=0.7, reason="LOOKUPS_EXHAUSTED")
 SPENT = errors.QuotaExhausted("no budget left", subject="pool")
 
 
@@ -32,6 +33,9 @@ SPENT = errors.QuotaExhausted("no budget left", subject="pool")
         (Repeat.SAFE, errors.Unavailable("x", reason="SERVER_CERTIFICATE_REFUSED"), False),
         (Repeat.RECORDED, UNAVAILABLE, True),
         (Repeat.RECORDED, LIMITED, False),
+        (Repeat.RECORDED, TOO_FAST, True),
+        (Repeat.RECORDED, errors.QuotaExhausted("x", reason="LOOKUPS_EXHAUSTED"), False),
+        (Repeat.CHARGED, TOO_FAST, False),
         (Repeat.CHARGED, UNAVAILABLE, False),
         (Repeat.CHARGED, LIMITED, False),
     ],
