@@ -384,6 +384,16 @@ def test_a_share_of_another_length_is_its_holders_fault(opened: Opener, split: P
     assert list(split.requests["Evaluate"][1].avoid_holders) == [2]
 
 
+def test_a_key_that_was_split_since_the_log_was_pinned_is_learned(
+    client: Client, peer: Peer
+) -> None:
+    peer.keyholders.split_epoch(EPOCH, 2, 3)
+    assert client.tokenise(PEOPLE[:3]) == expected_tokens(peer, PEOPLE[:3])
+    assert batch_sizes(peer) == [3]
+    assert client.tokenise(PEOPLE[:4]) == expected_tokens(peer, PEOPLE[:4])
+    assert len(peer.requests["ListTokenKeys"]) == 1
+
+
 def test_shares_of_a_whole_key_are_a_violation(client: Client, peer: Peer) -> None:
     def share(reply: Any) -> Any:
         reply.shares.add(holder=1, evaluated_elements=reply.evaluated_elements, proof=reply.proof)

@@ -3,6 +3,7 @@
 | what happens                          | what follows                                            |
 |---------------------------------------|---------------------------------------------------------|
 | the request is sent again             | nonce and signature stay the same: charged once         |
+| shares come of a key that was whole   | the gateway's key log is read: it may be split now      |
 | it grew stale while it was repeated   | it is signed anew, with a new nonce, once               |
 | a key-holder's answer does not verify | the same request again, asking for others where there   |
 |                                       | are enough; it is named in a warning and in the error   |
@@ -17,6 +18,7 @@ from concordat import errors
 from concordat._context import Context
 from concordat._key_log import weighted_public_keys
 from concordat._methods import EVALUATE
+from concordat._operations.token_keys import refreshed_key_log
 from concordat._steps import Operation, compute
 from concordat.errors import ConcordatError, NotPermitted, ProtocolViolation
 from concordat.v1 import token_pb2
@@ -60,6 +62,8 @@ def evaluate(call: Evaluations, inputs: list[bytes]) -> Operation[list[Token]]:
         avoided = call.avoided
         request.avoid_holders[:] = sorted(avoided)
         reply = yield from _send(call, request)
+        if reply.shares and not call.key.holders:
+            yield from _learn_split(call)
         try:
             return (yield from compute(partial(_finalise, state, reply, call.key)))
         except errors.ProofInvalid as error:
@@ -76,6 +80,15 @@ def evaluate(call: Evaluations, inputs: list[bytes]) -> Operation[list[Token]]:
             if not again:
                 raise
             call.avoided |= {error.holder}
+
+
+def _learn_split(call: Evaluations) -> Operation[None]:
+    """Read the gateway's key log: the key may have been split since the known one was signed.
+
+    A log that extends the known one gives the same key, now with the holders of its shares.
+    """
+    log = yield from refreshed_key_log(call.context, call.timeout)
+    call.key = log.key(call.key.epoch) or call.key
 
 
 def _blinded(
