@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from concordat import Client, ResidentId
 from tests.fabricate import resident_id
