@@ -11,6 +11,7 @@ import click
 import concordat_rpc  # noqa: F401  first: it settles what gRPC reads when it is imported
 from concordat_gateway.commands.ask import ask, budget
 from concordat_gateway.commands.init import init
+from concordat_gateway.commands.keys import keys
 from concordat_gateway.commands.ledger import ledger
 from concordat_gateway.commands.lookup import lookup
 from concordat_gateway.commands.member import member
@@ -23,7 +24,7 @@ def main() -> None:
     """Share banded credit signals between lenders, under a consent ledger."""
 
 
-for _command in (init, serve, member, ledger, ask, budget, lookup):
+for _command in (init, serve, member, keys, ledger, ask, budget, lookup):
     main.add_command(_command)
 
 if __name__ == "__main__":
