@@ -88,7 +88,9 @@ def check_admitted(
         Refusal PERMISSION_DENIED: NOT_ADMITTED, KEY_NOT_ADMITTED.
     """
     entry = find(connection, member.member_id)
-    if authority is not None and (entry is None or (entry.public_key, entry.expelled_at) == (None, None)):
+    if authority is not None and (
+        entry is None or (entry.public_key, entry.expelled_at) == (None, None)
+    ):
         if not member.is_issued_by(authority, _moment(now)):
             raise permission_denied(
                 "NOT_ADMITTED", "the certificate is not a valid one of the key-holder's authority"

@@ -38,7 +38,7 @@ nonce = sa.Table(
     exactly("nonce", 16),
     exactly("content", 32),
     sa.Index(None, "expires_at"),
-    **CLUSTERED,
+    sqlite_with_rowid=CLUSTERED["sqlite_with_rowid"],
 )
 """A batch that was charged, for as long as it could be brought again."""
 
