@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from prometheus_client import CollectorRegistry
 
 from concordat.v1 import keyholder_pb2, token_pb2
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
@@ -31,9 +32,11 @@ from concordat_keyholder.holdings import CurrentHoldings
 from concordat_keyholder.keylog import read_log
 from concordat_keyholder.server import build
 from concordat_keyholder.store.migrate import opened_store
+from concordat_keyholder.store.tables import METADATA
 from concordat_privacy.keylog import KeyLog
 from concordat_privacy.oprf import PublicKey
 from concordat_privacy.signing import EvaluationStatement
+from concordat_rpc.metrics import CallMetrics
 from concordat_rpc.peer import Role
 from concordat_store.clock import Clock, system_clock
 from tests.callers import Credentials, Refused, call, certified, connected, refused
@@ -247,13 +250,23 @@ class Host:
         """Serve in this process, by a clock of the test's."""
         config = load_config(self.config)
         with opened_store(config.store_url) as database:
-            server = build(config, CurrentHoldings(config), database, 0, clock)
+            metrics = CallMetrics(CollectorRegistry())
+            server = build(
+                config, CurrentHoldings(config), database, 0, clock=clock, observer=metrics
+            )
             server.start()
             self.port = server.port
             try:
                 yield
             finally:
                 server.stop()
+
+    def forget_members(self) -> None:
+        """Empty its store: nobody is admitted, nothing was used."""
+        url = load_config(self.config).store_url
+        with opened_store(url) as database, database.write() as connection:
+            for table in METADATA.sorted_tables:
+                connection.execute(table.delete())
 
     def channel(self, role: Role = Role.GATEWAY) -> AbstractContextManager[grpc.Channel]:
         """A connection with a certificate of the consortium's authority."""

@@ -10,6 +10,7 @@ from concordat_keyholder.config import Admission, KeyholderConfig
 from concordat_keyholder.holdings import CurrentHoldings
 from concordat_keyholder.service import KeyholderServicer
 from concordat_keyholder.store.migrate import opened_store
+from concordat_rpc.interceptors import CallObserver
 from concordat_rpc.limits import Limits
 from concordat_rpc.metrics import CallMetrics
 from concordat_rpc.peer import Peer, Role, Serial
@@ -35,7 +36,7 @@ def serve(config: KeyholderConfig, port: int, *, with_parent: bool) -> None:
     # First: it may ask for a passphrase.
     holdings = CurrentHoldings(config)
     with opened_store(config.store_url) as database:
-        server = build(config, holdings, database, port)
+        server = build(config, holdings, database, port, clock=system_clock, observer=CallMetrics())
         serve_until_stopped(server, with_parent=with_parent)
 
 
@@ -44,7 +45,9 @@ def build(
     holdings: CurrentHoldings,
     database: Database,
     port: int,
-    clock: Clock = system_clock,
+    *,
+    clock: Clock,
+    observer: CallObserver,
 ) -> RpcServer:
     """The key-holder's server, listening and not yet serving."""
     tls = load_identity(config.certificate, config.private_key, config.ca)
@@ -67,7 +70,7 @@ def build(
         policy=POLICY,
         limits=Limits(),
         identity_check=_admit,
-        observer=CallMetrics(),
+        observer=observer,
     )
 
 
