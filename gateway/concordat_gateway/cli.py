@@ -6,6 +6,8 @@ which has no server parts.
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
+
 import click
 
 import concordat_rpc  # noqa: F401  first: it settles what gRPC reads when it is imported
@@ -26,6 +28,10 @@ def main() -> None:
 
 for _command in (init, serve, member, keys, ledger, ask, budget, lookup):
     main.add_command(_command)
+
+# Commands of other trust domains: their code and the gateway's do not import each other.
+for _entry in entry_points(group="concordat.commands"):
+    main.add_command(_entry.load(), _entry.name)
 
 if __name__ == "__main__":
     main()
