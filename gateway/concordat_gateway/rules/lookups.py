@@ -25,6 +25,7 @@ from concordat_gateway.rules.scopes import (
     Purpose,
 )
 from concordat_gateway.rules.standing import require_active
+from concordat_gateway.rules.subjects import Named, require_epoch
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
@@ -114,14 +115,16 @@ def look_up(
     journal: Journal,
     signals: SignalStore,
     caller: Peer,
-    subjects: Sequence[SubjectKey],
+    named: Named,
     question: Question,
     timeout_seconds: float,
 ) -> Committed[Lookup]:
     """Look subjects up, under one entry with an item for each.
 
-    A subject may occur more than once. Raises Refusal UNAVAILABLE, DEADLINE_EXCEEDED.
+    A subject may occur more than once. Raises Refusal UNAVAILABLE (TOKENS_ROTATING too, where the
+    stores have left the epoch of the names), DEADLINE_EXCEEDED.
     """
+    subjects = named.keys
     # Ready before the transaction, which everybody else waits for.
     distinct = sorted(set(subjects))
     salts = [fresh_salt() for _ in subjects]
@@ -130,6 +133,7 @@ def look_up(
 
     def decide(transaction: Transaction) -> _Decision:
         connection, now = transaction.connection, transaction.now
+        require_epoch(transaction.tokens_epoch, named.epoch)
         require_active(connection, caller.name)
         permitted = permits(connection, caller.name, question.purpose, distinct, now)
         # A refused subject is asked for under a random name: nothing here may depend on whether
@@ -145,18 +149,18 @@ def look_up(
 
     committed = journal.write(decide, timeout_seconds)
     decision = committed.value
-    answers = _answers(signals, decision, question)
+    answers = _answers(signals, decision, question, named.epoch)
     refused = SubjectResult(permitted=False, signals=())
     results = [answers.get(subject, refused) for subject in subjects]
     return Committed(Lookup(results, decision.entry), committed.checkpoint)
 
 
 def _answers(
-    signals: SignalStore, decision: _Decision, question: Question
+    signals: SignalStore, decision: _Decision, question: Question, epoch: int
 ) -> dict[SubjectKey, SubjectResult]:
     if not decision.permits:
         return {}
-    histories = signals.histories(sorted(decision.permits))
+    histories = signals.histories(sorted(decision.permits), epoch)
     answers: dict[SubjectKey, SubjectResult] = {}
     for subject, permit in decision.permits.items():
         history = restrict(histories[subject], decision.contributors.get(subject, {}))
