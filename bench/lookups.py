@@ -13,6 +13,7 @@ from concordat_gateway.ledger.journal import Committed, Journal, Transaction
 from concordat_gateway.rules import lookups
 from concordat_gateway.rules.scopes import Purpose
 from concordat_gateway.rules.standing import MemberState
+from concordat_gateway.rules.subjects import Named
 from concordat_gateway.store.control_tables import member
 from concordat_gateway.store.migrate import CONTROL, SIGNALS
 from concordat_gateway.store.signal_store import SignalStore
@@ -40,7 +41,8 @@ class Lookups:
         """Decide on 1 to 1,000 subjects and record it durably."""
         question = lookups.Question.of(Purpose.UNDERWRITING, [SIGNAL], os.urandom(16))
         caller = Peer(Role.MEMBER, _MEMBER, spiffe_id(TRUST_DOMAIN, Role.MEMBER, _MEMBER))
-        return lookups.look_up(self.journal, self.signals, caller, subjects, question, 60.0)
+        named = Named(1, subjects, [None] * len(subjects), [()] * len(subjects))
+        return lookups.look_up(self.journal, self.signals, caller, named, question, 60.0)
 
 
 @contextmanager
