@@ -39,6 +39,7 @@ from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_privacy.metering import Quota
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import Peer, Role, Serial, spiffe_id
 from concordat_rpc.server import build_server
@@ -51,6 +52,8 @@ EPOCH = 1
 MEMBERS = ("alpha", "beta", "gamma")
 CALL_SECONDS = 60
 YEAR_SECONDS = 365 * 86_400
+AMPLE = Quota(daily=10**6, monthly=10**7, per_second=1e6, burst=10**6)
+"""More lookups than any test makes."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,17 @@ class Consortium:
 
 @contextmanager
 def serving(
-    journal: Journal, signal_store: SignalStore, clock: ManualClock
+    journal: Journal,
+    signal_store: SignalStore,
+    clock: ManualClock,
+    quota: Quota = AMPLE,
 ) -> Iterator[Consortium]:
-    """A consortium for the length of the block."""
+    """A consortium for the length of the block; `quota` is what each may look up."""
     join_members(journal)
     keyed = functools.partial(subject_key, PEPPER)
     consent = ConsentServicer(journal, keyed, clock)
     contribution = ContributionServicer(journal, signal_store, keyed, {EPOCH}, clock)
-    signal = SignalServicer(journal, signal_store, keyed)
+    signal = SignalServicer(journal, signal_store, keyed, quota)
     ledger = LedgerServicer(journal)
     server = build_server(
         [

@@ -14,6 +14,7 @@ from concordat.v1 import (
     member_pb2_grpc,
     signal_pb2_grpc,
     token_pb2_grpc,
+    usage_pb2_grpc,
 )
 from concordat_gateway.config import GatewayConfig, PrivacyBudgets
 from concordat_gateway.keyfiles import load_authority, load_ledger_key, load_pepper
@@ -29,6 +30,7 @@ from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.membership import MembershipServicer
 from concordat_gateway.services.signal import SignalServicer
 from concordat_gateway.services.token import TokenServicer
+from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.migrate import check_stores
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
@@ -70,6 +72,7 @@ _SERVICES = {
         "ReinstateMember": _OPERATOR,
         "ListMembers": _OVERSIGHT,
     },
+    "UsageService": {"ListUsage": _ALL, "SetLookupQuota": _OPERATOR},
 }
 
 POLICY = {
@@ -135,15 +138,16 @@ def _build(
         system_clock,
     )
     client = KeyholderClient(str(keyholder), config.keyholder.server_name, identity)
-    token = TokenServicer(client, config.token_keys, system_clock)
+    token = TokenServicer(journal, client, config.token_keys, system_clock)
     consent = ConsentServicer(journal, store_key, system_clock)
     contribution = ContributionServicer(
         journal, signals, store_key, [key.epoch for key in config.token_keys], system_clock
     )
-    signal = SignalServicer(journal, signals, store_key)
+    signal = SignalServicer(journal, signals, store_key, config.lookup_quota)
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
     ledger = LedgerServicer(journal)
     membership = MembershipServicer(journal, registrar)
+    usage = UsageServicer(journal, config.lookup_quota, system_clock)
     return build_server(
         [
             functools.partial(token_pb2_grpc.add_TokenServiceServicer_to_server, token),
@@ -155,6 +159,7 @@ def _build(
             functools.partial(aggregate_pb2_grpc.add_AggregateServiceServicer_to_server, aggregate),
             functools.partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, ledger),
             functools.partial(member_pb2_grpc.add_MembershipServiceServicer_to_server, membership),
+            functools.partial(usage_pb2_grpc.add_UsageServiceServicer_to_server, usage),
         ],
         address=str(config.listen.with_port(port)),
         tls=identity,

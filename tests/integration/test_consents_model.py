@@ -27,7 +27,7 @@ from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.signals import SIGNALS, SignalStatus
-from tests.services import PEPPER, join_members, peer
+from tests.services import AMPLE, PEPPER, join_members, peer
 from tests.stores import ManualClock
 
 SECONDS = 30.0
@@ -160,6 +160,7 @@ class ConsentMachine(RuleBasedStateMachine):
             peer(recipient),
             [self.key(token) for token in self.tokens],
             Question.of(purpose, [], bytes(16)),
+            AMPLE,
             SECONDS,
         ).value
         for subject, result in enumerate(lookup.results):

@@ -12,6 +12,7 @@ from concordat_gateway.services._translate import receipt_of, seconds_left
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue
+from concordat_privacy.metering import Quota
 from concordat_rpc import call
 
 
@@ -23,10 +24,13 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         journal: Journal,
         signals: SignalStore,
         subject_key: Callable[[bytes], SubjectKey],
+        quota: Quota,
     ) -> None:
+        """`quota`: of lookups, for members for whom the operator set no other."""
         self._journal = journal
         self._signals = signals
         self._subject_key = subject_key
+        self._quota = quota
 
     def Lookup(
         self, request: signal_pb2.LookupRequest, _context: grpc.ServicerContext
@@ -73,6 +77,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             call.current().peer,
             [self._subject_key(token) for token in tokens],
             question,
+            self._quota,
             seconds_left(),
         )
 

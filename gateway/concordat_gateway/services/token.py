@@ -9,6 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from concordat.v1 import keyholder_pb2, token_pb2, token_pb2_grpc
 from concordat_gateway.config import TokenKeyEpoch
 from concordat_gateway.keyholder import KeyholderClient
+from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules.counters import count_evaluations
 from concordat_gateway.rules.epochs import check_active
 from concordat_gateway.services._translate import seconds_left
 from concordat_privacy.oprf import ELEMENT_BYTES, MAX_BATCH, SUITE
@@ -21,8 +23,13 @@ class TokenServicer(token_pb2_grpc.TokenServiceServicer):
     """See proto/concordat/v1/token.proto."""
 
     def __init__(
-        self, keyholder: KeyholderClient, keys: Sequence[TokenKeyEpoch], clock: Clock
+        self,
+        journal: Journal,
+        keyholder: KeyholderClient,
+        keys: Sequence[TokenKeyEpoch],
+        clock: Clock,
     ) -> None:
+        self._journal = journal
         self._keyholder = keyholder
         self._keys = keys
         self._clock = clock
@@ -36,7 +43,8 @@ class TokenServicer(token_pb2_grpc.TokenServiceServicer):
         self, request: token_pb2.EvaluateRequest, _context: grpc.ServicerContext
     ) -> token_pb2.EvaluateResponse:
         check_active(self._keys, request.epoch, self._clock())
-        _check_elements(request.blinded_elements)
+        elements = _checked_elements(request.blinded_elements)
+        count_evaluations(self._journal, call.current().peer.name, elements, seconds_left())
         evaluated = self._keyholder.evaluate(
             keyholder_pb2.EvaluateBlindedRequest(
                 epoch=request.epoch,
@@ -50,7 +58,8 @@ class TokenServicer(token_pb2_grpc.TokenServiceServicer):
         )
 
 
-def _check_elements(blinded_elements: bytes) -> None:
+def _checked_elements(blinded_elements: bytes) -> int:
+    """How many elements a batch has. Raises Refusal INVALID_ARGUMENT."""
     count, rest = divmod(len(blinded_elements), ELEMENT_BYTES)
     if rest or not 1 <= count <= MAX_BATCH:
         raise invalid(
@@ -58,6 +67,7 @@ def _check_elements(blinded_elements: bytes) -> None:
             f"1 to {MAX_BATCH} elements of {ELEMENT_BYTES} bytes wanted, "
             f"{len(blinded_elements)} bytes given",
         )
+    return count
 
 
 def _token_key(key: TokenKeyEpoch) -> token_pb2.TokenKey:
