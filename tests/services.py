@@ -27,6 +27,7 @@ from concordat.v1 import (
     contribution_pb2_grpc,
     ledger_pb2_grpc,
     signal_pb2_grpc,
+    usage_pb2_grpc,
 )
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
@@ -35,6 +36,7 @@ from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
 from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.signal import SignalServicer
+from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
@@ -64,6 +66,7 @@ class Caller:
     contributions: contribution_pb2_grpc.ContributionServiceStub
     signals: signal_pb2_grpc.SignalServiceStub
     ledger: ledger_pb2_grpc.LedgerServiceStub
+    usage: usage_pb2_grpc.UsageServiceStub
 
     @classmethod
     def on(cls, channel: grpc.Channel) -> "Caller":
@@ -72,12 +75,13 @@ class Caller:
             contribution_pb2_grpc.ContributionServiceStub(channel),
             signal_pb2_grpc.SignalServiceStub(channel),
             ledger_pb2_grpc.LedgerServiceStub(channel),
+            usage_pb2_grpc.UsageServiceStub(channel),
         )
 
 
 @dataclass(frozen=True)
 class Consortium:
-    """A running gateway with three members and an auditor, and what stands behind it."""
+    """A running gateway, its three members, auditor and operator, and what stands behind it."""
 
     journal: Journal
     signal_store: SignalStore
@@ -86,6 +90,7 @@ class Consortium:
     beta: Caller
     gamma: Caller
     auditor: Caller
+    operator: Caller
 
 
 @contextmanager
@@ -102,6 +107,7 @@ def serving(
     contribution = ContributionServicer(journal, signal_store, keyed, {EPOCH}, clock)
     signal = SignalServicer(journal, signal_store, keyed, quota)
     ledger = LedgerServicer(journal)
+    usage = UsageServicer(journal, quota, clock)
     server = build_server(
         [
             lambda s: consent_pb2_grpc.add_ConsentServiceServicer_to_server(consent, s),
@@ -110,6 +116,7 @@ def serving(
             ),
             lambda s: signal_pb2_grpc.add_SignalServiceServicer_to_server(signal, s),
             lambda s: ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, s),
+            lambda s: usage_pb2_grpc.add_UsageServiceServicer_to_server(usage, s),
         ],
         address="127.0.0.1:0",
         tls=_identity(Role.GATEWAY, "gateway", ["localhost", "127.0.0.1"]),
@@ -120,10 +127,12 @@ def serving(
         observer=_Unobserved(),
     )
     server.start()
-    channels = [
-        _channel(server.port, _identity(role, name))
-        for role, name in [*((Role.MEMBER, name) for name in MEMBERS), (Role.AUDITOR, "auditor")]
+    callers = [
+        *((Role.MEMBER, name) for name in MEMBERS),
+        (Role.AUDITOR, "auditor"),
+        (Role.OPERATOR, "operator"),
     ]
+    channels = [_channel(server.port, _identity(role, name)) for role, name in callers]
     try:
         yield Consortium(journal, signal_store, clock, *map(Caller.on, channels))
     finally:
@@ -277,6 +286,20 @@ def fields_of(error: grpc.RpcError) -> list[str]:
     """The fields that a refusal names."""
     bad_request = _detail(error, error_details_pb2.BadRequest())
     return [violation.field for violation in bad_request.field_violations]
+
+
+def quota_subject_of(error: grpc.RpcError) -> str:
+    """The limit that a refusal names."""
+    [violation] = _detail(error, error_details_pb2.QuotaFailure()).violations
+    return str(violation.subject)
+
+
+def retry_seconds_of(error: grpc.RpcError) -> float | None:
+    """When a refusal says to come back; None where it does not."""
+    retry = error_details_pb2.RetryInfo()
+    if not any(detail.Unpack(retry) for detail in rpc_status.from_call(error).details):
+        return None
+    return retry.retry_delay.ToMilliseconds() / 1000
 
 
 def _detail(error: grpc.RpcError, wanted: Any) -> Any:
