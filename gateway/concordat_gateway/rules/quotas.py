@@ -4,6 +4,7 @@ The journal runs such transactions one after another, in all processes, so what 
 what is charged to. Nothing here depends on a subject: a quota is met by how many are asked for.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -103,12 +104,14 @@ def lookups_exhausted(member_id: str, met: Exhausted) -> Refusal:
     """The refusal of a call that a limit forbids. Nothing was looked up, recorded or charged."""
     scope = met.scope.value
     limit = f"at most {met.limit} lookups {_UNITS[met.scope]}"
-    advice = "ask for fewer subjects" if met.retry_seconds is None else "try again later"
+    # A status carries milliseconds: rounded up, so that who comes back then is let through.
+    wait = None if met.retry_seconds is None else math.ceil(met.retry_seconds * 1000) / 1000
+    advice = "ask for fewer subjects" if wait is None else "try again later"
     return exhausted(
         "LOOKUPS_EXHAUSTED",
         f"{limit} are allowed; nothing was looked up; {advice}",
         f"member:{member_id}/lookups/{scope}",
-        met.retry_seconds,
+        wait,
     )
 
 
