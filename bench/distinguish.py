@@ -45,6 +45,8 @@ def welch(a: Latencies, b: Latencies) -> float:
 
 def _t(a: Latencies, b: Latencies, longest: float) -> float:
     a, b = a[a <= longest], b[b <= longest]
+    if min(len(a), len(b)) < 2:
+        return 0.0
     spread = np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
     return float(abs(a.mean() - b.mean()) / spread)
 
