@@ -31,6 +31,7 @@ from concordat.v1 import (
 )
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
+from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.server import POLICY
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
@@ -39,7 +40,6 @@ from concordat_gateway.services.signal import SignalServicer
 from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_privacy.metering import Quota
 from concordat_rpc.limits import Limits
@@ -47,10 +47,14 @@ from concordat_rpc.peer import Peer, Role, Serial, spiffe_id
 from concordat_rpc.server import build_server
 from concordat_rpc.tls import Identity, channel_credentials
 from tests.stores import ManualClock
+from tests.tokenkeys import TokenKeys, peppers
 
 TRUST_DOMAIN = "concordat.test"
-PEPPER = b"\x07" * 32
 EPOCH = 1
+PEPPER = peppers(EPOCH)[EPOCH]
+KEYS = TokenKeys.of_epochs(EPOCH)
+"""The token keys of a consortium that has never rotated."""
+_MAKER = TokenKeys.of_epochs(1, 2, 3)
 MEMBERS = ("alpha", "beta", "gamma")
 CALL_SECONDS = 60
 YEAR_SECONDS = 365 * 86_400
@@ -99,13 +103,14 @@ def serving(
     signal_store: SignalStore,
     clock: ManualClock,
     quota: Quota = AMPLE,
+    keys: TokenKeys = KEYS,
 ) -> Iterator[Consortium]:
     """A consortium for the length of the block; `quota` is what each may look up."""
     join_members(journal)
-    keyed = functools.partial(subject_key, PEPPER)
-    consent = ConsentServicer(journal, keyed, clock)
-    contribution = ContributionServicer(journal, signal_store, keyed, {EPOCH}, clock)
-    signal = SignalServicer(journal, signal_store, keyed, quota)
+    subjects = subjects_of(journal, clock, keys)
+    consent = ConsentServicer(journal, subjects, clock)
+    contribution = ContributionServicer(journal, signal_store, subjects, clock)
+    signal = SignalServicer(journal, signal_store, subjects, quota)
     ledger = LedgerServicer(journal)
     usage = UsageServicer(journal, quota, clock)
     server = build_server(
@@ -146,9 +151,15 @@ def peer(name: str) -> Peer:
     return Peer(Role.MEMBER, name, spiffe_id(TRUST_DOMAIN, Role.MEMBER, name))
 
 
-def token(number: int) -> bytes:
-    """A token; different numbers give different ones."""
-    return number.to_bytes(4, "big") * 8
+def subjects_of(journal: Journal, clock: ManualClock, keys: TokenKeys = KEYS) -> Subjects:
+    """Names subjects by tokens that `keys` made, asking key-holders in memory."""
+    return Subjects(journal, keys.log, peppers(*range(1, 10)).__getitem__, keys.update, clock)
+
+
+@functools.cache
+def token(number: int, epoch: int = EPOCH) -> bytes:
+    """The token of person `number`; different numbers give different ones."""
+    return _MAKER.token(number, epoch)
 
 
 def request_id() -> bytes:
@@ -188,10 +199,12 @@ def draft(
 
 
 def grant(
-    caller: Caller, drafts: Sequence[consent_pb2.ConsentDraft]
+    caller: Caller, drafts: Sequence[consent_pb2.ConsentDraft], epoch: int = 0
 ) -> consent_pb2.GrantConsentsResponse:
     """Record consents under a new request_id."""
-    request = consent_pb2.GrantConsentsRequest(request_id=request_id(), consents=drafts)
+    request = consent_pb2.GrantConsentsRequest(
+        request_id=request_id(), consents=drafts, epoch=epoch
+    )
     return caller.consents.GrantConsents(request, timeout=CALL_SECONDS)
 
 
@@ -269,9 +282,10 @@ def contribute(
     rows: Sequence[contribution_pb2.ContributionRow],
     request: bytes | None = None,
     rows_a_message: int = 2_000,
+    epoch: int = EPOCH,
 ) -> contribution_pb2.ContributeResponse:
     """Contribute one batch."""
-    messages = [header(request or request_id())]
+    messages = [header(request or request_id(), epoch=epoch)]
     for start in range(0, len(rows), rows_a_message):
         messages.append(chunk(rows[start : start + rows_a_message]))
     return caller.contributions.Contribute(iter(messages), timeout=CALL_SECONDS)

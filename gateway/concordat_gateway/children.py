@@ -115,3 +115,12 @@ class Child:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def stop_all(children: Sequence[Child], seconds: float) -> None:
+    """Ask all to stop, and end those that have not after so many seconds."""
+    for child in children:
+        child.ask_to_stop()
+    end = time.monotonic() + seconds
+    for child in children:
+        child.stop_by(end)

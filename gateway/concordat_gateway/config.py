@@ -6,12 +6,14 @@ Paths in the file are relative to its own folder. Errors are SettingsError and n
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
+from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
 from concordat_privacy.metering import Quota
-from concordat_privacy.oprf import ELEMENT_BYTES
+from concordat_privacy.oprf import MAX_HOLDERS
 from concordat_rpc.address import Address
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import is_trust_domain
@@ -41,26 +43,16 @@ class StoreUrls:
 
 @dataclass(frozen=True, slots=True)
 class Keyholder:
-    """Where the key-holder is."""
+    """Where a key-holder is."""
 
+    holder: int
+    """Its number, where it holds a share of a split key; 0 where it holds whole keys."""
     config: Path | None
     """Configuration of an embedded key-holder, which the supervisor starts on loopback."""
     address: Address | None
     """Address of a key-holder that runs on a host of its own."""
     server_name: str
     """Name that the key-holder's certificate must carry."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenKeyEpoch:
-    """One epoch of the token keys, as the gateway publishes it."""
-
-    epoch: int
-    public_key: bytes
-    """32 bytes."""
-    valid_from: datetime
-    valid_to: datetime | None
-    """End of use; None for the current key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +101,15 @@ class GatewayConfig:
     stores: StoreUrls
     ledger_key: Path
     """The ledger's signing key (signed-note skey text)."""
-    pepper: Path
-    """32 secret bytes in hex; keys the HMAC under which the stores know a subject."""
-    keyholder: Keyholder
-    token_keys: tuple[TokenKeyEpoch, ...]
-    """Oldest first, at least one."""
+    peppers: Mapping[int, Path]
+    """By key epoch: 32 secret bytes in hex, which key the HMAC under which the stores know a
+    subject. The file of an epoch that has ended may be gone."""
+    key_log: Path
+    """The signed key log, see `concordat_privacy.keylog`. It is read again when it changes."""
+    key_log_vkey: VerifierKey
+    """The key that the key log must be signed with."""
+    keyholders: tuple[Keyholder, ...]
+    """At least one, in the file's order."""
     membership: Membership
     budgets: PrivacyBudgets
     lookup_quota: Quota
@@ -134,9 +130,10 @@ def load_config(file: Path) -> GatewayConfig:
         identity=_identity(settings.table("identity")),
         stores=_stores(settings.table("stores")),
         ledger_key=settings.path("ledger_key"),
-        pepper=settings.path("pepper"),
-        keyholder=_keyholder(settings.table("keyholder")),
-        token_keys=_token_keys(settings),
+        peppers=_peppers(settings.table("peppers")),
+        key_log=settings.path("key_log"),
+        key_log_vkey=_verifier_key(settings, "key_log_vkey"),
+        keyholders=_keyholders(settings),
         membership=_membership(settings.table("membership")),
         budgets=_budgets(settings.table("budgets")),
         lookup_quota=_lookup_quota(settings.table("quotas")),
@@ -183,6 +180,32 @@ def _stores(settings: Settings) -> StoreUrls:
     return urls
 
 
+def _peppers(settings: Settings) -> dict[int, Path]:
+    peppers: dict[int, Path] = {}
+    for name in settings.names():
+        if not name.isdecimal() or not 1 <= int(name) <= _MAX_EPOCH:
+            raise settings.wrong(name, "not the number of a key epoch")
+        peppers[int(name)] = settings.path(name)
+    return peppers
+
+
+def _verifier_key(settings: Settings, key: str) -> VerifierKey:
+    try:
+        return VerifierKey.decode(settings.text(key))
+    except CheckpointError as error:
+        raise settings.wrong(key, str(error)) from None
+
+
+def _keyholders(settings: Settings) -> tuple[Keyholder, ...]:
+    keyholders = tuple(_keyholder(table) for table in settings.tables("keyholders"))
+    if not keyholders:
+        raise settings.wrong("keyholders", "at least one is needed")
+    shares = [one.holder for one in keyholders if one.holder]
+    if len(shares) != len(set(shares)):
+        raise settings.wrong("keyholders", "two hold the same share")
+    return keyholders
+
+
 def _keyholder(settings: Settings) -> Keyholder:
     embedded, remote = settings.has("config"), settings.has("address")
     if embedded == remote:
@@ -190,33 +213,13 @@ def _keyholder(settings: Settings) -> Keyholder:
             "config", "exactly one wanted of config (embedded) and address (a host of its own)"
         )
     keyholder = Keyholder(
+        holder=settings.integer("holder", 0, MAX_HOLDERS, default=0),
         config=settings.path("config") if embedded else None,
         address=_address(settings, "address") if remote else None,
         server_name=settings.text("server_name"),
     )
     settings.finish()
     return keyholder
-
-
-def _token_keys(settings: Settings) -> tuple[TokenKeyEpoch, ...]:
-    keys = [_token_key(table) for table in settings.tables("token_keys")]
-    if not keys:
-        raise settings.wrong("token_keys", "at least one epoch is needed")
-    epochs = [key.epoch for key in keys]
-    if epochs != sorted(set(epochs)):
-        raise settings.wrong("token_keys", "epochs must increase from entry to entry")
-    return tuple(keys)
-
-
-def _token_key(settings: Settings) -> TokenKeyEpoch:
-    key = TokenKeyEpoch(
-        epoch=settings.integer("epoch", 1, _MAX_EPOCH),
-        public_key=_hex(settings, "public_key", ELEMENT_BYTES),
-        valid_from=_moment(settings, "valid_from"),
-        valid_to=_moment(settings, "valid_to") if settings.has("valid_to") else None,
-    )
-    settings.finish()
-    return key
 
 
 def _membership(settings: Settings) -> Membership:
@@ -272,23 +275,3 @@ def _limits(settings: Settings) -> Limits:
             changes[field.name] = settings.number(field.name, 0.01, 1e6)
     settings.finish()
     return dataclasses.replace(defaults, **changes)  # type: ignore[arg-type]  # types checked above
-
-
-def _hex(settings: Settings, key: str, length: int) -> bytes:
-    try:
-        value = bytes.fromhex(settings.text(key))
-    except ValueError:
-        raise settings.wrong(key, "not hexadecimal") from None
-    if len(value) != length:
-        raise settings.wrong(key, f"must be {length} bytes, is {len(value)}")
-    return value
-
-
-def _moment(settings: Settings, key: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(settings.text(key))
-    except ValueError:
-        raise settings.wrong(key, "not a time like 2026-11-22T00:00:00Z") from None
-    if moment.tzinfo is None:
-        raise settings.wrong(key, "the time needs a zone, e.g. a final Z")
-    return moment.astimezone(UTC)

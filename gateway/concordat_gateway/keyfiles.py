@@ -1,7 +1,8 @@
-"""The gateway's own keys at rest: ledger key, pepper, authority. Errors are SettingsError."""
+"""The gateway's own keys at rest: ledger key, peppers, authority. Errors are SettingsError."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from concordat_gateway.pki import Authority, PkiError
@@ -28,6 +29,30 @@ def load_pepper(file: Path) -> bytes:
     if len(pepper) < PEPPER_BYTES:
         raise SettingsError(f"{file}: at least {PEPPER_BYTES} bytes wanted, {len(pepper)} found")
     return pepper
+
+
+class PepperFiles:
+    """The peppers by key epoch, each read when it is first needed. Thread-safe.
+
+    A rotation brings a pepper while the gateway serves; so what the configuration names is asked
+    for again where an epoch's is not known.
+    """
+
+    def __init__(self, files: Mapping[int, Path], reread: Callable[[], Mapping[int, Path]]) -> None:
+        self._files = files
+        self._reread = reread
+        self._peppers: dict[int, bytes] = {}
+
+    def pepper(self, epoch: int) -> bytes:
+        """The pepper of an epoch. Raises SettingsError."""
+        pepper = self._peppers.get(epoch)
+        if pepper is None:
+            if epoch not in self._files:
+                self._files = self._reread()
+            if epoch not in self._files:
+                raise SettingsError(f"peppers: there is none of epoch {epoch}")
+            pepper = self._peppers[epoch] = load_pepper(self._files[epoch])
+        return pepper
 
 
 def load_authority(certificate: Path, private_key: Path) -> Authority:

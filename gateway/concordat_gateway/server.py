@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
 from concordat.v1 import (
@@ -16,13 +16,15 @@ from concordat.v1 import (
     token_pb2_grpc,
     usage_pb2_grpc,
 )
-from concordat_gateway.config import GatewayConfig, PrivacyBudgets
-from concordat_gateway.keyfiles import load_authority, load_ledger_key, load_pepper
-from concordat_gateway.keyholder import KeyholderClient
+from concordat_gateway.config import GatewayConfig, PrivacyBudgets, load_config
+from concordat_gateway.keyfiles import PepperFiles, load_authority, load_ledger_key
+from concordat_gateway.keyholder import Endpoint, KeyholderClient
+from concordat_gateway.keylog import KeyLogFile
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import members
 from concordat_gateway.rules.budgets import Caps
 from concordat_gateway.rules.members import Registrar
+from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services.aggregate import AggregateServicer
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
@@ -33,12 +35,14 @@ from concordat_gateway.services.token import TokenServicer
 from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.migrate import check_stores
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_gateway.store.subjects import subject_key
+from concordat_gateway.store.subjects import ROTATING
 from concordat_privacy.dp.rho import MicroEpsilon, cap
+from concordat_privacy.keylog import KeyLog
 from concordat_rpc.address import Address
 from concordat_rpc.metrics import CallMetrics
 from concordat_rpc.peer import Role
 from concordat_rpc.server import RpcServer, build_server
+from concordat_rpc.settings import SettingsError
 from concordat_rpc.tls import Identity, load_identity
 from concordat_store.clock import system_clock
 from concordat_store.database import Database
@@ -91,6 +95,29 @@ def caps_of(budgets: PrivacyBudgets) -> Caps:
     )
 
 
+def endpoints(config: GatewayConfig, addresses: Sequence[Address]) -> list[Endpoint]:
+    """Where the configured key-holders are reached; `addresses` in the configuration's order."""
+    return [
+        Endpoint(one.holder, str(address), one.server_name)
+        for one, address in zip(config.keyholders, addresses, strict=True)
+    ]
+
+
+def peppers(config: GatewayConfig) -> PepperFiles:
+    """The stores' peppers, which a rotation may add to while the gateway serves."""
+    return PepperFiles(config.peppers, lambda: load_config(config.file).peppers)
+
+
+def check_epoch(config: GatewayConfig, journal: Journal, key_log: KeyLog) -> None:
+    """Raises SettingsError where the pepper or the key of the stores' epoch is missing."""
+    epoch = journal.tokens_epoch
+    if epoch == ROTATING:
+        return
+    if key_log.key(epoch) is None:
+        raise SettingsError(f"{config.key_log}: no key of epoch {epoch}, which the stores are at")
+    peppers(config).pepper(epoch)
+
+
 @contextmanager
 def opened_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalStore]]:
     """The control store's journal and the signals store.
@@ -107,8 +134,12 @@ def opened_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalStore]
 
 
 @contextmanager
-def built_server(config: GatewayConfig, *, port: int, keyholder: Address) -> Iterator[RpcServer]:
+def built_server(
+    config: GatewayConfig, *, port: int, keyholders: Sequence[Address]
+) -> Iterator[RpcServer]:
     """A worker's server on the gateway's port, which it shares with other workers.
+
+    `keyholders` are the addresses of the configured key-holders, in their order.
 
     Raises SettingsError, StoreError (also for a schema that is not this build's), PortTaken.
     """
@@ -118,7 +149,7 @@ def built_server(config: GatewayConfig, *, port: int, keyholder: Address) -> Ite
     )
     with ExitStack() as stack:
         journal, signals = stack.enter_context(opened_stores(config))
-        yield _build(config, identity, journal, signals, port, keyholder)
+        yield _build(config, identity, journal, signals, port, keyholders)
 
 
 def _build(
@@ -127,9 +158,13 @@ def _build(
     journal: Journal,
     signals: SignalStore,
     port: int,
-    keyholder: Address,
+    keyholders: Sequence[Address],
 ) -> RpcServer:
-    store_key = functools.partial(subject_key, load_pepper(config.pepper))
+    key_log = KeyLogFile(config.key_log, config.key_log_vkey)
+    client = KeyholderClient(endpoints(config, keyholders), identity)
+    subjects = Subjects(
+        journal, key_log.current, peppers(config).pepper, client.update, system_clock
+    )
     registrar = Registrar(
         load_authority(config.identity.ca, config.membership.ca_key),
         config.trust_domain,
@@ -137,13 +172,10 @@ def _build(
         config.membership.certificate_lifetime,
         system_clock,
     )
-    client = KeyholderClient(str(keyholder), config.keyholder.server_name, identity)
-    token = TokenServicer(journal, client, config.token_keys, system_clock)
-    consent = ConsentServicer(journal, store_key, system_clock)
-    contribution = ContributionServicer(
-        journal, signals, store_key, [key.epoch for key in config.token_keys], system_clock
-    )
-    signal = SignalServicer(journal, signals, store_key, config.lookup_quota)
+    token = TokenServicer(journal, client, key_log, system_clock)
+    consent = ConsentServicer(journal, subjects, system_clock)
+    contribution = ContributionServicer(journal, signals, subjects, system_clock)
+    signal = SignalServicer(journal, signals, subjects, config.lookup_quota)
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
     ledger = LedgerServicer(journal)
     membership = MembershipServicer(journal, registrar)

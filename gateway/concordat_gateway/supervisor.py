@@ -1,4 +1,4 @@
-"""`concordat serve`: one supervisor, an embedded key-holder, several workers on one port.
+"""`concordat serve`: one supervisor, embedded key-holders, several workers on one port.
 
 The supervisor serves no calls. It checks what can be checked before anything starts, brings the
 stores up to date, starts the children, replaces those that die, and takes all of them down with
@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,14 +22,17 @@ from types import FrameType
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from concordat_gateway.children import Child
+from concordat_gateway.children import Child, stop_all
 from concordat_gateway.config import GatewayConfig, PrivacyBudgets
-from concordat_gateway.keyfiles import load_authority, load_pepper
+from concordat_gateway.embedded import running_keyholders
+from concordat_gateway.keyfiles import load_authority
+from concordat_gateway.keylog import KeyLogFile
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
-from concordat_gateway.server import caps_of, opened_stores
+from concordat_gateway.rules.rotation import adopt_epoch
+from concordat_gateway.server import caps_of, check_epoch, opened_stores
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.watching import AlarmGauge, watching
@@ -62,8 +65,8 @@ def serve(config: GatewayConfig, workers: int) -> None:
         resuming(journal, signals, config.resume_seconds) as resumption,
         _metrics(config, registry) as metrics_folder,
         watching(journal, config.alarm_seconds, AlarmGauge(registry)),
-        _keyholder(config, stopping) as keyholder,
-        _workers(config, workers, port, keyholder.address, metrics_folder) as serving,
+        running_keyholders(config, stopping) as keyholders,
+        _workers(config, workers, port, keyholders.addresses, metrics_folder) as serving,
     ):
         if not all(worker.await_ready(_START_SECONDS, stopping) for worker in serving):
             return
@@ -73,7 +76,7 @@ def serve(config: GatewayConfig, workers: int) -> None:
             flush=True,
         )
         while not stopping.is_set():
-            keyholder.replace_if_dead()
+            keyholders.replace_if_dead()
             for worker in serving:
                 ended = worker.replace_if_dead()
                 if ended is None:
@@ -102,7 +105,7 @@ def _check_files(config: GatewayConfig) -> None:
     """Fail here, once, and not in every worker. Raises SettingsError."""
     load_identity(config.identity.certificate, config.identity.private_key, config.identity.ca)
     load_authority(config.identity.ca, config.membership.ca_key)
-    load_pepper(config.pepper)
+    KeyLogFile(config.key_log, config.key_log_vkey)
 
 
 @contextmanager
@@ -137,6 +140,9 @@ def _prepared_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalSto
     """Migrate both stores and finish what a crash interrupted."""
     upgrade_stores(config.stores.control, config.stores.signals)
     with opened_stores(config) as (journal, signals):
+        key_log = KeyLogFile(config.key_log, config.key_log_vkey).current()
+        adopt_epoch(journal, signals, key_log, system_clock())
+        check_epoch(config, journal, key_log)
         resume(journal, signals, system_clock)
         _warn_of_other_caps(journal, config.budgets)
         yield journal, signals
@@ -185,51 +191,18 @@ def _metrics(config: GatewayConfig, registry: CollectorRegistry) -> Iterator[Pat
             thread.join()
 
 
-class _Keyholder:
-    """The key-holder the workers use: a child of ours, or a host of its own."""
-
-    def __init__(self, address: Address, child: Child | None) -> None:
-        self.address = address
-        self._child = child
-
-    def replace_if_dead(self) -> None:
-        """Start a successor if an embedded one ended."""
-        if self._child is not None:
-            self._child.replace_if_dead()
-
-
-@contextmanager
-def _keyholder(config: GatewayConfig, stopping: threading.Event) -> Iterator[_Keyholder]:
-    if config.keyholder.address is not None:
-        yield _Keyholder(config.keyholder.address, None)
-        return
-    child = Child(
-        "keyholder",
-        "concordat_keyholder",
-        ["--config", str(config.keyholder.config), "--with-parent"],
-        {},
-    )
-    try:
-        # Its port is free as it found it; a successor must be found at the same one.
-        child.await_ready(_START_SECONDS, stopping)
-        child.keep_port("--port")
-        yield _Keyholder(Address("127.0.0.1", child.port), child)
-    finally:
-        _stop([child], _STOP_SECONDS)
-
-
 @contextmanager
 def _workers(
     config: GatewayConfig,
     count: int,
     port: int,
-    keyholder: Address,
+    keyholders: Sequence[Address],
     metrics_folder: Path | None,
 ) -> Iterator[list[Child]]:
     arguments = [
         *("--config", str(config.file)),
         *("--port", str(port)),
-        *("--keyholder", str(keyholder)),
+        *(part for address in keyholders for part in ("--keyholder", str(address))),
     ]
     environment: dict[str, str] = {}
     if metrics_folder is not None:
@@ -241,12 +214,4 @@ def _workers(
             workers.append(Child(name, "concordat_gateway.worker", arguments, environment))
         yield workers
     finally:
-        _stop(workers, config.limits.drain_seconds + _STOP_SECONDS)
-
-
-def _stop(children: list[Child], seconds: float) -> None:
-    for child in children:
-        child.ask_to_stop()
-    end = time.monotonic() + seconds
-    for child in children:
-        child.stop_by(end)
+        stop_all(workers, config.limits.drain_seconds + _STOP_SECONDS)

@@ -23,13 +23,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="concordat_gateway.worker")
     parser.add_argument("--config", type=Path, required=True, help="gateway.toml")
     parser.add_argument("--port", type=int, required=True, help="the gateway's port")
-    parser.add_argument("--keyholder", required=True, help="the key-holder's host:port")
+    parser.add_argument(
+        "--keyholder",
+        action="append",
+        required=True,
+        help="host:port of a key-holder; one for each that is configured, in their order",
+    )
     options = parser.parse_args(arguments)
     logs.configure("worker")
     try:
         config = load_config(options.config)
-        keyholder = Address.parse(options.keyholder)
-        with built_server(config, port=options.port, keyholder=keyholder) as server:
+        keyholders = [Address.parse(text) for text in options.keyholder]
+        with built_server(config, port=options.port, keyholders=keyholders) as server:
             serve_until_stopped(server, with_parent=True)
     except (SettingsError, StoreError, PortTaken, Refusal) as error:
         print(f"concordat: {error}", file=sys.stderr)  # noqa: T201  for the operator

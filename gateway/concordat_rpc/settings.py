@@ -57,6 +57,10 @@ class Settings:
         """Whether the entry is there."""
         return key in self._table
 
+    def names(self) -> list[str]:
+        """The names of all entries, for a table whose names are data."""
+        return list(self._table)
+
     def text(self, key: str, default: str | None = None) -> str:
         """A non-empty text."""
         value = self._get(key, str, default)

@@ -10,7 +10,7 @@ Ed25519) whose root is the RFC 6962 root over the lines. Entries, by their ``typ
     key     epoch, suite, public_key, valid_from: a new epoch, one above the last
     split   epoch, threshold, holders [{holder, public_key, update_key}]: the epoch's key is in
             shares; update_key is the holder's share of the ratio to the epoch before, times that
-            epoch's public key; "" where there is none before
+            epoch's public key; "" for all where there is none before, or its ratio is gone
     end     epoch, valid_to: the epoch's last moment, exclusive
 
 Times are RFC 3339 in UTC with six decimals; keys are 32 bytes in hexadecimal.
@@ -264,7 +264,7 @@ def _check_shares(
         if before is None:
             if updates:
                 raise KeyInvalid("a ratio to an epoch that is not there")
-        elif len(updates) != len(chosen) or public_key_of(updates) != key.public_key:
+        elif updates and (len(updates) != len(chosen) or public_key_of(updates) != key.public_key):
             raise KeyInvalid(f"the ratio's share of holder {last.holder} does not fit the keys")
 
 

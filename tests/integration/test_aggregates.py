@@ -373,9 +373,9 @@ def test_nothing_is_read_before_the_charge_is_durable(
     spent_when_read: list[int] = []
 
     class Watched(SignalStore):
-        def relations_by_bucket(self, columns):  # type: ignore[no-untyped-def]
+        def relations_by_bucket(self, columns, epoch):  # type: ignore[no-untyped-def]
             spent_when_read.append(people.spent(POOL))
-            return super().relations_by_bucket(columns)
+            return super().relations_by_bucket(columns, epoch)
 
     with closing(Database.open(store_urls.signals_url)) as database:
         watched = Watched(database, clock)

@@ -1,6 +1,5 @@
 """Consents against a simple model: any order of grants, withdrawals, lookups and passing time."""
 
-import functools
 import itertools
 import os
 from collections.abc import Sequence
@@ -24,10 +23,9 @@ from concordat_gateway.rules.drafts import ConsentDraft
 from concordat_gateway.rules.lookups import Question
 from concordat_gateway.rules.scopes import CATEGORIES, LOOKUP_PURPOSES, PURPOSES, Purpose
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.signals import SIGNALS, SignalStatus
-from tests.services import AMPLE, PEPPER, join_members, peer
+from tests.services import AMPLE, EPOCH, join_members, peer, subjects_of, token
 from tests.stores import ManualClock
 
 SECONDS = 30.0
@@ -60,9 +58,9 @@ class ConsentMachine(RuleBasedStateMachine):
     def __init__(self, journal: Journal, signals: SignalStore, clock: ManualClock) -> None:
         super().__init__()
         self.journal, self.signals, self.clock = journal, signals, clock
-        self.key = functools.partial(subject_key, PEPPER)
+        self.subjects = subjects_of(journal, clock)
         # The stores outlive an example, so each has subjects of its own.
-        self.tokens = [os.urandom(32) for _ in range(3)]
+        self.tokens = [token(int.from_bytes(os.urandom(7))) for _ in range(3)]
         self.given: dict[bytes, Given] = {}
 
     @rule(
@@ -105,7 +103,14 @@ class ConsentMachine(RuleBasedStateMachine):
             return b""
 
         consents.grant(
-            self.journal, peer(recipient), os.urandom(16), drafts, self.key, keep, SECONDS
+            self.journal,
+            peer(recipient),
+            os.urandom(16),
+            drafts,
+            EPOCH,
+            self.subjects,
+            keep,
+            SECONDS,
         )
         [grants] = outcome
         if lasts <= 0 or expires_at <= now:
@@ -158,7 +163,7 @@ class ConsentMachine(RuleBasedStateMachine):
             self.journal,
             self.signals,
             peer(recipient),
-            [self.key(token) for token in self.tokens],
+            self.subjects.named(recipient, self.tokens, EPOCH, EPOCH, SECONDS),
             Question.of(purpose, [], bytes(16)),
             AMPLE,
             SECONDS,
@@ -176,7 +181,14 @@ class ConsentMachine(RuleBasedStateMachine):
         page_token = ""
         for _ in itertools.count():
             page = consents.list_page(
-                self.journal, peer(recipient), self.tokens[subject], 2, page_token, self.key
+                self.journal,
+                peer(recipient),
+                self.tokens[subject],
+                2,
+                page_token,
+                EPOCH,
+                self.subjects,
+                SECONDS,
             )
             found += [consent.consent_id for consent in page.consents]
             page_token = page.next_page_token

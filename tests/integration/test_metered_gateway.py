@@ -1,5 +1,6 @@
 """Metering by a real gateway: across its workers, through a kill, with alarms of its own accord."""
 
+import json
 import urllib.request
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from concordat import Client, PhoneNumber
 from concordat.v1 import common_pb2, signal_pb2, signal_pb2_grpc, usage_pb2, usage_pb2_grpc
 from tests.callers import CALL_SECONDS, Credentials, connected
-from tests.gateways import Gateway, MakeGateway, eventually, free_port
+from tests.gateways import Gateway, MakeGateway, concordat, eventually, free_port
 from tests.services import reason_of, request_id, token
 
 
@@ -90,3 +91,48 @@ def test_evaluations_are_counted_and_alarms_come_unasked(metered: Gateway) -> No
     # Neither names a member in the metrics nor repeats itself in the log.
     assert "alpha" not in gauge()
     assert metered.log.count(alarm) == 1
+
+
+def test_the_command_line_shows_usage_and_sets_quotas(metered: Gateway) -> None:
+    alpha, beta = metered.join("alpha"), metered.join("beta")
+    done = concordat(
+        *("quota", "set", "alpha", "--daily", "60", "--monthly", "70"),
+        *("--profile", metered.operator),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "alpha may make 60 lookups a day and 70 a month now.\n"
+    assert look_up(metered, alpha, 60)
+    assert not look_up(metered, alpha, 1)
+
+    shown = concordat("usage", "--profile", alpha)
+    assert shown.returncode == 0, shown.stderr
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert ["alpha", "lookups", "60", "60", "60", "70"] in lines
+    assert ["alpha", "lookups_refused", "60", "60"] in lines
+    assert any(line[1:3] == ["alpha", "REFUSED_SHARE"] for line in lines)
+    assert any(line[1:3] == ["alpha", "QUOTA_EXHAUSTED"] for line in lines)
+    assert "beta" not in shown.stdout
+
+    everybody = concordat("usage", "--profile", metered.auditor, "--json")
+    members = {member["member"]: member for member in json.loads(everybody.stdout)}
+    assert members.keys() == {"alpha", "beta"}
+    assert members["alpha"]["usage"]["lookups"] == {
+        "today": 60,
+        "this_month": 60,
+        "daily_limit": 60,
+        "monthly_limit": 70,
+    }
+    kinds = {alarm["kind"] for alarm in members["alpha"]["alarms"]}
+    assert kinds == {"REFUSED_SHARE", "QUOTA_EXHAUSTED"}
+    assert members["beta"]["alarms"] == []
+    only = concordat("usage", "--profile", metered.operator, "--member", "beta", "--json")
+    assert [member["member"] for member in json.loads(only.stdout)] == ["beta"]
+
+    other = concordat("usage", "--profile", beta, "--member", "alpha")
+    assert other.returncode == 1
+    assert "there is no member with this id" in other.stderr
+    refused = concordat(
+        *("quota", "set", "beta", "--daily", "6", "--monthly", "7", "--profile", alpha)
+    )
+    assert refused.returncode == 1
+    assert "may not call" in refused.stderr

@@ -13,12 +13,14 @@ from concordat.v1 import common_pb2, signal_pb2, usage_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import lookups
 from concordat_gateway.rules.lookups import Question
+from concordat_gateway.rules.subjects import Named
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.metering import Quota
 from concordat_rpc.errors import Refusal
 from tests.services import (
     CALL_SECONDS,
+    EPOCH,
     Caller,
     Consortium,
     draft,
@@ -285,9 +287,10 @@ def test_nobody_but_the_operator_sets_a_quota(desk: Desk) -> None:
 def attempt(journal: Journal, signals: SignalStore, subjects: int, quota: Quota) -> bool:
     """Look random subjects up as alpha; whether the quota let it."""
     keys = [SubjectKey(number.to_bytes(32, "big")) for number in range(subjects)]
+    named = Named(EPOCH, keys, [None] * subjects, [()] * subjects)
     question = Question.of(UNDERWRITING, [], request_id())
     try:
-        lookups.look_up(journal, signals, peer("alpha"), keys, question, quota, CALL_SECONDS)
+        lookups.look_up(journal, signals, peer("alpha"), named, question, quota, CALL_SECONDS)
     except Refusal as refusal:
         if refusal.reason != "LOOKUPS_EXHAUSTED":
             raise

@@ -5,7 +5,6 @@ So does a worker that is killed at that moment. The gateway may be serving.
 Usage: python -m tests.programs.accept GATEWAY_TOML MEMBER_ID REQUEST_ID_HEX TOKEN_HEX
 """
 
-import functools
 import os
 import signal
 import sys
@@ -14,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from concordat_gateway.config import load_config
-from concordat_gateway.keyfiles import load_ledger_key, load_pepper
+from concordat_gateway.keyfiles import load_ledger_key
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.contributions import contribute
 from concordat_gateway.rules.intake import AccountNumbers, Header, Intake, RawRow
+from concordat_gateway.server import peppers
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.bands import AccountStatus, ProductClass
@@ -43,12 +43,14 @@ def main(config_file: str, member_id: str, request_id: str, token: str) -> None:
         Database.open(config.stores.control), load_ledger_key(config.ledger_key), system_clock
     )
     signals = KilledBeforePublishing(Database.open(config.stores.signals), system_clock)
+    epoch = journal.tokens_epoch
+    pepper = peppers(config).pepper(epoch)
     today = datetime.now(UTC).date()
     intake = Intake(
-        Header(bytes.fromhex(request_id), config.token_keys[-1].epoch, CATALOGUE_VERSION),
+        Header(bytes.fromhex(request_id), epoch, CATALOGUE_VERSION),
         day_number(today),
-        {key.epoch for key in config.token_keys},
-        functools.partial(subject_key, load_pepper(config.pepper)),
+        epoch,
+        lambda tokens: [subject_key(pepper, one) for one in tokens],
     )
     account = AccountNumbers(
         account_ref=bytes(16),

@@ -35,8 +35,12 @@ raw_rows = st.builds(
 )
 
 
+def names(tokens: Sequence[bytes]) -> Sequence[SubjectKey]:
+    return [SubjectKey(token[::-1]) for token in tokens]
+
+
 def intake_of(rows: Sequence[RawRow], rows_a_message: int, request_id: bytes = bytes(16)) -> Intake:
-    intake = Intake(Header(request_id, 1, 1), TODAY, {1}, lambda token: SubjectKey(token[::-1]))
+    intake = Intake(Header(request_id, 1, 1), TODAY, 1, names)
     for start in range(0, len(rows), rows_a_message):
         intake.add(rows[start : start + rows_a_message])
     return intake

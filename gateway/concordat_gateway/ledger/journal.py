@@ -20,6 +20,7 @@ from concordat_gateway.ledger import tree
 from concordat_gateway.ledger.proofs import Prover
 from concordat_gateway.ledger.transaction import Entry, Group, Item, Transaction
 from concordat_gateway.ledger.tree import Head
+from concordat_gateway.store.subjects import FIRST_EPOCH
 from concordat_privacy.log import checkpoint as checkpoints
 from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey
 from concordat_privacy.log.merkle import Frontier
@@ -125,6 +126,12 @@ class Journal:
         with self.read() as connection:
             return tree.read_head(connection).pool_version
 
+    @property
+    def tokens_epoch(self) -> int:
+        """Key epoch under which the stores name subjects; 0 while they are moved to the next."""
+        with self.read() as connection:
+            return tree.read_tokens_epoch(connection)
+
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """As `Prover.inclusion_proof`."""
         return self._prover.inclusion_proof(index, size)
@@ -149,7 +156,7 @@ class Journal:
 
     def _open_ledger(self) -> None:
         empty = Frontier()
-        start = Head(empty, self._sign(empty), self._clock(), 0)
+        start = Head(empty, self._sign(empty), self._clock(), 0, FIRST_EPOCH)
         with self._database.write() as connection:
             tree.create_head(connection, start)
             head = tree.lock_head(connection)

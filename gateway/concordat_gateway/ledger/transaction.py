@@ -62,6 +62,19 @@ class Transaction:
         """Number of changes to the pool so far, those of this change included."""
         return self._group.pool_version
 
+    @property
+    def tokens_epoch(self) -> int:
+        """Key epoch under which the stores name subjects; 0 while they are moved to the next.
+
+        Read under the head's lock: a change that names subjects compares it with the epoch that it
+        named them under, and so never commits under names of another.
+        """
+        return self._group.tokens_epoch
+
+    @tokens_epoch.setter
+    def tokens_epoch(self, epoch: int) -> None:
+        self._group.tokens_epoch = epoch
+
     def append(
         self,
         type: str,
@@ -119,6 +132,7 @@ class _Mark:
     entries: int
     items: int
     pool_version: int
+    tokens_epoch: int
 
 
 class Group:
@@ -127,6 +141,7 @@ class Group:
     def __init__(self, connection: sa.Connection, head: Head, clock: Clock) -> None:
         self.connection = connection
         self.pool_version = head.pool_version
+        self.tokens_epoch = head.tokens_epoch
         self._head = head
         self._clock = clock
         self._time = head.time
@@ -166,13 +181,14 @@ class Group:
 
     def mark(self) -> _Mark:
         """A point to `reset` to."""
-        return _Mark(len(self._leaves), len(self._items), self.pool_version)
+        return _Mark(len(self._leaves), len(self._items), self.pool_version, self.tokens_epoch)
 
     def reset(self, mark: _Mark) -> None:
         """Forget what was gathered after mark."""
         del self._leaves[mark.entries :]
         del self._items[mark.items :]
         self.pool_version = mark.pool_version
+        self.tokens_epoch = mark.tokens_epoch
 
     def extend(self) -> Frontier:
         """Write entries, items and nodes to the transaction; returns the tree's new edge."""
@@ -187,5 +203,5 @@ class Group:
 
     def close(self, frontier: Frontier, checkpoint: str) -> None:
         """Write the head, as the last thing before the commit."""
-        head = Head(frontier, checkpoint, self._time, self.pool_version)
+        head = Head(frontier, checkpoint, self._time, self.pool_version, self.tokens_epoch)
         tree.save_head(self.connection, head)

@@ -30,6 +30,8 @@ class Head:
     time: int
     """Microseconds; no later entry is earlier."""
     pool_version: int
+    tokens_epoch: int
+    """Key epoch under which the stores name subjects; 0 while they are moved to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,15 @@ _SELECT_HEAD = sa.select(
     ledger_head.c.checkpoint,
     ledger_head.c.time,
     ledger_head.c.pool_version,
+    ledger_head.c.tokens_epoch,
 )
+_SELECT_TOKENS_EPOCH = sa.select(ledger_head.c.tokens_epoch)
 # SQLite knows no FOR UPDATE, and SQLAlchemy writes none there: BEGIN IMMEDIATE is the lock.
 _LOCK_HEAD = _SELECT_HEAD.with_for_update()
 _CREATE_HEAD = sa.text(
-    "INSERT INTO ledger_head (id, size, frontier, checkpoint, time, pool_version)"
-    " VALUES (1, :size, :frontier, :checkpoint, :time, :pool_version) ON CONFLICT DO NOTHING"
+    "INSERT INTO ledger_head (id, size, frontier, checkpoint, time, pool_version, tokens_epoch)"
+    " VALUES (1, :size, :frontier, :checkpoint, :time, :pool_version, :tokens_epoch)"
+    " ON CONFLICT DO NOTHING"
 )
 _UPDATE_HEAD = sa.update(ledger_head)
 _SELECT_NODES = sa.select(ledger_node).where(
@@ -95,6 +100,11 @@ def create_head(connection: sa.Connection, head: Head) -> None:
 def read_head(connection: sa.Connection) -> Head:
     """The committed head."""
     return _head(connection.execute(_SELECT_HEAD).one())
+
+
+def read_tokens_epoch(connection: sa.Connection) -> int:
+    """The committed head's `tokens_epoch`, alone."""
+    return int(connection.execute(_SELECT_TOKENS_EPOCH).scalar_one())
 
 
 def lock_head(connection: sa.Connection) -> Head:
@@ -156,7 +166,13 @@ def read_entries(
 
 
 def _head(row: sa.Row[*tuple[Any, ...]]) -> Head:
-    return Head(Frontier.from_bytes(row.frontier), row.checkpoint, row.time, row.pool_version)
+    return Head(
+        Frontier.from_bytes(row.frontier),
+        row.checkpoint,
+        row.time,
+        row.pool_version,
+        row.tokens_epoch,
+    )
 
 
 def _head_values(head: Head) -> dict[str, object]:
@@ -166,4 +182,5 @@ def _head_values(head: Head) -> dict[str, object]:
         "checkpoint": head.checkpoint,
         "time": head.time,
         "pool_version": head.pool_version,
+        "tokens_epoch": head.tokens_epoch,
     }

@@ -18,12 +18,14 @@ from typing import Final, cast
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
+from concordat_gateway.ledger.tree import read_tokens_epoch
 from concordat_gateway.rules.budgets import Caps, Scope, reserve, scopes_of
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.contributions import publish_accepted
 from concordat_gateway.rules.permits import countable
 from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.standing import require_active
+from concordat_gateway.rules.subjects import require_epoch
 from concordat_gateway.store.control_tables import answer
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.catalogue.bands import AccountStatus
@@ -75,6 +77,7 @@ class _Reserved:
     """What the transaction decided."""
 
     snapshot: int
+    tokens_epoch: int
     now: int
     entry: Entry
     charged: NanoRho
@@ -105,7 +108,8 @@ def ask(
 
     The answer is computed from what is published once the charge is durable.
     Raises Refusal RESOURCE_EXHAUSTED (BUDGET_EXHAUSTED, naming the scope; recorded in the
-    ledger), PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED.
+    ledger), PERMISSION_DENIED, UNAVAILABLE (TOKENS_ROTATING too: where a rotation's switch begins
+    between the charge and the answer, the charge is lost as in a crash), DEADLINE_EXCEEDED.
     """
     check_request_id(request_id)
     committed = journal.write(
@@ -124,7 +128,7 @@ def ask(
         # The version rises when a batch is accepted. Now that it is fixed, all rows that it
         # promises must be there to be read.
         publish_accepted(journal, signals)
-        computed = _compute(journal, signals, question, reserved.now)
+        computed = _compute(journal, signals, question, reserved)
         # With time of its own: the charge is made, so the answer is worth keeping for the next
         # who asks even where this caller has stopped waiting.
         stored = journal.write(
@@ -139,6 +143,8 @@ def _reserve(
 ) -> _Reserved:
     """Decide, debit and record, all or nothing. A refusal is recorded too, so it does not raise."""
     connection, now = transaction.connection, transaction.now
+    epoch = transaction.tokens_epoch
+    require_epoch(epoch, epoch)
     require_active(connection, caller.name)
     snapshot = snapshot_of(transaction.pool_version, now)
     named: dict[str, Json] = {
@@ -151,7 +157,7 @@ def _reserve(
     earlier = connection.execute(_FIND, key).first()
     if earlier is not None:
         entry = transaction.append("aggregate.repeated", caller.spiffe_id, named)
-        return _Reserved(snapshot, now, entry, NanoRho(0), stored=earlier.reply)
+        return _Reserved(snapshot, epoch, now, entry, NanoRho(0), stored=earlier.reply)
 
     amount = charge(question.epsilon)
     fields: dict[str, Json] = {**named, "query": question.content, "nano_rho": int(amount)}
@@ -160,7 +166,7 @@ def _reserve(
         entry = transaction.append(
             "aggregate.refused", caller.spiffe_id, {**fields, "scope": refusing}
         )
-        return _Reserved(snapshot, now, entry, NanoRho(0), exhausted=refusing)
+        return _Reserved(snapshot, epoch, now, entry, NanoRho(0), exhausted=refusing)
 
     entry = transaction.append(
         "aggregate.charged", caller.spiffe_id, {**fields, "scopes": [*scopes_of(caller)]}
@@ -176,7 +182,7 @@ def _reserve(
             "asked_by": caller.name,
         },
     )
-    return _Reserved(snapshot, now, entry, amount)
+    return _Reserved(snapshot, epoch, now, entry, amount)
 
 
 def _keep(transaction: Transaction, question: Question, snapshot: int, computed: bytes) -> bytes:
@@ -186,9 +192,12 @@ def _keep(transaction: Transaction, question: Question, snapshot: int, computed:
     return cast(bytes, transaction.connection.execute(_FIND, key).one().reply)
 
 
-def _compute(journal: Journal, signals: SignalStore, question: Question, now: int) -> bytes:
+def _compute(
+    journal: Journal, signals: SignalStore, question: Question, reserved: _Reserved
+) -> bytes:
     mechanism = Mechanism(question.cells, question.cells_per_person, question.epsilon)
-    noisy = mechanism.release(_exact_counts(journal, signals, question, now))
+    exact = exact_counts(journal, signals, question, reserved.tokens_epoch, reserved.now)
+    noisy = mechanism.release(exact)
     return encode_item(
         {"counts": noisy, "error_95": mechanism.error_95, "mechanism": mechanism.description}
     )
@@ -199,10 +208,10 @@ def _decode(stored: bytes) -> Answer:
     return Answer(tuple(content["counts"]), content["error_95"], content["mechanism"])
 
 
-def _exact_counts(
-    journal: Journal, signals: SignalStore, question: Question, now: int
+def exact_counts(
+    journal: Journal, signals: SignalStore, question: Question, tokens_epoch: int, now: int
 ) -> list[int]:
-    """Bounded counts, bucket by bucket: all rows of one person lie in one bucket.
+    """Bounded counts, bucket by bucket: all rows of one person lie in one bucket. Not for release.
 
     Whatever the question, all rows and all consents are read, and conditions are looked at here:
     a store that looks for them would answer faster where nobody meets them, and so tell without
@@ -212,8 +221,10 @@ def _exact_counts(
     month = month_of_day(day_of(now))
     accepted = [(_POSITION[c.dimension], frozenset(c.bands)) for c in question.where]
     group = _POSITION[question.group_by] if question.group_by else None
-    for bucket, rows in signals.relations_by_bucket(_SCANNED):
+    for bucket, rows in signals.relations_by_bucket(_SCANNED, tokens_epoch):
         with journal.read() as connection:
+            # Consents that have been moved meanwhile would drop rows that were read before.
+            require_epoch(read_tokens_epoch(connection), tokens_epoch)
             allowed = countable(connection, bucket, now)
         counted = [
             (row[0], row[group] - 1 if group is not None else 0)

@@ -7,13 +7,14 @@ another's and none at all cannot be told apart.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
+from concordat_gateway.ledger.tree import read_tokens_epoch
 from concordat_gateway.rules.commitments import commitment, fresh_salt
 from concordat_gateway.rules.counters import count_consents
 from concordat_gateway.rules.drafts import (
@@ -36,6 +37,7 @@ from concordat_gateway.rules.scopes import (
     purposes_in,
 )
 from concordat_gateway.rules.standing import require_active
+from concordat_gateway.rules.subjects import Named, Subjects, require_epoch
 from concordat_gateway.store.control_tables import consent as consent_table
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.rows import FieldProblem
@@ -123,37 +125,50 @@ def grant(
     recipient: Peer,
     request_id: bytes,
     drafts: Sequence[ConsentDraft],
-    subject_key: Callable[[bytes], SubjectKey],
+    epoch: int,
+    subjects: Subjects,
     to_reply: Callable[[Grants], bytes],
     timeout_seconds: float,
 ) -> Committed[bytes]:
     """Record consents, each in an entry of its own, all in one transaction.
 
     Items are independent: good ones are recorded, bad ones are listed. Returns the bytes that
-    `to_reply` made, now or when the same request came first.
-    Raises Refusal INVALID_ARGUMENT, ALREADY_EXISTS (REQUEST_ID_REUSED).
+    `to_reply` made, now or when the same request came first. With a subject's first consent its
+    element is kept, sealed. `epoch` is that of the drafts' tokens.
+    Raises Refusal INVALID_ARGUMENT, ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION
+    (EPOCH_NOT_ACTIVE, EPOCH_REQUIRED), UNAVAILABLE.
     """
     check_request_id(request_id)
     if not 1 <= len(drafts) <= MAX_CONSENTS:
         raise invalid("consents", f"1 to {MAX_CONSENTS} items wanted, {len(drafts)} given")
     problems = _form_problems(drafts)
-    subjects = {
-        item: subject_key(draft.token) for item, draft in enumerate(drafts) if item not in problems
-    }
-    request = Request(recipient.spiffe_id, "GrantConsents", request_id, _digest(drafts))
+    good = [item for item in range(len(drafts)) if item not in problems]
+    request = Request(recipient.spiffe_id, "GrantConsents", request_id, _digest(drafts, epoch))
 
-    def change(transaction: Transaction) -> bytes:
-        return once(transaction, request, lambda: record(transaction))
+    def work(store_epoch: int) -> Committed[bytes]:
+        named = subjects.named(
+            recipient.name,
+            [drafts[item].token for item in good],
+            epoch,
+            store_epoch,
+            timeout_seconds,
+        )
+        kept = _Kept.of(recipient, named, subjects)
+        return journal.write(
+            lambda transaction: once(
+                transaction, request, lambda: record(transaction, named, kept)
+            ),
+            timeout_seconds,
+        )
 
-    def record(transaction: Transaction) -> Reply:
+    def record(transaction: Transaction, named: Named, kept: "_Kept") -> Reply:
+        require_epoch(transaction.tokens_epoch, named.epoch)
         require_active(transaction.connection, recipient.name)
         refused = dict(problems)
         consents: list[Consent] = []
         granted: list[Granted] = []
-        held = unended(
-            transaction.connection, recipient.name, set(subjects.values()), transaction.now
-        )
-        for item, subject in subjects.items():
+        held = unended(transaction.connection, recipient.name, set(named.keys), transaction.now)
+        for item, subject in zip(good, named.keys, strict=True):
             problem = time_problem(drafts[item], transaction.now) or _crowd_problem(held[subject])
             if problem is not None:
                 refused[item] = problem
@@ -164,12 +179,13 @@ def grant(
             granted.append(Granted(item, consent.consent_id, entry))
         if consents:
             transaction.connection.execute(_INSERT, [asdict(consent) for consent in consents])
+            kept.record(transaction.connection, {consent.subject for consent in consents})
             count_consents(transaction.connection, recipient.name, len(consents), transaction.now)
         refusals = [ItemRefusal.of(item, refused[item]) for item in sorted(refused)]
         last = granted[-1].entry.index if granted else None
         return Reply(to_reply(Grants(granted, refusals)), last)
 
-    return journal.write(change, timeout_seconds)
+    return subjects.settled(work)
 
 
 def withdraw(
@@ -222,30 +238,83 @@ def list_page(
     token: bytes,
     wanted: int,
     page_token: str,
-    subject_key: Callable[[bytes], SubjectKey],
+    epoch: int,
+    subjects: Subjects,
+    timeout_seconds: float,
 ) -> Page:
     """A page of the recipient's consents; only one subject's unless `token` is empty.
 
-    Raises Refusal INVALID_ARGUMENT.
+    Raises Refusal INVALID_ARGUMENT, and for a token FAILED_PRECONDITION (EPOCH_NOT_ACTIVE,
+    EPOCH_REQUIRED), UNAVAILABLE.
     """
     size = page_size(wanted, DEFAULT_PAGE, MAX_PAGE)
     if token and len(token) != TOKEN_BYTES:
         raise invalid("token", f"{TOKEN_BYTES} bytes or none wanted, {len(token)} given")
-    subject = subject_key(token) if token else None
-    listing = Listing.of(b"consents", recipient.spiffe_id.encode(), subject or b"")
-    query = _OF_RECIPIENT if subject is None else _OF_RECIPIENT_AND_SUBJECT
+    listing = Listing.of(b"consents", recipient.spiffe_id.encode(), token)
+    # One more than fits tells whether there is a next page.
     parameters = {
         "recipient": recipient.name,
-        "subject": subject,
         "after": listing.position(page_token),
-        # One more than fits tells whether there is a next page.
         "size": size + 1,
     }
-    with journal.read() as connection:
-        consents = [Consent(*row) for row in connection.execute(query, parameters)]
+
+    def of_subject(store_epoch: int) -> list[Consent]:
+        named = subjects.named(recipient.name, [token], epoch, store_epoch, timeout_seconds)
+        [subject] = named.keys
+        with journal.read() as connection:
+            require_epoch(read_tokens_epoch(connection), named.epoch)
+            found = connection.execute(
+                _OF_RECIPIENT_AND_SUBJECT, {**parameters, "subject": subject}
+            )
+            return [Consent(*row) for row in found]
+
+    if token:
+        consents = subjects.settled(of_subject)
+    else:
+        with journal.read() as connection:
+            consents = [Consent(*row) for row in connection.execute(_OF_RECIPIENT, parameters)]
     if len(consents) <= size:
         return Page(consents, "")
     return Page(consents[:size], listing.token(consents[size - 1].grant_entry))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept of subjects beside their consents: sealed elements, and names they had."""
+
+    elements: Sequence[Mapping[str, object]]
+    aliases: Sequence[Mapping[str, object]]
+
+    @classmethod
+    def of(cls, recipient: Peer, named: Named, subjects: Subjects) -> "_Kept":
+        """Made before the transaction, which everybody else waits for."""
+        seal = subjects.seal(named.epoch)
+        elements = {
+            subject: element
+            for subject, element in zip(named.keys, named.elements, strict=True)
+            if element is not None
+        }
+        return cls(
+            [
+                {"subject": subject, "epoch": named.epoch, "sealed": seal.close(subject, element)}
+                for subject, element in sorted(elements.items())
+            ],
+            [
+                {"recipient": recipient.name, "old_subject": old, "subject": subject}
+                for subject, older in zip(named.keys, named.older, strict=True)
+                for old in older
+            ],
+        )
+
+    def record(self, connection: sa.Connection, subjects: Collection[SubjectKey]) -> None:
+        """Keep what is of these subjects and not kept yet."""
+        for statement, rows in (
+            (_KEEP_ELEMENT, self.elements),
+            (_KEEP_ALIAS, self.aliases),
+        ):
+            chosen = [row for row in rows if row["subject"] in subjects]
+            if chosen:
+                connection.execute(statement, chosen)
 
 
 def _form_problems(drafts: Sequence[ConsentDraft]) -> Mapping[int, FieldProblem]:
@@ -348,8 +417,10 @@ def _no_such_consent() -> Refusal:
     return not_found("CONSENT_NOT_FOUND", "the calling member holds no consent with this id")
 
 
-def _digest(drafts: Sequence[ConsentDraft]) -> bytes:
+def _digest(drafts: Sequence[ConsentDraft], epoch: int) -> bytes:
     fingerprint = Fingerprint("GrantConsents")
+    if epoch:
+        fingerprint.add(epoch)
     for draft in drafts:
         fingerprint.add(draft.token, len(draft.purposes), *draft.purposes)
         fingerprint.add(len(draft.categories), *draft.categories)
@@ -360,6 +431,15 @@ def _digest(drafts: Sequence[ConsentDraft]) -> bytes:
 
 _COLUMNS = [consent_table.c[name] for name in Consent.__dataclass_fields__]
 _INSERT = sa.insert(consent_table)
+# The same texts on both kinds of database.
+_KEEP_ELEMENT = sa.text(
+    "INSERT INTO subject_element (subject, epoch, sealed) VALUES (:subject, :epoch, :sealed)"
+    " ON CONFLICT (subject) DO NOTHING"
+)
+_KEEP_ALIAS = sa.text(
+    "INSERT INTO subject_alias (recipient, old_subject, subject)"
+    " VALUES (:recipient, :old_subject, :subject) ON CONFLICT (recipient, old_subject) DO NOTHING"
+)
 _WITHDRAW = (
     sa.update(consent_table)
     .where(consent_table.c.consent_id == sa.bindparam("id"))

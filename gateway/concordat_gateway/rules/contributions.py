@@ -23,6 +23,7 @@ from concordat_gateway.rules.permits import NO_PERMIT, Permit, permits
 from concordat_gateway.rules.requests import Reply, Request, check_request_id, find, once
 from concordat_gateway.rules.scopes import Purpose
 from concordat_gateway.rules.standing import require_active
+from concordat_gateway.rules.subjects import require_epoch
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
@@ -170,6 +171,7 @@ def _record(
     to_reply: Callable[[Accepted], bytes],
 ) -> Reply:
     """Ask for every row's consent and record what is taken."""
+    require_epoch(transaction.tokens_epoch, intake.store_epoch)
     require_active(transaction.connection, furnisher.name)
     permitted = permits(
         transaction.connection,

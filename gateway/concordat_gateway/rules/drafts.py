@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from concordat_gateway.rules.calendar import LAST_MOMENT, more_than_years_apart
 from concordat_gateway.rules.scopes import CATEGORIES, PURPOSES, Mask, mask_of
 from concordat_privacy.catalogue.rows import FieldProblem
-from concordat_privacy.oprf import TOKEN_BYTES
+from concordat_privacy.oprf import TOKEN_BYTES, is_element
 
 EVIDENCE_BYTES = 32
 MAX_NOTICE_CHARACTERS = 64
@@ -49,6 +49,9 @@ def time_problem(draft: ConsentDraft, now: int) -> FieldProblem | None:
 def _form_problems(draft: ConsentDraft) -> Iterator[FieldProblem]:
     if len(draft.token) != TOKEN_BYTES:
         yield _wrong_length("token", len(draft.token), TOKEN_BYTES)
+    elif not is_element(draft.token):
+        # It could not be carried to the next key epoch.
+        yield FieldProblem("token", "MALFORMED", "not a canonical element other than the identity")
     yield from _set_problems("purposes", draft.purposes, PURPOSES)
     yield from _set_problems("categories", draft.categories, CATEGORIES)
     for field, moment in (("start", draft.starts_at), ("expiry", draft.expires_at)):

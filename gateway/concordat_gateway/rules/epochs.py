@@ -1,22 +1,58 @@
-"""Epochs of the token keys: which key new tokens are made with at a moment."""
+"""Epochs of the token keys: which key tokens are made with, and whose tokens are taken.
 
-from collections.abc import Iterable
+A key is in use from its valid_from, included, to its valid_to, excluded. Tokens are taken of the
+epochs in use that the stores can name subjects of: up to the one they are at.
+"""
 
-from concordat_gateway.config import TokenKeyEpoch
-from concordat_rpc.errors import failed_precondition
+from concordat_privacy.keylog import EpochKey, KeyLog
+from concordat_rpc.errors import Refusal, failed_precondition
+
+ANY_EPOCH = 0
+"""In a request: the one epoch whose tokens are taken."""
 
 
-def check_active(keys: Iterable[TokenKeyEpoch], epoch: int, now: int) -> None:
-    """Refuse an epoch that is not in use at `now`, in microseconds since the epoch of time.
+def check_active(log: KeyLog, epoch: int, now: int) -> EpochKey:
+    """The key of an epoch that is in use at `now`, in microseconds since 1970.
 
-    A key is in use from its valid_from, included, to its valid_to, excluded.
     Raises Refusal FAILED_PRECONDITION (EPOCH_NOT_ACTIVE).
     """
-    if not any(key.epoch == epoch and _in_use(key, now / 1_000_000) for key in keys):
-        raise failed_precondition("EPOCH_NOT_ACTIVE", f"epoch {epoch} is not in use")
+    key = log.key(epoch)
+    if key is None or not key.is_valid(now):
+        raise _not_active(epoch)
+    return key
 
 
-def _in_use(key: TokenKeyEpoch, now_seconds: float) -> bool:
-    if now_seconds < key.valid_from.timestamp():
-        return False
-    return key.valid_to is None or now_seconds < key.valid_to.timestamp()
+def taken_epoch(log: KeyLog, epoch: int, store_epoch: int, now: int) -> int:
+    """The epoch of a request's tokens, whose stores are at `store_epoch`.
+
+    Raises Refusal FAILED_PRECONDITION: EPOCH_NOT_ACTIVE where its tokens are not taken;
+    EPOCH_REQUIRED where the request names none and tokens of several are taken.
+    """
+    taken = _taken(log, store_epoch, now)
+    if epoch == ANY_EPOCH and len(taken) > 1:
+        raise failed_precondition(
+            "EPOCH_REQUIRED",
+            f"tokens of the epochs {', '.join(map(str, taken))} are taken: say which these are of",
+        )
+    if epoch == ANY_EPOCH and taken:
+        return taken[0]
+    if epoch not in taken:
+        raise _not_active(epoch)
+    return epoch
+
+
+def check_taken(log: KeyLog, epoch: int, store_epoch: int, now: int) -> None:
+    """Refuse an epoch whose tokens are not taken, one that is not named among them.
+
+    Raises Refusal FAILED_PRECONDITION (EPOCH_NOT_ACTIVE).
+    """
+    if epoch not in _taken(log, store_epoch, now):
+        raise _not_active(epoch)
+
+
+def _taken(log: KeyLog, store_epoch: int, now: int) -> list[int]:
+    return [key.epoch for key in log.in_use(now) if key.epoch <= store_epoch]
+
+
+def _not_active(epoch: int) -> Refusal:
+    return failed_precondition("EPOCH_NOT_ACTIVE", f"tokens of key epoch {epoch} are not taken")

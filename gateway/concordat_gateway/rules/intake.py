@@ -5,7 +5,7 @@ megabytes, however large its messages were.
 """
 
 import struct
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -91,6 +91,15 @@ class Candidate:
     """Categories that a consent must cover, in order of their numbers."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """A good row whose subject is still to be named."""
+
+    item: int
+    token: bytes
+    row: Row
+
+
 class Intake:
     """Takes the rows of one batch, message by message."""
 
@@ -98,18 +107,15 @@ class Intake:
         self,
         header: Header,
         today_day: int,
-        epochs: Collection[int],
-        subject_key: Callable[[bytes], SubjectKey],
+        store_epoch: int,
+        names: Callable[[Sequence[bytes]], Sequence[SubjectKey]],
     ) -> None:
-        """Begin a batch on the day `today_day`; `epochs` are those whose tokens are taken.
+        """Begin a batch on the day `today_day`.
 
+        `names` gives the stores' names of the subjects of tokens, under their epoch `store_epoch`.
         Raises Refusal INVALID_ARGUMENT, FAILED_PRECONDITION.
         """
         check_request_id(header.request_id, "header.request_id")
-        if header.epoch not in epochs:
-            raise failed_precondition(
-                "EPOCH_NOT_ACTIVE", f"tokens of key epoch {header.epoch} are not taken"
-            )
         if header.catalogue_version != CATALOGUE_VERSION:
             raise failed_precondition(
                 "CATALOGUE_VERSION_UNKNOWN",
@@ -119,8 +125,9 @@ class Intake:
         self.rows = 0
         self.candidates: list[Candidate] = []
         self.refused: list[ItemRefusal] = []
+        self.store_epoch = store_epoch
         self._today_day = today_day
-        self._subject_key = subject_key
+        self._names = names
         self._subjects: dict[bytes, SubjectKey] = {}
         self._seen: dict[tuple[bytes, bytes, int], int] = {}
         self._fingerprint = Fingerprint("Contribute")
@@ -129,7 +136,8 @@ class Intake:
     def add(self, rows: Sequence[RawRow]) -> None:
         """Take the rows of one message; a bad row is noted as refused.
 
-        Raises Refusal INVALID_ARGUMENT where the message or the batch has too many or no rows.
+        Raises Refusal INVALID_ARGUMENT where the message or the batch has too many or no rows, and
+        what naming their subjects raises.
         """
         if not 1 <= len(rows) <= MAX_ROWS_A_MESSAGE:
             raise invalid(
@@ -137,9 +145,16 @@ class Intake:
             )
         if self.rows + len(rows) > MAX_ROWS:
             raise invalid("chunk.rows", f"a batch has at most {MAX_ROWS} rows")
+        good: list[_Parsed] = []
         for row in rows:
-            self._add(self.rows, row)
+            checked = self._checked(self.rows, row)
+            if isinstance(checked, _Parsed):
+                good.append(checked)
+            else:
+                self.refused.append(ItemRefusal.of(self.rows, checked))
             self.rows += 1
+        self._name([parsed.token for parsed in good])
+        self.candidates += [self._candidate(parsed) for parsed in good]
 
     def finish(self) -> bytes:
         """The digest of the whole batch. Raises Refusal INVALID_ARGUMENT for one without rows."""
@@ -147,21 +162,23 @@ class Intake:
             raise invalid("chunk.rows", "a batch has at least one row")
         return self._fingerprint.digest()
 
-    def _add(self, item: int, raw: RawRow) -> None:
+    def _checked(self, item: int, raw: RawRow) -> _Parsed | FieldProblem:
         self._fingerprint.add(raw.token, *_canonical(raw.record))
         row = _parse(raw)
         if isinstance(row, FieldProblem):
-            self.refused.append(ItemRefusal.of(item, row))
-            return
+            return row
         problem = next(self._problems(item, raw.token, row), None)
-        if problem is not None:
-            self.refused.append(ItemRefusal.of(item, problem))
-            return
-        subject = self._subjects.get(raw.token)
-        if subject is None:
-            subject = self._subjects[raw.token] = self._subject_key(raw.token)
-        leaf = row_leaf(raw.token, row)
-        self.candidates.append(Candidate(item, subject, pack_row(row), leaf, _needs(row)))
+        return _Parsed(item, raw.token, row) if problem is None else problem
+
+    def _candidate(self, parsed: _Parsed) -> Candidate:
+        row, token = parsed.row, parsed.token
+        leaf = row_leaf(token, row)
+        return Candidate(parsed.item, self._subjects[token], pack_row(row), leaf, _needs(row))
+
+    def _name(self, tokens: Sequence[bytes]) -> None:
+        new = [token for token in dict.fromkeys(tokens) if token not in self._subjects]
+        if new:
+            self._subjects.update(zip(new, self._names(new), strict=True))
 
     def _problems(self, item: int, token: bytes, row: Row) -> Iterator[FieldProblem]:
         yield from problems(row, self._today_day)

@@ -27,6 +27,7 @@ from concordat_gateway.rules.scopes import (
     LOOKUP_PURPOSES,
     Purpose,
 )
+from concordat_gateway.rules.subjects import Named, require_epoch
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
@@ -117,7 +118,7 @@ def look_up(
     journal: Journal,
     signals: SignalStore,
     caller: Peer,
-    subjects: Sequence[SubjectKey],
+    named: Named,
     question: Question,
     quota: Quota,
     timeout_seconds: float,
@@ -126,8 +127,10 @@ def look_up(
 
     A subject may occur more than once, and is charged each time, whatever the purpose. `quota` is
     the configured one; what the operator set for the member goes before it.
-    Raises Refusal UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (LOOKUPS_EXHAUSTED).
+    Raises Refusal UNAVAILABLE (TOKENS_ROTATING too, where the stores have left the epoch of the
+    names), DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (LOOKUPS_EXHAUSTED).
     """
+    subjects = named.keys
     # Ready before the transaction, which everybody else waits for.
     distinct = sorted(set(subjects))
     salts = [fresh_salt() for _ in subjects]
@@ -136,6 +139,7 @@ def look_up(
 
     def decide(transaction: Transaction) -> _Decision | Exhausted:
         connection, now = transaction.connection, transaction.now
+        require_epoch(transaction.tokens_epoch, named.epoch)
         allowance = Allowance.of(connection, caller.name, quota, now)
         exhausted = allowance.check(connection, len(subjects), now)
         if exhausted is not None:
@@ -158,18 +162,18 @@ def look_up(
     decision = committed.value
     if isinstance(decision, Exhausted):
         raise lookups_exhausted(caller.name, decision)
-    answers = _answers(signals, decision, question)
+    answers = _answers(signals, decision, question, named.epoch)
     refused = SubjectResult(permitted=False, signals=())
     results = [answers.get(subject, refused) for subject in subjects]
     return Committed(Lookup(results, decision.entry), committed.checkpoint)
 
 
 def _answers(
-    signals: SignalStore, decision: _Decision, question: Question
+    signals: SignalStore, decision: _Decision, question: Question, epoch: int
 ) -> dict[SubjectKey, SubjectResult]:
     if not decision.permits:
         return {}
-    histories = signals.histories(sorted(decision.permits))
+    histories = signals.histories(sorted(decision.permits), epoch)
     answers: dict[SubjectKey, SubjectResult] = {}
     for subject, permit in decision.permits.items():
         history = restrict(histories[subject], decision.contributors.get(subject, {}))

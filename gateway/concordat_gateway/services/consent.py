@@ -1,7 +1,5 @@
 """ConsentService: translates, decides nothing; see rules.consents."""
 
-from collections.abc import Callable
-
 import grpc
 
 from concordat.v1 import common_pb2, consent_pb2, consent_pb2_grpc
@@ -10,6 +8,7 @@ from concordat_gateway.rules import consents
 from concordat_gateway.rules.consents import Consent, Grants
 from concordat_gateway.rules.drafts import ConsentDraft
 from concordat_gateway.rules.scopes import categories_in, purposes_in
+from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import (
     moment_of,
     receipt_of,
@@ -19,7 +18,6 @@ from concordat_gateway.services._translate import (
     timestamp_of,
     unsigned_receipt,
 )
-from concordat_gateway.store.subjects import SubjectKey
 from concordat_rpc import call
 from concordat_store.clock import Clock
 
@@ -27,11 +25,9 @@ from concordat_store.clock import Clock
 class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
     """Serves the calling member's consents."""
 
-    def __init__(
-        self, journal: Journal, subject_key: Callable[[bytes], SubjectKey], clock: Clock
-    ) -> None:
+    def __init__(self, journal: Journal, subjects: Subjects, clock: Clock) -> None:
         self._journal = journal
-        self._subject_key = subject_key
+        self._subjects = subjects
         self._clock = clock
 
     def GrantConsents(
@@ -42,7 +38,8 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
             call.current().peer,
             request.request_id,
             [_draft_of(draft) for draft in request.consents],
-            self._subject_key,
+            request.epoch,
+            self._subjects,
             _grants_reply,
             seconds_left(),
         )
@@ -75,7 +72,9 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
             request.token,
             request.page_size,
             request.page_token,
-            self._subject_key,
+            request.epoch,
+            self._subjects,
+            seconds_left(),
         )
         now = self._clock()
         return consent_pb2.ListConsentsResponse(

@@ -1,6 +1,6 @@
 """ContributionService: translates, decides nothing; see rules.intake and rules.contributions."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator, Sequence
 
 import grpc
 
@@ -16,6 +16,7 @@ from concordat_gateway.rules.intake import (
     Intake,
     RawRow,
 )
+from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import (
     refusals_of,
     seconds_left,
@@ -37,15 +38,12 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         self,
         journal: Journal,
         signals: SignalStore,
-        subject_key: Callable[[bytes], SubjectKey],
-        epochs: Collection[int],
+        subjects: Subjects,
         clock: Clock,
     ) -> None:
-        """`epochs` are the key epochs whose tokens are taken."""
         self._journal = journal
         self._signals = signals
-        self._subject_key = subject_key
-        self._epochs = epochs
+        self._subjects = subjects
         self._clock = clock
 
     def Contribute(
@@ -53,8 +51,17 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         request_iterator: Iterator[contribution_pb2.ContributeRequest],
         _context: grpc.ServicerContext,
     ) -> contribution_pb2.ContributeResponse:
-        today_day = day_of(self._clock())
-        intake = Intake(_header(request_iterator), today_day, self._epochs, self._subject_key)
+        furnisher = call.current().peer
+        header = _header(request_iterator)
+        store_epoch = self._subjects.current_epoch()
+        self._subjects.check_taken(header.epoch, store_epoch)
+
+        def names(tokens: Sequence[bytes]) -> Sequence[SubjectKey]:
+            return self._subjects.named(
+                furnisher.name, tokens, header.epoch, store_epoch, seconds_left()
+            ).keys
+
+        intake = Intake(header, day_of(self._clock()), store_epoch, names)
         # A broken stream raises here, before anything was stored.
         for message in request_iterator:
             if message.WhichOneof("part") != "chunk":
@@ -63,7 +70,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         committed = contributions.contribute(
             self._journal,
             self._signals,
-            call.current().peer,
+            furnisher,
             intake,
             _accepted_reply,
             seconds_left(),

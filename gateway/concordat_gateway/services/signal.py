@@ -1,6 +1,6 @@
 """SignalService: translates, decides nothing; see rules.lookups."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import grpc
 
@@ -8,9 +8,9 @@ from concordat.v1 import common_pb2, signal_pb2, signal_pb2_grpc
 from concordat_gateway.ledger.journal import Committed, Journal
 from concordat_gateway.rules import lookups
 from concordat_gateway.rules.lookups import Question, SubjectResult
+from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import receipt_of, seconds_left
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue
 from concordat_privacy.metering import Quota
 from concordat_rpc import call
@@ -20,23 +20,19 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     """Answers the calling member's lookups."""
 
     def __init__(
-        self,
-        journal: Journal,
-        signals: SignalStore,
-        subject_key: Callable[[bytes], SubjectKey],
-        quota: Quota,
+        self, journal: Journal, signals: SignalStore, subjects: Subjects, quota: Quota
     ) -> None:
         """`quota`: of lookups, for members for whom the operator set no other."""
         self._journal = journal
         self._signals = signals
-        self._subject_key = subject_key
+        self._subjects = subjects
         self._quota = quota
 
     def Lookup(
         self, request: signal_pb2.LookupRequest, _context: grpc.ServicerContext
     ) -> signal_pb2.LookupResponse:
         question = Question.of(request.purpose, request.signals, request.request_id)
-        committed = self._look_up([lookups.check_token(request.token)], question)
+        committed = self._look_up([lookups.check_token(request.token)], request.epoch, question)
         [result] = committed.value.results
         return signal_pb2.LookupResponse(
             result=_result_of(result), receipt=receipt_of(committed.value.entry, committed)
@@ -46,7 +42,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self, request: signal_pb2.BatchLookupRequest, _context: grpc.ServicerContext
     ) -> signal_pb2.BatchLookupResponse:
         question = Question.of(request.purpose, request.signals, request.request_id)
-        committed = self._look_up(lookups.split_tokens(request.tokens), question)
+        committed = self._look_up(lookups.split_tokens(request.tokens), request.epoch, question)
         return signal_pb2.BatchLookupResponse(
             results=[_result_of(result) for result in committed.value.results],
             receipt=receipt_of(committed.value.entry, committed),
@@ -70,15 +66,20 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             ],
         )
 
-    def _look_up(self, tokens: Sequence[bytes], question: Question) -> Committed[lookups.Lookup]:
-        return lookups.look_up(
-            self._journal,
-            self._signals,
-            call.current().peer,
-            [self._subject_key(token) for token in tokens],
-            question,
-            self._quota,
-            seconds_left(),
+    def _look_up(
+        self, tokens: Sequence[bytes], epoch: int, question: Question
+    ) -> Committed[lookups.Lookup]:
+        caller = call.current().peer
+        return self._subjects.settled(
+            lambda store_epoch: lookups.look_up(
+                self._journal,
+                self._signals,
+                caller,
+                self._subjects.named(caller.name, tokens, epoch, store_epoch, seconds_left()),
+                question,
+                self._quota,
+                seconds_left(),
+            )
         )
 
 

@@ -1,4 +1,4 @@
-"""Tables of the control store: members, consents, batches, requests, the ledger, budgets, usage.
+"""Tables of the control store: members, consents, subjects, batches, ledger, budgets, usage.
 
 Small and strictly serialised: every change goes through the journal. All times are integer
 microseconds since the epoch, UTC. The lower-case names at the end are the same tables for
@@ -71,7 +71,80 @@ class Consent(_Control, table=True):
     grant_entry: int = big_int()
     withdraw_entry: int | None = big_int(default=None)
     salt: bytes
-    """Opens the subject commitment of the grant's ledger entry."""
+    """Opens the subject commitment of the grant's ledger entry, with the name that the subject had
+    then: `subject`, or one that `subject_alias` has for it."""
+
+
+class SubjectElement(_Control, table=True):
+    """The element of a subject, sealed: what its name under the next key epoch is made of.
+
+    `epoch` is the one whose pepper names and seals it.
+    """
+
+    __tablename__ = "subject_element"
+    __table_args__ = (exactly("subject", 32), exactly("sealed", 60), CLUSTERED)
+
+    subject: bytes = Field(primary_key=True)
+    epoch: int
+    sealed: bytes
+
+
+class SubjectAlias(_Control, table=True):
+    """What one recipient's subject was called under an earlier key epoch.
+
+    A recipient finds by it the subjects that it has recorded consents of, and no others: a name
+    that another member's subject had is as unknown to it as any. Kept for good: an auditor links
+    by it the subjects of old ledger items. Whoever has no old pepper can compute no old name.
+    """
+
+    __tablename__ = "subject_alias"
+    __table_args__ = (
+        exactly("old_subject", 32),
+        exactly("subject", 32),
+        sa.Index(None, "subject"),
+        CLUSTERED,
+    )
+
+    recipient: str = Field(primary_key=True)
+    old_subject: bytes = Field(primary_key=True)
+    subject: bytes
+    """Its present name."""
+
+
+class Rotation(_Control, table=True):
+    """The rotation to the next key epoch that is under way, if one is: one row or none.
+
+    `state` is a number of `store.rotation_store.State`.
+    """
+
+    __tablename__ = "rotation"
+    __table_args__ = (sa.CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = small_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    from_epoch: int
+    to_epoch: int
+    state: int = small_int()
+    moved: int = big_int()
+    """Subjects that control has moved."""
+
+
+class RotationPair(_Control, table=True):
+    """A subject's name and its sealed element under the epoch that is being rotated to.
+
+    Gone as soon as control has moved the subject.
+    """
+
+    __tablename__ = "rotation_pair"
+    __table_args__ = (
+        exactly("subject", 32),
+        exactly("new_subject", 32),
+        exactly("sealed", 60),
+        CLUSTERED,
+    )
+
+    subject: bytes = Field(primary_key=True)
+    new_subject: bytes
+    sealed: bytes
 
 
 class Batch(_Control, table=True):
@@ -134,7 +207,11 @@ class LedgerNode(_Control, table=True):
 
 
 class LedgerItem(_Control, table=True):
-    """One item under an entry's items_root; subject and salt open its commitment."""
+    """One item under an entry's items_root; subject and salt open its commitment.
+
+    `subject` is the name that the stores had for the subject then, and stays so when keys are
+    rotated, as the commitment does: `subject_alias` leads from it to the present name.
+    """
 
     __tablename__ = "ledger_item"
     __table_args__ = (exactly("subject", 32), exactly("salt", 16), CLUSTERED)
@@ -160,6 +237,8 @@ class LedgerHead(_Control, table=True):
     """Time of the newest change; none that follows is earlier."""
     pool_version: int = big_int()
     """Grows with every change that may alter answers about the whole pool."""
+    tokens_epoch: int = Field(sa_column_kwargs={"server_default": "1"})
+    """Key epoch under which the stores name subjects; 0 while they are moved to the next."""
 
 
 class Budget(_Control, table=True):
@@ -214,6 +293,10 @@ define_meters(METADATA)
 member = METADATA.tables["member"]
 invitation = METADATA.tables["invitation"]
 consent = METADATA.tables["consent"]
+subject_element = METADATA.tables["subject_element"]
+subject_alias = METADATA.tables["subject_alias"]
+rotation = METADATA.tables["rotation"]
+rotation_pair = METADATA.tables["rotation_pair"]
 batch = METADATA.tables["batch"]
 request = METADATA.tables["request"]
 ledger_entry = METADATA.tables["ledger_entry"]

@@ -1,6 +1,7 @@
 """Prebuilt statements of the signals store, and the way from rows to the catalogue's types."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,8 +13,9 @@ from concordat_gateway.store.signal_tables import (
     relation,
     staged_batch,
     staged_row,
+    subject_epoch,
 )
-from concordat_gateway.store.subjects import bucket_bounds, bucket_of
+from concordat_gateway.store.subjects import FIRST_EPOCH, bucket_bounds, bucket_of
 from concordat_privacy.catalogue.relations import Inquiry, Relation
 
 # In the order of Relation's fields after account_ref.
@@ -32,6 +34,11 @@ _RELATION_STATE = (
 )
 
 _BATCH_ID: sa.BindParameter[bytes] = sa.bindparam("batch_id")
+SET_EPOCH = sa.text(
+    "INSERT INTO subject_epoch (id, epoch) VALUES (1, :epoch)"
+    " ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch"
+)
+_SELECT_EPOCH = sa.select(subject_epoch.c.epoch)
 INSERT_STAGED_BATCH = sa.insert(staged_batch)
 SELECT_STAGED_BATCH = sa.select(staged_batch.c.batch_id).where(staged_batch.c.batch_id == _BATCH_ID)
 SELECT_STAGED = sa.select(staged_batch.c.batch_id).order_by(
@@ -75,6 +82,56 @@ SELECT_RELATIONS_OF = _of_subjects(relation, ("account_ref", *_RELATION_STATE)).
 SELECT_INQUIRIES = _of_subjects(inquiry, ("day", "product")).order_by(
     inquiry.c.subject, inquiry.c.member_no, inquiry.c.application_ref
 )
+
+
+def read_epoch(connection: sa.Connection) -> int:
+    """The key epoch under which the store names subjects; 0 while they are moved."""
+    found = connection.execute(_SELECT_EPOCH).scalar()
+    return FIRST_EPOCH if found is None else int(found)
+
+
+@dataclass(frozen=True)
+class Moving:
+    """How the rows of a table get other subjects."""
+
+    table: sa.Table
+    select: sa.Select[Any]
+    delete: sa.Delete
+
+    @classmethod
+    def of(cls, table: sa.Table) -> "Moving":
+        """The statements of a table with subject and bucket."""
+        chosen = sa.and_(
+            table.c.bucket == sa.bindparam("bucket"),
+            table.c.subject.in_(sa.bindparam("subjects", expanding=True)),
+        )
+        return cls(table, sa.select(table).where(chosen), sa.delete(table).where(chosen))
+
+    def span(self, bucket: int, subjects: Iterable[bytes]) -> dict[str, Any]:
+        """Parameters of both statements."""
+        return {"bucket": bucket, "subjects": list(subjects)}
+
+
+MOVING = (Moving.of(relation), Moving.of(inquiry))
+
+
+def upsert_moved(
+    connection: sa.Connection,
+    moving: Moving,
+    rows: Iterable[sa.Row[Any]],
+    names: Mapping[Any, bytes],
+) -> None:
+    """Store rows under the names that their subjects get."""
+    columns = list(moving.table.c.keys())
+    subject_at, bucket_at = columns.index("subject"), columns.index("bucket")
+    moved = []
+    for row in rows:
+        values = list(row)
+        values[subject_at] = names[bytes(row[subject_at])]
+        values[bucket_at] = bucket_of(values[subject_at])
+        moved.append(tuple(values))
+    # In key order, which begins with the subject: neighbours share a page.
+    upsert_rows(connection, moving.table, sorted(moved))
 
 
 def subject_span(subjects: Sequence[bytes]) -> dict[str, list[Any]]:

@@ -6,7 +6,7 @@ again. Readers see published batches only. Withdrawn consents are not this modul
 may leave is decided on the control store, and filtered by furnisher after reading.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.store import signal_sql as sql
 from concordat_gateway.store.signal_tables import relation
-from concordat_gateway.store.subjects import SubjectKey, bucket_of
+from concordat_gateway.store.subjects import FIRST_EPOCH, SubjectKey, bucket_of, require_epoch
 from concordat_privacy.catalogue.bands import ProductClass
 from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
 from concordat_privacy.catalogue.rows import AccountSnapshot, unpack_row
@@ -112,14 +112,18 @@ class SignalStore:
             rows = connection.execute(sql.SELECT_STAGED_BEFORE, {"staged_at": microseconds})
             return list(rows.scalars())
 
-    def histories(self, subjects: Sequence[SubjectKey]) -> dict[SubjectKey, History]:
+    def histories(
+        self, subjects: Sequence[SubjectKey], epoch: int = FIRST_EPOCH
+    ) -> dict[SubjectKey, History]:
         """What all members published about each subject; an empty History where nothing.
 
-        All subjects are read from one snapshot of the store.
+        All subjects are read from one snapshot of the store, in which they must be named under
+        `epoch`. Raises Refusal UNAVAILABLE (TOKENS_ROTATING) where they are not.
         """
         relations: dict[SubjectKey, list[tuple[int, Relation]]] = {key: [] for key in subjects}
         inquiries: dict[SubjectKey, list[tuple[int, Inquiry]]] = {key: [] for key in subjects}
         with self._database.read() as connection:
+            require_epoch(sql.read_epoch(connection), epoch)
             for chunk in _chunks(sorted(relations)):
                 for subject, member_no, *numbers in connection.execute(
                     sql.SELECT_RELATIONS, sql.subject_span(chunk)
@@ -132,7 +136,7 @@ class SignalStore:
         return {key: History(tuple(relations[key]), tuple(inquiries[key])) for key in relations}
 
     def relations_by_bucket(
-        self, columns: Sequence[str]
+        self, columns: Sequence[str], epoch: int = FIRST_EPOCH
     ) -> Iterator[tuple[int, Sequence[sa.Row[*tuple[Any, ...]]]]]:
         """Every published relation: each bucket with its rows in order of subject, empty ones too.
 
@@ -140,13 +144,36 @@ class SignalStore:
             columns: names of the relation's columns, such as "subject" or "product".
 
         Each bucket is read in a transaction of its own: the rows of one subject are from one
-        snapshot, those of two subjects may not be.
+        snapshot, those of two subjects may not be. Raises as `histories`.
         """
         statement = sql.in_bucket(sa.select(*(relation.c[name] for name in columns)))
         for bucket in range(BUCKETS):
             with self._database.read() as connection:
+                require_epoch(sql.read_epoch(connection), epoch)
                 rows = connection.execute(statement, sql.bucket_span(bucket)).all()
             yield bucket, rows
+
+    def epoch(self) -> int:
+        """The key epoch under which this store names subjects; 0 while they are moved."""
+        with self._database.read() as connection:
+            return sql.read_epoch(connection)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say under which key epoch this store names subjects from now on; 0: it is being moved."""
+        with self._database.write() as connection:
+            connection.execute(sql.SET_EPOCH, {"epoch": epoch})
+
+    def move(self, bucket: int, names: Mapping[SubjectKey, SubjectKey]) -> None:
+        """Give subjects of one bucket their next names, in one transaction. Idempotent.
+
+        Rows are written under the new name and deleted under the old: a key is never changed in
+        place, as it says where a row lies. Only for whoever has set the epoch to 0.
+        """
+        with self._database.write() as connection:
+            for moving in sql.MOVING:
+                found = connection.execute(moving.select, moving.span(bucket, names))
+                sql.upsert_moved(connection, moving, found, names)
+                connection.execute(moving.delete, moving.span(bucket, names))
 
 
 def _is_published(connection: sa.Connection, batch_id: bytes) -> bool:

@@ -106,9 +106,24 @@ class Inquiry(_Signals, table=True):
     product: int = small_int()
 
 
+class SubjectEpoch(_Signals, table=True):
+    """The key epoch under which this store names subjects, 0 while they are moved to the next.
+
+    Read in the same snapshot as whatever is read of subjects. No row: the first epoch, as in every
+    store that was never rotated.
+    """
+
+    __tablename__ = "subject_epoch"
+    __table_args__ = (sa.CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = small_int(primary_key=True, sa_column_kwargs=_NO_SEQUENCE)
+    epoch: int
+
+
 staged_row = METADATA.tables["staged_row"]
 staged_batch = METADATA.tables["staged_batch"]
 published_batch = METADATA.tables["published_batch"]
 publisher = METADATA.tables["publisher"]
 relation = METADATA.tables["relation"]
 inquiry = METADATA.tables["inquiry"]
+subject_epoch = METADATA.tables["subject_epoch"]

@@ -43,6 +43,7 @@ from .ristretto import ELEMENT_BYTES, is_element
 from .sharing import MAX_HOLDERS, Share, ShareReply
 from .suite import SUITE, Mode
 from .token import TOKEN_BYTES, Token
+from .updating import MaskedElements, finish_update, mask_elements
 
 __all__ = [
     "ELEMENT_BYTES",
@@ -61,6 +62,7 @@ __all__ = [
     "KeyInvalid",
     "KeyPair",
     "LengthInvalid",
+    "MaskedElements",
     "Mode",
     "OprfError",
     "ProofInvalid",
@@ -79,9 +81,11 @@ __all__ = [
     "finalize_batch",
     "finalize_batch_unproven",
     "finalize_shares",
+    "finish_update",
     "generate_key",
     "is_element",
     "key_ratio",
+    "mask_elements",
     "update_batch",
     "verify_update",
 ]

@@ -4,8 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "control_0003"
-# MERGE: becomes "control_0002" when that migration is there.
-down_revision = "control_0001"
+down_revision = "control_0002"
 
 BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

@@ -1,0 +1,72 @@
+"""The key log as the gateway serves it: a file that the key-holder's side signs and extends.
+
+The gateway takes a new version only if it extends the one it has, as a member does: a log that
+was exchanged for another would otherwise reach whoever joins next.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Final
+
+from concordat_privacy.keylog import KeyLog, KeyLogError
+from concordat_privacy.log.checkpoint import VerifierKey
+from concordat_rpc.settings import SettingsError
+
+_log = logging.getLogger(__name__)
+
+_MOST_BYTES: Final = 8_000_000
+_Stamp = tuple[int, int, int]
+
+
+class KeyLogFile:
+    """The newest good version of a key log file. Thread-safe."""
+
+    def __init__(self, file: Path, verifier_key: VerifierKey) -> None:
+        """Read and verify the file. Raises SettingsError."""
+        self._file = file
+        self._verifier_key = verifier_key
+        self._lock = threading.Lock()
+        try:
+            self._stamp = _stamp(file)
+            self._log = self._read()
+        except OSError as error:
+            raise SettingsError(f"{file}: {error.strerror}") from None
+        except (KeyLogError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{file}: {error}") from None
+
+    def current(self) -> KeyLog:
+        """The log, read again if the file changed.
+
+        A version that cannot be read, is not signed, or does not extend the one before is left
+        alone, with an error in the operator's log, once.
+        """
+        try:
+            stamp = _stamp(self._file)
+        except OSError:
+            return self._log
+        with self._lock:
+            if stamp == self._stamp:
+                return self._log
+            self._stamp = stamp
+            try:
+                newer = self._read()
+                newer.check_extends(self._log)
+            except (OSError, KeyLogError, UnicodeDecodeError) as error:
+                _log.error("the changed key log is not taken; the old one is kept: %s", error)
+                return self._log
+            _log.info("key log: %d entries, epochs to %d", len(newer.entries), newer.keys[-1].epoch)
+            self._log = newer
+            return newer
+
+    def _read(self) -> KeyLog:
+        with self._file.open("rb") as opened:
+            text = opened.read(_MOST_BYTES).decode()
+        return KeyLog.open(text, self._verifier_key)
+
+
+def _stamp(file: Path) -> _Stamp:
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,44 @@
+"""What the gateway itself asks of a batch before it passes it on to a key-holder: its shape.
+
+The signature, its freshness and the meter are the key-holder's to check, who trusts no gateway.
+"""
+
+from cryptography import x509
+
+from concordat_privacy.oprf import ELEMENT_BYTES, MAX_BATCH
+from concordat_rpc.call import Call
+from concordat_rpc.errors import Refusal, invalid, permission_denied
+from concordat_rpc.peer import certificate_serial
+
+
+def check_elements(blinded_elements: bytes) -> None:
+    """Raises Refusal INVALID_ARGUMENT unless these are 1 to MAX_BATCH elements, by their length."""
+    count, rest = divmod(len(blinded_elements), ELEMENT_BYTES)
+    if rest or not 1 <= count <= MAX_BATCH:
+        raise invalid(
+            "blinded_elements",
+            f"1 to {MAX_BATCH} elements of {ELEMENT_BYTES} bytes wanted, "
+            f"{len(blinded_elements)} bytes given",
+        )
+
+
+def check_certificate(certificate: bytes, caller: Call) -> None:
+    """Refuse a batch that somebody else signed.
+
+    That the certificate is one of the authority's is the key-holder's to check.
+    Raises Refusal PERMISSION_DENIED (SIGNATURE_INVALID).
+    """
+    try:
+        read = x509.load_der_x509_certificate(certificate)
+        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        raise _not_the_callers() from None
+    if certificate_serial(read) != caller.certificate_serial or uris != [caller.peer.spiffe_id]:
+        raise _not_the_callers()
+
+
+def _not_the_callers() -> Refusal:
+    return permission_denied(
+        "SIGNATURE_INVALID", "certificate: not the one that the caller connects with"
+    )
