@@ -102,8 +102,8 @@ def serving(
     journal: Journal,
     signal_store: SignalStore,
     clock: ManualClock,
-    quota: Quota = AMPLE,
     keys: TokenKeys = KEYS,
+    quota: Quota = AMPLE,
 ) -> Iterator[Consortium]:
     """A consortium for the length of the block; `quota` is what each may look up."""
     join_members(journal)

@@ -100,6 +100,23 @@ class Allowance:
         meters.advance(connection, self.member_id, UsageKind.LOOKUPS, arrival)
 
 
+def require_room(
+    journal: Journal, member_id: str, amount: int, configured: Quota, timeout_seconds: float
+) -> None:
+    """Refuse what the quota forbids now, charging nothing: before work that comes before a lookup.
+
+    Raises Refusal as `Allowance.check`.
+    """
+
+    def look(transaction: Transaction) -> Exhausted | None:
+        allowance = Allowance.of(transaction.connection, member_id, configured, transaction.now)
+        return allowance.check(transaction.connection, amount, transaction.now)
+
+    exhausted = journal.write(look, timeout_seconds).value
+    if exhausted is not None:
+        raise lookups_exhausted(member_id, exhausted)
+
+
 def lookups_exhausted(member_id: str, met: Exhausted) -> Refusal:
     """The refusal of a call that a limit forbids. Nothing was looked up, recorded or charged."""
     scope = met.scope.value
