@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -198,7 +197,7 @@ class Host:
             *("--config", str(self.config), *options),
         ]
 
-    def start(self, *options: str, environment: dict[str, str] | None = None) -> None:
+    def start(self, *options: str) -> None:
         """Serve as a process of its own, and wait until it does."""
         assert self._process is None
         with (self.folder / "stderr.log").open("ab") as log:
@@ -208,7 +207,6 @@ class Host:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=os.environ | (environment or {}),
             )
         assert self._process.stdout is not None
         word, _, port = self._process.stdout.readline().partition(" ")
@@ -278,9 +276,6 @@ class Host:
         return connected(f"127.0.0.1:{self.port}", credentials, SERVER_NAME)
 
 
-Request = keyholder_pb2.EvaluateBlindedRequest | keyholder_pb2.UpdateBlindedRequest
-
-
 def evaluate(
     channel: grpc.Channel, request: keyholder_pb2.EvaluateBlindedRequest
 ) -> keyholder_pb2.EvaluateBlindedResponse:
@@ -325,9 +320,3 @@ def stopped_at_end(hosts: Sequence[Host]) -> Iterator[None]:
         for host in hosts:
             if host.is_running:
                 host.kill()
-
-
-def wait_until(moment_seconds: float) -> None:
-    """Sleep until a moment on the machine's clock."""
-    while (left := moment_seconds - time.time()) > 0:
-        time.sleep(left)

@@ -18,7 +18,7 @@ from concordat_keyholder.commands._common import (
 _EPOCH = click.IntRange(1, 2**32 - 1)
 
 
-@click.command("new-epoch")
+@click.command("new-epoch", short_help="Make and log the next key.")
 @config_option
 @click.option("--valid-from", callback=moment, help="Start of its use; by default now.")
 @log_key_option
@@ -53,7 +53,7 @@ def end_epoch(config_file: Path, epoch: int, valid_to: int, log_key: Path | None
     click.echo("Give the longer keys.log to the gateway and the members.")
 
 
-@click.command()
+@click.command(short_help="Destroy a key that has ended.")
 @config_option
 @click.option("--epoch", type=_EPOCH, required=True)
 @click.option("--yes", is_flag=True, help="Really destroy it; there is no way back.")
@@ -125,7 +125,7 @@ def reseal(config_file: Path, key_file: Path | None, passphrase: str | None) -> 
     click.echo(f"  {entry}")
 
 
-@click.command("extend-log")
+@click.command("extend-log", short_help="Take a longer key log.")
 @click.argument("longer", type=click.Path(path_type=Path, dir_okay=False))
 @config_option
 def extend_log(longer: Path, config_file: Path) -> None:

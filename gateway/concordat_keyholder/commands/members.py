@@ -20,7 +20,7 @@ from concordat_keyholder.commands._common import (
 _AMOUNT = click.IntRange(1, 10**12)
 
 
-@click.command()
+@click.command(short_help="Admit a member by its key.")
 @member_argument
 @config_option
 @click.option(
@@ -54,7 +54,7 @@ def admit(member_id: str, config_file: Path, certificate: Path) -> None:
     click.echo(f"  {roster.fingerprint(member.key_der)}")
 
 
-@click.command()
+@click.command(short_help="Evaluate nothing for a member.")
 @member_argument
 @config_option
 def expel(member_id: str, config_file: Path) -> None:
@@ -87,7 +87,7 @@ def quota(member_id: str, config_file: Path, daily: int, monthly: int) -> None:
     click.echo(f"{member_id}: {daily} evaluations a day, {monthly} a month.")
 
 
-@click.command()
+@click.command(short_help="Grant an allowance for a portfolio.")
 @member_argument
 @config_option
 @click.option("--evaluations", type=_AMOUNT, required=True, help="How many, once.")

@@ -9,7 +9,7 @@ import click
 from concordat_keyholder.commands._common import config_option, errors_shown, loaded
 
 
-@click.command()
+@click.command(short_help="Make a key-holder's folder.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--trust-domain", required=True, help="SPIFFE trust domain of the consortium.")
 @click.option(

@@ -16,7 +16,7 @@ from concordat_keyholder.commands._common import (
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command()
+@click.command(short_help="Deal the keys out in shares.")
 @config_option
 @click.option("--threshold", type=int, required=True, help="How many answer together.")
 @click.option("--holders", type=int, required=True, help="How many there are.")
@@ -45,7 +45,7 @@ def split(config_file: Path, threshold: int, holders: int, out: Path, log_key: P
     click.echo("Keep log.key, away from the holders: it signs the key log.")
 
 
-@click.command()
+@click.command(short_help="Put shares together to whole keys.")
 @click.argument("folders", nargs=-1, required=True, type=_FOLDER)
 @click.option("--out", type=_FOLDER, required=True, help="New folder for the whole keys.")
 def join(folders: tuple[Path, ...], out: Path) -> None:
@@ -64,7 +64,7 @@ def join(folders: tuple[Path, ...], out: Path) -> None:
     click.echo("Destroy it, with seal.key, as soon as it was split again.")
 
 
-@click.command()
+@click.command(short_help="Take the new shares of a dealt folder.")
 @click.argument("folder", type=_FOLDER)
 @config_option
 def take(folder: Path, config_file: Path) -> None:
