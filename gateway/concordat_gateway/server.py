@@ -172,7 +172,7 @@ def _build(
         config.membership.certificate_lifetime,
         system_clock,
     )
-    token = TokenServicer(journal, client, key_log, system_clock)
+    token = TokenServicer(journal, client, key_log, subjects)
     consent = ConsentServicer(journal, subjects, system_clock)
     contribution = ContributionServicer(journal, signals, subjects, system_clock)
     signal = SignalServicer(journal, signals, subjects, config.lookup_quota)

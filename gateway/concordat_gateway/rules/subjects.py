@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.carrying import Update, carried
-from concordat_gateway.rules.epochs import check_taken, taken_epoch
+from concordat_gateway.rules.epochs import check_active, check_taken, taken_epoch
 from concordat_gateway.store.control_tables import subject_alias
 from concordat_gateway.store.subjects import (
     ROTATING,
@@ -108,6 +108,25 @@ class Subjects:
         Raises Refusal FAILED_PRECONDITION (EPOCH_NOT_ACTIVE).
         """
         check_taken(self._key_log(), epoch, store_epoch, self._clock())
+
+    def key_to_make(self, epoch: int) -> EpochKey:
+        """The key of an epoch whose tokens can be made and used.
+
+        An epoch that is in use before the stores are moved to it is not active yet: who is told so
+        takes the one before, and notices nothing of a rotation.
+        Raises Refusal FAILED_PRECONDITION (EPOCH_NOT_ACTIVE).
+        """
+        key = check_active(self._key_log(), epoch, self._clock())
+        with self._lock:
+            remembered = self._epoch
+        if remembered is None or epoch > remembered:
+            present = self._journal.tokens_epoch
+            if present not in (ROTATING, remembered):
+                with self._lock:
+                    self._epoch = present
+            if present != ROTATING:
+                check_taken(self._key_log(), epoch, present, self._clock())
+        return key
 
     def named(
         self,

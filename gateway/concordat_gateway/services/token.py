@@ -7,13 +7,12 @@ from concordat_gateway.keyholder import WHOLE, Evaluation, KeyholderClient
 from concordat_gateway.keylog import KeyLogFile
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.counters import count_evaluations
-from concordat_gateway.rules.epochs import check_active
 from concordat_gateway.rules.evaluations import check_certificate, check_elements
+from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import seconds_left, timestamp_of
 from concordat_privacy.keylog import EpochKey
 from concordat_privacy.oprf import ELEMENT_BYTES, SUITE
 from concordat_rpc import call
-from concordat_store.clock import Clock
 
 
 class TokenServicer(token_pb2_grpc.TokenServiceServicer):
@@ -24,12 +23,12 @@ class TokenServicer(token_pb2_grpc.TokenServiceServicer):
         journal: Journal,
         keyholders: KeyholderClient,
         key_log: KeyLogFile,
-        clock: Clock,
+        subjects: Subjects,
     ) -> None:
         self._journal = journal
         self._keyholders = keyholders
         self._key_log = key_log
-        self._clock = clock
+        self._subjects = subjects
 
     def ListTokenKeys(
         self, _request: token_pb2.ListTokenKeysRequest, _context: grpc.ServicerContext
@@ -41,7 +40,7 @@ class TokenServicer(token_pb2_grpc.TokenServiceServicer):
         self, request: token_pb2.EvaluateRequest, _context: grpc.ServicerContext
     ) -> token_pb2.EvaluateResponse:
         # What was evaluated for whom is the key-holder's to meter; here it is counted for alarms.
-        key = check_active(self._key_log.current(), request.epoch, self._clock())
+        key = self._subjects.key_to_make(request.epoch)
         check_elements(request.blinded_elements)
         check_certificate(request.certificate, call.current())
         elements = len(request.blinded_elements) // ELEMENT_BYTES

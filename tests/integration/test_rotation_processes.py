@@ -1,0 +1,239 @@
+"""`concordat keys rotate` on a serving gateway, with key-holders as processes of their own."""
+
+import hashlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import concordat
+from concordat import (
+    AccountSnapshot,
+    AccountStatus,
+    ConsentDraft,
+    DataCategory,
+    PhoneNumber,
+    ProductClass,
+    Purpose,
+    Row,
+    SubjectStatus,
+    Token,
+)
+from tests.gateways import CONCORDAT, Gateway, MakeGateway, eventually
+from tests.gateways import concordat as run
+from tests.stores import StoreUrls
+
+PEOPLE = [PhoneNumber(f"+86138001380{number:02}") for number in range(10)]
+
+
+def keyholder(gateway: Gateway, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on the installation's own key-holder."""
+    config = str(gateway.folder / "keyholder" / "keyholder.toml")
+    command = [sys.executable, "-m", "concordat_keyholder", *arguments, "--config", config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def keys(gateway: Gateway, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run("keys", *arguments, "--config", gateway.config)
+
+
+def status(gateway: Gateway) -> str:
+    done = keys(gateway, "status")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def consents(tokens: Sequence[Token], purpose: Purpose) -> list[ConsentDraft]:
+    return [
+        ConsentDraft(
+            token=token,
+            purposes={purpose},
+            categories={DataCategory.CREDIT_ACCOUNTS},
+            expires_at=datetime.now(UTC) + timedelta(days=30),
+            notice_version="2026-1",
+            evidence_sha256=hashlib.sha256(b"signed").digest(),
+        )
+        for token in tokens
+    ]
+
+
+def furnished(client: concordat.Client, tokens: Sequence[Token]) -> None:
+    """Rows about people, under consents that they gave to this member."""
+    client.grant_consents(consents(tokens, Purpose.CONTRIBUTION))
+    month = datetime.now(UTC).date().replace(day=1)
+    client.contribute(
+        [
+            Row(
+                token,
+                AccountSnapshot(
+                    account_ref=number.to_bytes(16, "big"),
+                    as_of_month=(month.year - 1970) * 12 + month.month - 1,
+                    status=AccountStatus.OPEN,
+                    product=ProductClass.REVOLVING,
+                    opened_quarter=200,
+                ),
+            )
+            for number, token in enumerate(tokens)
+        ]
+    )
+
+
+def reading(client: concordat.Client, tokens: Sequence[Token]) -> list[object]:
+    """What a member reads of people."""
+    results = client.lookup_batch(tokens, Purpose.UNDERWRITING)
+    return [
+        [(s.name, s.status, s.band_label) for s in result]
+        if result.status is SubjectStatus.OK
+        else result.status
+        for result in results
+    ]
+
+
+@contextmanager
+def asking(client: concordat.Client, tokens: Sequence[Token], want: object) -> Iterator[list[int]]:
+    """A member that asks all the time; every answer must be the one it had before."""
+    answers = [0]
+    stopped = threading.Event()
+    wrong: list[object] = []
+
+    def ask() -> None:
+        while not stopped.is_set():
+            found = reading(client, tokens)
+            answers[0] += 1
+            if found != want:
+                wrong.append(found)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        stopped.set()
+        thread.join()
+    assert not wrong
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def gateway(request: pytest.FixtureRequest, make_gateway: MakeGateway) -> Gateway:
+    if request.param == "sqlite":
+        return make_gateway()
+    urls: StoreUrls = request.getfixturevalue("postgresql_stores")
+    return make_gateway(control_url=urls.control_url, signals_url=urls.signals_url)
+
+
+def test_the_whole_way_of_a_rotation(gateway: Gateway) -> None:
+    gateway.start()
+    alpha, beta = gateway.join("alpha"), gateway.join("beta")
+    with concordat.Client.open(beta) as furnisher, concordat.Client.open(alpha) as member:
+        furnished(furnisher, furnisher.tokenise(PEOPLE[:7]))
+        old = member.tokenise(PEOPLE)
+        member.grant_consents(consents(old[2:], Purpose.UNDERWRITING))
+        before = reading(member, old)
+        assert "Stores: epoch 1\n  10 subjects can be moved" in status(gateway)
+
+        keyholder(gateway, "new-epoch")
+        # In use by the key log, but not of use yet: members go on with the old one.
+        assert [key.epoch for key in member.list_token_keys()] == [1, 2]
+        assert member.tokenise(PEOPLE[:1]) == old[:1]
+
+        with asking(member, old, before) as answers:
+            rotated = keys(gateway, "rotate")
+            assert rotated.returncode == 0, rotated.stderr
+            enough = answers[0] + 2
+            eventually(lambda: answers[0] >= enough, "it is answered after the rotation")
+        assert "The stores are at epoch 2; 10 subjects were moved." in rotated.stdout
+        assert "10/10 subjects of control moved" in rotated.stderr
+
+        new = member.tokenise(PEOPLE)
+        assert [token.epoch for token in new] == [2] * len(PEOPLE)
+        assert reading(member, new) == reading(member, old) == before
+        # A person that the gateway never met, by an old token.
+        [late] = member.tokenise([PhoneNumber("+8613900139000")], epoch=1)
+        member.grant_consents(consents([late], Purpose.UNDERWRITING))
+        [late_new] = member.tokenise([PhoneNumber("+8613900139000")])
+        assert reading(member, [late_new]) == reading(member, [late])
+
+        assert keys(gateway, "retire", "--epoch", "1", "--yes").returncode == 1
+        ends = datetime.now(UTC) + timedelta(seconds=2)
+        keyholder(gateway, "end-epoch", "--epoch", "1", "--valid-to", ends.isoformat())
+        eventually(lambda: datetime.now(UTC) > ends, "the epoch ends")
+        with pytest.raises(concordat.FailedPrecondition) as refused:
+            reading(member, old)
+        assert refused.value.reason == "EPOCH_NOT_ACTIVE"
+        assert reading(member, new) == before
+
+    pepper = gateway.folder / "gateway" / "pepper-1.key"
+    warned = keys(gateway, "retire", "--epoch", "1")
+    assert (warned.returncode, pepper.exists()) == (1, True)
+    assert "--yes" in warned.stderr
+    retired = keys(gateway, "retire", "--epoch", "1", "--yes")
+    assert retired.returncode == 0, retired.stderr
+    assert not pepper.exists()
+    assert re.search(r"epoch 1: .* not in use, no pepper", status(gateway))
+
+    gateway.stop()
+    gateway.start()
+    with concordat.Client.open(alpha) as member:
+        assert reading(member, new) == before
+        assert member.tokenise(PEOPLE) == new
+
+
+def test_a_killed_rotate_command_goes_on(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(workers=1)
+    gateway.start()
+    profile = gateway.join("alpha")
+    with concordat.Client.open(profile) as member:
+        old = member.tokenise(PEOPLE)
+        member.grant_consents(consents(old, Purpose.UNDERWRITING))
+        before = reading(member, old)
+        keyholder(gateway, "new-epoch")
+        for seconds in (0.8, 1.2, 1.5, 1.8):
+            killed_after(gateway, seconds)
+        done = keys(gateway, "rotate", "--to", "2")
+        if done.returncode:
+            # One of the killed ones had come to its end.
+            assert "the next is 3, not 2" in done.stderr
+        assert reading(member, member.tokenise(PEOPLE)) == before
+        assert reading(member, old) == before
+    assert "Stores: epoch 2" in status(gateway)
+
+
+def killed_after(gateway: Gateway, seconds: float) -> None:
+    """Start a rotation to epoch 2 and kill it, wherever it is by then."""
+    command = [str(CONCORDAT), "keys", "rotate", "--to", "2", "--config", str(gateway.config)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    if process.poll() is None:
+        process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_a_second_pepper_is_made_once_and_named(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(workers=1)
+    gateway.start()
+    # No such epoch: nothing is made.
+    refused = keys(gateway, "rotate")
+    assert refused.returncode == 1
+    assert "the key log has no epoch 2" in refused.stderr
+    assert "pepper-2" not in gateway.config.read_text()
+
+    keyholder(gateway, "new-epoch")
+    assert keys(gateway, "rotate").returncode == 0
+    made = gateway.folder / "gateway" / "pepper-2.key"
+    assert made.stat().st_mode & 0o777 == 0o600
+    assert '2 = "gateway/pepper-2.key"' in gateway.config.read_text()
+    assert gateway.config.stat().st_mode & 0o777 == 0o600
+    assert len(bytes.fromhex(made.read_text())) == 32
+    assert made.read_text() != Path(made.with_name("pepper-1.key")).read_text()
