@@ -219,6 +219,14 @@ certificate_days = 365
 pool_epsilon = {wishes.pool_epsilon}
 member_epsilon = {wishes.member_epsilon}
 
+[quotas]
+# Lookups of a member for which the operator set no other limits (`concordat quota set`). Generous,
+# for development; without these lines 10,000 a day, 100,000 a month, 20 a second, 1,000 at once.
+lookups_daily = 1_000_000
+lookups_monthly = 10_000_000
+lookups_per_second = 5_000.0
+lookups_burst = 100_000
+
 [limits]
 # Any field of concordat_rpc.limits.Limits, e.g. drain_seconds = 10.0
 """
