@@ -19,6 +19,7 @@ from concordat_gateway.store.migrate import CONTROL, SIGNALS
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.log.checkpoint import SigningKey
+from concordat_privacy.metering import Quota
 from concordat_rpc.peer import Peer, Role, spiffe_id
 from concordat_store.clock import system_clock
 from concordat_store.database import Database
@@ -26,6 +27,7 @@ from concordat_store.migration import upgrade
 
 TRUST_DOMAIN = "bench.example"
 _MEMBER = "lender-1"
+_QUOTA = Quota(daily=10**9, monthly=10**9, per_second=1e6, burst=10**6)
 SIGNAL = "lenders_open"
 """The one signal that is asked for."""
 
@@ -42,7 +44,7 @@ class Lookups:
         question = lookups.Question.of(Purpose.UNDERWRITING, [SIGNAL], os.urandom(16))
         caller = Peer(Role.MEMBER, _MEMBER, spiffe_id(TRUST_DOMAIN, Role.MEMBER, _MEMBER))
         named = Named(1, subjects, [None] * len(subjects), [()] * len(subjects))
-        return lookups.look_up(self.journal, self.signals, caller, named, question, 60.0)
+        return lookups.look_up(self.journal, self.signals, caller, named, question, _QUOTA, 60.0)
 
 
 @contextmanager
