@@ -370,6 +370,11 @@ def _identity_cached(role: Role, name: str, hosts: tuple[str, ...]) -> Identity:
     )
 
 
+def party(role: Role, name: str, *hosts: str) -> Identity:
+    """The certificate and key of a party of the tests' consortium."""
+    return _identity(role, name, hosts)
+
+
 def _identity(role: Role, name: str, hosts: Sequence[str] = ()) -> Identity:
     return _identity_cached(role, name, tuple(hosts))
 

@@ -1,8 +1,5 @@
 """A store comes to this build's schema, and no other schema is served from."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -12,21 +9,9 @@ from concordat_gateway.store.migrate import CONTROL, SIGNALS, check_stores, upgr
 from concordat_store.database import Database
 from concordat_store.engines import StoreError
 from concordat_store.migration import History, check_current, upgrade
-from tests.postgresql import Cluster
-from tests.stores import StoreUrls, database_of, sqlite_urls
+from tests.stores import StoreUrls
 
 HISTORIES = pytest.mark.parametrize("history", [CONTROL, SIGNALS], ids=lambda history: history.name)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def empty_urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreUrls]:
-    """Stores without any table."""
-    if request.param == "sqlite":
-        yield sqlite_urls(tmp_path)
-        return
-    cluster: Cluster = request.getfixturevalue("postgresql_cluster")
-    with database_of(cluster) as urls:
-        yield urls
 
 
 def url_of(urls: StoreUrls, history: History) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from concordat_gateway.config import GatewayConfig, load_config
 from concordat_gateway.installation import InstallationError, Wishes, install
+from concordat_gateway.keylog import KeyLogFile
 from concordat_privacy.metering import Quota
 from concordat_rpc.address import Address
 from concordat_rpc.limits import Limits
@@ -62,13 +63,15 @@ def test_what_init_writes_is_what_was_wished(installed: Path) -> None:
     assert config.stores.signals == "postgresql://concordat@db.example/signals"
     assert config.budgets.pool_epsilon == 6.0
     assert config.budgets.member_epsilon == 4.0
-    assert config.keyholder.config == installed / "keyholder" / "keyholder.toml"
+    [keyholder] = config.keyholders
+    assert keyholder.config == installed / "keyholder" / "keyholder.toml"
+    assert (keyholder.holder, keyholder.address) == (0, None)
     assert config.resume_seconds == 60.0
     assert config.alarm_seconds == 300.0
     assert config.limits == Limits()
-    [key] = config.token_keys
-    assert (key.epoch, len(key.public_key), key.valid_to) == (1, 32, None)
-    assert key.valid_from == datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+    assert list(config.peppers) == [1]
+    [key] = KeyLogFile(config.key_log, config.key_log_vkey).current().keys
+    assert (key.epoch, key.valid_to, key.holders) == (1, None, ())
 
 
 def test_every_path_that_init_writes_exists(installed: Path) -> None:
@@ -76,7 +79,8 @@ def test_every_path_that_init_writes_exists(installed: Path) -> None:
 
     for path in (
         *(config.identity.certificate, config.identity.private_key, config.identity.ca),
-        *(config.ledger_key, config.pepper, config.membership.ca_key, config.keyholder.config),
+        *(config.ledger_key, config.peppers[1], config.membership.ca_key, config.key_log),
+        config.keyholders[0].config,
     ):
         assert path is not None
         assert path.is_file(), path
@@ -109,8 +113,9 @@ def test_a_key_holder_on_a_host_of_its_own(file: Path) -> None:
     edited(file, 'config = "keyholder/keyholder.toml"', 'address = "keys.example:7444"')
     config = load_config(file)
 
-    assert config.keyholder.config is None
-    assert config.keyholder.address == Address("keys.example", 7444)
+    [keyholder] = config.keyholders
+    assert keyholder.config is None
+    assert keyholder.address == Address("keys.example", 7444)
 
 
 @pytest.mark.parametrize(
@@ -127,12 +132,14 @@ def test_a_key_holder_on_a_host_of_its_own(file: Path) -> None:
         ("pool_epsilon = 6.0", "pool_epsilon = 0", "budgets.pool_epsilon: must be 0.001 to 100"),
         ("[limits]", "[limits]\nunary_threads = 0", "limits.unary_threads: must be 1 to"),
         ("[limits]", "[limits]\nthreads = 4", "limits.threads: no such entry"),
-        ("epoch = 1", "epoch = 0", "token_keys[0].epoch: must be 1 to"),
-        ("public_key = ", 'public_key = "00"#', "token_keys[0].public_key: must be 32 bytes"),
-        ("valid_from = ", 'valid_from = "2026-01-01"#', "token_keys[0].valid_from: the time needs"),
-        ("valid_from = ", 'valid_from = "soon"#', "token_keys[0].valid_from: not a time"),
-        ("config = ", 'address = "h:1"\nconfig = ', "keyholder.config: exactly one wanted"),
-        ("[[token_keys]]", "[other]", "token_keys: at least one epoch is needed"),
+        ("1 = ", "0 = ", "peppers.0: not the number of a key epoch"),
+        ("1 = ", "first = ", "peppers.first: not the number of a key epoch"),
+        ("1 = ", "4294967296 = ", "peppers.4294967296: not the number of a key epoch"),
+        ('key_log_vkey = "', 'key_log_vkey = "x', "key_log_vkey: "),
+        ('key_log = "', 'keylog = "', "key_log: missing"),
+        ("holder = 0", "holder = 17", "keyholders[0].holder: must be 0 to 16, is 17"),
+        ("config = ", 'address = "h:1"\nconfig = ', "keyholders[0].config: exactly one wanted"),
+        ("[[keyholders]]", "[other]", "keyholders: at least one is needed"),
     ],
 )
 def test_a_wrong_entry_is_named(file: Path, old: str, new: str, message: str) -> None:
@@ -144,11 +151,16 @@ def test_a_wrong_entry_is_named(file: Path, old: str, new: str, message: str) ->
     assert f"{file}: {message}" in str(raised.value)
 
 
-def test_epochs_are_in_order(file: Path) -> None:
+def test_several_key_holders(file: Path) -> None:
+    share = '[[keyholders]]\nholder = {}\naddress = "keys-{}.example:7444"\nserver_name = "k"\n'
     text = file.read_text()
-    file.write_text(text + text[text.index("[[token_keys]]") :])
+    file.write_text(text + share.format(1, 1) + share.format(3, 3))
+    config = load_config(file)
+    assert [one.holder for one in config.keyholders] == [0, 1, 3]
+    assert config.keyholders[2].address == Address("keys-3.example", 7444)
 
-    with pytest.raises(SettingsError, match="token_keys: epochs must increase"):
+    file.write_text(text + share.format(1, 1) + share.format(1, 2))
+    with pytest.raises(SettingsError, match="keyholders: two hold the same share"):
         load_config(file)
 
 

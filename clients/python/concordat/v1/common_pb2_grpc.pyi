@@ -20,6 +20,15 @@ Conventions that hold for every RPC of this package:
      DEADLINE_EXCEEDED   DEADLINE_EXCEEDED, STREAM_IDLE
      UNAVAILABLE         STORE_UNAVAILABLE, SHUTTING_DOWN
      INTERNAL            INTERNAL (with an id to find it in the log)
+   and any RPC that takes tokens, or counts subjects
+     FAILED_PRECONDITION EPOCH_NOT_ACTIVE (tokens of this key epoch are not
+                         taken: it has ended, or the stores are not there
+                         yet), EPOCH_REQUIRED (none was named, and tokens
+                         of several are taken)
+     UNAVAILABLE         TOKENS_ROTATING (with RetryInfo: the stores are
+                         being moved to the next key epoch),
+                         KEYHOLDER_UNAVAILABLE (for tokens of an earlier
+                         epoch than the stores', which it carries over)
    and gRPC itself, without an ErrorInfo, UNIMPLEMENTED for an unknown
    method and RESOURCE_EXHAUSTED for a message that is too large and where
    the server is full. The health service answers NOT_FOUND (SERVICE_UNKNOWN)
