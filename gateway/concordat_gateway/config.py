@@ -130,7 +130,7 @@ def load_config(file: Path) -> GatewayConfig:
         identity=_identity(settings.table("identity")),
         stores=_stores(settings.table("stores")),
         ledger_key=settings.path("ledger_key"),
-        peppers=_peppers(settings.table("peppers")),
+        peppers=_peppers(settings),
         key_log=settings.path("key_log"),
         key_log_vkey=_verifier_key(settings, "key_log_vkey"),
         keyholders=_keyholders(settings),
@@ -181,11 +181,14 @@ def _stores(settings: Settings) -> StoreUrls:
 
 
 def _peppers(settings: Settings) -> dict[int, Path]:
+    table = settings.table("peppers")
     peppers: dict[int, Path] = {}
-    for name in settings.names():
+    for name in table.names():
         if not name.isdecimal() or not 1 <= int(name) <= _MAX_EPOCH:
-            raise settings.wrong(name, "not the number of a key epoch")
-        peppers[int(name)] = settings.path(name)
+            raise table.wrong(name, "not the number of a key epoch")
+        peppers[int(name)] = table.path(name)
+    if not peppers:
+        raise settings.wrong("peppers", "at least one is needed")
     return peppers
 
 

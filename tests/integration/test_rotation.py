@@ -514,7 +514,7 @@ def test_stores_without_subjects_begin_at_the_newest_epoch(
 
 def writes_before_the_kill() -> Sequence[int]:
     """Few and many in turn, so that no point is out of reach and most are hit."""
-    return [1, 2, 3, 5, 7, 9, 10, 11, 12, 13, 14, 16, 18, 21, 25, 30, *([45] * 30)]
+    return [1, 2, 3, 5, 8, 10, 12, 14, 17, 21, 26, *([50] * 20)]
 
 
 def test_a_rotation_killed_again_and_again_goes_on(two: Rotating, store_urls: StoreUrls) -> None:

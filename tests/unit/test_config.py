@@ -133,6 +133,7 @@ def test_a_key_holder_on_a_host_of_its_own(file: Path) -> None:
         ("[limits]", "[limits]\nunary_threads = 0", "limits.unary_threads: must be 1 to"),
         ("[limits]", "[limits]\nthreads = 4", "limits.threads: no such entry"),
         ("1 = ", "0 = ", "peppers.0: not the number of a key epoch"),
+        ("[peppers]", "[other]", "peppers: at least one is needed"),
         ("1 = ", "first = ", "peppers.first: not the number of a key epoch"),
         ("1 = ", "4294967296 = ", "peppers.4294967296: not the number of a key epoch"),
         ('key_log_vkey = "', 'key_log_vkey = "x', "key_log_vkey: "),

@@ -159,7 +159,8 @@ def retire(config_file: Path, epoch: int, yes: bool) -> None:
             destroyed = file is not None and destroy_pepper(file)
     click.echo(f"Forgot {leftovers} elements that were still sealed under epoch {epoch}.")
     if destroyed:
-        click.echo(f"Destroyed {file}. Destroy its backups too, and take it out of [peppers].")
+        click.echo(f"Destroyed {file}. Destroy its backups too, take it out of [peppers], and")
+        click.echo("restart the gateway: its processes may have it in memory.")
     else:
         click.echo(f"There is no pepper of epoch {epoch} any more.")
 

@@ -307,7 +307,7 @@ class _Kept:
         )
 
     def record(self, connection: sa.Connection, subjects: Collection[SubjectKey]) -> None:
-        """Keep what is of these subjects and not kept yet."""
+        """Keep what is of these subjects."""
         for statement, rows in (
             (_KEEP_ELEMENT, self.elements),
             (_KEEP_ALIAS, self.aliases),
@@ -431,10 +431,11 @@ def _digest(drafts: Sequence[ConsentDraft], epoch: int) -> bytes:
 
 _COLUMNS = [consent_table.c[name] for name in Consent.__dataclass_fields__]
 _INSERT = sa.insert(consent_table)
-# The same texts on both kinds of database.
+# The same texts on both kinds of database. An element is written whether it is kept already or
+# not: time must not tell a member which subjects the pool knew before.
 _KEEP_ELEMENT = sa.text(
     "INSERT INTO subject_element (subject, epoch, sealed) VALUES (:subject, :epoch, :sealed)"
-    " ON CONFLICT (subject) DO NOTHING"
+    " ON CONFLICT (subject) DO UPDATE SET epoch = excluded.epoch, sealed = excluded.sealed"
 )
 _KEEP_ALIAS = sa.text(
     "INSERT INTO subject_alias (recipient, old_subject, subject)"
