@@ -148,7 +148,7 @@ class PassphraseSeal:
         return cls(source)
 
     def fresh(self) -> Wrapper:
-        passphrase = read_passphrase(self.source, confirm=True)
+        passphrase = read_passphrase(self.source, is_new=True)
         if len(passphrase) < MIN_PASSPHRASE:
             raise SettingsError(f"passphrase: at least {MIN_PASSPHRASE} characters wanted")
         salt = secrets.token_bytes(_SALT_BYTES)
@@ -174,15 +174,16 @@ class PassphraseSeal:
             raise parameters.wrong("salt", "not hexadecimal") from None
         if kdf != "scrypt" or len(salt) < _SALT_BYTES:
             raise parameters.wrong("kdf", "not scrypt with a salt of 16 bytes or more")
-        key = _scrypt(read_passphrase(self.source, confirm=False), salt, log2_n, r, p)
+        key = _scrypt(read_passphrase(self.source, is_new=False), salt, log2_n, r, p)
         kept: Parameters = {"kdf": kdf, "salt": salt_hex, "log2_n": log2_n, "r": r, "p": p}
         return ChaChaWrapper(key, kept)
 
 
-METHODS: Mapping[str, Callable[[Settings], Seal]] = {
+METHODS: Final[dict[str, Callable[[Settings], Seal]]] = {
     "key-file": KeyFileSeal.configured,
     "passphrase": PassphraseSeal.configured,
 }
+"""What makes a seal of the table ``[seal]``, by the method's name."""
 
 
 def configured_seal(settings: Settings) -> Seal:
@@ -202,12 +203,12 @@ def is_passphrase_source(text: str) -> bool:
     return text == "prompt" or (kind in {"environment", "file"} and bool(name))
 
 
-def read_passphrase(source: str, *, confirm: bool) -> str:
+def read_passphrase(source: str, *, is_new: bool) -> str:
     """The passphrase of a source. Raises SettingsError, whose text never holds it."""
     kind, _, name = source.partition(":")
     match kind:
         case "prompt":
-            passphrase = _asked(confirm=confirm)
+            passphrase = _asked(is_new=is_new)
         case "environment":
             passphrase = os.environ.get(name, "")
         case _:
@@ -220,7 +221,7 @@ def read_passphrase(source: str, *, confirm: bool) -> str:
     return passphrase
 
 
-def _asked(*, confirm: bool) -> str:
+def _asked(*, is_new: bool) -> str:
     try:
         # Without a terminal getpass would read the standard input, which may never end.
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
@@ -229,8 +230,10 @@ def _asked(*, confirm: bool) -> str:
             "passphrase: there is no terminal to ask at; "
             'set passphrase = "file:PATH" or "environment:NAME" in the table [seal]'
         ) from None
-    passphrase = getpass.getpass("Passphrase of the token keys: ")
-    if confirm and getpass.getpass("The same again: ") != passphrase:
+    if not is_new:
+        return getpass.getpass("Passphrase of the token keys: ")
+    passphrase = getpass.getpass("New passphrase of the token keys: ")
+    if getpass.getpass("The same again: ") != passphrase:
         raise SettingsError("passphrase: the two differ")
     return passphrase
 

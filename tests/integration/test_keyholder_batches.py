@@ -391,6 +391,16 @@ def test_the_authority_s_members_come_in_at_first_sight_with_their_key(
         evaluate(channel, other.signed(BLINDED, now=clock()))
 
 
+def test_a_quota_may_be_there_before_its_member(
+    development: Host, alpha: Member, clock: ManualClock
+) -> None:
+    development.does("quota", "alpha", "--daily", "3", "--monthly", "3")
+    with development.channel() as channel:
+        evaluate(channel, alpha.signed(BLINDED, now=clock()))
+        refusal = evaluate_refused(channel, alpha.signed(BLINDED, now=clock()))
+    assert refusal.reason == "EVALUATIONS_EXHAUSTED"
+
+
 def test_others_certificates_admit_nobody(
     development: Host, authority: Authority, clock: ManualClock
 ) -> None:

@@ -4,16 +4,25 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from concordat_keyholder import files
 from concordat_keyholder.keys import HeldKey, HeldKeys, read_keys, read_plain_keys, write_keys
-from concordat_keyholder.sealing import KeyFileSeal, PassphraseSeal, Seal
+from concordat_keyholder.sealing import (
+    METHODS,
+    KeyFileSeal,
+    PassphraseSeal,
+    Seal,
+    SealBroken,
+    Wrapper,
+    configured_seal,
+)
 from concordat_privacy.oprf import SecretKey, generate_key, key_ratio
-from concordat_rpc.settings import SettingsError
+from concordat_rpc.settings import Settings, SettingsError
 
 PASSPHRASE = "correct horse battery staple"
 
@@ -241,7 +250,7 @@ def test_a_passphrase_is_not_short_and_not_missing(monkeypatch: pytest.MonkeyPat
 def test_without_a_terminal_nobody_waits_for_a_passphrase() -> None:
     code = (
         "from concordat_keyholder.sealing import PassphraseSeal\n"
-        "from concordat_rpc.settings import SettingsError\n"
+        "from concordat_rpc.settings import Settings, SettingsError\n"
         "try: PassphraseSeal('prompt').fresh()\n"
         "except SettingsError as error: print(error)"
     )
@@ -277,6 +286,50 @@ def test_parameters_of_the_passphrase_are_bounded(
     file.write_text(text.replace(old, new))
     with pytest.raises(SettingsError, match=r"seal\."):
         read_keys(file, passphrase)
+
+
+class Device:
+    """A third method as an adapter would add it: the key-encryption key never leaves the device."""
+
+    method = "device"
+    parameters: Mapping[str, int | str] = MappingProxyType({"slot": 3, "label": "token keys"})
+
+    def __init__(self, settings: Settings) -> None:
+        self._label = settings.text("label")
+        self._inside: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def fresh(self) -> Wrapper:
+        return self
+
+    def reopen(self, parameters: Settings) -> Wrapper:
+        assert (parameters.integer("slot", 0, 9), parameters.text("label")) == (3, self._label)
+        parameters.finish()
+        return self
+
+    def wrap(self, secret: bytes, about: bytes) -> bytes:
+        handle = os.urandom(16)
+        self._inside[handle] = (secret, about)
+        return handle
+
+    def unwrap(self, wrapped: bytes, about: bytes) -> bytes:
+        secret, kept = self._inside.get(wrapped, (b"", b""))
+        if not secret or kept != about:
+            raise SealBroken
+        return secret
+
+
+def test_another_method_is_one_class_and_one_line(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "device", Device)
+    table = b'method = "device"\nlabel = "token keys"\n'
+    seal = configured_seal(Settings.parse(file, table))
+    keys = two_epochs()
+    write(file, keys, seal)
+    assert same(read_keys(file, seal)[0], keys)
+    file.write_text(file.read_text().replace("epoch = 1", "epoch = 3"))
+    with pytest.raises(SettingsError, match="wrong device, or the file was changed"):
+        read_keys(file, seal)
 
 
 # Replacing.

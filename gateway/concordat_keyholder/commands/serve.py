@@ -83,6 +83,7 @@ def init(
 def serve(config_file: Path, port: int | None, with_parent: bool) -> None:
     """Serve gateways until SIGTERM or SIGINT."""
     import os
+    import resource
 
     with errors_shown():
         from concordat_keyholder import server
@@ -91,5 +92,7 @@ def serve(config_file: Path, port: int | None, with_parent: bool) -> None:
         logs.configure("keyholder")
         # What the database writes is for this account alone.
         os.umask(0o077)
+        # The open keys are in this process's memory: a crash must not write it to a file.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         config = loaded(config_file)
         server.serve(config, config.listen.port if port is None else port, with_parent=with_parent)
