@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BUF_VERSION := 1.75.0
+# As in bench/psi.py.
+PSI_VERSION := 2.0.6
+PSI_VENV := build/psi-venv
 
 .PHONY: help demo test test-all bench check proto catalogue buf released clean
 
@@ -39,8 +42,19 @@ test: $(VENV)/.dev
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
 
+# Without the comparison (no network, no wheel for this machine) the other figures still come.
 bench: $(VENV)/.dev
+ifneq ($(ONLY),ledger)
+	@$(MAKE) --no-print-directory $(PSI_VENV)/.openmined-psi-$(PSI_VERSION) || echo "no openmined-psi: its figures are left out"
+endif
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+# openmined-psi pins protobuf==6.30.2, older than Concordat's: an environment of its own.
+$(PSI_VENV)/.openmined-psi-$(PSI_VERSION): $(VENV)/.created
+	rm -rf $(PSI_VENV)
+	$(BIN)/python -m venv $(PSI_VENV)
+	$(PSI_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: openmined-psi==$(PSI_VERSION) || (rm -rf $(PSI_VENV); false)
+	touch $@
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

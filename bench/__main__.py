@@ -7,7 +7,11 @@ from pathlib import Path
 
 from bench import harness
 
-GROUPS = {"tokens": ("tokens",), "ledger": ("ledger", "journal")}
+GROUPS = {
+    "tokens": ("tokens", "token_costs", "psi"),
+    "refusals": ("refusals",),
+    "ledger": ("ledger", "journal"),
+}
 """The modules that measure each group."""
 OUTPUT = Path("build/bench.json")
 

@@ -30,7 +30,7 @@ from tests.stores import (
     sqlite_urls,
 )
 
-pytest_plugins = ["tests.gateways"]
+pytest_plugins = ["tests.gateways", "tests.peer_clients"]
 
 _NOT_TESTED = "PostgreSQL was NOT tested"
 

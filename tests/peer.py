@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from concordat import _methods
 from concordat._steps import Flow, Method
@@ -27,19 +29,18 @@ from concordat.v1 import (
     ledger_pb2,
     signal_pb2,
     token_pb2,
+    usage_pb2,
 )
-from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
-from concordat_privacy.log import leaf, merkle
-from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
-from concordat_privacy.oprf import KeyPair, derive_key_pair, evaluate_batch
+from concordat_gateway.pki import Authority, Names, certificate_pem, new_key
+from concordat_privacy.log import merkle
 from concordat_rpc.errors import Refusal
 from concordat_rpc.status import to_grpc_status
+from tests.peer_ledger import SPIFFE_ID, Ledger
+from tests.peer_tokens import Keyholders
 
-ORIGIN = "concordat.test/ledger"
-SPIFFE_ID = "spiffe://concordat.test/member/alpha"
 SERVER_NAME = "gateway.concordat.test"
-EPOCH = 3
 LIFETIME = timedelta(days=1)
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 METHODS = {method.path: method for method in vars(_methods).values() if isinstance(method, Method)}
 
@@ -75,44 +76,14 @@ class Hold:
     arrived: threading.Event = field(default_factory=threading.Event)
 
 
-Fault = Refuse | Abort | Change | Hold
+@dataclass(frozen=True)
+class Later:
+    """Do the work when so much time has passed on everybody's clock."""
+
+    by: timedelta
 
 
-class Ledger:
-    """A ledger in memory."""
-
-    def __init__(self) -> None:
-        self.key = SigningKey.generate(ORIGIN)
-        self.leaves: list[bytes] = []
-        self.append("ledger.opened")
-
-    def append(self, kind: str, **fields: leaf.Json) -> int:
-        """Add an entry; returns its index."""
-        time = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
-        header = {"v": 1, "type": kind, "time": time, "actor": SPIFFE_ID}
-        self.leaves.append(leaf.encode(header | fields))
-        return len(self.leaves) - 1
-
-    def rewrite_history(self) -> None:
-        """Replace the first entry, as a dishonest operator would."""
-        self.leaves[0] = self.leaves[0].replace(b"ledger.opened", b"ledger.forged")
-
-    def tree(self, size: int | None = None) -> merkle.Tree:
-        return merkle.Tree.of(self.leaves[:size])
-
-    def note(self) -> str:
-        """The signed checkpoint of all entries."""
-        tree = self.tree()
-        return sign(Checkpoint(ORIGIN, tree.size, tree.root), self.key)
-
-    def receipt(self, kind: str, **fields: leaf.Json) -> common_pb2.Receipt:
-        """Add an entry; returns its receipt."""
-        return self.receipt_of(self.append(kind, **fields))
-
-    def receipt_of(self, index: int) -> common_pb2.Receipt:
-        return common_pb2.Receipt(
-            entry_index=index, entry=self.leaves[index], checkpoint=self.note()
-        )
+Fault = Refuse | Abort | Change | Hold | Later
 
 
 @dataclass
@@ -120,14 +91,25 @@ class Peer:
     """The server's state, and what it was asked."""
 
     ledger: Ledger = field(default_factory=Ledger)
-    token_keys: KeyPair = field(default_factory=lambda: derive_key_pair(bytes(32), b"peer"))
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """The key-holders' time of day; it stands still."""
+    clients_ahead: timedelta = timedelta()
+    """How far the clients' clocks are ahead of it."""
     requests: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     """Every request, by the method's name. An upload is one list of messages."""
     callers: set[str] = field(default_factory=set)
     """Addresses of the connections that calls came over."""
     port: int = 0
+    keyholders: Keyholders = field(init=False)
     _faults: dict[str, deque[Fault | None]] = field(default_factory=lambda: defaultdict(deque))
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.keyholders = Keyholders(self.time)
+
+    def clients_time(self) -> datetime:
+        """The time of day on the clients' clocks."""
+        return self.time + self.clients_ahead
 
     def next(self, method: str, *faults: Fault | None) -> None:
         """What the next calls of a method meet, one each; None: nothing."""
@@ -147,10 +129,14 @@ class Peer:
             case Hold(released, arrived):
                 arrived.set()
                 released.wait(30)
+            case Later(by):
+                self.time += by
             case Abort(code, text, False):
                 context.abort(code, text)
         with self._lock:
             reply = getattr(self, f"_{method.name}")(received)
+        if isinstance(reply, Refusal):
+            context.abort_with_status(to_grpc_status(reply))
         match fault:
             case Abort(code, text, True):
                 context.abort(code, text)
@@ -161,12 +147,12 @@ class Peer:
     # What the methods do
 
     def _ListTokenKeys(self, _: Any) -> token_pb2.ListTokenKeysResponse:  # noqa: N802
-        key = token_pb2.TokenKey(epoch=EPOCH, public_key=bytes(self.token_keys.public))
-        return token_pb2.ListTokenKeysResponse(keys=[key])
+        return self.keyholders.listing
 
-    def _Evaluate(self, request: token_pb2.EvaluateRequest) -> token_pb2.EvaluateResponse:  # noqa: N802
-        elements, proof = evaluate_batch(self.token_keys.secret, request.blinded_elements)
-        return token_pb2.EvaluateResponse(evaluated_elements=elements, proof=proof)
+    def _Evaluate(  # noqa: N802
+        self, request: token_pb2.EvaluateRequest
+    ) -> token_pb2.EvaluateResponse | Refusal:
+        return self.keyholders.evaluate(request, self.time)
 
     def _GrantConsents(  # noqa: N802
         self, request: consent_pb2.GrantConsentsRequest
@@ -285,6 +271,32 @@ class Peer:
             yield ledger_pb2.ExportEntriesResponse(entries=[entry], checkpoint=note)
             note = ""
 
+    def _ListUsage(self, request: usage_pb2.ListUsageRequest) -> usage_pb2.ListUsageResponse:  # noqa: N802
+        """One member, with a limit by the day alone and one alarm."""
+        reply = usage_pb2.ListUsageResponse()
+        reply.as_of.FromDatetime(self.time)
+        member = reply.members.add(member_id=request.member_id or "alpha")
+        for kind in (1, 2, 3, 4):
+            member.usage.add(
+                kind=kind,
+                today=kind,
+                this_month=10 * kind,
+                daily_limit=100 if kind == 1 else 0,
+            )
+        member.alarms.add(kind=usage_pb2.ALARM_KIND_REFUSED_SHARE, day=20_000, description="9 of 9")
+        return reply
+
+    def _SetLookupQuota(  # noqa: N802
+        self, request: usage_pb2.SetLookupQuotaRequest
+    ) -> usage_pb2.SetLookupQuotaResponse:
+        receipt = self.ledger.receipt(
+            "quota.set",
+            member=request.member_id,
+            lookups_daily=request.daily_limit,
+            lookups_monthly=request.monthly_limit,
+        )
+        return usage_pb2.SetLookupQuotaResponse(receipt=receipt)
+
 
 def _subject(token: bytes) -> signal_pb2.SubjectResult:
     """No consent for tokens that begin with 0xff; else three signals."""
@@ -341,12 +353,22 @@ class Certificates:
         self._authority = Authority.create("concordat.test", self._now)
         self.ca_pem = certificate_pem(self._authority.certificate)
 
-    def issue(self, spiffe_id: str, *hosts: str) -> tuple[bytes, bytes]:
-        """A certificate and its key, both PEM, valid for a day from the authority's making."""
-        key = new_key()
+    def issue(
+        self, spiffe_id: str, *hosts: str, key: PrivateKey | None = None
+    ) -> tuple[bytes, bytes]:
+        """A certificate and its key, both PEM, valid for a day from the authority's making.
+
+        The key is a new one on P-256 unless given.
+        """
+        key = key or new_key()
         names = Names(spiffe_id, hosts)
         signed = self._authority.issue(key.public_key(), names, self._now, LIFETIME)
-        return certificate_pem(signed), key_pem(key)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return certificate_pem(signed), pem
 
 
 @contextmanager
@@ -382,8 +404,7 @@ def write_profile(folder: Path, peer: Peer, certificates: Certificates) -> Path:
         f'server_name = "{SERVER_NAME}"\n'
         f'spiffe_id = "{SPIFFE_ID}"\n'
         f'ledger_vkey = "{peer.ledger.key.verifier.encode()}"\n'
-        "[[token_keys]]\n"
-        f"epoch = {EPOCH}\n"
-        f'public_key = "{bytes(peer.token_keys.public).hex()}"\n'
+        f'key_log_vkey = "{peer.keyholders.log_key.verifier.encode()}"\n'
     )
+    (folder / "keys.log").write_text(peer.keyholders.log)
     return folder

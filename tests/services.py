@@ -27,6 +27,7 @@ from concordat.v1 import (
     contribution_pb2_grpc,
     ledger_pb2_grpc,
     signal_pb2_grpc,
+    usage_pb2_grpc,
 )
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
@@ -36,9 +37,11 @@ from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
 from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.signal import SignalServicer
+from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_privacy.metering import Quota
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import Peer, Role, Serial, spiffe_id
 from concordat_rpc.server import build_server
@@ -55,6 +58,8 @@ _MAKER = TokenKeys.of_epochs(1, 2, 3)
 MEMBERS = ("alpha", "beta", "gamma")
 CALL_SECONDS = 60
 YEAR_SECONDS = 365 * 86_400
+AMPLE = Quota(daily=10**6, monthly=10**7, per_second=1e6, burst=10**6)
+"""More lookups than any test makes."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Caller:
     contributions: contribution_pb2_grpc.ContributionServiceStub
     signals: signal_pb2_grpc.SignalServiceStub
     ledger: ledger_pb2_grpc.LedgerServiceStub
+    usage: usage_pb2_grpc.UsageServiceStub
 
     @classmethod
     def on(cls, channel: grpc.Channel) -> "Caller":
@@ -73,12 +79,13 @@ class Caller:
             contribution_pb2_grpc.ContributionServiceStub(channel),
             signal_pb2_grpc.SignalServiceStub(channel),
             ledger_pb2_grpc.LedgerServiceStub(channel),
+            usage_pb2_grpc.UsageServiceStub(channel),
         )
 
 
 @dataclass(frozen=True)
 class Consortium:
-    """A running gateway with three members and an auditor, and what stands behind it."""
+    """A running gateway, its three members, auditor and operator, and what stands behind it."""
 
     journal: Journal
     signal_store: SignalStore
@@ -87,19 +94,25 @@ class Consortium:
     beta: Caller
     gamma: Caller
     auditor: Caller
+    operator: Caller
 
 
 @contextmanager
 def serving(
-    journal: Journal, signal_store: SignalStore, clock: ManualClock, keys: TokenKeys = KEYS
+    journal: Journal,
+    signal_store: SignalStore,
+    clock: ManualClock,
+    keys: TokenKeys = KEYS,
+    quota: Quota = AMPLE,
 ) -> Iterator[Consortium]:
-    """A consortium for the length of the block."""
+    """A consortium for the length of the block; `quota` is what each may look up."""
     join_members(journal)
     subjects = subjects_of(journal, clock, keys)
     consent = ConsentServicer(journal, subjects, clock)
     contribution = ContributionServicer(journal, signal_store, subjects, clock)
-    signal = SignalServicer(journal, signal_store, subjects)
+    signal = SignalServicer(journal, signal_store, subjects, quota)
     ledger = LedgerServicer(journal)
+    usage = UsageServicer(journal, quota, clock)
     server = build_server(
         [
             lambda s: consent_pb2_grpc.add_ConsentServiceServicer_to_server(consent, s),
@@ -108,6 +121,7 @@ def serving(
             ),
             lambda s: signal_pb2_grpc.add_SignalServiceServicer_to_server(signal, s),
             lambda s: ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, s),
+            lambda s: usage_pb2_grpc.add_UsageServiceServicer_to_server(usage, s),
         ],
         address="127.0.0.1:0",
         tls=_identity(Role.GATEWAY, "gateway", ["localhost", "127.0.0.1"]),
@@ -118,10 +132,12 @@ def serving(
         observer=_Unobserved(),
     )
     server.start()
-    channels = [
-        _channel(server.port, _identity(role, name))
-        for role, name in [*((Role.MEMBER, name) for name in MEMBERS), (Role.AUDITOR, "auditor")]
+    callers = [
+        *((Role.MEMBER, name) for name in MEMBERS),
+        (Role.AUDITOR, "auditor"),
+        (Role.OPERATOR, "operator"),
     ]
+    channels = [_channel(server.port, _identity(role, name)) for role, name in callers]
     try:
         yield Consortium(journal, signal_store, clock, *map(Caller.on, channels))
     finally:
@@ -284,6 +300,20 @@ def fields_of(error: grpc.RpcError) -> list[str]:
     """The fields that a refusal names."""
     bad_request = _detail(error, error_details_pb2.BadRequest())
     return [violation.field for violation in bad_request.field_violations]
+
+
+def quota_subject_of(error: grpc.RpcError) -> str:
+    """The limit that a refusal names."""
+    [violation] = _detail(error, error_details_pb2.QuotaFailure()).violations
+    return str(violation.subject)
+
+
+def retry_seconds_of(error: grpc.RpcError) -> float | None:
+    """When a refusal says to come back; None where it does not."""
+    retry = error_details_pb2.RetryInfo()
+    if not any(detail.Unpack(retry) for detail in rpc_status.from_call(error).details):
+        return None
+    return retry.retry_delay.ToMilliseconds() / 1000
 
 
 def _detail(error: grpc.RpcError, wanted: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -124,6 +125,54 @@ def statements() -> Iterator[list[str]]:
 
     with listening(note):
         yield seen
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What somebody who watches the database sees of one statement."""
+
+    text: str
+    parameters: tuple[tuple[int, ...], ...]
+    """For each row of parameters the size of each: bytes and texts by length, others as 0."""
+    rows: int
+    """Fetched; 0 for a statement that returns none."""
+
+
+@contextmanager
+def traced() -> Iterator[list[Traced]]:
+    """All SQL that this process runs in the block, with the sizes of what goes in and out."""
+    seen: list[Traced] = []
+
+    def note(
+        connection: sa.Connection,
+        _cursor: object,
+        statement: str,
+        parameters: Any,
+        _context: object,
+        executemany: bool,
+    ) -> None:
+        rows = 0
+        if statement.startswith("SELECT"):
+            # Asked again, within the transaction: the first cursor is not ours to read.
+            driver: Any = connection.connection.driver_connection
+            cursor = driver.cursor()
+            rows = len(cursor.execute(statement, parameters).fetchall())
+            cursor.close()
+        given = parameters if executemany else [parameters]
+        seen.append(Traced(statement, tuple(map(_sizes, given)), rows))
+
+    sa.event.listen(sa.Engine, "after_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        sa.event.remove(sa.Engine, "after_cursor_execute", note)
+
+
+def _sizes(parameters: Any) -> tuple[int, ...]:
+    values = parameters.values() if isinstance(parameters, dict) else parameters
+    # psycopg's dialect wraps bytes.
+    plain = [getattr(value, "obj", value) for value in values]
+    return tuple(len(value) if isinstance(value, bytes | str | list) else 0 for value in plain)
 
 
 @contextmanager

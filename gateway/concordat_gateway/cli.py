@@ -6,6 +6,8 @@ which has no server parts.
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
+
 import click
 
 import concordat_rpc  # noqa: F401  first: it settles what gRPC reads when it is imported
@@ -16,6 +18,7 @@ from concordat_gateway.commands.ledger import ledger
 from concordat_gateway.commands.lookup import lookup
 from concordat_gateway.commands.member import member
 from concordat_gateway.commands.serve import serve
+from concordat_gateway.commands.usage import quota, usage
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,8 +27,12 @@ def main() -> None:
     """Share banded credit signals between lenders, under a consent ledger."""
 
 
-for _command in (init, serve, member, keys, ledger, ask, budget, lookup):
+for _command in (init, serve, member, keys, ledger, ask, budget, lookup, usage, quota):
     main.add_command(_command)
+
+# Commands of other trust domains: their code and the gateway's do not import each other.
+for _entry in entry_points(group="concordat.commands"):
+    main.add_command(_entry.load(), _entry.name)
 
 if __name__ == "__main__":
     main()

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+from concordat_privacy.metering import Quota
 from concordat_privacy.oprf import MAX_HOLDERS
 from concordat_rpc.address import Address
 from concordat_rpc.limits import Limits
@@ -74,6 +75,11 @@ class PrivacyBudgets:
     """Of the answers that one member asks for."""
 
 
+DEFAULT_LOOKUP_QUOTA = Quota(daily=10_000, monthly=100_000, per_second=20.0, burst=1_000)
+"""Of a member for which neither the file nor the operator says otherwise: enough to decide on
+applications, too little to try a register. The burst is one batch of the largest size."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
     """Everything `concordat serve` needs to know."""
@@ -87,6 +93,8 @@ class GatewayConfig:
     resume_seconds: float
     """How often batches that were accepted but not published are looked for. A worker that could
     not publish has nobody else to do it, unless its caller asks again."""
+    alarm_seconds: float
+    """How often all members' counters are looked at for alarms."""
     metrics: Address | None
     """Loopback address of the Prometheus endpoint; None: no endpoint."""
     identity: IdentityFiles
@@ -104,6 +112,7 @@ class GatewayConfig:
     """At least one, in the file's order."""
     membership: Membership
     budgets: PrivacyBudgets
+    lookup_quota: Quota
     limits: Limits
 
 
@@ -116,6 +125,7 @@ def load_config(file: Path) -> GatewayConfig:
         trust_domain=_trust_domain(settings),
         workers=settings.integer("workers", 1, 256, default=2),
         resume_seconds=settings.number("resume_seconds", 0.1, 86_400.0, default=60.0),
+        alarm_seconds=settings.number("alarm_seconds", 0.1, 86_400.0, default=300.0),
         metrics=_metrics(settings),
         identity=_identity(settings.table("identity")),
         stores=_stores(settings.table("stores")),
@@ -126,6 +136,7 @@ def load_config(file: Path) -> GatewayConfig:
         keyholders=_keyholders(settings),
         membership=_membership(settings.table("membership")),
         budgets=_budgets(settings.table("budgets")),
+        lookup_quota=_lookup_quota(settings.table("quotas")),
         limits=_limits(settings.table("limits")),
     )
     settings.finish()
@@ -233,6 +244,25 @@ def _budgets(settings: Settings) -> PrivacyBudgets:
     )
     settings.finish()
     return budgets
+
+
+def _lookup_quota(settings: Settings) -> Quota:
+    """Any entry may be set; the others keep their defaults."""
+    default = DEFAULT_LOOKUP_QUOTA
+    daily = settings.integer("lookups_daily", 1, 10**9, default=default.daily)
+    monthly = settings.integer(
+        "lookups_monthly", 1, 31 * 10**9, default=max(default.monthly, daily)
+    )
+    if monthly < daily:
+        raise settings.wrong("lookups_monthly", f"must be at least lookups_daily, {daily}")
+    quota = Quota(
+        daily=daily,
+        monthly=monthly,
+        per_second=settings.number("lookups_per_second", 0.001, 1e6, default=default.per_second),
+        burst=settings.integer("lookups_burst", 1, 10**9, default=default.burst),
+    )
+    settings.finish()
+    return quota
 
 
 def _limits(settings: Settings) -> Limits:

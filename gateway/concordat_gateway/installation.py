@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
@@ -60,16 +60,18 @@ def install(wishes: Wishes, now: datetime) -> None:
     issue = _Issuer(authority, wishes.trust_domain, now)
 
     vkey = _make_gateway(folder / "gateway", issue, wishes)
-    public_key = _make_keyholder(folder / "keyholder", issue, wishes, ca_pem)
+    _make_keyholder(folder / "keyholder", issue, wishes, ca_pem)
+    key_log_vkey = (folder / "keyholder" / "log.vkey").read_text().strip()
     # Its store URLs may hold a password.
-    settings = _gateway_settings(wishes, folder, public_key, now)
+    settings = _gateway_settings(wishes, folder, key_log_vkey)
     write_secret(folder / "gateway.toml", settings.encode())
     gateway = Gateway(
         address=str(_reached_at(wishes)),
         server_name=wishes.host,
         ca_pem=ca_pem.decode(),
         ledger_vkey=vkey,
-        token_keys={FIRST_EPOCH: public_key},
+        key_log_vkey=key_log_vkey,
+        key_log=(folder / "keyholder" / "keys.log").read_text(),
     )
     for role in (Role.OPERATOR, Role.AUDITOR):
         _make_profile(folder / "profiles" / role.value, issue, role, gateway)
@@ -116,7 +118,9 @@ def _make_gateway(folder: Path, issue: _Issuer, wishes: Wishes) -> str:
     vkey = ledger_key.verifier.encode()
     write_secret(folder / "ledger.key", f"{ledger_key.encode()}\n".encode())
     (folder / "ledger.vkey").write_text(f"{vkey}\n")
-    write_secret(folder / "pepper.key", f"{secrets.token_hex(PEPPER_BYTES)}\n".encode())
+    write_secret(
+        folder / f"pepper-{FIRST_EPOCH}.key", f"{secrets.token_hex(PEPPER_BYTES)}\n".encode()
+    )
     return vkey
 
 
@@ -135,8 +139,8 @@ def _reached_at(wishes: Wishes) -> Address:
     return wishes.listen
 
 
-def _make_keyholder(folder: Path, issue: _Issuer, wishes: Wishes, ca_pem: bytes) -> str:
-    """The key-holder's identity, configuration and first key; returns the public key in hex."""
+def _make_keyholder(folder: Path, issue: _Issuer, wishes: Wishes, ca_pem: bytes) -> None:
+    """The key-holder's identity, and all that is its own: keys, key log, configuration."""
     _, certificate, key = issue.identity(
         Role.KEYHOLDER, "main", _PROCESS_LIFETIME, hosts=(_keyholder_name(wishes),)
     )
@@ -144,21 +148,17 @@ def _make_keyholder(folder: Path, issue: _Issuer, wishes: Wishes, ca_pem: bytes)
     write_secret(folder / "key.pem", key)
     # A copy, so that the folder can move to a host of its own.
     (folder / "ca.pem").write_bytes(ca_pem)
-    (folder / "keyholder.toml").write_text(_keyholder_settings(wishes))
-    return _generate_token_key(folder / "token.keys")
-
-
-def _generate_token_key(file: Path) -> str:
-    # In a process of the key-holder's own: the gateway's code never has the secret key.
+    # In a process of the key-holder's own: the gateway's code never has the secret key. Port 0:
+    # the gateway that starts it learns which it took.
+    options = ["--development", "--trust-domain", wishes.trust_domain, "--listen", "127.0.0.1:0"]
     made = subprocess.run(  # noqa: S603  our own module
-        [sys.executable, "-m", "concordat_keyholder.generate", "--keys", str(file)],
+        [sys.executable, "-m", "concordat_keyholder", "init", str(folder), *options],
         capture_output=True,
         text=True,
         check=False,
     )
     if made.returncode:
-        raise InstallationError(made.stderr.strip() or "the token key could not be made")
-    return made.stdout.strip()
+        raise InstallationError(made.stderr.strip() or "the key-holder's folder cannot be made")
 
 
 def _make_profile(folder: Path, issue: _Issuer, role: Role, gateway: Gateway) -> None:
@@ -171,10 +171,9 @@ def _keyholder_name(wishes: Wishes) -> str:
     return f"keyholder.{wishes.trust_domain}"
 
 
-def _gateway_settings(wishes: Wishes, folder: Path, public_key: str, now: datetime) -> str:
+def _gateway_settings(wishes: Wishes, folder: Path, key_log_vkey: str) -> str:
     control = wishes.control_url or f"sqlite:///{folder / 'data' / 'control.db'}"
     signals = wishes.signals_url or f"sqlite:///{folder / 'data' / 'signals.db'}"
-    valid_from = now.astimezone(UTC).replace(microsecond=0).isoformat()
     return f"""\
 # Concordat gateway. Paths are relative to this file.
 listen = {toml_text(str(wishes.listen))}
@@ -184,7 +183,9 @@ workers = {wishes.workers}
 # Prometheus endpoint, loopback only, e.g. "127.0.0.1:9464"; empty for none.
 metrics = ""
 ledger_key = "gateway/ledger.key"
-pepper = "gateway/pepper.key"
+# Which token keys there are, signed by the key-holder's side; read again when it changes.
+key_log = "keyholder/keys.log"
+key_log_vkey = {toml_text(key_log_vkey)}
 
 [identity]
 certificate = "gateway/cert.pem"
@@ -195,9 +196,14 @@ ca = "ca/ca.pem"
 control_url = {toml_text(control)}
 signals_url = {toml_text(signals)}
 
-[keyholder]
+[peppers]
+# By key epoch: under which the stores know a subject. A new epoch needs a new one.
+{FIRST_EPOCH} = "gateway/pepper-{FIRST_EPOCH}.key"
+
+[[keyholders]]
 # Started by `concordat serve`. For one on a host of its own replace config by
-# address = "host:port".
+# address = "host:port". holder: the number of its share, where the key is split.
+holder = 0
 config = "keyholder/keyholder.toml"
 server_name = {toml_text(_keyholder_name(wishes))}
 
@@ -213,26 +219,14 @@ certificate_days = 365
 pool_epsilon = {wishes.pool_epsilon}
 member_epsilon = {wishes.member_epsilon}
 
+[quotas]
+# Lookups of a member for which the operator set no other limits (`concordat quota set`). Generous,
+# for development; without these lines 10,000 a day, 100,000 a month, 20 a second, 1,000 at once.
+lookups_daily = 1_000_000
+lookups_monthly = 10_000_000
+lookups_per_second = 5_000.0
+lookups_burst = 100_000
+
 [limits]
 # Any field of concordat_rpc.limits.Limits, e.g. drain_seconds = 10.0
-
-[[token_keys]]
-epoch = {FIRST_EPOCH}
-public_key = {toml_text(public_key)}
-valid_from = {toml_text(valid_from)}
-"""
-
-
-def _keyholder_settings(wishes: Wishes) -> str:
-    return f"""\
-# Concordat key-holder. Paths are relative to this file.
-# Port 0: any free one; the gateway that starts it learns which.
-listen = "127.0.0.1:0"
-trust_domain = {toml_text(wishes.trust_domain)}
-keys = "token.keys"
-
-[identity]
-certificate = "cert.pem"
-private_key = "key.pem"
-ca = "ca.pem"
 """

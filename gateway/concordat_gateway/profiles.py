@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from concordat_rpc.secret_files import write_secret
 
-PROFILE_FILES = ("key.pem", "cert.pem", "ca.pem", "profile.toml")
+KEY_LOG = "keys.log"
+PROFILE_FILES = ("key.pem", "cert.pem", "ca.pem", KEY_LOG, "profile.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +21,10 @@ class Gateway:
     """Name that the gateway's certificate carries."""
     ca_pem: str
     ledger_vkey: str
-    token_keys: Mapping[int, str]
-    """Public keys in hex by epoch."""
+    key_log_vkey: str
+    """Key that signs the log of token keys."""
+    key_log: str
+    """The log of token keys itself, as it is pinned."""
 
 
 def write_profile(
@@ -32,6 +34,7 @@ def write_profile(
     write_secret(folder / "key.pem", private_key_pem)
     (folder / "cert.pem").write_bytes(certificate_pem)
     (folder / "ca.pem").write_text(gateway.ca_pem, encoding="ascii")
+    (folder / KEY_LOG).write_text(gateway.key_log, encoding="utf-8")
     (folder / "profile.toml").write_text(_settings(gateway, spiffe_id), encoding="utf-8")
 
 
@@ -41,9 +44,8 @@ def _settings(gateway: Gateway, spiffe_id: str) -> str:
         f"server_name = {toml_text(gateway.server_name)}",
         f"spiffe_id = {toml_text(spiffe_id)}",
         f"ledger_vkey = {toml_text(gateway.ledger_vkey)}",
+        f"key_log_vkey = {toml_text(gateway.key_log_vkey)}",
     ]
-    for epoch, public_key in sorted(gateway.token_keys.items()):
-        lines += ["", "[[token_keys]]", f"epoch = {epoch}", f"public_key = {toml_text(public_key)}"]
     return "\n".join(lines) + "\n"
 
 

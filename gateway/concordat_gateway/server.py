@@ -14,6 +14,7 @@ from concordat.v1 import (
     member_pb2_grpc,
     signal_pb2_grpc,
     token_pb2_grpc,
+    usage_pb2_grpc,
 )
 from concordat_gateway.config import GatewayConfig, PrivacyBudgets, load_config
 from concordat_gateway.keyfiles import PepperFiles, load_authority, load_ledger_key
@@ -31,6 +32,7 @@ from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.membership import MembershipServicer
 from concordat_gateway.services.signal import SignalServicer
 from concordat_gateway.services.token import TokenServicer
+from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.migrate import check_stores
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import ROTATING
@@ -74,6 +76,7 @@ _SERVICES = {
         "ReinstateMember": _OPERATOR,
         "ListMembers": _OVERSIGHT,
     },
+    "UsageService": {"ListUsage": _ALL, "SetLookupQuota": _OPERATOR},
 }
 
 POLICY = {
@@ -169,13 +172,14 @@ def _build(
         config.membership.certificate_lifetime,
         system_clock,
     )
-    token = TokenServicer(client, key_log, subjects)
+    token = TokenServicer(journal, client, key_log, subjects)
     consent = ConsentServicer(journal, subjects, system_clock)
     contribution = ContributionServicer(journal, signals, subjects, system_clock)
-    signal = SignalServicer(journal, signals, subjects)
+    signal = SignalServicer(journal, signals, subjects, config.lookup_quota)
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
     ledger = LedgerServicer(journal)
     membership = MembershipServicer(journal, registrar)
+    usage = UsageServicer(journal, config.lookup_quota, system_clock)
     return build_server(
         [
             functools.partial(token_pb2_grpc.add_TokenServiceServicer_to_server, token),
@@ -187,6 +191,7 @@ def _build(
             functools.partial(aggregate_pb2_grpc.add_AggregateServiceServicer_to_server, aggregate),
             functools.partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, ledger),
             functools.partial(member_pb2_grpc.add_MembershipServiceServicer_to_server, membership),
+            functools.partial(usage_pb2_grpc.add_UsageServiceServicer_to_server, usage),
         ],
         address=str(config.listen.with_port(port)),
         tls=identity,

@@ -35,6 +35,7 @@ from concordat_gateway.rules.rotation import adopt_epoch
 from concordat_gateway.server import caps_of, check_epoch, opened_stores
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.watching import AlarmGauge, watching
 from concordat_privacy.dp.rho import spent_epsilon
 from concordat_rpc.address import Address
 from concordat_rpc.server import PortTaken
@@ -57,11 +58,13 @@ def serve(config: GatewayConfig, workers: int) -> None:
     """
     stopping = _stop_signals()
     _check_files(config)
+    registry = CollectorRegistry()
     with (
         _reserved_port(config.listen) as port,
         _prepared_stores(config) as (journal, signals),
         resuming(journal, signals, config.resume_seconds) as resumption,
-        _metrics(config) as metrics_folder,
+        _metrics(config, registry) as metrics_folder,
+        watching(journal, config.alarm_seconds, AlarmGauge(registry)),
         running_keyholders(config, stopping) as keyholders,
         _workers(config, workers, port, keyholders.addresses, metrics_folder) as serving,
     ):
@@ -165,13 +168,15 @@ def _warn_of_other_caps(journal: Journal, budgets: PrivacyBudgets) -> None:
 
 
 @contextmanager
-def _metrics(config: GatewayConfig) -> Iterator[Path | None]:
-    """The endpoint with the sums over all workers; the folder in which they keep their figures."""
+def _metrics(config: GatewayConfig, registry: CollectorRegistry) -> Iterator[Path | None]:
+    """The endpoint with the registry's figures and the sums over all workers.
+
+    Gives the folder in which the workers keep theirs.
+    """
     if config.metrics is None:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="concordat-metrics-") as folder:
-        registry = CollectorRegistry()
         MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
         try:
             server, thread = start_http_server(

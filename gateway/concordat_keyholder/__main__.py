@@ -1,16 +1,15 @@
-"""``python -m concordat_keyholder --config keyholder.toml``: serve until told to stop."""
+"""``python -m concordat_keyholder``: the commands of `concordat keyholder`.
 
-from __future__ import annotations
+Without a command's name it serves: a gateway starts its embedded key-holder as
+``python -m concordat_keyholder --config keyholder.toml --with-parent [--port N]``.
+"""
 
 import sys
 
-try:
-    from concordat_keyholder.server import main
-except ModuleNotFoundError as error:
-    sys.exit(
-        f"concordat key-holder: {error.name} is missing: "
-        "serving needs the extra `server` (from a clone: pip install '.[server]')"
-    )
+from concordat_keyholder.cli import keyholder
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--config"]:
+        arguments = ["serve", *arguments]
+    keyholder(arguments, prog_name="concordat keyholder")

@@ -13,7 +13,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
-_EXTRA = ("method", "error_id", "code", "child", "exit_code")
+_EXTRA = ("method", "error_id", "code", "child", "exit_code", "member", "alarm")
 
 
 class JsonFormatter(logging.Formatter):

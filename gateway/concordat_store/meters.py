@@ -7,7 +7,9 @@ PostgreSQL too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -56,14 +58,19 @@ def charge(
     microseconds since 1970.
     """
     key = {"member_id": member_id, "kind": kind}
-    connection.execute(_LOCK, key)
-    meter = read(connection, member_id, kind, now)
+    arrival = connection.execute(_LOCK, key).scalar_one()
+    # Only now, under the lock: on PostgreSQL a statement sees what committed before it began.
+    meter = _meter(connection.execute(_OF_DAYS, {**key, **_span(now)}).one(), arrival)
     exhausted = check(meter, quota, amount, now)
     if exhausted is None:
-        arrival = arrival_after(meter, quota, amount, now)
-        connection.execute(_ADVANCE, {**key, "arrival": arrival})
+        advance(connection, member_id, kind, arrival_after(meter, quota, amount, now))
         count(connection, member_id, kind, amount, now)
     return exhausted
+
+
+def advance(connection: sa.Connection, member_id: str, kind: int, arrival: int) -> None:
+    """Set the rate's state: for a caller that keeps others away by a lock of its own."""
+    connection.execute(_ADVANCE, {"member_id": member_id, "kind": kind, "arrival": arrival})
 
 
 def count(
@@ -74,24 +81,26 @@ def count(
     now: int,
 ) -> None:
     """Count without a limit."""
-    connection.execute(
-        _COUNT,
-        {"member_id": member_id, "kind": kind, "day": day_number(now), "amount": amount},
-    )
+    count_all(connection, member_id, {kind: amount}, now)
+
+
+def count_all(
+    connection: sa.Connection, member_id: str, amounts: Mapping[int, int], now: int
+) -> None:
+    """Count several kinds, of which there is at least one, in one statement."""
+    values: dict[str, object] = {"member_id": member_id, "day": day_number(now)}
+    # Sorted: two transactions that count the same kinds must not wait for each other crosswise.
+    for position, kind in enumerate(sorted(amounts)):
+        values[f"kind_{position}"] = kind
+        values[f"amount_{position}"] = amounts[kind]
+    connection.execute(_count_of(len(amounts)), values)
 
 
 def read(connection: sa.Connection, member_id: str, kind: int, now: int) -> Meter:
     """What a member has used of one kind."""
-    today = day_number(now)
     key = {"member_id": member_id, "kind": kind}
-    span = {"first": first_day_of_month(now), "last": today}
-    days = connection.execute(_OF_DAYS, {**key, **span}).all()
     arrival = connection.execute(_ARRIVAL, key).scalar()
-    return Meter(
-        sum(amount for day, amount in days if day == today),
-        sum(amount for _, amount in days),
-        arrival or 0,
-    )
+    return _meter(connection.execute(_OF_DAYS, {**key, **_span(now)}).one(), arrival or 0)
 
 
 def history(
@@ -102,9 +111,29 @@ def history(
     return {(member, kind, day): amount for member, kind, day, amount in rows}
 
 
+def _span(now: int) -> dict[str, int]:
+    return {"first": first_day_of_month(now), "today": day_number(now)}
+
+
+def _meter(row: sa.Row[*tuple[Any, ...]], arrival: int) -> Meter:
+    today, this_month = row
+    return Meter(today, this_month, arrival)
+
+
+@functools.cache
+def _count_of(kinds: int) -> sa.TextClause:
+    rows = ", ".join(f"(:member_id, :kind_{n}, :day, :amount_{n})" for n in range(kinds))
+    return sa.text(
+        f"INSERT INTO usage (member_id, kind, day, amount) VALUES {rows}"  # noqa: S608  fixed text
+        " ON CONFLICT (member_id, kind, day) DO UPDATE SET amount = usage.amount + excluded.amount"
+    )
+
+
+# PostgreSQL's sum of BIGINT is a NUMERIC.
 _OF_DAYS = sa.text(
-    "SELECT day, amount FROM usage WHERE member_id = :member_id AND kind = :kind"
-    " AND day BETWEEN :first AND :last"
+    "SELECT CAST(coalesce(sum(CASE WHEN day = :today THEN amount END), 0) AS BIGINT),"
+    " CAST(coalesce(sum(amount), 0) AS BIGINT)"
+    " FROM usage WHERE member_id = :member_id AND kind = :kind AND day BETWEEN :first AND :today"
 )
 _ARRIVAL = sa.text("SELECT arrival FROM usage_rate WHERE member_id = :member_id AND kind = :kind")
 _HISTORY = sa.text(
@@ -113,12 +142,9 @@ _HISTORY = sa.text(
 # The same text on both kinds of database; the lock is the row that the conflict touches.
 _LOCK = sa.text(
     "INSERT INTO usage_rate (member_id, kind, arrival) VALUES (:member_id, :kind, 0)"
-    " ON CONFLICT (member_id, kind) DO UPDATE SET arrival = usage_rate.arrival"
+    " ON CONFLICT (member_id, kind) DO UPDATE SET arrival = usage_rate.arrival RETURNING arrival"
 )
 _ADVANCE = sa.text(
-    "UPDATE usage_rate SET arrival = :arrival WHERE member_id = :member_id AND kind = :kind"
-)
-_COUNT = sa.text(
-    "INSERT INTO usage (member_id, kind, day, amount) VALUES (:member_id, :kind, :day, :amount)"
-    " ON CONFLICT (member_id, kind, day) DO UPDATE SET amount = usage.amount + excluded.amount"
+    "INSERT INTO usage_rate (member_id, kind, arrival) VALUES (:member_id, :kind, :arrival)"
+    " ON CONFLICT (member_id, kind) DO UPDATE SET arrival = excluded.arrival"
 )

@@ -10,7 +10,7 @@ Ed25519) whose root is the RFC 6962 root over the lines. Entries, by their ``typ
     key     epoch, suite, public_key, valid_from: a new epoch, one above the last
     split   epoch, threshold, holders [{holder, public_key, update_key}]: the epoch's key is in
             shares; update_key is the holder's share of the ratio to the epoch before, times that
-            epoch's public key; "" where there is none before
+            epoch's public key; "" for all where there is none before, or its ratio is gone
     end     epoch, valid_to: the epoch's last moment, exclusive
 
 Times are RFC 3339 in UTC with six decimals; keys are 32 bytes in hexadecimal.
@@ -254,18 +254,32 @@ def _split_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
 def _check_shares(
     holders: Sequence[Holder], threshold: int, key: EpochKey, before: EpochKey | None
 ) -> None:
-    """Any `threshold` of the shares must make the key: then so do all other choices."""
+    """Any `threshold` of the shares must make the key: then so do all other choices.
+
+    And one fewer must not: shares of a lower threshold would make it too.
+    """
     common = holders[: threshold - 1]
+    if _makes(key, [(one.holder, one.public_key) for one in common]):
+        raise KeyInvalid(f"fewer than {threshold} shares make the key")
+    if _makes(key, _updates(common)):
+        raise KeyInvalid(f"fewer than {threshold} shares make the ratio")
     for last in holders[threshold - 1 :]:
         chosen = [*common, last]
-        if public_key_of([(one.holder, one.public_key) for one in chosen]) != key.public_key:
+        if not _makes(key, [(one.holder, one.public_key) for one in chosen]):
             raise KeyInvalid(f"the share of holder {last.holder} does not fit the key")
-        updates = [(one.holder, one.update_key) for one in chosen if one.update_key is not None]
-        if before is None:
-            if updates:
-                raise KeyInvalid("a ratio to an epoch that is not there")
-        elif len(updates) != len(chosen) or public_key_of(updates) != key.public_key:
+        updates = _updates(chosen)
+        if updates and before is None:
+            raise KeyInvalid("a ratio to an epoch that is not there")
+        if updates and (len(updates) != len(chosen) or not _makes(key, updates)):
             raise KeyInvalid(f"the ratio's share of holder {last.holder} does not fit the keys")
+
+
+def _updates(holders: Sequence[Holder]) -> list[tuple[int, PublicKey]]:
+    return [(one.holder, one.update_key) for one in holders if one.update_key is not None]
+
+
+def _makes(key: EpochKey, public_shares: Sequence[tuple[int, PublicKey]]) -> bool:
+    return bool(public_shares) and public_key_of(public_shares) == key.public_key
 
 
 def _end_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:

@@ -25,7 +25,7 @@ from concordat_gateway.rules.scopes import CATEGORIES, LOOKUP_PURPOSES, PURPOSES
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.signals import SIGNALS, SignalStatus
-from tests.services import EPOCH, join_members, peer, subjects_of, token
+from tests.services import AMPLE, EPOCH, join_members, peer, subjects_of, token
 from tests.stores import ManualClock
 
 SECONDS = 30.0
@@ -165,6 +165,7 @@ class ConsentMachine(RuleBasedStateMachine):
             peer(recipient),
             self.subjects.named(recipient, self.tokens, EPOCH, EPOCH, SECONDS),
             Question.of(purpose, [], bytes(16)),
+            AMPLE,
             SECONDS,
         ).value
         for subject, result in enumerate(lookup.results):

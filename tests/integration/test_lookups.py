@@ -4,6 +4,8 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import grpc
@@ -11,6 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from concordat.v1 import common_pb2, signal_pb2
+from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules.rotation import Means, rotate
+from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.signals import SIGNALS
 from tests.services import (
@@ -25,10 +30,12 @@ from tests.services import (
     fields_of,
     grant,
     grant_one,
+    serving,
     token,
     withdraw,
 )
-from tests.stores import listening, statements
+from tests.stores import ManualClock, Traced, listening, statements, traced
+from tests.tokenkeys import TokenKeys, peppers
 
 UNDERWRITING = common_pb2.PURPOSE_UNDERWRITING
 CONTRIBUTION = common_pb2.PURPOSE_CONTRIBUTION
@@ -201,6 +208,93 @@ def test_refusals_take_the_same_statements_and_never_read_signals(consortium: Co
     read = " ".join(runs[0]).lower()
     assert "relation" not in read
     assert "inquiry" not in read
+
+
+def shape(run: Sequence[Traced]) -> list[Traced]:
+    """A run without what the number of entries before it decides: the tree's shape."""
+    return [
+        replace(one, parameters=())
+        if "ledger_node" in one.text or "ledger_head" in one.text
+        else one
+        for one in run
+    ]
+
+
+def test_whoever_watches_the_database_cannot_tell_refusals_apart(consortium: Consortium) -> None:
+    refused = make_refusals(consortium)
+    runs, replies = [], []
+    for subject in refused.values():
+        with traced() as seen:
+            replies.append(look_up(consortium.alpha, subject))
+        runs.append(shape(seen))
+
+    assert all(run == runs[0] for run in runs)
+    # The caller's standing and quota, its consents, contributors: two of three answer nothing.
+    fetched = [one.rows for one in runs[0] if "member" in one.text or "consent" in one.text]
+    assert [rows for rows in fetched if rows] == [1]
+    assert len({len(reply.receipt.entry) for reply in replies}) == 1
+
+    consent_to_look_up(consortium, 8)
+    with traced() as seen:
+        look_up(consortium.alpha, 8)
+    assert shape(seen) != runs[0]
+
+
+def test_whoever_watches_the_database_cannot_tell_refusals_in_batches_apart(
+    consortium: Consortium,
+) -> None:
+    refused = make_refusals(consortium)
+    consent_to_look_up(consortium, 8)
+    alike = [[subject, 100, 101] for subject in refused.values()]
+    mixed = [[refused[cause] for cause in pick] for pick in permutations(refused, 3)][::30]
+    with_one_permitted = [[8, subject, 102] for subject in refused.values()]
+
+    for batches in ([*alike, *mixed], with_one_permitted):
+        runs, results = [], set()
+        for subjects in batches:
+            with traced() as seen:
+                response = look_up_batch(consortium.alpha, subjects)
+            runs.append(shape(seen))
+            results.add(b"".join(r.SerializeToString() for r in response.results))
+        assert len(runs) > 5
+        assert all(run == runs[0] for run in runs)
+        assert len(results) == 1
+
+
+def test_refusals_by_tokens_of_an_earlier_epoch_cannot_be_told_apart(
+    journal: Journal, signal_store: SignalStore, clock: ManualClock
+) -> None:
+    """Of subjects of which the caller recorded no consent, whatever the pool holds of them."""
+    keys = TokenKeys.of_epochs(1, 2)
+    with serving(journal, signal_store, clock, keys) as consortium:
+        furnish(consortium, 2)
+        furnish(consortium, 3)
+        grant_one(consortium.gamma, draft(consortium, 3, [UNDERWRITING], EVERYTHING))
+        rotate(
+            Means(
+                journal=journal,
+                signals=signal_store,
+                key_log=keys.log(),
+                pepper=peppers(1, 2).__getitem__,
+                update=keys.update,
+                actor="spiffe://concordat.test/gateway/main",
+                report=lambda _progress: None,
+            ),
+            to_epoch=2,
+        )
+        runs, replies = [], []
+        # The first call learns the stores' new epoch.
+        for subject in (4, 1, 2, 3):
+            carried = keys.asked
+            request = signal_pb2.LookupRequest(
+                token=token(subject, 1), purpose=UNDERWRITING, request_id=REQUEST_ID, epoch=1
+            )
+            with traced() as seen:
+                replies.append(consortium.alpha.signals.Lookup(request, timeout=CALL_SECONDS))
+            runs.append((shape(seen), keys.asked - carried))
+        assert {reply.result.status for reply in replies} == {REFUSED}
+        assert runs[1] == runs[2] == runs[3]
+        assert runs[1][1] > 0
 
 
 def test_of_a_refused_subject_only_the_callers_own_consents_are_asked_for(

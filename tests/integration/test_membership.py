@@ -1,5 +1,6 @@
 """Joining and leaving the consortium, as operator, member and stranger see it."""
 
+import hashlib
 import json
 import os
 import signal
@@ -72,12 +73,18 @@ def test_a_member_certificate_says_who_it_is_and_nothing_else(gateway: Gateway) 
 def test_the_profile_and_the_invitation_are_for_their_owner_alone(gateway: Gateway) -> None:
     invitation = gateway.invite("private-bank")
     profile = gateway.folder / "members" / "private-bank"
-    assert command("member", "accept", invitation, profile).returncode == 0
+    accepted = command("member", "accept", invitation, profile)
+    assert accepted.returncode == 0
 
+    certificate = x509.load_pem_x509_certificate((profile / "cert.pem").read_bytes())
+    public_key = certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    assert hashlib.sha256(public_key).hexdigest() in accepted.stdout
     assert invitation.stat().st_mode & 0o777 == 0o600
     assert (profile / "key.pem").stat().st_mode & 0o777 == 0o600
     assert sorted(file.name for file in profile.iterdir()) == [
-        *("ca.pem", "cert.pem", "key.pem", "profile.toml")
+        *("ca.pem", "cert.pem", "key.pem", "keys.log", "profile.toml")
     ]
 
 

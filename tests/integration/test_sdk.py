@@ -31,17 +31,20 @@ from concordat import (
     PhoneNumber,
     ProductClass,
     Purpose,
+    QuotaExhausted,
     ResidentId,
     Row,
     SignalStatus,
     SubjectStatus,
     Suspended,
     Token,
+    UsageKind,
     UtilisationBand,
     day_number,
     month_number,
     quarter_number,
 )
+from concordat_privacy.oprf.ristretto import elements_from_uniform
 from tests.fabricate import resident_id
 from tests.gateways import Gateway
 from tests.sdk_clients import blocking_face
@@ -95,6 +98,11 @@ def person(lender: Client, request: pytest.FixtureRequest) -> Token:
     return lender.tokenise([ResidentId(resident_id(number))])[0]
 
 
+def element(number: int) -> bytes:
+    """The token value of nobody: an element like any other."""
+    return elements_from_uniform(hashlib.sha512(number.to_bytes(8, "big")).digest())
+
+
 def consent(
     token: Token,
     *purposes: Purpose,
@@ -142,6 +150,8 @@ def test_both_kinds_of_client_make_the_same_tokens(gateway: Gateway) -> None:
         assert len(set(tokens)) == 2
         [key] = blocking.list_token_keys()
         assert key.pinned
+        assert {token.epoch for token in tokens} == {key.epoch}
+        assert blocking.key_log == (profile / "keys.log").read_text()
 
 
 def test_a_record_goes_its_whole_way(lender: Client, furnisher: Client, person: Token) -> None:
@@ -271,7 +281,7 @@ def test_good_items_are_kept_and_bad_ones_listed(
     assert {refusal.item for refusal in granting.refused} == {0}
 
     furnisher.grant_consents([consent(person, Purpose.CONTRIBUTION)])
-    stranger = Token(bytes(32), 1)
+    stranger = Token(element(0), person.epoch)
     contributing = furnisher.contribute([account(stranger), account(person)])
     assert contributing.rows_accepted == 1
     [refusal] = contributing.refused
@@ -301,7 +311,7 @@ def test_a_batch_can_be_followed(furnisher: Client, person: Token) -> None:
 
 def test_many_subjects_are_looked_up_in_order(lender: Client, person: Token) -> None:
     lender.grant_consents([consent(person, Purpose.PORTFOLIO_REVIEW)])
-    strangers = [Token(number.to_bytes(32, "big"), 1) for number in range(1_100)]
+    strangers = [Token(element(number), person.epoch) for number in range(1_100)]
     results = lender.lookup_batch([*strangers, person], Purpose.PORTFOLIO_REVIEW)
     assert [result.status for result in results] == [SubjectStatus.NO_CONSENT] * 1_100 + [
         SubjectStatus.OK
@@ -392,3 +402,29 @@ def test_a_member_may_not_do_what_operators_do(lender: Client) -> None:
     with pytest.raises(NotPermitted) as caught:
         lender.suspend_member("sdk-lender", "because")
     assert caught.value.operation == "suspend_member"
+
+
+def test_usage_counts_what_was_asked_and_a_quota_ends_it(
+    gateway: Gateway, opened: Opener, kind: str
+) -> None:
+    member_id = f"sdk-metered-{kind}"
+    member, operator = opened(gateway.join(member_id)), opened(gateway.operator)
+    [token] = member.tokenise([PhoneNumber("138 0013 8000")])
+    assert member.lookup(token, Purpose.UNDERWRITING).status is SubjectStatus.NO_CONSENT
+
+    [counted] = operator.usage(member_id)
+    assert counted.member_id == member_id
+    assert counted[UsageKind.LOOKUPS].today == counted[UsageKind.LOOKUPS_REFUSED].today == 1
+    assert counted[UsageKind.EVALUATIONS].today == 1
+
+    receipt = operator.set_lookup_quota(member_id, 2, 2)
+    assert operator.verify_receipt(receipt).fields["lookups_daily"] == 2
+    assert operator.usage(member_id)[0][UsageKind.LOOKUPS].daily_limit == 2
+    member.lookup(token, Purpose.UNDERWRITING)
+    with pytest.raises(QuotaExhausted) as caught:
+        member.lookup(token, Purpose.UNDERWRITING)
+    assert caught.value.reason == "LOOKUPS_EXHAUSTED"
+    assert caught.value.subject is not None
+    assert member.usage()[0][UsageKind.LOOKUPS].today == 2
+    with pytest.raises(NotFound):
+        member.usage("sdk-lender-blocking-and-nobody")

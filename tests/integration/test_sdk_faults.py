@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 import numpy as np
@@ -32,7 +32,6 @@ from concordat import (
     DataCategory,
     DeadlineExceeded,
     Dimension,
-    Environment,
     GrantResult,
     InvalidInput,
     LedgerForked,
@@ -40,8 +39,6 @@ from concordat import (
     Options,
     ProductClass,
     Profile,
-    ProfileError,
-    ProofInvalid,
     ProtocolViolation,
     Purpose,
     QuotaExhausted,
@@ -58,107 +55,27 @@ from concordat import (
     month_number,
     quarter_number,
 )
-from concordat_privacy.identifiers import oprf_input
 from concordat_privacy.log import leaf
 from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
-from concordat_privacy.oprf import (
-    blind_batch,
-    derive_key_pair,
-    evaluate_batch,
-    finalize_batch,
-)
 from concordat_rpc.errors import Kind, Refusal
 from tests.fabricate import resident_id
 from tests.peer import (
-    EPOCH,
-    ORIGIN,
-    SPIFFE_ID,
     Abort,
     Certificates,
     Change,
     Hold,
     Peer,
     Refuse,
-    serving,
-    write_profile,
 )
-from tests.sdk_clients import blocking_face
+from tests.peer_clients import Opener
+from tests.peer_ledger import ORIGIN, SPIFFE_ID
+from tests.peer_tokens import EPOCH
 
 UNAVAILABLE = Abort(grpc.StatusCode.UNAVAILABLE)
 TOKEN = Token(bytes(range(32)), EPOCH)
 UNKNOWN_TOKEN = Token(b"\xff" * 32, EPOCH)
 TODAY = datetime.now(UTC).date()
 PEOPLE = [ResidentId(resident_id(index)) for index in range(4_500)]
-
-
-class Opener(Protocol):
-    """Opens a client of the peer.
-
-    Waits between attempts go into `waits`. They are all the time that passes on the client's own
-    clock, so a call gives up after its timeout's worth of them, at once.
-    """
-
-    def __call__(
-        self,
-        options: Options | None = None,
-        known_checkpoint: str | None = None,
-        folder: Path | None = None,
-    ) -> Client: ...
-
-
-@pytest.fixture(scope="module")
-def certificates() -> Certificates:
-    return Certificates()
-
-
-@pytest.fixture
-def peer(certificates: Certificates) -> Iterator[Peer]:
-    with serving(certificates) as running:
-        yield running
-
-
-@pytest.fixture
-def profile(peer: Peer, certificates: Certificates, tmp_path: Path) -> Path:
-    return write_profile(tmp_path / "alpha", peer, certificates)
-
-
-@pytest.fixture
-def waits() -> list[float]:
-    return []
-
-
-@pytest.fixture(params=["blocking", "awaiting"])
-def opened(request: pytest.FixtureRequest, profile: Path, waits: list[float]) -> Iterator[Opener]:
-    clients: list[Client] = []
-
-    async def note_wait(seconds: float) -> None:
-        waits.append(seconds)
-
-    def make(
-        options: Options | None = None,
-        known_checkpoint: str | None = None,
-        folder: Path | None = None,
-    ) -> Client:
-        loaded = Profile.load(folder or profile)
-        shared: dict[str, Any] = {
-            "environment": Environment(monotonic=lambda: sum(waits), random=lambda: 0.5),
-            "known_checkpoint": known_checkpoint,
-        }
-        if request.param == "blocking":
-            client = Client(loaded, options, sleep=waits.append, **shared)
-        else:
-            client = blocking_face(lambda: AsyncClient(loaded, options, sleep=note_wait, **shared))
-        clients.append(client)
-        return client
-
-    yield make
-    for client in clients:
-        client.close()
-
-
-@pytest.fixture
-def client(opened: Opener) -> Client:
-    return opened()
 
 
 def draft(**changed: Any) -> ConsentDraft:
@@ -188,92 +105,6 @@ def limited(seconds: float) -> Refuse:
     return Refuse(
         Refusal(Kind.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", "slower", retry_after_seconds=seconds)
     )
-
-
-# Tokens
-
-
-def expected_token(peer: Peer, person: ResidentId) -> bytes:
-    """The person's token under the peer's key, made without client or server."""
-    state, blinded = blind_batch([oprf_input(person)])
-    evaluated, proof = evaluate_batch(peer.token_keys.secret, blinded)
-    return finalize_batch(state, evaluated, proof, peer.token_keys.public)[0]
-
-
-def test_tokens_come_in_order_and_equal_identifiers_are_sent_once(
-    client: Client, peer: Peer
-) -> None:
-    people = [PEOPLE[1], PEOPLE[0], PEOPLE[1]]
-    tokens = client.tokenise(people)
-    assert [token.value for token in tokens] == [expected_token(peer, p) for p in people]
-    [request] = peer.requests["Evaluate"]
-    assert len(request.blinded_elements) == 2 * 32
-    assert request.epoch == EPOCH
-
-
-def test_many_identifiers_go_in_batches_and_progress_is_told(client: Client, peer: Peer) -> None:
-    told: list[tuple[int, int]] = []
-    tokens = client.tokenise(PEOPLE, progress=lambda done, total: told.append((done, total)))
-    assert len(set(tokens)) == len(PEOPLE)
-    sizes = sorted(len(request.blinded_elements) // 32 for request in peer.requests["Evaluate"])
-    assert sizes == [500, 2_000, 2_000]
-    assert told == [(2_000, 4_500), (4_000, 4_500), (4_500, 4_500)]
-
-
-def test_no_identifiers_are_no_request(client: Client, peer: Peer) -> None:
-    assert client.tokenise([]) == []
-    assert peer.requests["Evaluate"] == []
-
-
-def test_tokens_made_with_another_key_are_not_returned(client: Client, peer: Peer) -> None:
-    peer.token_keys = derive_key_pair(b"\x01" * 32, b"another key")
-    with pytest.raises(ProofInvalid) as caught:
-        client.tokenise(PEOPLE[:3])
-    assert caught.value.operation == "tokenise"
-
-
-def test_one_wrong_batch_of_many_fails_the_whole_call(client: Client, peer: Peer) -> None:
-    def swap(reply: Any) -> Any:
-        elements = reply.evaluated_elements
-        reply.evaluated_elements = elements[32:64] + elements[:32] + elements[64:]
-        return reply
-
-    peer.next("Evaluate", None, Change(swap))
-    with pytest.raises(ProofInvalid):
-        client.tokenise(PEOPLE)
-
-
-@pytest.mark.parametrize("cut", [0, 32, 63])
-def test_a_reply_of_another_length_is_a_violation(client: Client, peer: Peer, cut: int) -> None:
-    def shorten(reply: Any) -> Any:
-        reply.evaluated_elements = reply.evaluated_elements[:cut]
-        return reply
-
-    peer.next("Evaluate", Change(shorten))
-    with pytest.raises(ProtocolViolation):
-        client.tokenise(PEOPLE[:3])
-
-
-def test_a_listed_key_that_is_not_the_pinned_one_is_refused(client: Client, peer: Peer) -> None:
-    [listed] = client.list_token_keys()
-    assert (listed.epoch, listed.pinned) == (EPOCH, True)
-    peer.token_keys = derive_key_pair(b"\x01" * 32, b"another key")
-    with pytest.raises(ProofInvalid) as caught:
-        client.list_token_keys()
-    assert caught.value.reason == "TOKEN_KEY_CHANGED"
-
-
-def test_cached_tokens_are_not_asked_for_again(opened: Opener, peer: Peer) -> None:
-    client = opened(Options(cached_tokens=10))
-    first = client.tokenise(PEOPLE[:2])
-    assert client.tokenise(PEOPLE[:3])[:2] == first
-    assert [len(r.blinded_elements) // 32 for r in peer.requests["Evaluate"]] == [2, 1]
-
-
-def test_a_text_that_is_no_identifier_is_refused_and_not_repeated(client: Client) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        client.tokenise([resident_id(1)])  # type: ignore[list-item]  # the mistake under test
-    assert resident_id(1) not in str(caught.value)
 
 
 # Retries
@@ -550,6 +381,16 @@ def test_rows_are_split_checked_here_and_numbered_by_the_caller(client: Client, 
     assert first[0].header.epoch == EPOCH
     assert first[0].header.request_id == result.request_id
     assert second[0].header.request_id == result.batches[1].request_id != result.request_id
+
+
+def test_rows_of_two_epochs_are_not_mixed(client: Client, peer: Peer) -> None:
+    rows = [row()] * 20_000 + [row(Token(TOKEN.value, EPOCH + 1))]
+    with pytest.raises(InvalidInput) as caught:
+        client.contribute(rows)
+    assert [violation.field for violation in caught.value.violations] == ["rows[20000].token"]
+    partial = caught.value.partial
+    assert isinstance(partial, ContributionResult)
+    assert partial.rows_accepted == 20_000
 
 
 def test_rows_are_read_only_as_far_as_they_are_sent(client: Client, peer: Peer) -> None:
@@ -1074,15 +915,6 @@ def test_closing_ends_a_call_that_is_running(client: Client, peer: Peer) -> None
         error = running.exception(10)
         released.set()
     assert isinstance(error, Cancelled | ClientClosed)
-
-
-def test_without_pinned_keys_no_token_is_made(opened: Opener, profile: Path, peer: Peer) -> None:
-    settings = profile / "profile.toml"
-    text = settings.read_text()
-    settings.write_text(text[: text.index("[[token_keys]]")])
-    with pytest.raises(ProfileError):
-        opened().tokenise(PEOPLE[:1])
-    assert peer.requests["Evaluate"] == []
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 86_401, "3", True])

@@ -184,7 +184,7 @@ def serving(
             monotonic=lambda: now[0],
         )
         subjects = Subjects(journal, file.current, peppers(1).__getitem__, client.update, clock)
-        servicer = TokenServicer(client, file, subjects)
+        servicer = TokenServicer(journal, client, file, subjects)
         gateway = serve(
             lambda server: token_pb2_grpc.add_TokenServiceServicer_to_server(servicer, server),
             Role.GATEWAY,

@@ -8,6 +8,7 @@ import pytest
 from concordat_gateway.config import GatewayConfig, load_config
 from concordat_gateway.installation import InstallationError, Wishes, install
 from concordat_gateway.keylog import KeyLogFile
+from concordat_privacy.metering import Quota
 from concordat_rpc.address import Address
 from concordat_rpc.limits import Limits
 from concordat_rpc.settings import SettingsError
@@ -66,6 +67,7 @@ def test_what_init_writes_is_what_was_wished(installed: Path) -> None:
     assert keyholder.config == installed / "keyholder" / "keyholder.toml"
     assert (keyholder.holder, keyholder.address) == (0, None)
     assert config.resume_seconds == 60.0
+    assert config.alarm_seconds == 300.0
     assert config.limits == Limits()
     assert list(config.peppers) == [1]
     [key] = KeyLogFile(config.key_log, config.key_log_vkey).current().keys
@@ -168,3 +170,31 @@ def test_a_read_configuration_cannot_be_changed(installed: Path) -> None:
 
     with pytest.raises(AttributeError):
         config.workers = 5  # type: ignore[misc]
+
+
+def test_a_member_may_look_up_little_unless_the_file_says_more(file: Path) -> None:
+    text = file.read_text()
+    # The table may be there already.
+    head, found, tail = text.partition("[quotas]\n")
+    rest = tail.partition("\n[")[2]
+    without = f"{head}[{rest}" if found else head
+    file.write_text(without)
+    assert load_config(file).lookup_quota == Quota(
+        daily=10_000, monthly=100_000, per_second=20.0, burst=1_000
+    )
+
+    def quoted(lines: str) -> Quota:
+        file.write_text(f"{without}\n[quotas]\n{lines}\n")
+        return load_config(file).lookup_quota
+
+    assert quoted(
+        "lookups_daily = 5\nlookups_monthly = 6\nlookups_per_second = 2\nlookups_burst = 9"
+    ) == Quota(daily=5, monthly=6, per_second=2.0, burst=9)
+    # A day's limit above the default month's is a month's too.
+    assert quoted("lookups_daily = 200_000").monthly == 200_000
+    with pytest.raises(SettingsError, match=r"quotas\.lookups_monthly: must be at least"):
+        quoted("lookups_daily = 5\nlookups_monthly = 4")
+    with pytest.raises(SettingsError, match=r"quotas\.lookups_burst: must be 1 to"):
+        quoted("lookups_burst = 0")
+    with pytest.raises(SettingsError, match=r"quotas\.lookups_hourly: no such entry"):
+        quoted("lookups_hourly = 3")

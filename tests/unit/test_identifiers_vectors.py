@@ -5,6 +5,7 @@ changed line of an existing kind is a break and needs a new version of that kind
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from concordat_privacy.oprf import (
     evaluate_batch,
     finalize_batch,
 )
+from concordat_privacy.oprf.ristretto import scalar_multiply_each
+from concordat_privacy.oprf.suite import DOMAINS, Mode, hash_to_group
 
 FILE = Path(__file__).parents[2] / "docs" / "vectors" / "identifiers.json"
 DOCUMENT: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+
+VECTORS: list[dict[str, Any]] = DOCUMENT["vectors"]
 
 
 def computed(vector: dict[str, Any], key: dict[str, Any]) -> dict[str, Any]:
@@ -34,6 +39,7 @@ def computed(vector: dict[str, Any], key: dict[str, Any]) -> dict[str, Any]:
         "input": vector["input"],
         "normalised": identifier.value,
         "oprf_input": message.hex(),
+        "element": hash_to_group(message, DOMAINS[Mode.VOPRF].group_dst).hex(),
         "token": token.hex(),
     }
 
@@ -54,6 +60,23 @@ def test_vector(vector: dict[str, Any]) -> None:
     assert computed(vector, DOCUMENT["key"]) == vector
 
 
+@pytest.mark.parametrize("vector", DOCUMENT["vectors"], ids=lambda vector: str(vector["input"]))
+def test_a_token_is_the_inputs_element_times_the_key(vector: dict[str, Any]) -> None:
+    """What blinding and its proof come to: who implements a client can check each half alone."""
+    secret = bytes.fromhex(DOCUMENT["key"]["secret"])
+    element = bytes.fromhex(vector["element"])
+    assert scalar_multiply_each(secret, element).hex() == vector["token"]
+
+
+def test_texts_of_one_normal_form_have_one_token() -> None:
+    for same in ("oprf_input", "element", "token"):
+        of_form = {(vector["kind"], vector["normalised"]): vector[same] for vector in VECTORS}
+        assert all(
+            of_form[vector["kind"], vector["normalised"]] == vector[same] for vector in VECTORS
+        )
+        assert len(set(of_form.values())) == len(of_form)
+
+
 @pytest.mark.parametrize("case", DOCUMENT["refused"], ids=lambda case: str(case["input"]))
 def test_refusal(case: dict[str, Any]) -> None:
     assert refused(case) == case
@@ -64,6 +87,19 @@ def test_the_published_key() -> None:
     pair = derive_key_pair(bytes.fromhex(key["seed"]), key["info"].encode())
     assert bytes(pair.secret).hex() == key["secret"]
     assert bytes(pair.public).hex() == key["public"]
+
+
+def test_the_guide_to_a_new_kind_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    guide = FILE.with_name("README.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    names: dict[str, Any] = {"__name__": "guide"}
+    exec(example, names)  # the repository's own text
+    kind, number = b"cn-passport/1", b"E12345678"
+    expected = b"\x00\x0d" + kind + b"\x00\x09" + number
+    assert capsys.readouterr().out.split() == [number.decode(), expected.hex()]
+    for wrong in ("E1234567", "12345678E", "EE1234567"):
+        with pytest.raises(IdentifierInvalid):
+            names["Passport"](wrong)
 
 
 def test_every_kind_has_vectors() -> None:

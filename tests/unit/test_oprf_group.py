@@ -51,7 +51,9 @@ def test_small_multiples_of_the_generator(factor: int) -> None:
     generator = bytes.fromhex(MULTIPLES[1])
     assert r.scalar_multiply_base(encode(factor)) == expected
     assert r.scalar_multiply_each(encode(factor), generator) == expected
+    assert r.scalar_multiply_one(encode(factor), generator) == expected
     assert r.linear_combination(encode(1) * factor, generator * factor) == expected
+    assert r.linear_combination(encode(factor), generator) == expected
 
 
 @pytest.mark.parametrize("encoded", list(NOT_ELEMENTS.values()), ids=list(NOT_ELEMENTS))
@@ -81,6 +83,15 @@ def test_multiplication_distributes_and_associates(a: int, b: int, p: bytes) -> 
 
 
 @settings(max_examples=40, deadline=None)
+@given(a=scalars, b=scalars)
+def test_the_generator_is_multiplied_as_any_other_element(a: int, b: int) -> None:
+    generator = bytes.fromhex(MULTIPLES[1])
+    power = r.scalar_multiply_one(encode(a), generator)
+    assert power == r.scalar_multiply_each(encode(a), generator)
+    assert r.scalar_multiply_one(encode(b), power) == r.scalar_multiply_base(encode(a * b))
+
+
+@settings(max_examples=40, deadline=None)
 @given(a=scalars, p=elements, q=elements)
 def test_one_scalar_for_all_is_the_same_as_for_each(a: int, p: bytes, q: bytes) -> None:
     each = r.scalar_multiply_each(encode(a), p + q)
@@ -90,6 +101,14 @@ def test_one_scalar_for_all_is_the_same_as_for_each(a: int, p: bytes, q: bytes) 
         assert r.scalar_multiply_each(encode(a), together) == r.linear_combination(
             encode(1) * 2, each
         )
+
+
+@pytest.mark.parametrize("encoded", list(NOT_ELEMENTS.values()), ids=list(NOT_ELEMENTS))
+def test_what_is_no_element_is_refused_alone_too(encoded: str) -> None:
+    for multiply in (r.scalar_multiply_one, r.linear_combination):
+        with pytest.raises(ElementInvalid) as caught:
+            multiply(encode(7), bytes.fromhex(encoded))
+        assert caught.value.index == 0
 
 
 @given(a=scalars)
@@ -151,6 +170,8 @@ POINT = bytes.fromhex(MULTIPLES[1])
         lambda: r.scalar_multiply_base(encode(1)[:-1]),
         lambda: r.scalar_multiply_each(encode(1) + b"\0", POINT),
         lambda: r.scalar_multiply_each(encode(1), b""),
+        lambda: r.scalar_multiply_one(encode(1), POINT * 2),
+        lambda: r.scalar_multiply_one(encode(1)[:-1], POINT),
         lambda: r.scalar_multiply_pairs(encode(1), POINT * 2),
         lambda: r.scalar_multiply_pairs(encode(1) * 3, POINT * 2),
         lambda: r.linear_combination(encode(1)[:-1], POINT),

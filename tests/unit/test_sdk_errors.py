@@ -175,6 +175,8 @@ def test_only_technical_faults_and_their_kinds_say_that_nothing_was_decided() ->
         errors.ProtocolViolation,
         errors.ProofInvalid,
         errors.ReceiptInvalid,
+        errors.KeyLogInvalid,
+        errors.KeyLogForked,
         errors.LedgerForked,
     }
     for name in errors.__all__:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from concordat import Client, Environment, Profile, ProfileError
-from concordat_privacy.identifiers import Epoch
-from tests.peer import EPOCH, SERVER_NAME, SPIFFE_ID, Certificates, Peer, write_profile
+from tests.peer import SERVER_NAME, Certificates, Peer, write_profile
+from tests.peer_ledger import SPIFFE_ID
+from tests.peer_tokens import EPOCH
 
 ROOT, NOBODY = 0, 65534
 
@@ -37,15 +38,15 @@ def test_a_good_profile_loads(folder: Path) -> None:
     assert profile.gateway == "127.0.0.1:7443"
     assert profile.server_name == SERVER_NAME
     assert profile.spiffe_id == SPIFFE_ID
-    assert profile.newest_epoch == EPOCH
-    assert profile.token_key(Epoch(EPOCH)) == profile.token_keys[0].public_key
+    assert profile.key_log is not None
+    assert [key.epoch for key in profile.key_log.keys] == [EPOCH]
 
 
 def test_the_private_key_is_not_in_the_repr(folder: Path) -> None:
     assert "PRIVATE KEY" not in repr(Profile.load(folder))
 
 
-@pytest.mark.parametrize("name", ["profile.toml", "cert.pem", "key.pem", "ca.pem"])
+@pytest.mark.parametrize("name", ["profile.toml", "cert.pem", "key.pem", "ca.pem", "keys.log"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ProfileError) as caught:
@@ -70,13 +71,9 @@ def test_a_file_that_is_not_pem_is_named(folder: Path, name: str) -> None:
         ('gateway = "127.0.0.1:7443"', "gateway = 7443", "gateway"),
         (f'server_name = "{SERVER_NAME}"', 'server_name = " "', "server_name"),
         ("ledger_vkey = ", 'ledger_vkey = "nonsense" #', "ledger_vkey"),
-        (f"epoch = {EPOCH}", "epoch = 0", "token_keys[0].epoch"),
-        (f"epoch = {EPOCH}", "epoch = 4294967296", "token_keys[0].epoch"),
-        (f"epoch = {EPOCH}", "epoch = true", "token_keys[0].epoch"),
-        (f"epoch = {EPOCH}\n", "", "token_keys[0].epoch"),
-        ('public_key = "', 'public_key = "zz', "token_keys[0].public_key"),
-        ('public_key = "', 'public_key = "00', "token_keys[0].public_key"),
-        ("[[token_keys]]", "[[tokenkeys]]", "tokenkeys"),
+        ("key_log_vkey = ", 'key_log_vkey = "nonsense" #', "key_log_vkey"),
+        ("key_log_vkey = ", "key_log_vkey = 5 #", "key_log_vkey"),
+        ("key_log_vkey = ", "key_log = ", "key_log"),
         (SPIFFE_ID, "spiffe://concordat.test/member/beta", "spiffe_id"),
     ],
 )
@@ -101,28 +98,62 @@ def test_what_is_not_toml_is_said_so(folder: Path) -> None:
         Profile.load(folder)
 
 
-def test_an_epoch_pinned_twice_is_refused(folder: Path) -> None:
+def test_the_table_of_keys_of_older_profiles_is_refused_by_name(folder: Path) -> None:
     settings = folder / "profile.toml"
-    text = settings.read_text()
-    settings.write_text(text + text[text.index("[[token_keys]]") :])
+    settings.write_text(settings.read_text() + "[[token_keys]]\nepoch = 1\n")
     with pytest.raises(ProfileError) as caught:
         Profile.load(folder)
     assert caught.value.key == "token_keys"
 
 
-def test_a_profile_without_token_keys_loads_and_cannot_tokenise(folder: Path) -> None:
-    settings = folder / "profile.toml"
-    text = settings.read_text()
-    settings.write_text(text[: text.index("[[token_keys]]")])
+def test_a_profile_without_a_key_log_loads(folder: Path) -> None:
+    edit(folder, "key_log_vkey = ", "# ")
+    (folder / "keys.log").unlink()
     profile = Profile.load(folder)
+    assert profile.key_log is None
+    with Client(profile) as client, pytest.raises(ProfileError) as caught:
+        client.tokenise([])
+    assert caught.value.key == "key_log_vkey"
+
+
+def test_a_key_log_without_its_key_is_refused(folder: Path) -> None:
+    edit(folder, "key_log_vkey = ", "# ")
     with pytest.raises(ProfileError) as caught:
-        _ = profile.newest_epoch
-    assert caught.value.key == "token_keys"
+        Profile.load(folder)
+    assert (caught.value.path, caught.value.key) == (folder / "keys.log", "key_log_vkey")
 
 
-def test_an_epoch_that_is_not_pinned_is_refused(folder: Path) -> None:
-    with pytest.raises(ProfileError, match=f"pinned: {EPOCH}"):
-        Profile.load(folder).token_key(Epoch(EPOCH + 1))
+def flip_a_digit(log: str) -> str:
+    at = log.index('"public_key":"') + len('"public_key":"')
+    return log[:at] + ("0" if log[at] != "0" else "1") + log[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        flip_a_digit,
+        lambda log: log.replace('"epoch":3', '"epoch":4'),
+        lambda log: log.partition("\n\n")[0],
+        lambda _: "",
+        lambda _: Peer().keyholders.log,
+    ],
+    ids=["key", "epoch", "unsigned", "empty", "another signer"],
+)
+def test_a_key_log_that_does_not_verify_is_refused(
+    folder: Path, change: Callable[[str], str]
+) -> None:
+    file = folder / "keys.log"
+    file.write_text(change(file.read_text()))
+    with pytest.raises(ProfileError, match="key log: ") as caught:
+        Profile.load(folder)
+    assert (caught.value.path, caught.value.reason) == (file, "KEY_LOG_INVALID")
+
+
+def test_a_key_log_that_is_no_text_is_refused(folder: Path) -> None:
+    (folder / "keys.log").write_bytes(b"\xff")
+    with pytest.raises(ProfileError) as caught:
+        Profile.load(folder)
+    assert caught.value.path == folder / "keys.log"
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o620, 0o660, 0o666])

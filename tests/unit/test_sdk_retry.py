@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concordat import Environment, InvalidInput, RetryPolicy, errors
-from concordat._methods import COUNT, GET_BUDGET, LOOKUP
+from concordat._methods import COUNT, EVALUATE, GET_BUDGET, LOOKUP
 from concordat._retry import backoff_seconds, is_repeatable, send
 from concordat._steps import Invoke, Method, Repeat, Sleep
 from concordat.errors import ConcordatError
@@ -17,6 +17,7 @@ from concordat.v1 import aggregate_pb2, signal_pb2
 
 UNAVAILABLE = errors.Unavailable("down")
 LIMITED = errors.QuotaExhausted("slower", retry_after_seconds=0.7)
+TOO_FAST = errors.QuotaExhausted("slower", retry_after_seconds=0.7, reason="LOOKUPS_EXHAUSTED")
 SPENT = errors.QuotaExhausted("no budget left", subject="pool")
 
 
@@ -32,6 +33,9 @@ SPENT = errors.QuotaExhausted("no budget left", subject="pool")
         (Repeat.SAFE, errors.Unavailable("x", reason="SERVER_CERTIFICATE_REFUSED"), False),
         (Repeat.RECORDED, UNAVAILABLE, True),
         (Repeat.RECORDED, LIMITED, False),
+        (Repeat.RECORDED, TOO_FAST, True),
+        (Repeat.RECORDED, errors.QuotaExhausted("x", reason="LOOKUPS_EXHAUSTED"), False),
+        (Repeat.CHARGED, TOO_FAST, False),
         (Repeat.CHARGED, UNAVAILABLE, False),
         (Repeat.CHARGED, LIMITED, False),
     ],
@@ -63,6 +67,16 @@ def test_what_the_gateway_asks_for_is_waited_at_least() -> None:
     policy = RetryPolicy(first_backoff_seconds=0.1)
     assert backoff_seconds(policy, Repeat.SAFE, LIMITED, 1, lambda: 0.0) == 0.7
     assert backoff_seconds(policy, Repeat.SAFE, LIMITED, 1, lambda: 0.5) == 0.7 + 0.05
+
+
+def test_a_spent_quota_is_not_slept_through_whatever_the_timeout() -> None:
+    for seconds, waits in ((60.0, True), (60.5, False), (80_000.0, False)):
+        for error in (
+            errors.QuotaExhausted("spent", retry_after_seconds=seconds),
+            errors.Unavailable("rotating", retry_after_seconds=seconds),
+        ):
+            wait = backoff_seconds(RetryPolicy(), Repeat.SAFE, error, 1, lambda: 0.0)
+            assert wait == (seconds if waits else None)
 
 
 class World:
@@ -167,6 +181,7 @@ def test_attempts_are_counted() -> None:
 
 
 def test_a_lookup_is_repeated_and_a_question_is_not() -> None:
+    assert EVALUATE.repeat is Repeat.SAFE
     assert LOOKUP.repeat is Repeat.RECORDED
     assert LOOKUP.reply is signal_pb2.LookupResponse
     assert COUNT.repeat is Repeat.CHARGED

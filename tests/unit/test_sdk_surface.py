@@ -25,6 +25,7 @@ from concordat.v1 import (
     member_pb2,
     signal_pb2,
     token_pb2,
+    usage_pb2,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,6 +38,7 @@ FILES = [
     member_pb2,
     signal_pb2,
     token_pb2,
+    usage_pb2,
 ]
 
 

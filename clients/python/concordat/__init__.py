@@ -14,6 +14,7 @@ Names not listed in `__all__`, and modules whose name begins with an underscore,
 from concordat.aio import AsyncClient
 from concordat.client import Client
 from concordat.enums import (
+    AlarmKind,
     BatchState,
     ConsentState,
     Coverage,
@@ -23,6 +24,7 @@ from concordat.enums import (
     Purpose,
     SignalStatus,
     SubjectStatus,
+    UsageKind,
 )
 from concordat.errors import (
     Cancelled,
@@ -33,6 +35,8 @@ from concordat.errors import (
     FailedPrecondition,
     FieldViolation,
     InvalidInput,
+    KeyLogForked,
+    KeyLogInvalid,
     LedgerForked,
     NoConsent,
     NotFound,
@@ -49,9 +53,10 @@ from concordat.errors import (
     UnknownSignal,
 )
 from concordat.options import Environment, Options, RetryPolicy
-from concordat.profile import Profile, TokenKey
+from concordat.profile import Profile
 from concordat.requests import ConsentDraft, ConsentId, RequestId, Row
 from concordat.results import (
+    Alarm,
     BatchReceipt,
     BatchStatus,
     Budget,
@@ -68,12 +73,14 @@ from concordat.results import (
     LookupResult,
     Member,
     MembershipChange,
+    MemberUsage,
     Receipt,
     Signal,
     SignalCatalogue,
     SignalInfo,
     SignedCheckpoint,
     TokenKeyInfo,
+    Usage,
     VerifiedReceipt,
     Withdrawal,
 )
@@ -105,6 +112,8 @@ from concordat_privacy.oprf import Token
 __all__ = [
     "AccountSnapshot",
     "AccountStatus",
+    "Alarm",
+    "AlarmKind",
     "AmountBand",
     "ApplicationEvent",
     "AsyncClient",
@@ -141,11 +150,14 @@ __all__ = [
     "InvitedMember",
     "ItemRefusal",
     "JoinedMember",
+    "KeyLogForked",
+    "KeyLogInvalid",
     "LedgerEntry",
     "LedgerForked",
     "LookupResult",
     "Member",
     "MemberState",
+    "MemberUsage",
     "MembershipChange",
     "NoConsent",
     "NotFound",
@@ -175,11 +187,12 @@ __all__ = [
     "Suspended",
     "TechnicalFault",
     "Token",
-    "TokenKey",
     "TokenKeyInfo",
     "Unavailable",
     "UnifiedSocialCreditCode",
     "UnknownSignal",
+    "Usage",
+    "UsageKind",
     "UtilisationBand",
     "VerifiedReceipt",
     "VolatilityBand",

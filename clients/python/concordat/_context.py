@@ -4,10 +4,13 @@ import hashlib
 from dataclasses import dataclass
 
 from concordat._channel import check_certificate
+from concordat._key_log import KeyLogView
 from concordat._ledger import LedgerView
 from concordat._retry import send
+from concordat._signing import Signer
 from concordat._steps import Flow, Method, Operation, Reply, Request
 from concordat._token_cache import TokenCache
+from concordat.errors import FailedPrecondition
 from concordat.options import Environment, Options
 from concordat.profile import Profile
 from concordat.requests import (
@@ -18,6 +21,8 @@ from concordat.requests import (
     checked_type,
 )
 
+EPOCH_NOT_ACTIVE = "EPOCH_NOT_ACTIVE"
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -27,6 +32,8 @@ class Context:
     options: Options
     environment: Environment
     ledger: LedgerView
+    keys: KeyLogView
+    signer: Signer
     tokens: TokenCache
 
     @classmethod
@@ -53,6 +60,8 @@ class Context:
             settings,
             surroundings,
             LedgerView(profile.ledger_key, profile.spiffe_id, known_checkpoint),
+            KeyLogView(profile),
+            Signer.of(profile),
             TokenCache(settings.cached_tokens),
         )
 
@@ -62,10 +71,18 @@ class Context:
         request: Request | tuple[Request, ...],
         timeout: float | None,
     ) -> Operation[Reply]:
-        """Invoke a method, with its retries."""
+        """Invoke a method, with its retries.
+
+        Whatever call learns that an epoch is not in use: the next token is made under a key log
+        that was read again.
+        """
         seconds = self.timeout_seconds(method.flow, timeout)
-        retry = self.options.retry
-        return send(self.environment, retry, method, request, seconds)
+        try:
+            return (yield from send(self.environment, self.options.retry, method, request, seconds))
+        except FailedPrecondition as error:
+            if error.reason == EPOCH_NOT_ACTIVE:
+                self.keys.doubt()
+            raise
 
     def timeout_seconds(self, flow: Flow, timeout: float | None) -> float:
         """The caller's timeout, else the default for the kind of call. Raises InvalidInput."""

@@ -9,6 +9,7 @@ from concordat.v1 import (
     member_pb2,
     signal_pb2,
     token_pb2,
+    usage_pb2,
 )
 
 LIST_TOKEN_KEYS = Method(
@@ -18,6 +19,7 @@ LIST_TOKEN_KEYS = Method(
     token_pb2.ListTokenKeysResponse,
     Repeat.SAFE,
 )
+# Safe to repeat: the key-holder knows the nonce again and charges the batch once.
 EVALUATE = Method(
     "TokenService",
     "Evaluate",
@@ -173,5 +175,20 @@ LIST_MEMBERS = Method(
     "ListMembers",
     member_pb2.ListMembersRequest,
     member_pb2.ListMembersResponse,
+    Repeat.SAFE,
+)
+
+LIST_USAGE = Method(
+    "UsageService",
+    "ListUsage",
+    usage_pb2.ListUsageRequest,
+    usage_pb2.ListUsageResponse,
+    Repeat.SAFE,
+)
+SET_LOOKUP_QUOTA = Method(
+    "UsageService",
+    "SetLookupQuota",
+    usage_pb2.SetLookupQuotaRequest,
+    usage_pb2.SetLookupQuotaResponse,
     Repeat.SAFE,
 )

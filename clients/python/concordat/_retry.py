@@ -3,10 +3,15 @@
 | method                     | sent again after                                                |
 |----------------------------|-----------------------------------------------------------------|
 | reads; writes with their   | UNAVAILABLE; RESOURCE_EXHAUSTED that says when to come back     |
-| own request id             | (RetryInfo). The request id stays the same.                     |
-| lookups                    | UNAVAILABLE only. An attempt that reached the gateway before    |
-|                            | the connection broke has its own ledger entry.                  |
+| own request id; evaluation | (RetryInfo), if that is within a minute. The request stays the  |
+| of identifiers             | same: id, or nonce and signature.                               |
+| lookups                    | UNAVAILABLE: an attempt that reached the gateway before the     |
+|                            | connection broke has its own ledger entry. LOOKUPS_EXHAUSTED    |
+|                            | that says when to come back: nothing was recorded.              |
 | aggregate questions        | never: a repeat about a newer snapshot is charged again.        |
+
+A quota that is spent for the day is not slept through: where the gateway asks for more than a
+minute, or for more than the timeout has left, the error is raised at once.
 
 Nothing is sent again once a reply has arrived, and never after the call's timeout. Up to then
 there is no fixed number of attempts (a RetryPolicy may set one): a connection that broke fails at
@@ -18,6 +23,11 @@ from collections.abc import Callable
 from concordat._steps import Invoke, Method, Operation, Repeat, Reply, Request, Sleep
 from concordat.errors import ConcordatError, QuotaExhausted, TechnicalFault, Unavailable
 from concordat.options import Environment, RetryPolicy
+
+# The gateway's own word that a lookup was refused before anything of it was recorded.
+_NOTHING_RECORDED = "LOOKUPS_EXHAUSTED"
+# Longer is for the caller to decide, whatever the timeout.
+_LONGEST_ASKED_WAIT_SECONDS = 60.0
 
 # Waiting does not make a certificate right.
 _PERMANENT = frozenset({"SERVER_CERTIFICATE_REFUSED"})
@@ -61,6 +71,8 @@ def backoff_seconds(
     if last or not is_repeatable(repeat, error):
         return None
     asked = error.retry_after_seconds if isinstance(error, Unavailable | QuotaExhausted) else None
+    if asked is not None and asked > _LONGEST_ASKED_WAIT_SECONDS:
+        return None
     # The exponent is bounded because a float is: 2.0**2000 raises.
     bound = policy.first_backoff_seconds * 2.0 ** min(attempt - 1, 64)
     jitter = random() * min(policy.max_backoff_seconds, bound)
@@ -73,11 +85,9 @@ def is_repeatable(repeat: Repeat, error: ConcordatError) -> bool:
         return False
     if isinstance(error, Unavailable):
         return True
-    return (
-        repeat is Repeat.SAFE
-        and isinstance(error, QuotaExhausted)
-        and error.retry_after_seconds is not None
-    )
+    if not isinstance(error, QuotaExhausted) or error.retry_after_seconds is None:
+        return False
+    return repeat is Repeat.SAFE or error.reason == _NOTHING_RECORDED
 
 
 def _tell_tries(error: ConcordatError, attempts: int, seconds: float) -> None:

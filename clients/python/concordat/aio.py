@@ -9,8 +9,17 @@ from typing import Self
 from concordat._awaiting import AwaitingRunner
 from concordat._context import Context
 from concordat._methods import EXPORT_ENTRIES
-from concordat._operations import aggregates, consents, contributions, ledger, lookups, members
+from concordat._operations import (
+    aggregates,
+    consents,
+    contributions,
+    ledger,
+    lookups,
+    members,
+    token_keys,
+)
 from concordat._operations import tokens as token_operations
+from concordat._operations import usage as usage_operations
 from concordat._operations.tokens import Progress
 from concordat._steps import Flow
 from concordat.enums import Dimension, Purpose
@@ -30,6 +39,7 @@ from concordat.results import (
     LookupResult,
     Member,
     MembershipChange,
+    MemberUsage,
     Receipt,
     SignalCatalogue,
     SignedCheckpoint,
@@ -113,6 +123,14 @@ class AsyncClient:
         """The newest checkpoint verified so far; keep its `note` for the next client."""
         return self._context.ledger.seen
 
+    @property
+    def key_log(self) -> str | None:
+        """The newest key log (text) verified so far; keep it as the profile's keys.log.
+
+        None if the profile pins none. `concordat keys pin` keeps it.
+        """
+        return self._context.keys.text
+
     # Tokens
 
     async def tokenise(
@@ -120,19 +138,22 @@ class AsyncClient:
         identifiers: Iterable[Identifier],
         *,
         epoch: int | None = None,
+        portfolio: bool = False,
         progress: Progress | None = None,
         timeout: float | None = None,
     ) -> list[Token]:
         """See `Client.tokenise`."""
         return await self._runner.run(
             "tokenise",
-            token_operations.tokenise(self._context, identifiers, epoch, progress, timeout),
+            token_operations.tokenise(
+                self._context, identifiers, epoch, portfolio, progress, timeout
+            ),
         )
 
     async def list_token_keys(self, *, timeout: float | None = None) -> tuple[TokenKeyInfo, ...]:
         """See `Client.list_token_keys`."""
         return await self._runner.run(
-            "list_token_keys", token_operations.list_token_keys(self._context, timeout)
+            "list_token_keys", token_keys.list_token_keys(self._context, timeout)
         )
 
     # Consents
@@ -181,14 +202,13 @@ class AsyncClient:
         self,
         rows: Iterable[Row],
         *,
-        epoch: int | None = None,
         request_id: bytes | None = None,
         timeout: float | None = None,
     ) -> ContributionResult:
         """See `Client.contribute`."""
         return await self._runner.run(
             "contribute",
-            contributions.contribute(self._context, rows, epoch, request_id, timeout),
+            contributions.contribute(self._context, rows, request_id, timeout),
         )
 
     async def get_batch(self, request_id: bytes, *, timeout: float | None = None) -> BatchStatus:
@@ -327,4 +347,31 @@ class AsyncClient:
         """See `Client.list_members`."""
         return self._runner.pages(
             "list_members", members.list_members(self._context, page_size, timeout)
+        )
+
+    # Usage
+
+    async def usage(
+        self, member_id: str | None = None, *, timeout: float | None = None
+    ) -> tuple[MemberUsage, ...]:
+        """See `Client.usage`."""
+        return await self._runner.run(
+            "usage", usage_operations.usage(self._context, member_id, timeout)
+        )
+
+    async def set_lookup_quota(
+        self,
+        member_id: str,
+        daily: int,
+        monthly: int,
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> Receipt:
+        """See `Client.set_lookup_quota`."""
+        return await self._runner.run(
+            "set_lookup_quota",
+            usage_operations.set_lookup_quota(
+                self._context, member_id, daily, monthly, request_id, timeout
+            ),
         )

@@ -9,8 +9,17 @@ from typing import Self
 from concordat._blocking import BlockingRunner
 from concordat._context import Context
 from concordat._methods import EXPORT_ENTRIES
-from concordat._operations import aggregates, consents, contributions, ledger, lookups, members
+from concordat._operations import (
+    aggregates,
+    consents,
+    contributions,
+    ledger,
+    lookups,
+    members,
+    token_keys,
+)
 from concordat._operations import tokens as token_operations
+from concordat._operations import usage as usage_operations
 from concordat._operations.tokens import Progress
 from concordat._steps import Flow
 from concordat.enums import Dimension, Purpose
@@ -30,6 +39,7 @@ from concordat.results import (
     LookupResult,
     Member,
     MembershipChange,
+    MemberUsage,
     Receipt,
     SignalCatalogue,
     SignedCheckpoint,
@@ -122,6 +132,14 @@ class Client:
         """The newest checkpoint verified so far; keep its `note` for the next client."""
         return self._context.ledger.seen
 
+    @property
+    def key_log(self) -> str | None:
+        """The newest key log (text) verified so far; keep it as the profile's keys.log.
+
+        None if the profile pins none. `concordat keys pin` keeps it.
+        """
+        return self._context.keys.text
+
     # Tokens
 
     def tokenise(
@@ -129,32 +147,55 @@ class Client:
         identifiers: Iterable[Identifier],
         *,
         epoch: int | None = None,
+        portfolio: bool = False,
         progress: Progress | None = None,
         timeout: float | None = None,
     ) -> list[Token]:
         """Turn identifiers into tokens without showing them to anybody.
 
-        Blinds in this process, has the blinded points evaluated in batches of 2,000, verifies
-        each batch's proof under the profile's pinned key, unblinds. Equal identifiers are sent
-        once. Returns one token for each identifier, in order.
+        Blinds in this process, signs each batch of up to 2,000 blinded points with the profile's
+        key, has it evaluated, verifies each key-holder's proof under the pinned key log, unblinds.
+        Equal identifiers are sent once. Returns one token for each identifier, in order, all of
+        one epoch.
+
+        If a later batch fails, `error.partial` holds one entry for each identifier, in order: its
+        Token, or None. With `Options(cached_tokens=...)` repeating the call goes on from there.
 
         Args:
-            epoch: key epoch; None for the newest pinned one.
-            progress: called with (done, in all), counting different identifiers.
+            epoch: key epoch; None for the newest one in use. The gateway's key log is read where
+                the pinned one has none in use, or the gateway says that the epoch is not active.
+            portfolio: charge the allowance that the key-holder granted for a portfolio, not the
+                member's daily and monthly quota.
+            progress: called with (done, in all), counting different identifiers; from the
+                beginning again if the epoch changed.
 
         Raises:
-            ProofInvalid: the key-holder did not use the pinned key; no token is returned.
-            ProfileError: no key is pinned for the epoch.
+            ProofInvalid: a key-holder did not use the pinned key. Of a split key, `holder` names
+                it, and others were asked before, where there are enough.
+            QuotaExhausted: EVALUATIONS_EXHAUSTED or PORTFOLIO_EXHAUSTED.
+            KeyLogForked, KeyLogInvalid: the gateway's key log is not a later one of the pinned.
+            ProfileError: no key log is pinned, or it has no such epoch.
         """
         return self._runner.run(
             "tokenise",
-            token_operations.tokenise(self._context, identifiers, epoch, progress, timeout),
+            token_operations.tokenise(
+                self._context, identifiers, epoch, portfolio, progress, timeout
+            ),
         )
 
     def list_token_keys(self, *, timeout: float | None = None) -> tuple[TokenKeyInfo, ...]:
-        """The gateway's key epochs. Raises ProofInvalid if one differs from the pinned key."""
+        """The key epochs, oldest first, after the gateway's key log was verified.
+
+        The client uses that log from now on; `key_log` gives its text, to be kept.
+
+        Raises:
+            KeyLogForked: it does not extend the log that was seen before. The error holds both
+                signed logs as evidence.
+            KeyLogInvalid: it is not signed by the pinned key.
+            ProfileError: no key log is pinned.
+        """
         return self._runner.run(
-            "list_token_keys", token_operations.list_token_keys(self._context, timeout)
+            "list_token_keys", token_keys.list_token_keys(self._context, timeout)
         )
 
     # Consents
@@ -168,8 +209,9 @@ class Client:
     ) -> GrantResult:
         """Record consents that subjects gave. Good ones are recorded, bad ones are listed.
 
-        Any number; sent 1,000 at a time. If a later request fails or a later item is no
-        ConsentDraft, `error.partial` (a GrantResult) says what was recorded before.
+        Any number, with tokens of one epoch; sent 1,000 at a time. If a later request fails or a
+        later item is no ConsentDraft, `error.partial` (a GrantResult) says what was recorded
+        before.
         """
         return self._runner.run(
             "grant_consents", consents.grant_consents(self._context, drafts, request_id, timeout)
@@ -212,7 +254,6 @@ class Client:
         self,
         rows: Iterable[Row],
         *,
-        epoch: int | None = None,
         request_id: bytes | None = None,
         timeout: float | None = None,
     ) -> ContributionResult:
@@ -222,14 +263,11 @@ class Client:
         no more are kept in memory. Rows that break the catalogue's rules, or give a plain number
         for a band, are refused here and not sent. If a later batch fails or holds what is no Row,
         `error.partial` (a ContributionResult) says what was taken before; repeat the call with
-        all rows and its request_id to go on.
-
-        Args:
-            epoch: key epoch that all tokens were made for; None for the newest pinned one.
+        all rows and its request_id to go on. All tokens of one call must be of one epoch.
         """
         return self._runner.run(
             "contribute",
-            contributions.contribute(self._context, rows, epoch, request_id, timeout),
+            contributions.contribute(self._context, rows, request_id, timeout),
         )
 
     def get_batch(self, request_id: bytes, *, timeout: float | None = None) -> BatchStatus:
@@ -251,8 +289,9 @@ class Client:
         """What all members together know of a consenting subject.
 
         A result exists only if the gateway answered. Each answer, a refusal too, has its entry in
-        the ledger: this is a recorded use of data. It is sent again only if the gateway was
-        unavailable before it replied; an attempt that had arrived keeps its own entry.
+        the ledger: this is a recorded use of data. It is sent again if the gateway was
+        unavailable before it replied (an attempt that had arrived keeps its own entry), or asked to
+        come back in a moment (LOOKUPS_EXHAUSTED: nothing was recorded).
 
         Args:
             purpose: UNDERWRITING, PORTFOLIO_REVIEW or DISPUTE; the consent must cover it.
@@ -272,8 +311,8 @@ class Client:
     ) -> list[LookupResult]:
         """As `lookup`, for any number of subjects; one result for each, in order.
 
-        Sent 1,000 at a time, each under one ledger entry. If a later request fails,
-        `error.partial` (a tuple of LookupResult) holds the results before it.
+        Sent 1,000 at a time, each under one ledger entry. All tokens must be of one epoch. If a
+        later request fails, `error.partial` (a tuple of LookupResult) holds the results before it.
         """
         return self._runner.run(
             "lookup_batch", lookups.lookup_batch(self._context, tokens, purpose, signals, timeout)
@@ -432,4 +471,43 @@ class Client:
         """All members by id, page by page. Operators and auditors only."""
         return self._runner.pages(
             "list_members", members.list_members(self._context, page_size, timeout)
+        )
+
+    # Usage
+
+    def usage(
+        self, member_id: str | None = None, *, timeout: float | None = None
+    ) -> tuple[MemberUsage, ...]:
+        """What members have asked, their quotas, and alarms.
+
+        Members read their own; operators and auditors everybody's, or one member's; to a
+        member all others are not found. The counts name no subject. Raises NotFound.
+        """
+        return self._runner.run("usage", usage_operations.usage(self._context, member_id, timeout))
+
+    def set_lookup_quota(
+        self,
+        member_id: str,
+        daily: int,
+        monthly: int,
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> Receipt:
+        """Set a member's quota of lookups, in subjects a day and a month (UTC). Operators only.
+
+        Returns the receipt of its ledger entry.
+
+        Args:
+            daily: 1 to 1,000,000,000. Rate and burst stay as the gateway configures them.
+            monthly: `daily` to 31,000,000,000.
+
+        Raises:
+            NotFound: no such member.
+        """
+        return self._runner.run(
+            "set_lookup_quota",
+            usage_operations.set_lookup_quota(
+                self._context, member_id, daily, monthly, request_id, timeout
+            ),
         )

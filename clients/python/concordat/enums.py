@@ -10,6 +10,7 @@ from concordat_privacy.catalogue.signals import Coverage, SignalStatus
 from concordat_privacy.dp.query import Dimension
 
 __all__ = [
+    "AlarmKind",
     "BatchState",
     "ConsentState",
     "Coverage",
@@ -19,6 +20,7 @@ __all__ = [
     "Purpose",
     "SignalStatus",
     "SubjectStatus",
+    "UsageKind",
 ]
 
 
@@ -65,3 +67,31 @@ class MemberState(IntEnum):
     INVITED = 1
     ACTIVE = 2
     SUSPENDED = 3
+
+
+class UsageKind(IntEnum):
+    """What is counted of a member."""
+
+    LOOKUPS = 1
+    """Subjects looked up, refused ones included."""
+    LOOKUPS_REFUSED = 2
+    """Subjects whose lookup was refused for want of a consent."""
+    EVALUATIONS = 3
+    """Blinded elements passed on to the key-holder."""
+    CONSENTS = 4
+    """Consents recorded."""
+
+
+class AlarmKind(IntEnum):
+    """Patterns that guessing leaves in counts."""
+
+    REFUSED_SHARE = 1
+    """Most lookups of the day were refused: subjects are tried without consent."""
+    UNUSED_TOKENS = 2
+    """Far more tokens were made than consents recorded: identifiers are enumerated."""
+    LOOKUP_SURGE = 3
+    """The day's lookups are far above the member's own past."""
+    EVALUATION_SURGE = 4
+    """The day's evaluations are far above the member's own past."""
+    QUOTA_EXHAUSTED = 5
+    """A quota was exhausted."""

@@ -19,6 +19,8 @@ ConcordatError
     ├── ServerFault        a fault inside the gateway; error_id finds it in its log
     └── ProtocolViolation  the reply does not hold what it must
         ├── ProofInvalid   evaluated under another key than the pinned one
+        ├── KeyLogInvalid  a key log that the pinned key has not signed, or that makes no sense
+        │   └── KeyLogForked   it does not begin with every entry of the one seen before
         ├── ReceiptInvalid not signed by the pinned ledger key, not of this call, or not in the
         │                  ledger
         └── LedgerForked   the ledger's history differs from what was seen before
@@ -42,6 +44,8 @@ __all__ = [
     "FailedPrecondition",
     "FieldViolation",
     "InvalidInput",
+    "KeyLogForked",
+    "KeyLogInvalid",
     "LedgerForked",
     "NoConsent",
     "NotFound",
@@ -193,11 +197,14 @@ class FailedPrecondition(ConcordatError):
 
 
 class QuotaExhausted(ConcordatError):
-    """A limit is reached.
+    """A limit is reached. Says nothing about any subject: never decline because of it.
+
+    `reason` EVALUATIONS_EXHAUSTED, PORTFOLIO_EXHAUSTED or LOOKUPS_EXHAUSTED: a quota of the member.
 
     Attributes:
         subject: the scope of the exhausted quota, e.g. "pool"; None for a rate limit.
-        retry_after_seconds: when to try again; None where waiting does not help.
+        retry_after_seconds: when to try again, a day or a month perhaps; None where waiting does
+            not help.
     """
 
     default_reason = "QUOTA_EXHAUSTED"
@@ -276,9 +283,60 @@ class ProtocolViolation(TechnicalFault):
 
 
 class ProofInvalid(ProtocolViolation):
-    """The tokens were not made with the pinned key. No token of the reply is returned."""
+    """The tokens were not made with the pinned key. No token of the reply is returned.
+
+    Attributes:
+        holder: of a split key, the number of the key-holder whose answer, as the gateway passed
+            it on, does not verify; None where the key is whole.
+    """
 
     default_reason = "PROOF_INVALID"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        holder: int | None = None,
+        operation: str = "",
+        reason: str | None = None,
+        error_id: str | None = None,
+    ) -> None:
+        super().__init__(message, operation=operation, reason=reason, error_id=error_id)
+        self.holder = holder
+
+
+class KeyLogInvalid(ProtocolViolation):
+    """The gateway's key log is malformed, or the pinned key has not signed it."""
+
+    default_reason = "KEY_LOG_INVALID"
+
+
+class KeyLogForked(KeyLogInvalid):
+    """The gateway's key log does not begin with every entry of the one seen before.
+
+    The key that signs the log has shown this client other token keys than somebody else.
+
+    Attributes:
+        seen: the key log (text) that this client had verified before.
+        offered: the key log (text) that does not extend it. Both are signed: together they are
+            evidence that anybody with the log's public key can check.
+    """
+
+    default_reason = "KEY_LOG_FORKED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        seen: str = "",
+        offered: str = "",
+        operation: str = "",
+        reason: str | None = None,
+        error_id: str | None = None,
+    ) -> None:
+        super().__init__(message, operation=operation, reason=reason, error_id=error_id)
+        self.seen = seen
+        self.offered = offered
 
 
 class ReceiptInvalid(ProtocolViolation):

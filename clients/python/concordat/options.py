@@ -88,8 +88,8 @@ class Environment:
     monotonic: Callable[[], float] = time.monotonic
     """Seconds that never go back."""
     utc_now: Callable[[], datetime] = _utc_now
-    """The time of day, with its time zone."""
+    """The time of day, with its time zone: says which key epoch is in use, and when was signed."""
     random: Callable[[], float] = random.random
     """A number in [0, 1), for jitter only."""
     random_bytes: Callable[[int], bytes] = os.urandom
-    """Unpredictable bytes, for request ids."""
+    """Unpredictable bytes, for request ids and nonces."""

@@ -6,12 +6,13 @@ A profile is a folder:
                    server_name = "localhost"      name that the gateway's certificate must have
                    spiffe_id = "spiffe://..."     the identity in cert.pem
                    ledger_vkey = "..."            key that signs the ledger's checkpoints
-                   [[token_keys]]                 one for each key epoch
-                   epoch = 1
-                   public_key = "<64 hex digits>"
+                   key_log_vkey = "..."           key that signs the log of token keys
+    keys.log       the log of token keys, as far as it is pinned
     cert.pem, key.pem, ca.pem
 
-The keys in it are pinned: the client takes none from the gateway.
+The keys in it are pinned. From the gateway the client takes a later key log only if the same key
+signed it and it begins with every entry of the pinned one. A client that makes no tokens may do
+without the key log; then both `key_log_vkey` and `keys.log` are missing.
 """
 
 import os
@@ -19,37 +20,29 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from concordat.errors import ProfileError
-from concordat_privacy.identifiers import MAX_EPOCH, Epoch
+from concordat_privacy.keylog import KeyLog, KeyLogError
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
-from concordat_privacy.oprf import OprfError, PublicKey, SodiumUnavailable
+from concordat_privacy.oprf import ELEMENT_BYTES, SodiumUnavailable, is_element
+
+KEY_LOG = "keys.log"
+"""Name of a profile's file with the pinned key log."""
 
 _SETTINGS = "profile.toml"
 _CERTIFICATE = "cert.pem"
 _KEY = "key.pem"
 _AUTHORITY = "ca.pem"
-_KNOWN = frozenset({"gateway", "server_name", "spiffe_id", "ledger_vkey", "token_keys"})
+_KNOWN = frozenset({"gateway", "server_name", "spiffe_id", "ledger_vkey", "key_log_vkey"})
 
 _ROOT = 0
 _NOT_FOR_OWN = stat.S_IRWXG | stat.S_IRWXO
 _NOT_FOR_ROOTS = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class TokenKey:
-    """The pinned public key of one token epoch."""
-
-    epoch: Epoch
-    public_key: PublicKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +57,10 @@ class Profile:
     """The client's own identity."""
     ledger_key: VerifierKey
     """Key that must have signed every checkpoint."""
-    token_keys: tuple[TokenKey, ...]
-    """Pinned token keys, oldest epoch first; every profile of an installation gets them. Empty
-    where profile.toml has none: such a client cannot make tokens."""
+    key_log_key: VerifierKey | None
+    """Key that must have signed every key log; None in a profile that makes no tokens."""
+    key_log: KeyLog | None
+    """The pinned key log; None in a profile that makes no tokens."""
     certificate_pem: bytes
     """The client's certificate, with its chain."""
     private_key_pem: bytes = field(repr=False)
@@ -89,39 +83,20 @@ class Profile:
         certificate = _read(root / _CERTIFICATE)
         private_key = _read_secret(root / _KEY)
         authority = _read(root / _AUTHORITY)
+        key_log_key = settings.key_log_key()
         profile = cls(
             gateway=settings.gateway(),
             server_name=settings.text("server_name"),
             spiffe_id=settings.text("spiffe_id"),
             ledger_key=settings.ledger_key(),
-            token_keys=settings.token_keys(),
+            key_log_key=key_log_key,
+            key_log=_read_key_log(root / KEY_LOG, key_log_key),
             certificate_pem=certificate,
             private_key_pem=private_key,
             ca_pem=authority,
         )
         _check_identity(profile, root)
         return profile
-
-    @property
-    def newest_epoch(self) -> Epoch:
-        """The epoch that new tokens are made for. Raises ProfileError if no key is pinned."""
-        if not self.token_keys:
-            raise ProfileError(
-                "this profile pins no token key ([[token_keys]] in profile.toml), so no tokens can "
-                "be made with it",
-                key="token_keys",
-            )
-        return self.token_keys[-1].epoch
-
-    def token_key(self, epoch: Epoch) -> PublicKey:
-        """The pinned key of an epoch. Raises ProfileError."""
-        for pinned in self.token_keys:
-            if pinned.epoch == epoch:
-                return pinned.public_key
-        known = ", ".join(str(pinned.epoch) for pinned in self.token_keys) or "none"
-        raise ProfileError(
-            f"no token key of epoch {epoch} is pinned (pinned: {known})", key="token_keys"
-        )
 
 
 class _Settings:
@@ -143,7 +118,11 @@ class _Settings:
         return cls(path, table)
 
     def text(self, key: str) -> str:
-        value = self._typed(self._table, key, str)
+        if key not in self._table:
+            raise self._wrong(key, "missing")
+        value = self._table[key]
+        if not isinstance(value, str):
+            raise self._wrong(key, f"text wanted, {type(value).__name__} found")
         if not value.strip():
             raise self._wrong(key, "empty")
         return value
@@ -158,48 +137,44 @@ class _Settings:
         return address
 
     def ledger_key(self) -> VerifierKey:
+        return self._verifier_key("ledger_vkey")
+
+    def key_log_key(self) -> VerifierKey | None:
+        return self._verifier_key("key_log_vkey") if "key_log_vkey" in self._table else None
+
+    def _verifier_key(self, key: str) -> VerifierKey:
         try:
-            return VerifierKey.decode(self.text("ledger_vkey"))
+            return VerifierKey.decode(self.text(key))
         except CheckpointError as error:
-            raise self._wrong("ledger_vkey", str(error)) from None
-
-    def token_keys(self) -> tuple[TokenKey, ...]:
-        if "token_keys" not in self._table:
-            return ()
-        entries = self._typed(self._table, "token_keys", list)
-        keys = [self._token_key(f"token_keys[{at}]", entry) for at, entry in enumerate(entries)]
-        keys.sort(key=lambda pinned: pinned.epoch)
-        for older, newer in pairwise(keys):
-            if older.epoch == newer.epoch:
-                raise self._wrong("token_keys", f"epoch {older.epoch} is there twice")
-        return tuple(keys)
-
-    def _token_key(self, where: str, entry: object) -> TokenKey:
-        if not isinstance(entry, dict):
-            raise self._wrong(where, "a table wanted")
-        epoch = self._typed(entry, "epoch", int, where)
-        if not 1 <= epoch <= MAX_EPOCH:
-            raise self._wrong(f"{where}.epoch", f"{epoch} is not in 1..{MAX_EPOCH}")
-        digits = self._typed(entry, "public_key", str, where)
-        try:
-            return TokenKey(Epoch(epoch), PublicKey(bytes.fromhex(digits)))
-        except SodiumUnavailable as error:
-            raise ProfileError(str(error), reason="SODIUM_UNAVAILABLE") from None
-        except (ValueError, OprfError) as error:
-            raise self._wrong(f"{where}.public_key", str(error)) from None
-
-    def _typed(self, table: Mapping[str, object], key: str, kind: type[_T], where: str = "") -> _T:
-        path = f"{where}.{key}" if where else key
-        if key not in table:
-            raise self._wrong(path, "missing")
-        value = table[key]
-        # bool is an int to Python, not to TOML.
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise self._wrong(path, f"{kind.__name__} wanted, {type(value).__name__} found")
-        return value
+            raise self._wrong(key, str(error)) from None
 
     def _wrong(self, key: str, text: str) -> ProfileError:
         return ProfileError(f"{self._path}: {key}: {text}", path=self._path, key=key)
+
+
+def _read_key_log(path: Path, key: VerifierKey | None) -> KeyLog | None:
+    """The pinned key log. Without its key nothing vouches for it; without it the key pins none."""
+    if key is None:
+        if path.exists():
+            raise ProfileError(
+                f"{path}: {_SETTINGS} has no key_log_vkey to verify it with",
+                path=path,
+                key="key_log_vkey",
+            )
+        return None
+    check_sodium()
+    try:
+        return KeyLog.open(_read(path).decode(), key)
+    except (KeyLogError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: {error}", path=path, reason="KEY_LOG_INVALID") from None
+
+
+def check_sodium() -> None:
+    """Raise ProfileError where there is no libsodium: neither keys nor tokens can be checked."""
+    try:
+        is_element(bytes(ELEMENT_BYTES))
+    except SodiumUnavailable as error:
+        raise ProfileError(str(error), reason="SODIUM_UNAVAILABLE") from None
 
 
 def _read(path: Path) -> bytes:

@@ -91,6 +91,19 @@ def checked_token(token: Token, field: str = "token") -> bytes:
     return token.value
 
 
+def checked_epoch(token: Token, epoch: int, field: str) -> int:
+    """The epoch of all tokens of a call, once one more was looked at; 0 before the first.
+
+    One request names one epoch. Raises InvalidInput for a token of another.
+    """
+    if epoch in (0, token.epoch):
+        return token.epoch
+    raise InvalidInput.field(
+        field,
+        f"a token of epoch {token.epoch} after tokens of epoch {epoch}; make a call for each epoch",
+    )
+
+
 def checked_text(text: str, field: str, at_most: int) -> str:
     """The text if it has 1 to `at_most` characters. Raises InvalidInput."""
     fault = text_fault(text, at_most)

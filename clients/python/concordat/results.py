@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from concordat.enums import (
+    AlarmKind,
     BatchState,
     ConsentState,
     Coverage,
@@ -13,6 +14,7 @@ from concordat.enums import (
     Purpose,
     SignalStatus,
     SubjectStatus,
+    UsageKind,
 )
 from concordat.errors import NoConsent, ReceiptInvalid, UnknownSignal
 from concordat.requests import ConsentId, RequestId
@@ -325,15 +327,63 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class TokenKeyInfo:
-    """A token key epoch as the gateway lists it."""
+    """A token key epoch, as the verified key log says."""
 
     epoch: int
     public_key: bytes
     valid_from: datetime
     valid_to: datetime | None
-    """None for the current key."""
+    """The epoch's last moment, exclusive; None while no end has been set."""
     pinned: bool
-    """Whether the profile pins this key."""
+    """Whether the key log in the profile has this key; else a later log that extends it."""
+    threshold: int
+    """How many key-holders answer together; 1 where the key is whole."""
+    holders: int
+    """How many key-holders have a share of the key; 0 where it is whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One counter of one member. Days and months begin at midnight UTC."""
+
+    kind: UsageKind
+    today: int
+    this_month: int
+    daily_limit: int | None
+    """Most a day; None where there is no limit."""
+    monthly_limit: int | None
+    """Most a month; None where there is no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A pattern in a member's counts that guessing leaves, and other things too."""
+
+    kind: AlarmKind
+    day: date
+    """Day (UTC) it was seen."""
+    description: str
+    """In words, with the figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberUsage:
+    """What one member has asked, and what stood out. Counts only: nothing names a subject."""
+
+    member_id: str
+    usage: tuple[Usage, ...]
+    """One of each kind."""
+    alarms: tuple[Alarm, ...]
+    """Of the last 31 days, newest first."""
+    as_of: datetime
+    """When the counts were read."""
+
+    def __getitem__(self, kind: UsageKind) -> Usage:
+        """The counter of a kind. Raises KeyError."""
+        for counter in self.usage:
+            if counter.kind is kind:
+                return counter
+        raise KeyError(kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,11 +40,11 @@ def opened(profile: Path) -> Iterator[concordat.Client]:
             yield client
             newest = client.checkpoint().note
         if newest != known:
-            _replace(memory, newest)
+            replace_file(memory, newest)
 
 
-def _replace(file: Path, text: str) -> None:
-    # Whole or not at all, also where two commands end at once.
+def replace_file(file: Path, text: str) -> None:
+    """Write a file whole or not at all, also where two commands end at once. Raises OSError."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as new:
         new.write(text)
     Path(new.name).replace(file)

@@ -12,9 +12,9 @@ from cryptography import x509
 
 import concordat
 from concordat_gateway.profiles import Gateway
-from concordat_privacy.identifiers import Epoch
-from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
-from concordat_privacy.oprf import KeyInvalid, PublicKey
+from concordat_privacy.keylog import KeyLog
+from concordat_privacy.log.checkpoint import VerifierKey
+from concordat_privacy.log.errors import LogError
 from concordat_rpc.secret_files import write_secret
 
 
@@ -38,10 +38,6 @@ class Invitation:
         content = {
             "gateway": gateway.pop("address"),
             **gateway,
-            "token_keys": [
-                {"epoch": epoch, "public_key": key}
-                for epoch, key in self.gateway.token_keys.items()
-            ],
             "member_id": self.member_id,
             "certificate_pem": self.certificate_pem,
             "private_key_pem": self.private_key_pem,
@@ -65,20 +61,19 @@ class Invitation:
     def profile(self) -> concordat.Profile:
         """The invitation as an identity that may accept it, once."""
         try:
+            key_log_key = VerifierKey.decode(self.gateway.key_log_vkey)
             return concordat.Profile(
                 gateway=self.gateway.address,
                 server_name=self.gateway.server_name,
                 spiffe_id=spiffe_id_of(self.certificate_pem.encode()),
                 ledger_key=VerifierKey.decode(self.gateway.ledger_vkey),
-                token_keys=tuple(
-                    concordat.TokenKey(Epoch(epoch), PublicKey(bytes.fromhex(key)))
-                    for epoch, key in sorted(self.gateway.token_keys.items())
-                ),
+                key_log_key=key_log_key,
+                key_log=KeyLog.open(self.gateway.key_log, key_log_key),
                 certificate_pem=self.certificate_pem.encode(),
                 private_key_pem=self.private_key_pem.encode(),
                 ca_pem=self.gateway.ca_pem.encode(),
             )
-        except (ValueError, KeyInvalid, CheckpointError) as error:
+        except (ValueError, LogError) as error:
             raise InvitationInvalid(f"the invitation cannot be used: {error}") from None
 
 
@@ -98,7 +93,8 @@ def _parse(content: Any) -> Invitation:
             server_name=str(content["server_name"]),
             ca_pem=str(content["ca_pem"]),
             ledger_vkey=str(content["ledger_vkey"]),
-            token_keys={int(key["epoch"]): str(key["public_key"]) for key in content["token_keys"]},
+            key_log_vkey=str(content["key_log_vkey"]),
+            key_log=str(content["key_log"]),
         ),
         certificate_pem=str(content["certificate_pem"]),
         private_key_pem=str(content["private_key_pem"]),

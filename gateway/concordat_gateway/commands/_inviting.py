@@ -52,6 +52,7 @@ def invite(
 
     Raises InvitingRefused, ConcordatError, OSError.
     """
+    key_log_vkey, key_log = _pinned_key_log(client)
     pending = out.with_name(f"{out.name}.pending")
     resumed = pending.exists()
     if out.exists() and not resumed:
@@ -77,7 +78,15 @@ def invite(
     if resumed:
         # What the interruption left of it.
         out.unlink(missing_ok=True)
-    _invitation(client.profile, attempt, invited).save(out)
+    gateway = Gateway(
+        address=client.profile.gateway,
+        server_name=client.profile.server_name,
+        ca_pem=client.profile.ca_pem.decode(),
+        ledger_vkey=client.profile.ledger_key.encode(),
+        key_log_vkey=key_log_vkey,
+        key_log=key_log,
+    )
+    _invitation(gateway, attempt, invited).save(out)
     pending.unlink()
     return invited
 
@@ -97,18 +106,23 @@ def _resume(pending: Path, member_id: str, display_name: str) -> _Attempt | None
     return attempt
 
 
+def _pinned_key_log(client: concordat.Client) -> tuple[str, str]:
+    """What the new member is to pin: its key, and the newest log that the operator knows."""
+    key, log = client.profile.key_log_key, client.key_log
+    if key is None or log is None:
+        raise InvitingRefused(
+            "this profile pins no key log (key_log_vkey in profile.toml, and keys.log) that an "
+            "invitation could hand on"
+        )
+    return key.encode(), log
+
+
 def _invitation(
-    known: concordat.Profile, attempt: _Attempt, invited: concordat.InvitedMember
+    gateway: Gateway, attempt: _Attempt, invited: concordat.InvitedMember
 ) -> Invitation:
     return Invitation(
         member_id=attempt.member_id,
-        gateway=Gateway(
-            address=known.gateway,
-            server_name=known.server_name,
-            ca_pem=known.ca_pem.decode(),
-            ledger_vkey=known.ledger_key.encode(),
-            token_keys={key.epoch: bytes(key.public_key).hex() for key in known.token_keys},
-        ),
+        gateway=gateway,
         certificate_pem=invited.certificate_pem.decode(),
         private_key_pem=attempt.private_key_pem,
         expires_at=invited.expires_at,

@@ -6,10 +6,13 @@ attempt that never saw its reply is sent again unchanged, and the gateway repeat
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
 
 import concordat
 from concordat_gateway.commands._invitation import Invitation, spiffe_id_of
@@ -59,6 +62,18 @@ def join(invitation: Invitation, folder: Path) -> concordat.JoinedMember:
     )
     _remove(folder, _FILES)
     return joined
+
+
+def key_fingerprint(folder: Path) -> str:
+    """SHA-256 of a profile's public key (SubjectPublicKeyInfo, DER), in hexadecimal.
+
+    Of the member's own key file: what the gateway certified is what it is compared with.
+    """
+    key = serialization.load_pem_private_key(read_secret(folder / "key.pem"), password=None)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(public).hexdigest()
 
 
 def _begin(folder: Path) -> _Attempt:

@@ -52,14 +52,18 @@ def accept(invitation: Path, folder: Path) -> None:
     FOLDER must be missing or empty, or hold an attempt that was interrupted.
     """
     from concordat_gateway.commands._invitation import Invitation, InvitationInvalid
-    from concordat_gateway.commands._joining import FolderInUse, join
+    from concordat_gateway.commands._joining import FolderInUse, join, key_fingerprint
 
     with errors_shown():
         try:
             joined = join(Invitation.load(invitation), folder)
         except (InvitationInvalid, FolderInUse) as error:
             raise click.ClickException(str(error)) from None
+        fingerprint = key_fingerprint(folder)
     click.echo(f"Joined as {joined.member.member_id}; the profile is in {folder}.")
+    click.echo(
+        f"SHA-256 of its public key, to be compared by the key-holder's operator:\n  {fingerprint}"
+    )
 
 
 @member.command()

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.ledger.tree import read_tokens_epoch
 from concordat_gateway.rules.commitments import commitment, fresh_salt
+from concordat_gateway.rules.counters import count_consents
 from concordat_gateway.rules.drafts import (
     ConsentDraft,
     form_problem,
@@ -179,6 +180,7 @@ def grant(
         if consents:
             transaction.connection.execute(_INSERT, [asdict(consent) for consent in consents])
             kept.record(transaction.connection, {consent.subject for consent in consents})
+            count_consents(transaction.connection, recipient.name, len(consents), transaction.now)
         refusals = [ItemRefusal.of(item, refused[item]) for item in sorted(refused)]
         last = granted[-1].entry.index if granted else None
         return Reply(to_reply(Grants(granted, refusals)), last)

@@ -1,9 +1,11 @@
 """Lookups: what all members together know of a consenting subject.
 
-One transaction decides and records: it asks for the caller's consents and for the consents under
-which other members contribute, and appends the entry. Only after it is durable are signals read,
-and only those of permitted subjects. A withdrawal that committed before it therefore refuses the
-lookup, or hides the contributor's rows, and one that commits later does not reach back.
+One transaction decides, charges and records. It asks whether the caller's quota allows so many
+lookups, which depends on nothing about the subjects; then for the caller's consents and for the
+consents under which other members contribute; it charges, and appends the entry. Only after it is
+durable are signals read, and only those of permitted subjects. A withdrawal that committed before
+it therefore refuses the lookup, or hides the contributor's rows, and one that commits later does
+not reach back.
 
 Refusals look alike. No consent, a consent for another purpose and a subject nobody knows take the
 same queries with as many keys, and give entries and replies of the same size.
@@ -17,6 +19,7 @@ from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Tr
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.commitments import commitment, fresh_salt
 from concordat_gateway.rules.permits import NO_PERMIT, Permit, contributors, permits
+from concordat_gateway.rules.quotas import Allowance, lookups_exhausted
 from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.scopes import (
     CATEGORIES,
@@ -24,7 +27,6 @@ from concordat_gateway.rules.scopes import (
     LOOKUP_PURPOSES,
     Purpose,
 )
-from concordat_gateway.rules.standing import require_active
 from concordat_gateway.rules.subjects import Named, require_epoch
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey
@@ -32,6 +34,7 @@ from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.relations import restrict
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue, compute
 from concordat_privacy.log.leaf import Json
+from concordat_privacy.metering import Exhausted, Quota
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import invalid
 from concordat_rpc.peer import Peer
@@ -117,12 +120,15 @@ def look_up(
     caller: Peer,
     named: Named,
     question: Question,
+    quota: Quota,
     timeout_seconds: float,
 ) -> Committed[Lookup]:
     """Look subjects up, under one entry with an item for each.
 
-    A subject may occur more than once. Raises Refusal UNAVAILABLE (TOKENS_ROTATING too, where the
-    stores have left the epoch of the names), DEADLINE_EXCEEDED.
+    A subject may occur more than once, and is charged each time, whatever the purpose. `quota` is
+    the configured one; what the operator set for the member goes before it.
+    Raises Refusal UNAVAILABLE (TOKENS_ROTATING too, where the stores have left the epoch of the
+    names), DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (LOOKUPS_EXHAUSTED).
     """
     subjects = named.keys
     # Ready before the transaction, which everybody else waits for.
@@ -131,10 +137,13 @@ def look_up(
     commitments = [commitment(*opening) for opening in zip(subjects, salts, strict=True)]
     decoys = {subject: SubjectKey(os.urandom(SUBJECT_BYTES)) for subject in distinct}
 
-    def decide(transaction: Transaction) -> _Decision:
+    def decide(transaction: Transaction) -> _Decision | Exhausted:
         connection, now = transaction.connection, transaction.now
         require_epoch(transaction.tokens_epoch, named.epoch)
-        require_active(connection, caller.name)
+        allowance = Allowance.of(connection, caller.name, quota, now)
+        exhausted = allowance.check(connection, len(subjects), now)
+        if exhausted is not None:
+            return exhausted
         permitted = permits(connection, caller.name, question.purpose, distinct, now)
         # A refused subject is asked for under a random name: nothing here may depend on whether
         # the pool knows it, not even the time a query takes.
@@ -144,11 +153,15 @@ def look_up(
             Item(_item(permitted.get(subject, NO_PERMIT), committed), subject, salt)
             for subject, committed, salt in zip(subjects, commitments, salts, strict=True)
         ]
+        refused = sum(subject not in permitted for subject in subjects)
+        allowance.charge(connection, len(subjects), refused, now)
         entry = transaction.append("lookup", caller.spiffe_id, _fields(question), items)
         return _Decision(permitted, contributing, day_of(now), entry)
 
     committed = journal.write(decide, timeout_seconds)
     decision = committed.value
+    if isinstance(decision, Exhausted):
+        raise lookups_exhausted(caller.name, decision)
     answers = _answers(signals, decision, question, named.epoch)
     refused = SubjectResult(permitted=False, signals=())
     results = [answers.get(subject, refused) for subject in subjects]

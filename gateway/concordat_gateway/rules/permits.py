@@ -55,11 +55,15 @@ def permits(
     found: dict[SubjectKey, dict[DataCategory, ConsentId]] = defaultdict(dict)
     for chunk in _chunks(sorted(subjects)):
         rows = connection.execute(
-            _LIVE_OF_RECIPIENT, {"subjects": chunk, "recipient": recipient, "now": now}
+            _LIVE_OF_RECIPIENT,
+            {
+                "subjects": chunk,
+                "recipient": recipient,
+                "purpose": mask_of([purpose]),
+                "now": now,
+            },
         )
-        for subject, consent_id, purposes, categories in rows:
-            if not covers(purposes, purpose):
-                continue
+        for subject, consent_id, categories in rows:
             for category in categories_in(categories):
                 found[subject].setdefault(category, consent_id)
     return {subject: Permit(consents) for subject, consents in found.items()}
@@ -117,9 +121,11 @@ _UNENDED = sa.and_(consent.c.withdrawn_at.is_(None), consent.c.expires_at > sa.b
 _LIVE = sa.and_(_UNENDED, consent.c.starts_at <= sa.bindparam("now"))
 _OF_SUBJECTS = consent.c.subject.in_(sa.bindparam("subjects", expanding=True))
 _OF_RECIPIENT = consent.c.recipient == sa.bindparam("recipient")
+# The purpose is asked for here and not sorted out later, so that no refusal fetches a row.
+_FOR_PURPOSE = consent.c.purposes.bitwise_and(sa.bindparam("purpose")) != 0
 _LIVE_OF_RECIPIENT = (
-    sa.select(consent.c.subject, consent.c.consent_id, consent.c.purposes, consent.c.categories)
-    .where(_OF_SUBJECTS, _OF_RECIPIENT, _LIVE)
+    sa.select(consent.c.subject, consent.c.consent_id, consent.c.categories)
+    .where(_OF_SUBJECTS, _OF_RECIPIENT, _LIVE, _FOR_PURPOSE)
     .order_by(consent.c.subject, consent.c.grant_entry)
 )
 _UNENDED_OF_RECIPIENT = (

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from concordat.v1 import common_pb2, consent_pb2, contribution_pb2, member_pb2
+from concordat.v1 import common_pb2, consent_pb2, contribution_pb2, member_pb2, usage_pb2
 from concordat_gateway.ledger.journal import Committed, Entry
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_rpc import call
@@ -17,6 +17,7 @@ _StoredReply = TypeVar(
     contribution_pb2.ContributeResponse,
     member_pb2.InviteMemberResponse,
     member_pb2.AcceptInvitationResponse,
+    usage_pb2.SetLookupQuotaResponse,
 )
 
 _MICROSECONDS_A_SECOND = 1_000_000

@@ -8,20 +8,26 @@ from concordat.v1 import common_pb2, signal_pb2, signal_pb2_grpc
 from concordat_gateway.ledger.journal import Committed, Journal
 from concordat_gateway.rules import lookups
 from concordat_gateway.rules.lookups import Question, SubjectResult
+from concordat_gateway.rules.quotas import require_room
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import receipt_of, seconds_left
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue
+from concordat_privacy.metering import Quota
 from concordat_rpc import call
 
 
 class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     """Answers the calling member's lookups."""
 
-    def __init__(self, journal: Journal, signals: SignalStore, subjects: Subjects) -> None:
+    def __init__(
+        self, journal: Journal, signals: SignalStore, subjects: Subjects, quota: Quota
+    ) -> None:
+        """`quota`: of lookups, for members for whom the operator set no other."""
         self._journal = journal
         self._signals = signals
         self._subjects = subjects
+        self._quota = quota
 
     def Lookup(
         self, request: signal_pb2.LookupRequest, _context: grpc.ServicerContext
@@ -64,16 +70,25 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     def _look_up(
         self, tokens: Sequence[bytes], epoch: int, question: Question
     ) -> Committed[lookups.Lookup]:
-        caller = call.current().peer
         return self._subjects.settled(
-            lambda store_epoch: lookups.look_up(
-                self._journal,
-                self._signals,
-                caller,
-                self._subjects.named(caller.name, tokens, epoch, store_epoch, seconds_left()),
-                question,
-                seconds_left(),
-            )
+            lambda store_epoch: self._look_up_at(store_epoch, tokens, epoch, question)
+        )
+
+    def _look_up_at(
+        self, store_epoch: int, tokens: Sequence[bytes], epoch: int, question: Question
+    ) -> Committed[lookups.Lookup]:
+        caller = call.current().peer
+        if epoch not in (0, store_epoch):
+            # Carrying older tokens on is work for the key-holders too: not beyond the quota.
+            require_room(self._journal, caller.name, len(tokens), self._quota, seconds_left())
+        return lookups.look_up(
+            self._journal,
+            self._signals,
+            caller,
+            self._subjects.named(caller.name, tokens, epoch, store_epoch, seconds_left()),
+            question,
+            self._quota,
+            seconds_left(),
         )
 
 

@@ -5,11 +5,13 @@ import grpc
 from concordat.v1 import keyholder_pb2, token_pb2, token_pb2_grpc
 from concordat_gateway.keyholder import WHOLE, Evaluation, KeyholderClient
 from concordat_gateway.keylog import KeyLogFile
+from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules.counters import count_evaluations
 from concordat_gateway.rules.evaluations import check_certificate, check_elements
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import seconds_left, timestamp_of
 from concordat_privacy.keylog import EpochKey
-from concordat_privacy.oprf import SUITE
+from concordat_privacy.oprf import ELEMENT_BYTES, SUITE
 from concordat_rpc import call
 
 
@@ -17,8 +19,13 @@ class TokenServicer(token_pb2_grpc.TokenServiceServicer):
     """See proto/concordat/v1/token.proto."""
 
     def __init__(
-        self, keyholders: KeyholderClient, key_log: KeyLogFile, subjects: Subjects
+        self,
+        journal: Journal,
+        keyholders: KeyholderClient,
+        key_log: KeyLogFile,
+        subjects: Subjects,
     ) -> None:
+        self._journal = journal
         self._keyholders = keyholders
         self._key_log = key_log
         self._subjects = subjects
@@ -32,10 +39,12 @@ class TokenServicer(token_pb2_grpc.TokenServiceServicer):
     def Evaluate(
         self, request: token_pb2.EvaluateRequest, _context: grpc.ServicerContext
     ) -> token_pb2.EvaluateResponse:
-        # Nothing of it is recorded: what was evaluated for whom is the key-holder's to count.
+        # What was evaluated for whom is the key-holder's to meter; here it is counted for alarms.
         key = self._subjects.key_to_make(request.epoch)
         check_elements(request.blinded_elements)
         check_certificate(request.certificate, call.current())
+        elements = len(request.blinded_elements) // ELEMENT_BYTES
+        count_evaluations(self._journal, call.current().peer.name, elements, seconds_left())
         answers = self._keyholders.evaluate(
             key,
             keyholder_pb2.EvaluateBlindedRequest(

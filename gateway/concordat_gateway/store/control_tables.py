@@ -1,4 +1,4 @@
-"""Tables of the control store: members, consents, subjects, batches, requests, ledger, budgets.
+"""Tables of the control store: members, consents, subjects, batches, ledger, budgets, usage.
 
 Small and strictly serialised: every change goes through the journal. All times are integer
 microseconds since the epoch, UTC. The lower-case names at the end are the same tables for
@@ -8,6 +8,7 @@ SQLAlchemy Core, which the hot paths use. A subject column holds a `SubjectKey`,
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
+from concordat_store.meters import define_meters
 from concordat_store.schema import CLUSTERED, NAMING, big_int, exactly, small_int
 
 METADATA = sa.MetaData(naming_convention=NAMING)
@@ -264,6 +265,31 @@ class Answer(_Control, table=True):
     asked_by: str
 
 
+class LookupQuota(_Control, table=True):
+    """Limits of lookups that the operator set for one member; others have the configured ones."""
+
+    __tablename__ = "lookup_quota"
+
+    member_id: str = Field(primary_key=True)
+    daily: int = big_int()
+    monthly: int = big_int()
+
+
+class Alarm(_Control, table=True):
+    """A pattern that a member's counters showed on a day. Counts only, nothing of subjects."""
+
+    __tablename__ = "alarm"
+
+    member_id: str = Field(primary_key=True)
+    day: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    """Counted from 1970-01-01."""
+    kind: int = small_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    """A number of the contract's AlarmKind."""
+    description: str
+
+
+define_meters(METADATA)
+
 member = METADATA.tables["member"]
 invitation = METADATA.tables["invitation"]
 consent = METADATA.tables["consent"]
@@ -279,3 +305,7 @@ ledger_item = METADATA.tables["ledger_item"]
 ledger_head = METADATA.tables["ledger_head"]
 budget = METADATA.tables["budget"]
 answer = METADATA.tables["answer"]
+usage = METADATA.tables["usage"]
+usage_rate = METADATA.tables["usage_rate"]
+lookup_quota = METADATA.tables["lookup_quota"]
+alarm = METADATA.tables["alarm"]

@@ -7,7 +7,15 @@ by version and by the golden vectors in ``docs/vectors/identifiers.json``. Names
     oprf_input(identifier)
 """
 
-from .base import MAX_EPOCH, Epoch, Identifier, IdentifierInvalid, Reason, oprf_input
+from .base import (
+    MAX_EPOCH,
+    Epoch,
+    Identifier,
+    IdentifierInvalid,
+    Reason,
+    compact,
+    oprf_input,
+)
 from .china import ResidentId, UnifiedSocialCreditCode
 from .phone import PhoneNumber
 from .registry import DEFAULT_REGISTRY, IdentifierRegistry
@@ -23,5 +31,6 @@ __all__ = [
     "Reason",
     "ResidentId",
     "UnifiedSocialCreditCode",
+    "compact",
     "oprf_input",
 ]

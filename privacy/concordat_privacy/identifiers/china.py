@@ -41,7 +41,8 @@ _CENTENARIAN_CODES: Final = frozenset({"996", "997", "998", "999"})
 class ResidentId(Identifier):
     """Resident identity number (GB 11643-1999): 18 characters, the last a digit or ``X``.
 
-    Accepts the 15 digits issued until 1999 and gives the 18 that the same person has now.
+    Accepts the 15 digits issued until 1999 and gives the 18 that the same person has now. No number
+    ever had 16 or 17: what has is refused (LENGTH), not repaired.
     """
 
     kind: ClassVar[str] = _RESIDENT_ID

@@ -20,7 +20,7 @@ from .suite import DOMAINS, Mode, expand_message_xmd, i2osp, length_prefixed
 
 MAX_INPUT_BYTES: Final = 0xFFFF
 
-GENERATOR: Final = bytes.fromhex("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76")
+GENERATOR: Final = ristretto.GENERATOR
 
 
 def blind(

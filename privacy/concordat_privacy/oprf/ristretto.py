@@ -24,6 +24,7 @@ SCALAR_BYTES: Final = 32
 UNIFORM_BYTES: Final = 64
 
 IDENTITY: Final = bytes(ELEMENT_BYTES)
+GENERATOR: Final = bytes.fromhex("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76")
 _BAD_ELEMENT: Final = "not a canonical ristretto255 element other than the identity"
 
 
@@ -50,6 +51,18 @@ def scalar_multiply_base(scalar: bytes) -> bytes:
     if multiply(ctypes.addressof(out), ctypes.addressof(source)) != 0:
         raise ScalarInvalid(0, "is zero")
     return out.raw
+
+
+def scalar_multiply_one(scalar: bytes, element: bytes) -> bytes:
+    """``scalar * P`` for a non-zero scalar; the generator costs a third of any other element.
+
+    Raises:
+        ElementInvalid: as in :func:`scalar_multiply_each`. ScalarInvalid, LengthInvalid.
+    """
+    if element == GENERATOR:
+        return scalar_multiply_base(scalar)
+    _check_length("element", element, ELEMENT_BYTES)
+    return scalar_multiply_each(scalar, element)
 
 
 def scalar_multiply_each(scalar: bytes, elements: bytes) -> bytes:
@@ -102,7 +115,7 @@ def linear_combination(scalars: bytes, elements: bytes) -> bytes:
     """
     size = count(elements) * ELEMENT_BYTES
     _check_length("packed scalars", scalars, size)
-    total = ctypes.create_string_buffer(IDENTITY, ELEMENT_BYTES)
+    total = ctypes.create_string_buffer(ELEMENT_BYTES)
     product = ctypes.create_string_buffer(ELEMENT_BYTES)
     factors = ctypes.create_string_buffer(scalars, size)
     source = ctypes.create_string_buffer(elements, size)
@@ -110,7 +123,10 @@ def linear_combination(scalars: bytes, elements: bytes) -> bytes:
     multiply, add = calls.crypto_scalarmult_ristretto255, calls.crypto_core_ristretto255_add
     to, term = ctypes.addressof(total), ctypes.addressof(product)
     by, at = ctypes.addressof(factors), ctypes.addressof(source)
-    for offset in range(0, size, ELEMENT_BYTES):
+    # Nothing to add the first product to: a batch of one, which most are, is a fifth cheaper.
+    if multiply(to, by, at) != 0:
+        raise ElementInvalid(0, _BAD_ELEMENT)
+    for offset in range(ELEMENT_BYTES, size, ELEMENT_BYTES):
         if multiply(term, by + offset, at + offset) != 0 or add(to, to, term) != 0:
             raise ElementInvalid(offset // ELEMENT_BYTES, _BAD_ELEMENT)
     return total.raw

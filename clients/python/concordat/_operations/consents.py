@@ -22,6 +22,7 @@ from concordat.requests import (
     ConsentDraft,
     ConsentId,
     checked_bytes,
+    checked_epoch,
     checked_integer,
     checked_items,
     checked_token,
@@ -53,12 +54,15 @@ def grant_consents(
         return GrantResult(own_id, tuple(granted), tuple(refused), tuple(receipts))
 
     first = 0
+    epoch = 0
     with keeping_partial(result, resume_advice("consents", own_id)):
         for number, batch in enumerate(batches_of(drafts, CONSENTS_PER_REQUEST)):
             batch_id = numbered_request_id(own_id, number)
+            for at, draft in enumerate(batch, start=first):
+                checked_type(draft, ConsentDraft, f"consents[{at}]")
+                epoch = checked_epoch(draft.token, epoch, f"consents[{at}].token")
             request = consent_pb2.GrantConsentsRequest(
-                request_id=batch_id,
-                consents=[_draft_message(first + at, draft) for at, draft in enumerate(batch)],
+                request_id=batch_id, consents=map(_draft_message, batch), epoch=epoch
             )
             reply = yield from context.send(GRANT_CONSENTS, request, timeout)
             positions = range(first, first + len(batch))
@@ -102,10 +106,11 @@ def list_consents(
     """Read consents page by page. Raises InvalidInput at once."""
     checked_integer(page_size, "page_size", 1, MAX_PAGE_SIZE)
     only = b"" if token is None else checked_token(token)
+    epoch = 0 if token is None else token.epoch
 
     def fetch(page_token: str) -> Operation[Page[Consent]]:
         request = consent_pb2.ListConsentsRequest(
-            page_size=page_size, page_token=page_token, token=only
+            page_size=page_size, page_token=page_token, token=only, epoch=epoch
         )
         reply = yield from context.send(LIST_CONSENTS, request, timeout)
         return Page([_consent(consent) for consent in reply.consents], reply.next_page_token)
@@ -117,8 +122,7 @@ def _checked_id(consent_id: bytes) -> bytes:
     return checked_bytes(consent_id, "consent_id", CONSENT_ID_BYTES)
 
 
-def _draft_message(position: int, draft: ConsentDraft) -> consent_pb2.ConsentDraft:
-    checked_type(draft, ConsentDraft, f"consents[{position}]")
+def _draft_message(draft: ConsentDraft) -> consent_pb2.ConsentDraft:
     starts_at = None if draft.starts_at is None else timestamp_of(draft.starts_at)
     return consent_pb2.ConsentDraft(
         token=draft.token.value,

@@ -16,6 +16,7 @@ from concordat.requests import (
     RequestId,
     Row,
     checked_bytes,
+    checked_epoch,
     checked_items,
     checked_type,
     token_fault,
@@ -31,7 +32,6 @@ from concordat_privacy.catalogue.rows import (
 )
 from concordat_privacy.catalogue.rows import Row as Record
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
-from concordat_privacy.identifiers import Epoch
 
 ROWS_PER_BATCH = 20_000
 ROWS_PER_MESSAGE = 2_000
@@ -40,15 +40,12 @@ ROWS_PER_MESSAGE = 2_000
 def contribute(
     context: Context,
     rows: Iterable[Row],
-    epoch: int | None,
     request_id: bytes | None,
     timeout: float | None,
 ) -> Operation[ContributionResult]:
     """Contribute rows in batches of up to 20,000; one batch is in memory at a time."""
     own_id = context.request_id(request_id)
     checked_items(rows, "rows", "Row")
-    wanted = context.profile.newest_epoch if epoch is None else Epoch(epoch)
-    context.profile.token_key(wanted)  # tokens of an epoch that is not pinned were not made here
     today = day_number(context.environment.utc_now().astimezone(UTC).date())
     accepted = 0
     refused: list[ItemRefusal] = []
@@ -58,13 +55,15 @@ def contribute(
         return ContributionResult(own_id, accepted, tuple(refused), tuple(receipts))
 
     first = 0
+    epoch = 0
     with keeping_partial(result, resume_advice("rows", own_id)):
         for number, batch in enumerate(batches_of(rows, ROWS_PER_BATCH)):
-            checked = _check_rows(first, batch, today)
+            checked = _check_rows(first, batch, today, epoch)
+            epoch = checked.epoch
             answer = _Answer(0, [], None)
             if checked.messages:
                 batch_id = numbered_request_id(own_id, number)
-                answer = yield from _send_batch(context, checked, batch_id, wanted, first, timeout)
+                answer = yield from _send_batch(context, checked, batch_id, first, timeout)
             accepted += answer.rows_accepted
             refused += sorted(checked.refused + answer.refused, key=lambda refusal: refusal.item)
             if answer.receipt is not None:
@@ -87,7 +86,7 @@ def get_batch(context: Context, request_id: bytes, timeout: float | None) -> Ope
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Checked:
     """A batch after the checks that need no gateway."""
 
@@ -95,6 +94,8 @@ class _Checked:
     positions: list[int]
     """The caller's number of each row to be sent."""
     refused: list[ItemRefusal]
+    epoch: int
+    """Of every token up to here; 0 before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,8 @@ class _Answer:
     receipt: BatchReceipt | None
 
 
-def _check_rows(first: int, batch: list[Row], today: int) -> _Checked:
-    checked = _Checked([], [], [])
+def _check_rows(first: int, batch: list[Row], today: int, epoch: int) -> _Checked:
+    checked = _Checked([], [], [], epoch)
     for number, row in enumerate(batch, start=first):
         checked_type(row, Row, f"rows[{number}]")
         found = _problems(row, today)
@@ -115,6 +116,7 @@ def _check_rows(first: int, batch: list[Row], today: int) -> _Checked:
                 for problem in found
             )
             continue
+        checked.epoch = checked_epoch(row.token, checked.epoch, f"rows[{number}].token")
         checked.messages.append(_row_message(row.token.value, row.record))
         checked.positions.append(number)
     return checked
@@ -132,12 +134,11 @@ def _send_batch(
     context: Context,
     checked: _Checked,
     batch_id: RequestId,
-    epoch: Epoch,
     first: int,
     timeout: float | None,
 ) -> Operation[_Answer]:
     header = contribution_pb2.BatchHeader(
-        request_id=batch_id, epoch=epoch, catalogue_version=CATALOGUE_VERSION
+        request_id=batch_id, epoch=checked.epoch, catalogue_version=CATALOGUE_VERSION
     )
     upload = (
         contribution_pb2.ContributeRequest(header=header),

@@ -8,7 +8,13 @@ from concordat._methods import BATCH_LOOKUP, LIST_SIGNALS, LOOKUP
 from concordat._steps import Operation
 from concordat.enums import Coverage, DataCategory, Purpose, SignalStatus, SubjectStatus
 from concordat.errors import InvalidInput, ProtocolViolation, ReceiptInvalid
-from concordat.requests import checked_items, checked_member, checked_text, checked_token
+from concordat.requests import (
+    checked_epoch,
+    checked_items,
+    checked_member,
+    checked_text,
+    checked_token,
+)
 from concordat.results import LookupResult, Receipt, Signal, SignalCatalogue, SignalInfo
 from concordat.v1 import common_pb2, signal_pb2
 from concordat_privacy.log.leaf import Json
@@ -40,6 +46,7 @@ def lookup(
         purpose=_on_wire(wanted),
         signals=names,
         request_id=context.request_id(None),
+        epoch=token.epoch,
     )
     reply = yield from context.send(LOOKUP, request, timeout)
     receipt = _receipt(context, reply.receipt, request, 1)
@@ -56,8 +63,7 @@ def lookup_batch(
     """Look many subjects up, in requests of up to 1,000."""
     names = _names(signals)
     wanted = checked_member(purpose, Purpose, "purpose")
-    given = checked_items(tokens, "tokens", "Token")
-    packed = [checked_token(token, f"tokens[{at}]") for at, token in enumerate(given)]
+    packed, epoch = _packed(checked_items(tokens, "tokens", "Token"))
     results: list[LookupResult] = []
     with keeping_partial(lambda: tuple(results), _PARTIAL):
         for batch in batches_of(packed, SUBJECTS_PER_REQUEST):
@@ -66,6 +72,7 @@ def lookup_batch(
                 purpose=_on_wire(wanted),
                 signals=names,
                 request_id=context.request_id(None),
+                epoch=epoch,
             )
             reply = yield from context.send(BATCH_LOOKUP, request, timeout)
             if len(reply.results) != len(batch):
@@ -95,6 +102,16 @@ def list_signals(context: Context, timeout: float | None) -> Operation[SignalCat
             for info in reply.signals
         ),
     )
+
+
+def _packed(tokens: Iterable[Token]) -> tuple[list[bytes], int]:
+    """The tokens' bytes, and the epoch of all of them; 0 without tokens."""
+    packed: list[bytes] = []
+    epoch = 0
+    for at, token in enumerate(tokens):
+        packed.append(checked_token(token, f"tokens[{at}]"))
+        epoch = checked_epoch(token, epoch, f"tokens[{at}]")
+    return packed, epoch
 
 
 def _receipt(

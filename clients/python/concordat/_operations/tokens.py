@@ -1,31 +1,28 @@
-"""Identifiers to tokens (RFC 9497 VOPRF), and the token keys."""
+"""Identifiers to tokens (RFC 9497 VOPRF)."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from concordat import errors
-from concordat._context import Context
-from concordat._convert import batches_of, time_of
-from concordat._methods import EVALUATE, LIST_TOKEN_KEYS
-from concordat._steps import Operation, Together, compute
-from concordat.errors import ConcordatError, InvalidInput, ProtocolViolation
-from concordat.requests import checked_items
-from concordat.results import TokenKeyInfo
+from concordat._context import EPOCH_NOT_ACTIVE, Context
+from concordat._convert import batches_of, keeping_partial
+from concordat._key_log import newest_in_use
+from concordat._operations.evaluations import Evaluations, evaluate
+from concordat._operations.token_keys import refreshed_key_log
+from concordat._steps import Operation, Together
+from concordat.errors import FailedPrecondition, InvalidInput, ProfileError
+from concordat.requests import checked_integer, checked_items
 from concordat.v1 import token_pb2
-from concordat_privacy.identifiers import Epoch, Identifier, oprf_input
-from concordat_privacy.oprf import (
-    BlindedBatch,
-    OprfError,
-    ProofInvalid,
-    PublicKey,
-    SodiumUnavailable,
-    Token,
-    blind_batch,
-    finalize_batch,
-)
+from concordat_privacy.identifiers import MAX_EPOCH, Identifier, oprf_input
+from concordat_privacy.keylog import EpochKey
+from concordat_privacy.oprf import Token
 
 # Half of what one request may carry: two batches in flight keep network and cores both busy.
 BATCH_SIZE = 2_000
+
+_PARTIAL = (
+    "error.partial holds one entry for each identifier, in order: its token, or None where none "
+    "was made; go on with those that have none"
+)
 
 Progress: TypeAlias = Callable[[int, int], None]
 """(identifiers done, identifiers in all), called in the caller's own thread."""
@@ -35,72 +32,99 @@ def tokenise(
     context: Context,
     identifiers: Iterable[Identifier],
     epoch: int | None,
+    portfolio: bool,
     progress: Progress | None,
     timeout: float | None,
 ) -> Operation[list[Token]]:
     """One token for each identifier, in order."""
-    wanted = context.profile.newest_epoch if epoch is None else Epoch(epoch)
-    public_key = context.profile.token_key(wanted)
     if progress is not None and not callable(progress):
         raise InvalidInput.field("progress", f"{type(progress).__name__} given, no function")
+    if not isinstance(portfolio, bool):
+        raise InvalidInput.field("portfolio", f"True or False wanted, {portfolio!r} given")
+    if epoch is not None:
+        checked_integer(epoch, "epoch", 1, MAX_EPOCH)
     given = checked_items(identifiers, "identifiers", "Identifier")
     inputs = [_input(at, identifier) for at, identifier in enumerate(given)]
-    tokens = {value: token for value in set(inputs) if (token := context.tokens.get(wanted, value))}
+    quota = token_pb2.EVALUATION_QUOTA_PORTFOLIO if portfolio else token_pb2.EVALUATION_QUOTA_ONLINE
+
+    refused: list[int] = []
+    while True:
+        key = yield from _key(context, epoch, refused, timeout)
+        try:
+            return (yield from _under(context, inputs, key, quota, progress, timeout))
+        except FailedPrecondition as error:
+            # An epoch ended, or began, that the pinned log does not know of; or the two clocks
+            # differ and the epoch before is still in use. The caller's own choice stands.
+            if error.reason != EPOCH_NOT_ACTIVE or epoch is not None:
+                raise
+            refused.append(key.epoch)
+            log = yield from refreshed_key_log(context, timeout)
+            if newest_in_use(log, context.environment.utc_now(), refused) is None:
+                raise
+
+
+def _under(
+    context: Context,
+    inputs: list[bytes],
+    key: EpochKey,
+    quota: token_pb2.EvaluationQuota.ValueType,
+    progress: Progress | None,
+    timeout: float | None,
+) -> Operation[list[Token]]:
+    """One token for each input under one key."""
+    tokens = {
+        value: token for value in set(inputs) if (token := context.tokens.get(key.epoch, value))
+    }
     # dict.fromkeys keeps the order: equal identifiers are blinded once, and runs are repeatable.
     missing = [value for value in dict.fromkeys(inputs) if value not in tokens]
     tell = _progress_teller(progress, len(tokens), len(tokens) + len(missing))
+    evaluations = Evaluations(context, key, quota, timeout)
 
-    batches = list(batches_of(missing, BATCH_SIZE))
-    found = yield Together(
-        [_batch(context, batch, wanted, public_key, timeout) for batch in batches],
-        context.options.parallelism,
-        lambda made: tell(len(made)),
-    )
-    for batch, made in zip(batches, found, strict=True):
-        for value, token in zip(batch, made, strict=True):
+    def batch(values: list[bytes]) -> Operation[int]:
+        made = yield from evaluate(evaluations, values)
+        # At once, not when all are done: a later batch's failure does not lose them.
+        for value, token in zip(values, made, strict=True):
             tokens[value] = token
             context.tokens.put(value, token)
+        return len(made)
+
+    with keeping_partial(lambda: tuple(tokens.get(value) for value in inputs), _PARTIAL):
+        yield Together(
+            [batch(values) for values in batches_of(missing, BATCH_SIZE)],
+            context.options.parallelism,
+            tell,
+        )
     return [tokens[value] for value in inputs]
 
 
-def list_token_keys(context: Context, timeout: float | None) -> Operation[tuple[TokenKeyInfo, ...]]:
-    """The gateway's key epochs, compared with the pinned ones."""
-    reply = yield from context.send(LIST_TOKEN_KEYS, token_pb2.ListTokenKeysRequest(), timeout)
-    return tuple(_key_info(context, key) for key in reply.keys)
+def _key(
+    context: Context, epoch: int | None, refused: list[int], timeout: float | None
+) -> Operation[EpochKey]:
+    """The key of the epoch that was asked for, else of the newest in use.
 
-
-def _batch(
-    context: Context,
-    inputs: list[bytes],
-    epoch: Epoch,
-    public_key: PublicKey,
-    timeout: float | None,
-) -> Operation[list[Token]]:
-    state, blinded = yield from compute(lambda: _blind(inputs))
-    request = token_pb2.EvaluateRequest(epoch=epoch, blinded_elements=blinded)
-    reply = yield from context.send(EVALUATE, request, timeout)
-    return (yield from compute(lambda: _finalise(state, reply, public_key, epoch)))
-
-
-def _blind(inputs: list[bytes]) -> tuple[BlindedBatch, bytes]:
-    try:
-        return blind_batch(inputs)
-    except SodiumUnavailable as error:
-        raise ConcordatError(str(error), reason="SODIUM_UNAVAILABLE") from None
-
-
-def _finalise(
-    state: BlindedBatch, reply: token_pb2.EvaluateResponse, public_key: PublicKey, epoch: Epoch
-) -> list[Token]:
-    try:
-        elements = finalize_batch(state, reply.evaluated_elements, reply.proof, public_key)
-        return [Token(element, epoch) for element in elements]
-    except ProofInvalid as error:
-        raise errors.ProofInvalid(
-            f"the evaluated elements were not made with the pinned token key: {error}"
-        ) from None
-    except OprfError as error:
-        raise ProtocolViolation(f"the token service's reply is malformed: {error}") from None
+    The gateway is asked for its key log where the known one has none to offer.
+    """
+    log = context.keys.newest
+    if epoch is not None:
+        known = log.key(epoch)
+        if known is None:
+            log = yield from refreshed_key_log(context, timeout)
+            known = log.key(epoch)
+        if known is None:
+            listed = ", ".join(str(key.epoch) for key in log.keys)
+            raise ProfileError(f"no token key of epoch {epoch} is in the key log ({listed})")
+        return known
+    now = context.environment.utc_now()
+    newest = newest_in_use(log, now, refused)
+    if newest is None or (context.keys.is_doubted and not refused):
+        log = yield from refreshed_key_log(context, timeout)
+        newest = newest_in_use(log, now, refused)
+    if newest is None:
+        raise FailedPrecondition(
+            f"the key log has no token key in use at {now:%Y-%m-%d %H:%M} UTC; is the clock right?",
+            reason=EPOCH_NOT_ACTIVE,
+        )
+    return newest
 
 
 def _input(position: int, identifier: Identifier) -> bytes:
@@ -123,20 +147,3 @@ def _progress_teller(progress: Progress | None, done: int, total: int) -> Callab
     if done:
         tell(0)
     return tell
-
-
-def _key_info(context: Context, key: token_pb2.TokenKey) -> TokenKeyInfo:
-    pinned = {own.epoch: bytes(own.public_key) for own in context.profile.token_keys}
-    expected = pinned.get(Epoch(key.epoch))
-    if expected is not None and expected != key.public_key:
-        raise errors.ProofInvalid(
-            f"the gateway lists another key for epoch {key.epoch} than the profile pins",
-            reason="TOKEN_KEY_CHANGED",
-        )
-    return TokenKeyInfo(
-        epoch=key.epoch,
-        public_key=key.public_key,
-        valid_from=time_of(key.valid_from, "valid_from"),
-        valid_to=time_of(key.valid_to, "valid_to") if key.HasField("valid_to") else None,
-        pinned=expected is not None,
-    )

@@ -60,8 +60,13 @@ class SignalServiceServicer(object):
         """Looks one subject up. The reply to an unknown subject, a missing consent
         and a wrong purpose is the same: SUBJECT_STATUS_NO_CONSENT. Every reply,
         a refusal too, has its entry in the ledger before it is sent.
-        Errors: INVALID_ARGUMENT. Not idempotent by request_id: each call is a
-        use of data and is recorded as one.
+        Each subject asked for is one lookup of the member's quota, whatever the
+        purpose (a portfolio review too) and whatever the answer.
+        Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (reason LOOKUPS_EXHAUSTED:
+        nothing was looked up, recorded or charged; QuotaFailure names the limit,
+        such as "member:alpha/lookups/day", and RetryInfo, where waiting helps, how
+        long). Not idempotent by request_id: each call is a use of data and is
+        recorded as one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -69,7 +74,8 @@ class SignalServiceServicer(object):
 
     def BatchLookup(self, request, context):
         """Looks many subjects up under one ledger entry, whose items_root commits
-        to the decision on each subject. Errors as Lookup.
+        to the decision on each subject. A batch is charged whole or not at all.
+        Errors as Lookup.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

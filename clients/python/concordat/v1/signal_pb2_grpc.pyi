@@ -37,12 +37,18 @@ class SignalServiceStub:
     """Looks one subject up. The reply to an unknown subject, a missing consent
     and a wrong purpose is the same: SUBJECT_STATUS_NO_CONSENT. Every reply,
     a refusal too, has its entry in the ledger before it is sent.
-    Errors: INVALID_ARGUMENT. Not idempotent by request_id: each call is a
-    use of data and is recorded as one.
+    Each subject asked for is one lookup of the member's quota, whatever the
+    purpose (a portfolio review too) and whatever the answer.
+    Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (reason LOOKUPS_EXHAUSTED:
+    nothing was looked up, recorded or charged; QuotaFailure names the limit,
+    such as "member:alpha/lookups/day", and RetryInfo, where waiting helps, how
+    long). Not idempotent by request_id: each call is a use of data and is
+    recorded as one.
     """
     BatchLookup: _grpc.UnaryUnaryMultiCallable[_signal_pb2.BatchLookupRequest, _signal_pb2.BatchLookupResponse]
     """Looks many subjects up under one ledger entry, whose items_root commits
-    to the decision on each subject. Errors as Lookup.
+    to the decision on each subject. A batch is charged whole or not at all.
+    Errors as Lookup.
     """
     ListSignals: _grpc.UnaryUnaryMultiCallable[_signal_pb2.ListSignalsRequest, _signal_pb2.ListSignalsResponse]
     """Lists the signals that this gateway releases, with bands and reasons."""
@@ -56,12 +62,18 @@ class SignalServiceAsyncStub(SignalServiceStub):
     """Looks one subject up. The reply to an unknown subject, a missing consent
     and a wrong purpose is the same: SUBJECT_STATUS_NO_CONSENT. Every reply,
     a refusal too, has its entry in the ledger before it is sent.
-    Errors: INVALID_ARGUMENT. Not idempotent by request_id: each call is a
-    use of data and is recorded as one.
+    Each subject asked for is one lookup of the member's quota, whatever the
+    purpose (a portfolio review too) and whatever the answer.
+    Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (reason LOOKUPS_EXHAUSTED:
+    nothing was looked up, recorded or charged; QuotaFailure names the limit,
+    such as "member:alpha/lookups/day", and RetryInfo, where waiting helps, how
+    long). Not idempotent by request_id: each call is a use of data and is
+    recorded as one.
     """
     BatchLookup: _aio.UnaryUnaryMultiCallable[_signal_pb2.BatchLookupRequest, _signal_pb2.BatchLookupResponse]  # type: ignore[assignment]
     """Looks many subjects up under one ledger entry, whose items_root commits
-    to the decision on each subject. Errors as Lookup.
+    to the decision on each subject. A batch is charged whole or not at all.
+    Errors as Lookup.
     """
     ListSignals: _aio.UnaryUnaryMultiCallable[_signal_pb2.ListSignalsRequest, _signal_pb2.ListSignalsResponse]  # type: ignore[assignment]
     """Lists the signals that this gateway releases, with bands and reasons."""
@@ -78,8 +90,13 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
         """Looks one subject up. The reply to an unknown subject, a missing consent
         and a wrong purpose is the same: SUBJECT_STATUS_NO_CONSENT. Every reply,
         a refusal too, has its entry in the ledger before it is sent.
-        Errors: INVALID_ARGUMENT. Not idempotent by request_id: each call is a
-        use of data and is recorded as one.
+        Each subject asked for is one lookup of the member's quota, whatever the
+        purpose (a portfolio review too) and whatever the answer.
+        Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (reason LOOKUPS_EXHAUSTED:
+        nothing was looked up, recorded or charged; QuotaFailure names the limit,
+        such as "member:alpha/lookups/day", and RetryInfo, where waiting helps, how
+        long). Not idempotent by request_id: each call is a use of data and is
+        recorded as one.
         """
 
     @_abc_1.abstractmethod
@@ -89,7 +106,8 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_signal_pb2.BatchLookupResponse, _abc.Awaitable[_signal_pb2.BatchLookupResponse]]:
         """Looks many subjects up under one ledger entry, whose items_root commits
-        to the decision on each subject. Errors as Lookup.
+        to the decision on each subject. A batch is charged whole or not at all.
+        Errors as Lookup.
         """
 
     @_abc_1.abstractmethod

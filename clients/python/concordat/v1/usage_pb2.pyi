@@ -30,7 +30,7 @@ class _UsageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UsageKind.V
     USAGE_KIND_UNSPECIFIED: _UsageKind.ValueType  # 0
     """Never sent."""
     USAGE_KIND_LOOKUPS: _UsageKind.ValueType  # 1
-    """Subjects looked up, refused ones included."""
+    """Subjects looked up, refused ones included, for any purpose."""
     USAGE_KIND_LOOKUPS_REFUSED: _UsageKind.ValueType  # 2
     """Subjects whose lookup was refused for want of a consent."""
     USAGE_KIND_EVALUATIONS: _UsageKind.ValueType  # 3
@@ -44,7 +44,7 @@ class UsageKind(_UsageKind, metaclass=_UsageKindEnumTypeWrapper):
 USAGE_KIND_UNSPECIFIED: UsageKind.ValueType  # 0
 """Never sent."""
 USAGE_KIND_LOOKUPS: UsageKind.ValueType  # 1
-"""Subjects looked up, refused ones included."""
+"""Subjects looked up, refused ones included, for any purpose."""
 USAGE_KIND_LOOKUPS_REFUSED: UsageKind.ValueType  # 2
 """Subjects whose lookup was refused for want of a consent."""
 USAGE_KIND_EVALUATIONS: UsageKind.ValueType  # 3
@@ -72,11 +72,11 @@ class _AlarmKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlarmKind.V
     ALARM_KIND_EVALUATION_SURGE: _AlarmKind.ValueType  # 4
     """The day's evaluations are far above the member's own past."""
     ALARM_KIND_QUOTA_EXHAUSTED: _AlarmKind.ValueType  # 5
-    """A quota was exhausted."""
+    """A quota of a day or a month was exhausted; going too fast is no alarm."""
 
 class AlarmKind(_AlarmKind, metaclass=_AlarmKindEnumTypeWrapper):
     """Patterns that guessing leaves in counts. What they cannot show is in
-    docs/threat-model.md.
+    docs/usage.md.
     """
 
 ALARM_KIND_UNSPECIFIED: AlarmKind.ValueType  # 0
@@ -92,7 +92,7 @@ ALARM_KIND_LOOKUP_SURGE: AlarmKind.ValueType  # 3
 ALARM_KIND_EVALUATION_SURGE: AlarmKind.ValueType  # 4
 """The day's evaluations are far above the member's own past."""
 ALARM_KIND_QUOTA_EXHAUSTED: AlarmKind.ValueType  # 5
-"""A quota was exhausted."""
+"""A quota of a day or a month was exhausted; going too fast is no alarm."""
 Global___AlarmKind: _TypeAlias = AlarmKind  # noqa: Y015
 
 @_typing.final
@@ -266,7 +266,7 @@ class SetLookupQuotaRequest(_message.Message):
     daily_limit: _builtins.int
     """Subjects a day, 1 to 1,000,000,000."""
     monthly_limit: _builtins.int
-    """Subjects a month, at least daily_limit."""
+    """Subjects a month, daily_limit to 31,000,000,000."""
     def __init__(
         self,
         *,

@@ -57,7 +57,8 @@ class UsageServiceServicer(object):
 
     def ListUsage(self, request, context):
         """The counters, limits and alarms of the calling member; for the operator
-        and auditors of all members, or of one.
+        and auditors of all members, or of one. To a member all others are not
+        found.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -65,7 +66,8 @@ class UsageServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetLookupQuota(self, request, context):
-        """Sets a member's quota of lookups. Operator only; goes into the ledger.
+        """Sets a member's quota of lookups; rate and burst stay as the gateway
+        configures them. Operator only; goes into the ledger.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
         ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id.
         """

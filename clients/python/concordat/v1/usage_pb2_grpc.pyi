@@ -38,11 +38,13 @@ class UsageServiceStub:
     def __new__(cls, channel: _aio.Channel) -> UsageServiceAsyncStub: ...
     ListUsage: _grpc.UnaryUnaryMultiCallable[_usage_pb2.ListUsageRequest, _usage_pb2.ListUsageResponse]
     """The counters, limits and alarms of the calling member; for the operator
-    and auditors of all members, or of one.
+    and auditors of all members, or of one. To a member all others are not
+    found.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND).
     """
     SetLookupQuota: _grpc.UnaryUnaryMultiCallable[_usage_pb2.SetLookupQuotaRequest, _usage_pb2.SetLookupQuotaResponse]
-    """Sets a member's quota of lookups. Operator only; goes into the ledger.
+    """Sets a member's quota of lookups; rate and burst stay as the gateway
+    configures them. Operator only; goes into the ledger.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
     ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id.
     """
@@ -57,11 +59,13 @@ class UsageServiceAsyncStub(UsageServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListUsage: _aio.UnaryUnaryMultiCallable[_usage_pb2.ListUsageRequest, _usage_pb2.ListUsageResponse]  # type: ignore[assignment]
     """The counters, limits and alarms of the calling member; for the operator
-    and auditors of all members, or of one.
+    and auditors of all members, or of one. To a member all others are not
+    found.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND).
     """
     SetLookupQuota: _aio.UnaryUnaryMultiCallable[_usage_pb2.SetLookupQuotaRequest, _usage_pb2.SetLookupQuotaResponse]  # type: ignore[assignment]
-    """Sets a member's quota of lookups. Operator only; goes into the ledger.
+    """Sets a member's quota of lookups; rate and burst stay as the gateway
+    configures them. Operator only; goes into the ledger.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
     ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id.
     """
@@ -79,7 +83,8 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_usage_pb2.ListUsageResponse, _abc.Awaitable[_usage_pb2.ListUsageResponse]]:
         """The counters, limits and alarms of the calling member; for the operator
-        and auditors of all members, or of one.
+        and auditors of all members, or of one. To a member all others are not
+        found.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND).
         """
 
@@ -89,7 +94,8 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_pb2.SetLookupQuotaRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_pb2.SetLookupQuotaResponse, _abc.Awaitable[_usage_pb2.SetLookupQuotaResponse]]:
-        """Sets a member's quota of lookups. Operator only; goes into the ledger.
+        """Sets a member's quota of lookups; rate and burst stay as the gateway
+        configures them. Operator only; goes into the ledger.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
         ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id.
         """

@@ -1,0 +1,70 @@
+"""Files that are replaced whole or not at all, and folders whose files change by turns."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from concordat_rpc.settings import SettingsError
+
+SECRET = 0o600
+PUBLIC = 0o644
+
+
+def replace_file(file: Path, content: bytes, mode: int) -> None:
+    """Write a file in the place of an older one, durably.
+
+    Whoever reads it, also after a power failure, finds the old content or the new. Callers hold
+    :func:`turn`. Raises SettingsError.
+    """
+    new = file.with_name(f"{file.name}.new")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        descriptor = os.open(new, flags, mode)
+        with os.fdopen(descriptor, "wb") as out:
+            os.fchmod(out.fileno(), mode)
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        new.replace(file)
+        sync_folder(file.parent)
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """One command at a time changes a folder's files. Raises SettingsError."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise SettingsError(f"{folder}: {error.strerror}") from None
+    try:
+        # The lock ends with the descriptor, also when the process is killed.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def new_folder(folder: Path) -> None:
+    """Make a folder for this account alone, or take an empty one. Raises SettingsError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise SettingsError(f"{folder} is not empty; nothing was changed")
+        folder.chmod(0o700)
+    except OSError as error:
+        raise SettingsError(f"{folder}: {error.strerror}") from None

@@ -1,0 +1,215 @@
+"""A key-holder's folder: what is in it, and how a new one is made.
+
+keyholder.toml              configuration
+cert.pem key.pem ca.pem     identity for mutual TLS; the operator's authority issues it
+token.keys                  the token keys, sealed
+seal.key                    what seals them, where that is a key-file
+keys.log log.key log.vkey   the key log, what signs it, what verifies it
+keyholder.db                meters, where the store is SQLite
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from concordat_keyholder.config import DEFAULT_QUOTA, Admission
+from concordat_keyholder.files import PUBLIC, replace_file, turn
+from concordat_keyholder.keylog import signed_log, write_log
+from concordat_keyholder.keys import HeldKey, HeldKeys, write_keys
+from concordat_keyholder.sealing import KeyFileSeal, PassphraseSeal, Seal
+from concordat_privacy.keylog import KeyLog, key_entry
+from concordat_privacy.log.checkpoint import SigningKey
+from concordat_privacy.metering import Quota
+from concordat_privacy.oprf import generate_key
+from concordat_rpc.address import Address
+from concordat_rpc.secret_files import write_secret
+from concordat_rpc.settings import SettingsError
+
+FIRST_EPOCH: Final = 1
+CONFIG: Final = "keyholder.toml"
+DEVELOPMENT_QUOTA: Final = Quota(
+    daily=10_000_000, monthly=100_000_000, per_second=10_000.0, burst=200_000
+)
+_KEYS, _SEAL, _LOG = "token.keys", "seal.key", "keys.log"
+_LOG_KEY, _LOG_VKEY = "log.key", "log.vkey"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the key-holder's operator chooses."""
+
+    folder: Path
+    trust_domain: str
+    listen: Address
+    admission: Admission
+    passphrase: str | None
+    """Source of the passphrase that seals the keys; None: a key-file, made in the folder."""
+    store_url: str
+    is_development: bool
+    """Whether quotas are so generous that nobody meets them by accident."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What a configuration file says beside the names of the folder's files."""
+
+    trust_domain: str
+    listen: Address
+    admission: Admission
+    seal: Seal
+    store_url: str
+    key_log_vkey: str
+    log_key: bool
+    """Whether the log's signing key is in the folder."""
+    quota: Quota
+    is_development: bool = False
+
+
+def install(wishes: Wishes, now: int) -> KeyLog:
+    """Make a folder with a first key, in use from `now` on (microseconds since 1970).
+
+    The folder may hold the identity's files. Raises SettingsError where one of the others is there.
+    """
+    folder = wishes.folder
+    _make(folder, [CONFIG, _KEYS, _SEAL, _LOG, _LOG_KEY, _LOG_VKEY])
+    with turn(folder):
+        log_key = SigningKey.generate(f"{wishes.trust_domain}/token-keys")
+        write_secret(folder / _LOG_KEY, f"{log_key.encode()}\n".encode())
+        vkey = log_key.verifier.encode()
+        replace_file(folder / _LOG_VKEY, f"{vkey}\n".encode(), PUBLIC)
+        pair = generate_key()
+        seal = write_folder_keys(
+            folder, HeldKeys.of([HeldKey(FIRST_EPOCH, pair.secret)]), wishes.passphrase
+        )
+        log = signed_log([key_entry(FIRST_EPOCH, pair.public, now)], log_key)
+        write_log(folder / _LOG, log)
+        write_settings(
+            folder,
+            Outline(
+                trust_domain=wishes.trust_domain,
+                listen=wishes.listen,
+                admission=wishes.admission,
+                seal=seal,
+                store_url=wishes.store_url,
+                key_log_vkey=vkey,
+                log_key=True,
+                quota=DEVELOPMENT_QUOTA if wishes.is_development else DEFAULT_QUOTA,
+                is_development=wishes.is_development,
+            ),
+        )
+    return log
+
+
+def write_folder_keys(folder: Path, keys: HeldKeys, passphrase: str | None = None) -> Seal:
+    """Write keys into a new folder, sealed by a new key-file or a passphrase; the seal."""
+    seal: Seal = (
+        KeyFileSeal.created(folder / _SEAL) if passphrase is None else PassphraseSeal(passphrase)
+    )
+    write_keys(folder / _KEYS, keys, seal.fresh(), seal.method)
+    return seal
+
+
+def write_folder_log(folder: Path, log: KeyLog) -> None:
+    """Write the key log into a folder."""
+    write_log(folder / _LOG, log)
+
+
+def write_settings(folder: Path, outline: Outline) -> None:
+    """Write a folder's configuration. Its store's URL may hold a password."""
+    write_secret(folder / CONFIG, _settings(outline).encode())
+
+
+def _make(folder: Path, files: list[str]) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{folder}: {error.strerror}") from None
+    for name in files:
+        if (folder / name).exists():
+            raise SettingsError(f"{folder / name} is there already; nothing was changed")
+
+
+def _settings(outline: Outline) -> str:
+    quota = outline.quota
+    return "\n".join(
+        [
+            "# Concordat key-holder. Paths are relative to this file.",
+            "# Port 0: any free one; the gateway that starts an embedded one learns which.",
+            f"listen = {_text(str(outline.listen))}",
+            f"trust_domain = {_text(outline.trust_domain)}",
+            f"keys = {_text(_KEYS)}",
+            f"key_log = {_text(_LOG)}",
+            f"key_log_vkey = {_text(outline.key_log_vkey)}",
+            *_log_key_lines(outline),
+            "# Who is admitted and what was used. Not the gateway's database.",
+            f"store_url = {_text(outline.store_url)}",
+            *_admission_lines(outline),
+            "",
+            "[identity]",
+            'certificate = "cert.pem"',
+            'private_key = "key.pem"',
+            'ca = "ca.pem"',
+            "",
+            "[seal]",
+            "# What the keys are sealed by: change it with `concordat keyholder reseal`.",
+            f"method = {_text(outline.seal.method)}",
+            *_seal_lines(outline.seal),
+            "",
+            "[quota]",
+            *_quota_comment(outline),
+            f"daily = {quota.daily}",
+            f"monthly = {quota.monthly}",
+            f"per_second = {quota.per_second}",
+            f"burst = {quota.burst}",
+            "",
+        ]
+    )
+
+
+def _log_key_lines(outline: Outline) -> list[str]:
+    if not outline.log_key:
+        return [f'# log_key = "{_LOG_KEY}"   # only where the key log is added to']
+    return [
+        "# Signs the key log; serving does not need it. In production keep it off this host.",
+        f"log_key = {_text(_LOG_KEY)}",
+    ]
+
+
+def _admission_lines(outline: Outline) -> list[str]:
+    comment = {
+        Admission.ROSTER: "# Only members admitted here, by `concordat keyholder admit`.",
+        Admission.AUTHORITY: (
+            "# For development: whoever shows a certificate of the authority is a member, so who\n"
+            '# runs the authority can ask in any name. Production: "roster", and '
+            "`concordat keyholder admit`."
+        ),
+    }[outline.admission]
+    return [comment, f"admission = {_text(outline.admission.value)}"]
+
+
+def _seal_lines(seal: Seal) -> list[str]:
+    match seal:
+        case PassphraseSeal(source=source):
+            return [f"passphrase = {_text(source)}"]
+        case _:
+            return [
+                "# Whoever has both files has the keys: keep this one on another medium.",
+                f"key_file = {_text(_SEAL)}",
+            ]
+
+
+def _quota_comment(outline: Outline) -> list[str]:
+    if outline.is_development:
+        return [
+            "# Evaluations a member. Generous, for development: who may ask so often can try every",
+            "# resident of a city. Production: 20,000 a day, 200,000 a month, 20 a second.",
+        ]
+    return ["# Evaluations a member, unless `concordat keyholder quota` gives it its own."]
+
+
+def _text(text: str) -> str:
+    """A TOML basic string; JSON's escapes are TOML's."""
+    return json.dumps(text, ensure_ascii=False)

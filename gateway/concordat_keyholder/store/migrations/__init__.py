@@ -1,0 +1,1 @@
+"""How the store comes to the schema of this build."""
