@@ -161,6 +161,7 @@ def _build(
     keyholders: Sequence[Address],
 ) -> RpcServer:
     key_log = KeyLogFile(config.key_log, config.key_log_vkey)
+    check_epoch(config, journal, key_log.current())
     client = KeyholderClient(endpoints(config, keyholders), identity)
     subjects = Subjects(
         journal, key_log.current, peppers(config).pepper, client.update, system_clock

@@ -322,8 +322,8 @@ BREAKAGES: dict[str, tuple[Callable[[Gateway], object], str]] = {
         r"gateway/key\.pem: others may read or change it \(mode 0644\); run: chmod 600",
     ),
     "open pepper": (
-        lambda g: (g.folder / "gateway" / "pepper.key").chmod(0o604),
-        r"pepper\.key: others may read",
+        lambda g: (g.folder / "gateway" / "pepper-1.key").chmod(0o604),
+        r"pepper-1\.key: others may read",
     ),
     "open token keys": (
         lambda g: (g.folder / "keyholder" / "token.keys").chmod(0o640),

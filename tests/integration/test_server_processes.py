@@ -173,12 +173,12 @@ def test_a_killed_key_holder_is_replaced_where_it_was(family: Gateway) -> None:
 
 
 def test_workers_that_cannot_start_are_tried_until_they_can(family: Gateway) -> None:
-    pepper = family.folder / "gateway" / "pepper.key"
+    pepper = family.folder / "gateway" / "pepper-1.key"
     store = family.folder / "data" / "control.db"
     pepper.rename(pepper.with_suffix(".away"))
     for worker in family.children(WORKER):
         os.kill(worker, signal.SIGKILL)
-    eventually(lambda: "pepper.key: No such file" in family.log, "a successor said why")
+    eventually(lambda: "pepper-1.key: No such file" in family.log, "a successor said why")
     assert not serves(family)
 
     # A worker serves from its own build's schema only, whoever changed it since the start.
