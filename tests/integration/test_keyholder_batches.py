@@ -213,8 +213,12 @@ def test_members_that_it_makes_up_are_not_admitted(
 ) -> None:
     ghost = Member.certified_by(authority, "ghost")
     is_refused(channel, ghost.signed(BLINDED, now=clock()), "NOT_ADMITTED")
-    # Nor does asking again help.
+    # Nor does asking again help, or that the operator has given the name a quota already.
+    host.does("quota", "ghost", "--daily", "5", "--monthly", "5")
+    host.does("grant", "ghost", "--evaluations", "5", "--until", "2098-12-31")
     is_refused(channel, ghost.signed(BLINDED, now=clock()), "NOT_ADMITTED")
+    portfolio = ghost.signed(BLINDED, quota=PORTFOLIO, now=clock())
+    is_refused(channel, portfolio, "NOT_ADMITTED")
 
 
 def test_elements_that_it_alters_are_not_evaluated(

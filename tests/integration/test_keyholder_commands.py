@@ -1,7 +1,10 @@
 """The key-holder's command line: what it makes, what it changes, what it says."""
 
+import os
 import re
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -165,6 +168,57 @@ def test_one_seal_is_wanted(host: Host, options: list[str]) -> None:
     result = host.run("reseal", *options)
     assert result.exit_code == 2
     assert "exactly one is wanted of --key-file and --passphrase" in result.output
+
+
+WITH_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "concordat_keyholder", *sys.argv[1:]])
+"""
+
+
+def typed(arguments: list[str], *lines: str) -> tuple[int, str]:
+    """Run a command at a terminal of its own and type a line at each prompt; all it showed."""
+    terminal, inside = os.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-c", WITH_TERMINAL, *arguments],
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    )
+    os.close(inside)
+    shown, left = b"", list(lines)
+    while True:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:
+            # The other end is closed: it has ended.
+            break
+        if not piece:
+            break
+        shown += piece
+        if left and shown.endswith((b"keys: ", b"again: ")):
+            os.write(terminal, f"{left.pop(0)}\n".encode())
+    os.close(terminal)
+    return child.wait(30), shown.decode()
+
+
+def test_a_passphrase_is_typed_twice_and_not_shown(host: Host) -> None:
+    line = ["reseal", "--config", str(host.config), "--passphrase", "prompt"]
+    code, shown = typed(line, PASSPHRASE, PASSPHRASE + "r")
+    assert (code, "passphrase: the two differ" in shown) == (1, True)
+    code, shown = typed(line, PASSPHRASE, PASSPHRASE)
+    assert code == 0, shown
+    assert PASSPHRASE not in shown
+
+    host.edit('method = "key-file"', 'method = "passphrase"')
+    host.edit('key_file = "seal.key"', 'passphrase = "prompt"')
+    code, shown = typed(["new-epoch", "--config", str(host.config)], "not the passphrase")
+    assert (code, "wrong passphrase, or the file was changed" in shown) == (1, True)
+    code, shown = typed(["new-epoch", "--config", str(host.config)], PASSPHRASE)
+    assert code == 0, shown
+    assert len(host.key_log.keys) == 2
 
 
 # Members.

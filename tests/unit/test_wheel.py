@@ -41,8 +41,12 @@ def test_it_carries_types_generated_code_and_migrations(wheel: zipfile.ZipFile) 
     names = set(wheel.namelist())
     assert {"concordat/py.typed", "concordat_privacy/py.typed"} <= names
     assert "concordat/v1/signal_pb2.pyi" in names
-    for store in ("control", "signals"):
-        folder = f"concordat_gateway/store/migrations/{store}"
+    for package, store in (
+        ("concordat_gateway", "control"),
+        ("concordat_gateway", "signals"),
+        ("concordat_keyholder", "keyholder"),
+    ):
+        folder = f"{package}/store/migrations/{store}"
         assert f"{folder}/env.py" in names
         assert any(name.startswith(f"{folder}/versions/v0001") for name in names)
 
