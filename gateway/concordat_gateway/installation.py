@@ -226,6 +226,11 @@ lookups_daily = 1_000_000
 lookups_monthly = 10_000_000
 lookups_per_second = 5_000.0
 lookups_burst = 100_000
+# Tokens of earlier epochs that the key-holders carry over for a member; without these lines twice
+# lookups_daily, 20 a second, 20,000 at once.
+carried_daily = 2_000_000
+carried_per_second = 5_000.0
+carried_burst = 100_000
 
 [limits]
 # Any field of concordat_rpc.limits.Limits, e.g. drain_seconds = 10.0

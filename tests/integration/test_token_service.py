@@ -40,7 +40,7 @@ from concordat_rpc.errors import (
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import Peer, Role, Serial
 from concordat_rpc.server import RpcServer, build_server
-from tests.services import TRUST_DOMAIN, fields_of, party, reason_of
+from tests.services import AMPLE, TRUST_DOMAIN, fields_of, party, reason_of
 from tests.stores import ManualClock, StoreUrls, open_journal
 from tests.tokenkeys import LOG_KEY, LONG_AGO, peppers
 
@@ -183,7 +183,9 @@ def serving(
             party(Role.GATEWAY, "main"),
             monotonic=lambda: now[0],
         )
-        subjects = Subjects(journal, file.current, peppers(1).__getitem__, client.update, clock)
+        subjects = Subjects(
+            journal, file.current, peppers(1).__getitem__, client.update, clock, AMPLE
+        )
         servicer = TokenServicer(journal, client, file, subjects)
         gateway = serve(
             lambda server: token_pb2_grpc.add_TokenServiceServicer_to_server(servicer, server),

@@ -58,10 +58,18 @@ class Invitation:
         except (TypeError, ValueError, AttributeError) as error:
             raise InvitationInvalid(f"{file}: not an invitation: {error}") from None
 
-    def profile(self) -> concordat.Profile:
-        """The invitation as an identity that may accept it, once."""
+    @property
+    def key_log_key(self) -> VerifierKey:
+        """The key that the invitation says verifies the key log. Raises InvitationInvalid."""
         try:
-            key_log_key = VerifierKey.decode(self.gateway.key_log_vkey)
+            return VerifierKey.decode(self.gateway.key_log_vkey)
+        except LogError as error:
+            raise InvitationInvalid(f"the invitation cannot be used: {error}") from None
+
+    def profile(self) -> concordat.Profile:
+        """The invitation as an identity that may accept it, once. Raises InvitationInvalid."""
+        key_log_key = self.key_log_key
+        try:
             return concordat.Profile(
                 gateway=self.gateway.address,
                 server_name=self.gateway.server_name,

@@ -136,7 +136,7 @@ def grant(
     `to_reply` made, now or when the same request came first. With a subject's first consent its
     element is kept, sealed. `epoch` is that of the drafts' tokens.
     Raises Refusal INVALID_ARGUMENT, ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION
-    (EPOCH_NOT_ACTIVE, EPOCH_REQUIRED), UNAVAILABLE.
+    (EPOCH_NOT_ACTIVE, EPOCH_REQUIRED), UNAVAILABLE, RESOURCE_EXHAUSTED (CARRIED_EXHAUSTED).
     """
     check_request_id(request_id)
     if not 1 <= len(drafts) <= MAX_CONSENTS:

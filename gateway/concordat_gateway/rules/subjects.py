@@ -4,7 +4,8 @@ The stores name all subjects under one key epoch at a time, the *stores' epoch*.
 epoch gives its subject's name at once. A token of an earlier epoch that is still in use goes by the
 caller's own aliases, which its consents left when keys were rotated; where there is none it is
 carried to the stores' epoch through the key-holders, so that it meets the same person's newer
-tokens. Neither way looks at what other members know of a subject.
+tokens; that is charged to the member first, whatever the tokens are for. Neither way looks at what
+other members know of a subject.
 
 Names are made before the transaction that uses them. It compares the stores' epoch, under the
 lock of the ledger's head, with the one that the names are of: `require_epoch`.
@@ -21,6 +22,7 @@ import sqlalchemy as sa
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.carrying import Update, carried
 from concordat_gateway.rules.epochs import check_active, check_taken, taken_epoch
+from concordat_gateway.rules.quotas import charge_carried
 from concordat_gateway.store.control_tables import subject_alias
 from concordat_gateway.store.subjects import (
     ROTATING,
@@ -31,6 +33,7 @@ from concordat_gateway.store.subjects import (
     tokens_rotating,
 )
 from concordat_privacy.keylog import EpochKey, KeyLog
+from concordat_privacy.metering import Quota
 from concordat_privacy.oprf import is_element
 from concordat_rpc.errors import Refusal
 from concordat_store.clock import Clock
@@ -68,13 +71,19 @@ class Subjects:
         pepper: Callable[[int], bytes],
         update: Update,
         clock: Clock,
+        quota: Quota,
     ) -> None:
-        """`pepper` gives an epoch's pepper; `update` asks the key-holders."""
+        """Make what names subjects.
+
+        `pepper` gives an epoch's pepper; `update` asks the key-holders; `quota` is of the elements
+        that a member may have carried over.
+        """
         self._journal = journal
         self._key_log = key_log
         self._pepper = pepper
         self._update = update
         self._clock = clock
+        self._quota = quota
         self._lock = threading.Lock()
         self._epoch: int | None = None
 
@@ -138,7 +147,8 @@ class Subjects:
     ) -> Named:
         """The names of the subjects of a member's tokens, which are all of one epoch.
 
-        Raises Refusal FAILED_PRECONDITION (EPOCH_NOT_ACTIVE, EPOCH_REQUIRED), UNAVAILABLE.
+        Raises Refusal FAILED_PRECONDITION (EPOCH_NOT_ACTIVE, EPOCH_REQUIRED), UNAVAILABLE,
+        RESOURCE_EXHAUSTED (CARRIED_EXHAUSTED).
         """
         log = self._key_log()
         epoch = taken_epoch(log, epoch, store_epoch, self._clock())
@@ -173,6 +183,9 @@ class Subjects:
             for key, token in zip(keys, tokens, strict=True)
             if key not in present and is_element(token)
         }
+        if unknown:
+            # Once, over however many epochs: few are in use at a time.
+            charge_carried(self._journal, caller, len(unknown), self._quota, timeout_seconds)
         elements = dict(unknown)
         older: dict[SubjectKey, list[SubjectKey]] = {key: [] for key in unknown}
         names = {key: key for key in unknown}

@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from concordat_keyholder.config import KeyholderConfig
+    from concordat_privacy.log.checkpoint import VerifierKey
     from concordat_store.database import Database
 
 _ZERO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -108,6 +109,12 @@ def _mendable() -> tuple[type[Exception], ...]:
     from concordat_store.engines import StoreError
 
     return (SettingsError, StoreError, PortTaken, OprfError, LogError, Refusal)
+
+
+def show_verifier_key(key: VerifierKey) -> None:
+    """Print the key that verifies the key log, as a member's people read it out."""
+    click.echo(f"  {key.encode()}")
+    click.echo(f"  SHA-256, first half: {key.fingerprint}")
 
 
 def show_table(rows: Sequence[Sequence[object]]) -> None:

@@ -14,6 +14,7 @@ from concordat_keyholder.commands._common import (
     micros,
     opened,
     show_table,
+    show_verifier_key,
     shown,
 )
 
@@ -32,8 +33,9 @@ _AMOUNT = click.IntRange(1, 10**12)
 def admit(member_id: str, config_file: Path, certificate: Path) -> None:
     """Admit MEMBER by the key in its certificate, in the place of any key before.
 
-    Compare the fingerprint with the member over a way that neither the gateway nor the authority
-    has a hand in: the certificate alone proves nothing here.
+    Compare both fingerprints with the member over a way that neither the gateway nor the authority
+    has a hand in: the certificate alone proves nothing here, and the member knows the key log only
+    from its invitation, which the gateway's operator wrote.
     """
     with opened(config_file) as (config, database):
         from concordat_keyholder import roster
@@ -52,6 +54,8 @@ def admit(member_id: str, config_file: Path, certificate: Path) -> None:
             roster.admit(connection, member, system_clock())
     click.echo(f"Admitted {member_id}. SHA-256 of its public key:")
     click.echo(f"  {roster.fingerprint(member.key_der)}")
+    click.echo("The member compares in its turn the key that verifies the key log:")
+    show_verifier_key(config.key_log_vkey)
 
 
 @click.command(short_help="Evaluate nothing for a member.")
