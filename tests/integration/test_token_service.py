@@ -22,6 +22,7 @@ from concordat.v1 import keyholder_pb2, keyholder_pb2_grpc, token_pb2, token_pb2
 from concordat_gateway.keyholder import Endpoint, KeyholderClient
 from concordat_gateway.keylog import KeyLogFile
 from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.pki import new_key
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.server import POLICY
 from concordat_gateway.services.token import TokenServicer
@@ -40,6 +41,7 @@ from concordat_rpc.errors import (
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import Peer, Role, Serial
 from concordat_rpc.server import RpcServer, build_server
+from tests.certificates import of_version_2, with_strange_name
 from tests.services import TRUST_DOMAIN, fields_of, party, reason_of
 from tests.stores import ManualClock, StoreUrls, open_journal
 from tests.tokenkeys import LOG_KEY, LONG_AGO, peppers
@@ -379,7 +381,17 @@ def test_a_holder_without_the_epoch_s_share_is_replaced(two_of_three: Service) -
     )
 
 
-@pytest.mark.parametrize("certificate", [b"", b"no certificate", certificate_of("beta")])
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        b"",
+        b"no certificate",
+        certificate_of("beta"),
+        of_version_2(certificate_of("alpha")),
+        with_strange_name(new_key()),
+    ],
+    ids=["empty", "none", "beta's", "of version 2", "a strange name"],
+)
 def test_a_batch_with_another_s_certificate_is_not_passed_on(
     whole: Service, certificate: bytes
 ) -> None:
