@@ -9,7 +9,7 @@ from typing import Final
 
 from concordat_keyholder.sealing import Seal, configured_seal
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
-from concordat_privacy.metering import Quota
+from concordat_privacy.metering import MAX_PER_SECOND, Quota
 from concordat_privacy.oprf import MAX_BATCH
 from concordat_rpc.address import Address
 from concordat_rpc.peer import is_trust_domain
@@ -130,7 +130,9 @@ def _admission(settings: Settings) -> Admission:
 def _quota(settings: Settings) -> Quota:
     daily = settings.integer("daily", 1, _MOST, default=DEFAULT_QUOTA.daily)
     monthly = settings.integer("monthly", 1, _MOST, default=DEFAULT_QUOTA.monthly)
-    per_second = settings.number("per_second", 0.001, 1e9, default=DEFAULT_QUOTA.per_second)
+    per_second = settings.number(
+        "per_second", 0.001, MAX_PER_SECOND, default=DEFAULT_QUOTA.per_second
+    )
     # A larger batch than the burst could never be evaluated.
     burst = settings.integer("burst", MAX_BATCH, _MOST, default=DEFAULT_QUOTA.burst)
     settings.finish()
