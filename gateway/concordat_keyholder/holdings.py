@@ -45,9 +45,11 @@ class Holdings:
             raise _not_active(f"epoch {epoch} is not in use now")
         return held, entry
 
-    def ratio(self, from_epoch: int, to_epoch: int) -> tuple[HeldKey, EpochKey, EpochKey]:
+    def ratio(self, from_epoch: int, to_epoch: int, now: int) -> tuple[HeldKey, EpochKey, EpochKey]:
         """What is held of an epoch whose ratio to the one before is held, and both log entries.
 
+        Only until the older epoch's end: who has stolen its key makes tokens of the next epoch by
+        the ratio, and its end is to end that too.
         Raises Refusal FAILED_PRECONDITION: EPOCH_NOT_ACTIVE.
         """
         held = self.keys.get(to_epoch)
@@ -60,6 +62,8 @@ class Holdings:
             or new is None
         ):
             raise _not_active(f"no ratio from epoch {from_epoch} to {to_epoch} is held")
+        if old.valid_to is not None and old.valid_to <= now:
+            raise _not_active(f"epoch {from_epoch} has ended: nothing leads on from it any more")
         return held, old, new
 
 

@@ -44,12 +44,17 @@ def new_epoch(config_file: Path, valid_from: int | None, log_key: Path | None) -
 @click.option("--valid-to", callback=moment, required=True, help="Its last moment, excluded.")
 @log_key_option
 def end_epoch(config_file: Path, epoch: int, valid_to: int, log_key: Path | None) -> None:
-    """Log when an epoch ends. It cannot be changed later."""
+    """Log when an epoch ends. It cannot be changed later.
+
+    Nothing is carried on from an epoch that has ended: the gateway's stores must have left it by
+    then (concordat keys rotate), or their subjects stay behind.
+    """
     with errors_shown():
         from concordat_keyholder.epochs import end_epoch as end
 
         ended = end(loaded(config_file, log_key), epoch, valid_to)
     click.echo(f"Epoch {ended.epoch} ends at {shown(ended.valid_to)}.")
+    click.echo("By then the stores must be rotated: nothing is carried on from it afterwards.")
     click.echo("Give the longer keys.log to the gateway and the members.")
 
 
