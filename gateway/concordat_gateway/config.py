@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
-from concordat_privacy.metering import Quota
+from concordat_privacy.metering import MAX_PER_SECOND, Quota
 from concordat_privacy.oprf import MAX_HOLDERS
 from concordat_rpc.address import Address
 from concordat_rpc.limits import Limits
@@ -283,7 +283,9 @@ def _lookup_quota(settings: Settings) -> Quota:
     return Quota(
         daily=daily,
         monthly=monthly,
-        per_second=settings.number("lookups_per_second", 0.001, 1e6, default=default.per_second),
+        per_second=settings.number(
+            "lookups_per_second", 0.001, MAX_PER_SECOND, default=default.per_second
+        ),
         burst=settings.integer("lookups_burst", 1, 10**9, default=default.burst),
     )
 

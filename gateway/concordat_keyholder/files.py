@@ -35,6 +35,23 @@ def replace_file(file: Path, content: bytes, mode: int) -> None:
         raise SettingsError(f"{file}: {error.strerror}") from None
 
 
+def replace_for_good(file: Path, content: bytes, mode: int) -> None:
+    """Replace a file as :func:`replace_file`, and overwrite what it held before.
+
+    As far as that goes: a disk that writes elsewhere (flash, copy-on-write, a journal), a snapshot
+    or a backup keeps the old content. Whoever reads the old file at that moment reads it spoilt,
+    and has to read again. Raises SettingsError; the new content may then be there already.
+    """
+    try:
+        with file.open("r+b") as old:
+            replace_file(file, content, mode)
+            old.write(os.urandom(os.fstat(old.fileno()).st_size))
+            old.flush()
+            os.fsync(old.fileno())
+    except OSError as error:
+        raise SettingsError(f"{file}: what it held is not overwritten: {error.strerror}") from None
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from concordat_keyholder.config import DEFAULT_QUOTA, Admission
+from concordat_keyholder.config import DEFAULT_QUOTA, DEFAULT_UPDATES_DAILY, Admission
 from concordat_keyholder.files import PUBLIC, replace_file, turn
 from concordat_keyholder.keylog import signed_log, write_log
 from concordat_keyholder.keys import HeldKey, HeldKeys, write_keys
@@ -33,6 +33,7 @@ CONFIG: Final = "keyholder.toml"
 DEVELOPMENT_QUOTA: Final = Quota(
     daily=10_000_000, monthly=100_000_000, per_second=10_000.0, burst=200_000
 )
+DEVELOPMENT_UPDATES_DAILY: Final = 100_000_000
 _KEYS, _SEAL, _LOG = "token.keys", "seal.key", "keys.log"
 _LOG_KEY, _LOG_VKEY = "log.key", "log.vkey"
 
@@ -65,6 +66,7 @@ class Outline:
     log_key: bool
     """Whether the log's signing key is in the folder."""
     quota: Quota
+    updates_daily: int
     is_development: bool = False
 
 
@@ -97,6 +99,9 @@ def install(wishes: Wishes, now: int) -> KeyLog:
                 key_log_vkey=vkey,
                 log_key=True,
                 quota=DEVELOPMENT_QUOTA if wishes.is_development else DEFAULT_QUOTA,
+                updates_daily=(
+                    DEVELOPMENT_UPDATES_DAILY if wishes.is_development else DEFAULT_UPDATES_DAILY
+                ),
                 is_development=wishes.is_development,
             ),
         )
@@ -164,6 +169,9 @@ def _settings(outline: Outline) -> str:
             f"monthly = {quota.monthly}",
             f"per_second = {quota.per_second}",
             f"burst = {quota.burst}",
+            "# Elements that all gateways may have carried to the next epoch a day: a rotation",
+            "# carries each subject once.",
+            f"updates_daily = {outline.updates_daily}",
             "",
         ]
     )

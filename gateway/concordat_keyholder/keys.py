@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from concordat_keyholder.files import SECRET, replace_file
+from concordat_keyholder.files import SECRET, replace_file, replace_for_good
 from concordat_keyholder.sealing import Seal, SealBroken, Wrapper
 from concordat_privacy.oprf import (
     KEY_BYTES,
@@ -123,8 +123,13 @@ def read_keys(file: Path, seal: Seal) -> tuple[HeldKeys, Wrapper]:
     return _checked(file, records), wrapper
 
 
-def write_keys(file: Path, keys: HeldKeys, wrapper: Wrapper, method: str) -> None:
-    """Write the keys, sealed, in the place of an older file. Raises SettingsError."""
+def write_keys(
+    file: Path, keys: HeldKeys, wrapper: Wrapper, method: str, *, for_good: bool = False
+) -> None:
+    """Write the keys, sealed, in the place of an older file. Raises SettingsError.
+
+    `for_good`: see :func:`.files.replace_for_good`; where what is left out must not come back.
+    """
     lines = [
         "# The token keys, sealed. With what seals them they undo the tokens: keep the two apart.",
         f"version = {VERSION}",
@@ -138,7 +143,8 @@ def write_keys(file: Path, keys: HeldKeys, wrapper: Wrapper, method: str) -> Non
     ]
     for record in keys:
         lines += ["", "[[keys]]", *_record_lines(record, wrapper)]
-    replace_file(file, ("\n".join(lines) + "\n").encode(), SECRET)
+    replace = replace_for_good if for_good else replace_file
+    replace(file, ("\n".join(lines) + "\n").encode(), SECRET)
 
 
 def read_plain_keys(file: Path) -> HeldKeys | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NewType
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from concordat_rpc.errors import unauthenticated
 
@@ -32,6 +33,17 @@ class Role(enum.Enum):
 
 
 ANY_ROLE: frozenset[Role] = frozenset(Role)
+
+NOT_X509 = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for bytes that are no certificate, or none that it can read. For
+certificates that arrive inside a message: those of a connection were read by TLS before."""
 
 
 @dataclass(frozen=True, slots=True)

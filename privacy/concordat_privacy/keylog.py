@@ -7,7 +7,8 @@ takes a later one only if that begins with every entry of its own.
 Form: one line of RFC 8785 JSON an entry, an empty line, then a C2SP checkpoint (signed note,
 Ed25519) whose root is the RFC 6962 root over the lines. Entries, by their ``type``:
 
-    key     epoch, suite, public_key, valid_from: a new epoch, one above the last
+    key     epoch, suite, public_key, valid_from: a new epoch, one above the last, and a key that
+            no other epoch has; the first epoch may be any, as in the log that follows a lost one
     split   epoch, threshold, holders [{holder, public_key, update_key}]: the epoch's key is in
             shares; update_key is the holder's share of the ratio to the epoch before, times that
             epoch's public key; "" for all where there is none before, or its ratio is gone
@@ -41,7 +42,10 @@ VERSION: Final = 1
 MAX_ENTRIES: Final = 10_000
 _MAX_EPOCH: Final = 2**32 - 1
 _MAX_TEXT: Final = 4_000_000
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_TIME: Final = re.compile(
+    # Not \d, which takes digits of every script.
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z"
+)
 _ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -231,7 +235,12 @@ def _add_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
             raise ValueError(f"epoch {epoch} after epoch {last}")
         if valid_from < keys[last].valid_from:
             raise ValueError(f"epoch {epoch} begins before epoch {last}")
-    keys[epoch] = EpochKey(epoch, _public_key(fields, "public_key"), valid_from)
+    public_key = _public_key(fields, "public_key")
+    same = next((key.epoch for key in keys.values() if key.public_key == public_key), None)
+    if same is not None:
+        # A rotation to the key that was stolen, and tokens that are of two epochs.
+        raise ValueError(f"the key of epoch {epoch} is that of epoch {same}")
+    keys[epoch] = EpochKey(epoch, public_key, valid_from)
 
 
 def _split_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:

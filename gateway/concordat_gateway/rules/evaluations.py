@@ -8,7 +8,7 @@ from cryptography import x509
 from concordat_privacy.oprf import ELEMENT_BYTES, MAX_BATCH
 from concordat_rpc.call import Call
 from concordat_rpc.errors import Refusal, invalid, permission_denied
-from concordat_rpc.peer import certificate_serial
+from concordat_rpc.peer import NOT_X509, certificate_serial
 
 
 def check_elements(blinded_elements: bytes) -> None:
@@ -32,7 +32,7 @@ def check_certificate(certificate: bytes, caller: Call) -> None:
         read = x509.load_der_x509_certificate(certificate)
         names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+    except (*NOT_X509, x509.ExtensionNotFound):
         raise _not_the_callers() from None
     if certificate_serial(read) != caller.certificate_serial or uris != [caller.peer.spiffe_id]:
         raise _not_the_callers()

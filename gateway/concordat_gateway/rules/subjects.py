@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from concordat_gateway.keyholder import UPDATES_EXHAUSTED
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.carrying import Update, carried
 from concordat_gateway.rules.epochs import check_active, check_taken, taken_epoch
@@ -35,7 +36,7 @@ from concordat_gateway.store.subjects import (
 from concordat_privacy.keylog import EpochKey, KeyLog
 from concordat_privacy.metering import Quota
 from concordat_privacy.oprf import is_element
-from concordat_rpc.errors import Refusal
+from concordat_rpc.errors import Refusal, unavailable
 from concordat_store.clock import Clock
 
 __all__ = ["Named", "Subjects", "require_epoch"]
@@ -190,7 +191,7 @@ class Subjects:
         older: dict[SubjectKey, list[SubjectKey]] = {key: [] for key in unknown}
         names = {key: key for key in unknown}
         for before, after in pairwise(_keys_of(log, epoch, store_epoch)):
-            moved = carried(self._update, before, after, list(elements.values()), timeout_seconds)
+            moved = self._carried(before, after, list(elements.values()), timeout_seconds)
             for key, name in names.items():
                 older[key].append(name)
             elements = dict(zip(elements, moved, strict=True))
@@ -201,6 +202,21 @@ class Subjects:
             [elements.get(key) for key in keys],
             [older.get(key, ()) for key in keys],
         )
+
+    def _carried(
+        self, before: EpochKey, after: EpochKey, elements: Sequence[bytes], timeout_seconds: float
+    ) -> list[bytes]:
+        """As `carried`; to a member it is an outage that no more updates are made today."""
+        try:
+            return carried(self._update, before, after, elements, timeout_seconds)
+        except Refusal as refusal:
+            if refusal.reason != UPDATES_EXHAUSTED:
+                raise
+            raise unavailable(
+                "KEYHOLDER_UNAVAILABLE",
+                f"tokens of epoch {before.epoch} cannot be carried to {after.epoch} for now",
+                refusal.retry_after_seconds,
+            ) from None
 
     def _aliases(self, caller: str, keys: Sequence[SubjectKey]) -> dict[SubjectKey, SubjectKey]:
         found: dict[SubjectKey, SubjectKey] = {}

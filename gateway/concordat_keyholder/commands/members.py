@@ -142,9 +142,12 @@ def members(config_file: Path) -> None:
 @click.command()
 @config_option
 def usage(config_file: Path) -> None:
-    """Show what members have used of their quotas and allowances."""
+    """Show what members have used of their quotas and allowances, and gateways of the updates.
+
+    Updates carry elements to the next key epoch, in rotations and in the overlap that follows.
+    """
     with opened(config_file) as (config, database):
-        from concordat_keyholder import allowances, roster
+        from concordat_keyholder import allowances, roster, updates
         from concordat_keyholder.batches import Charged
         from concordat_store import meters
         from concordat_store.clock import system_clock
@@ -168,7 +171,23 @@ def usage(config_file: Path) -> None:
                         "" if allowance is None else shown(allowance.expires_at),
                     )
                 )
+            updated = updates.used(connection, now)
         show_table(rows)
+        if updated:
+            click.echo()
+            show_table(
+                [
+                    ("GATEWAY", "UPDATES TODAY", "OF", "THIS MONTH"),
+                    *(
+                        (
+                            *("all" if gateway == updates.ALL else gateway, meter.today),
+                            *(config.updates_daily if gateway == updates.ALL else "",),
+                            meter.this_month,
+                        )
+                        for gateway, meter in updated.items()
+                    ),
+                ]
+            )
 
 
 def _check(member_id: str) -> None:
