@@ -7,7 +7,6 @@ import time
 
 import grpc
 from cryptography import x509
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from concordat.v1 import keyholder_pb2, keyholder_pb2_grpc, token_pb2
 from concordat_keyholder import batches
@@ -21,6 +20,7 @@ from concordat_privacy.metering import Quota
 from concordat_privacy.oprf import ELEMENT_BYTES, MAX_BATCH, Share, sharing
 from concordat_privacy.signing import NONCE_BYTES, EvaluationStatement
 from concordat_rpc.errors import Refusal, invalid
+from concordat_rpc.timestamps import micros_of
 from concordat_store.clock import Clock
 from concordat_store.database import Database
 
@@ -127,7 +127,7 @@ class KeyholderServicer(keyholder_pb2_grpc.KeyholderServiceServicer):
                 epoch=request.epoch,
                 quota=request.quota,
                 nonce=request.nonce,
-                signed_at=_microseconds(request.signed_at),
+                signed_at=micros_of(request.signed_at),
                 blinded_elements=request.blinded_elements,
                 spiffe_id=member.spiffe_id,
             )
@@ -182,7 +182,3 @@ def _check_elements(blinded_elements: bytes) -> None:
             f"1 to {MAX_BATCH} elements of {ELEMENT_BYTES} bytes wanted, "
             f"{len(blinded_elements)} bytes given",
         )
-
-
-def _microseconds(moment: Timestamp) -> int:
-    return moment.seconds * 1_000_000 + moment.nanos // 1_000

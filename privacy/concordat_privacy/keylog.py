@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from concordat_privacy.log.checkpoint import (
@@ -34,6 +34,7 @@ from concordat_privacy.log.checkpoint import (
 from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.leaf import Json, encode_item, parse_item
 from concordat_privacy.log.merkle import merkle_root
+from concordat_privacy.moments import micros_of, rfc3339
 from concordat_privacy.oprf import MAX_HOLDERS, SUITE, KeyInvalid, OprfError, PublicKey
 from concordat_privacy.oprf.sharing import public_key_of
 
@@ -42,7 +43,6 @@ MAX_ENTRIES: Final = 10_000
 _MAX_EPOCH: Final = 2**32 - 1
 _MAX_TEXT: Final = 4_000_000
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-_ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class KeyLogError(LogError):
@@ -152,7 +152,7 @@ def key_entry(epoch: int, public_key: PublicKey, valid_from: int) -> bytes:
         epoch=epoch,
         suite=SUITE,
         public_key=bytes(public_key).hex(),
-        valid_from=time_text(valid_from),
+        valid_from=rfc3339(valid_from),
     )
 
 
@@ -175,13 +175,7 @@ def split_entry(epoch: int, threshold: int, holders: Iterable[Holder]) -> bytes:
 
 def end_entry(epoch: int, valid_to: int) -> bytes:
     """The entry that ends an epoch."""
-    return _entry("end", epoch=epoch, valid_to=time_text(valid_to))
-
-
-def time_text(microseconds: int) -> str:
-    """RFC 3339 in UTC with six decimals and "Z"."""
-    moment = _ZERO + timedelta(microseconds=microseconds)
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return _entry("end", epoch=epoch, valid_to=rfc3339(valid_to))
 
 
 def _entry(kind: str, **fields: Json) -> bytes:
@@ -332,4 +326,4 @@ def _time(fields: Mapping[str, Json], name: str) -> int:
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         raise ValueError(f"{name} is not a time like 2026-11-22T00:00:00.000000Z")
     moment = datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-    return (moment - _ZERO) // timedelta(microseconds=1)
+    return micros_of(moment)
