@@ -20,6 +20,7 @@ from concordat_keyholder.files import PUBLIC, replace_file, turn
 from concordat_keyholder.keylog import signed_log, write_log
 from concordat_keyholder.keys import HeldKey, HeldKeys, write_keys
 from concordat_keyholder.sealing import KeyFileSeal, PassphraseSeal, Seal
+from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.keylog import KeyLog, key_entry
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_privacy.metering import Quota
@@ -28,7 +29,6 @@ from concordat_rpc.address import Address
 from concordat_rpc.secret_files import write_secret
 from concordat_rpc.settings import SettingsError
 
-FIRST_EPOCH: Final = 1
 CONFIG: Final = "keyholder.toml"
 DEVELOPMENT_QUOTA: Final = Quota(
     daily=10_000_000, monthly=100_000_000, per_second=10_000.0, burst=200_000

@@ -23,6 +23,7 @@ from typing import Final
 
 from concordat_keyholder.files import SECRET, replace_file
 from concordat_keyholder.sealing import Seal, SealBroken, Wrapper
+from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.oprf import (
     KEY_BYTES,
     MAX_HOLDERS,
@@ -36,7 +37,6 @@ from concordat_rpc.secret_files import read_secret
 from concordat_rpc.settings import Settings, SettingsError
 
 VERSION: Final = 2
-MAX_EPOCH: Final = 2**32 - 1
 _DOMAIN: Final = b"concordat/token-keys/v2"
 _KEY, _UPDATE = b"\x01", b"\x02"
 

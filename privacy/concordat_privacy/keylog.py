@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.log.checkpoint import (
     Checkpoint,
     SigningKey,
@@ -40,7 +41,6 @@ from concordat_privacy.oprf.sharing import public_key_of
 
 VERSION: Final = 1
 MAX_ENTRIES: Final = 10_000
-_MAX_EPOCH: Final = 2**32 - 1
 _MAX_TEXT: Final = 4_000_000
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
@@ -216,7 +216,7 @@ def _apply(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
 
 
 def _add_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
-    epoch, valid_from = _number(fields, "epoch", _MAX_EPOCH), _time(fields, "valid_from")
+    epoch, valid_from = _number(fields, "epoch", MAX_EPOCH), _time(fields, "valid_from")
     if fields["suite"] != SUITE:
         raise ValueError(f"suite is not {SUITE}")
     if keys:
@@ -286,7 +286,7 @@ def _end_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
 
 
 def _known(keys: Mapping[int, EpochKey], fields: Mapping[str, Json]) -> EpochKey:
-    epoch = _number(fields, "epoch", _MAX_EPOCH)
+    epoch = _number(fields, "epoch", MAX_EPOCH)
     if epoch not in keys:
         raise ValueError(f"no key of epoch {epoch} before")
     return keys[epoch]

@@ -22,8 +22,6 @@ SUBJECT_BYTES: Final = 32
 PEPPER_BYTES: Final = 32
 SEALED_BYTES: Final = 60
 """Nonce (12), sealed element (32), tag (16)."""
-FIRST_EPOCH: Final = 1
-"""The epoch of a store that no rotation has touched."""
 ROTATING: Final = 0
 """Stands for the stores' epoch while subjects are moved from one to the next."""
 
