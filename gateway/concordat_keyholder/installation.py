@@ -10,7 +10,6 @@ keyholder.db                meters, where the store is SQLite
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,7 +26,7 @@ from concordat_privacy.metering import Quota
 from concordat_privacy.oprf import generate_key
 from concordat_rpc.address import Address
 from concordat_rpc.secret_files import write_secret
-from concordat_rpc.settings import SettingsError
+from concordat_rpc.settings import SettingsError, toml_text
 
 CONFIG: Final = "keyholder.toml"
 DEVELOPMENT_QUOTA: Final = Quota(
@@ -138,14 +137,14 @@ def _settings(outline: Outline) -> str:
         [
             "# Concordat key-holder. Paths are relative to this file.",
             "# Port 0: any free one; the gateway that starts an embedded one learns which.",
-            f"listen = {_text(str(outline.listen))}",
-            f"trust_domain = {_text(outline.trust_domain)}",
-            f"keys = {_text(_KEYS)}",
-            f"key_log = {_text(_LOG)}",
-            f"key_log_vkey = {_text(outline.key_log_vkey)}",
+            f"listen = {toml_text(str(outline.listen))}",
+            f"trust_domain = {toml_text(outline.trust_domain)}",
+            f"keys = {toml_text(_KEYS)}",
+            f"key_log = {toml_text(_LOG)}",
+            f"key_log_vkey = {toml_text(outline.key_log_vkey)}",
             *_log_key_lines(outline),
             "# Who is admitted and what was used. Not the gateway's database.",
-            f"store_url = {_text(outline.store_url)}",
+            f"store_url = {toml_text(outline.store_url)}",
             *_admission_lines(outline),
             "",
             "[identity]",
@@ -155,7 +154,7 @@ def _settings(outline: Outline) -> str:
             "",
             "[seal]",
             "# What the keys are sealed by: change it with `concordat keyholder reseal`.",
-            f"method = {_text(outline.seal.method)}",
+            f"method = {toml_text(outline.seal.method)}",
             *_seal_lines(outline.seal),
             "",
             "[quota]",
@@ -174,7 +173,7 @@ def _log_key_lines(outline: Outline) -> list[str]:
         return [f'# log_key = "{_LOG_KEY}"   # only where the key log is added to']
     return [
         "# Signs the key log; serving does not need it. In production keep it off this host.",
-        f"log_key = {_text(_LOG_KEY)}",
+        f"log_key = {toml_text(_LOG_KEY)}",
     ]
 
 
@@ -187,17 +186,17 @@ def _admission_lines(outline: Outline) -> list[str]:
             "`concordat keyholder admit`."
         ),
     }[outline.admission]
-    return [comment, f"admission = {_text(outline.admission.value)}"]
+    return [comment, f"admission = {toml_text(outline.admission.value)}"]
 
 
 def _seal_lines(seal: Seal) -> list[str]:
     match seal:
         case PassphraseSeal(source=source):
-            return [f"passphrase = {_text(source)}"]
+            return [f"passphrase = {toml_text(source)}"]
         case _:
             return [
                 "# Whoever has both files has the keys: keep this one on another medium.",
-                f"key_file = {_text(_SEAL)}",
+                f"key_file = {toml_text(_SEAL)}",
             ]
 
 
@@ -208,8 +207,3 @@ def _quota_comment(outline: Outline) -> list[str]:
             "# resident of a city. Production: 20,000 a day, 200,000 a month, 20 a second.",
         ]
     return ["# Evaluations a member, unless `concordat keyholder quota` gives it its own."]
-
-
-def _text(text: str) -> str:
-    """A TOML basic string; JSON's escapes are TOML's."""
-    return json.dumps(text, ensure_ascii=False)

@@ -34,7 +34,7 @@ from concordat_privacy.oprf import (
     key_ratio,
 )
 from concordat_rpc.secret_files import read_secret
-from concordat_rpc.settings import Settings, SettingsError
+from concordat_rpc.settings import Settings, SettingsError, toml_text
 
 VERSION: Final = 2
 _DOMAIN: Final = b"concordat/token-keys/v2"
@@ -130,9 +130,9 @@ def write_keys(file: Path, keys: HeldKeys, wrapper: Wrapper, method: str) -> Non
         f"version = {VERSION}",
         "",
         "[seal]",
-        f'method = "{method}"',
+        f"method = {toml_text(method)}",
         *(
-            f"{name} = {value}" if isinstance(value, int) else f'{name} = "{value}"'
+            f"{name} = {value if isinstance(value, int) else toml_text(value)}"
             for name, value in wrapper.parameters.items()
         ),
     ]
