@@ -17,8 +17,9 @@ from concordat_keyholder.keys import HeldKey
 from concordat_privacy import oprf
 from concordat_privacy.keylog import EpochKey
 from concordat_privacy.metering import Quota
-from concordat_privacy.oprf import ELEMENT_BYTES, MAX_BATCH, Share, sharing
+from concordat_privacy.oprf import Share, sharing
 from concordat_privacy.signing import NONCE_BYTES, EvaluationStatement
+from concordat_rpc.elements import check_elements
 from concordat_rpc.errors import Refusal, invalid
 from concordat_rpc.timestamps import micros_of
 from concordat_store.clock import Clock
@@ -88,7 +89,7 @@ class KeyholderServicer(keyholder_pb2_grpc.KeyholderServiceServicer):
     def UpdateBlinded(
         self, request: keyholder_pb2.UpdateBlindedRequest, _context: grpc.ServicerContext
     ) -> keyholder_pb2.UpdateBlindedResponse:
-        _check_elements(request.blinded_elements)
+        check_elements(request.blinded_elements)
         held, old, new = self._holdings().ratio(request.from_epoch, request.to_epoch)
         assert held.update is not None
         share = Share(held.holder, held.update)
@@ -114,7 +115,7 @@ class KeyholderServicer(keyholder_pb2_grpc.KeyholderServiceServicer):
         )
 
     def _signed_batch(self, request: keyholder_pb2.EvaluateBlindedRequest) -> SignedBatch:
-        _check_elements(request.blinded_elements)
+        check_elements(request.blinded_elements)
         if request.quota not in _QUOTAS:
             raise invalid("quota", "must be ONLINE or PORTFOLIO")
         if len(request.nonce) != NONCE_BYTES:
@@ -172,13 +173,3 @@ def _answering(
     if held.holder not in holders:
         raise invalid("holders", f"this is key-holder {held.holder}, which is not among them")
     return sharing.weighted(share, holders)
-
-
-def _check_elements(blinded_elements: bytes) -> None:
-    count, rest = divmod(len(blinded_elements), ELEMENT_BYTES)
-    if rest or not 1 <= count <= MAX_BATCH:
-        raise invalid(
-            "blinded_elements",
-            f"1 to {MAX_BATCH} elements of {ELEMENT_BYTES} bytes wanted, "
-            f"{len(blinded_elements)} bytes given",
-        )
