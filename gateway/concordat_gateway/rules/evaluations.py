@@ -7,7 +7,7 @@ from cryptography import x509
 
 from concordat_rpc.call import Call
 from concordat_rpc.errors import Refusal, permission_denied
-from concordat_rpc.peer import certificate_serial
+from concordat_rpc.peer import certificate_serial, uris_of
 
 
 def check_certificate(certificate: bytes, caller: Call) -> None:
@@ -18,9 +18,8 @@ def check_certificate(certificate: bytes, caller: Call) -> None:
     """
     try:
         read = x509.load_der_x509_certificate(certificate)
-        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        uris = uris_of(read)
+    except (ValueError, x509.DuplicateExtension):
         raise _not_the_callers() from None
     if certificate_serial(read) != caller.certificate_serial or uris != [caller.peer.spiffe_id]:
         raise _not_the_callers()
