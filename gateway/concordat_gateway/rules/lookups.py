@@ -19,7 +19,7 @@ from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Tr
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.commitments import commitment, fresh_salt
 from concordat_gateway.rules.permits import NO_PERMIT, Permit, contributors, permits
-from concordat_gateway.rules.quotas import Allowance, lookups_exhausted
+from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
 from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.scopes import (
     CATEGORIES,
@@ -140,7 +140,7 @@ def look_up(
     def decide(transaction: Transaction) -> _Decision | Exhausted:
         connection, now = transaction.connection, transaction.now
         require_epoch(transaction.tokens_epoch, named.epoch)
-        allowance = Allowance.of(connection, caller.name, quota, now)
+        allowance = LookupMeter.of(connection, caller.name, quota, now)
         exhausted = allowance.check(connection, len(subjects), now)
         if exhausted is not None:
             return exhausted

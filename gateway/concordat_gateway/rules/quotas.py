@@ -36,7 +36,7 @@ _UNITS = {Scope.DAY: "a day", Scope.MONTH: "a month", Scope.RATE: "at once"}
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class LookupMeter:
     """What a member has used of its lookups, and may."""
 
     member_id: str
@@ -48,7 +48,7 @@ class Allowance:
     @classmethod
     def of(
         cls, connection: sa.Connection, member_id: str, configured: Quota, now: int
-    ) -> "Allowance":
+    ) -> "LookupMeter":
         """A member's, which must be active. One statement: every lookup runs it.
 
         Raises Refusal PERMISSION_DENIED (NOT_A_MEMBER, MEMBER_SUSPENDED).
@@ -105,11 +105,11 @@ def require_room(
 ) -> None:
     """Refuse what the quota forbids now, charging nothing: before work that comes before a lookup.
 
-    Raises Refusal as `Allowance.check`.
+    Raises Refusal as `LookupMeter.check`.
     """
 
     def look(transaction: Transaction) -> Exhausted | None:
-        allowance = Allowance.of(transaction.connection, member_id, configured, transaction.now)
+        allowance = LookupMeter.of(transaction.connection, member_id, configured, transaction.now)
         return allowance.check(transaction.connection, amount, transaction.now)
 
     exhausted = journal.write(look, timeout_seconds).value
