@@ -24,7 +24,7 @@ from concordat_gateway.rules.epochs import check_active, check_taken, taken_epoc
 from concordat_gateway.store.control_tables import subject_alias
 from concordat_gateway.store.subjects import (
     ROTATING,
-    Seal,
+    ElementSeal,
     SubjectKey,
     require_epoch,
     subject_key,
@@ -147,9 +147,9 @@ class Subjects:
             return Named(epoch, keys, tokens, [()] * len(tokens))
         return self._carried_names(log, caller, tokens, keys, epoch, store_epoch, timeout_seconds)
 
-    def seal(self, store_epoch: int) -> Seal:
+    def seal(self, store_epoch: int) -> ElementSeal:
         """What seals elements under the stores' epoch."""
-        return Seal(self._pepper(store_epoch))
+        return ElementSeal(self._pepper(store_epoch))
 
     def _keys(self, tokens: Sequence[bytes], epoch: int) -> list[SubjectKey]:
         pepper = self._pepper(epoch)

@@ -47,7 +47,7 @@ def subject_key(pepper: bytes, token: bytes) -> SubjectKey:
     return SubjectKey(hmac.digest(pepper, token, hashlib.sha256))
 
 
-class Seal:
+class ElementSeal:
     """Seals and opens elements under the key that one pepper gives."""
 
     def __init__(self, pepper: bytes) -> None:
