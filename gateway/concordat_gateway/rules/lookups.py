@@ -140,8 +140,8 @@ def look_up(
     def decide(transaction: Transaction) -> _Decision | Exhausted:
         connection, now = transaction.connection, transaction.now
         require_epoch(transaction.tokens_epoch, named.epoch)
-        allowance = LookupMeter.of(connection, caller.name, quota, now)
-        exhausted = allowance.check(connection, len(subjects), now)
+        meter = LookupMeter.of(connection, caller.name, quota, now)
+        exhausted = meter.check(connection, len(subjects), now)
         if exhausted is not None:
             return exhausted
         permitted = permits(connection, caller.name, question.purpose, distinct, now)
@@ -154,7 +154,7 @@ def look_up(
             for subject, committed, salt in zip(subjects, commitments, salts, strict=True)
         ]
         refused = sum(subject not in permitted for subject in subjects)
-        allowance.charge(connection, len(subjects), refused, now)
+        meter.charge(connection, len(subjects), refused, now)
         entry = transaction.append("lookup", caller.spiffe_id, _fields(question), items)
         return _Decision(permitted, contributing, day_of(now), entry)
 

@@ -54,7 +54,7 @@ class LookupMeter:
         Raises Refusal PERMISSION_DENIED (NOT_A_MEMBER, MEMBER_SUSPENDED).
         """
         row = connection.execute(
-            _ALLOWANCE,
+            _METER,
             {
                 "member_id": member_id,
                 "lookups": UsageKind.LOOKUPS,
@@ -196,7 +196,7 @@ _SET = sa.text(
     " ON CONFLICT (member_id) DO UPDATE SET daily = excluded.daily, monthly = excluded.monthly"
 )
 # PostgreSQL's sum of BIGINT is a NUMERIC.
-_ALLOWANCE = sa.text(
+_METER = sa.text(
     "SELECT m.state, q.daily, q.monthly, coalesce(r.arrival, 0) AS arrival,"
     " coalesce((SELECT amount FROM usage WHERE member_id = m.member_id AND kind = :lookups"
     " AND day = :today), 0) AS today,"
