@@ -27,9 +27,9 @@ from concordat_gateway.rules.scopes import (
     LOOKUP_PURPOSES,
     Purpose,
 )
-from concordat_gateway.rules.subjects import Named, require_epoch
+from concordat_gateway.rules.subjects import Named
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey
+from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey, require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.relations import restrict
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue, compute

@@ -7,7 +7,7 @@ carried to the stores' epoch through the key-holders, so that it meets the same 
 tokens. Neither way looks at what other members know of a subject.
 
 Names are made before the transaction that uses them. It compares the stores' epoch, under the
-lock of the ledger's head, with the one that the names are of: `require_epoch`.
+lock of the ledger's head, with the one that the names are of: `store.subjects.require_epoch`.
 """
 
 import threading
@@ -26,7 +26,6 @@ from concordat_gateway.store.subjects import (
     ROTATING,
     ElementSeal,
     SubjectKey,
-    require_epoch,
     subject_key,
     tokens_rotating,
 )
@@ -34,8 +33,6 @@ from concordat_privacy.keylog import EpochKey, KeyLog
 from concordat_privacy.oprf import is_element
 from concordat_rpc.errors import Refusal
 from concordat_store.clock import Clock
-
-__all__ = ["Named", "Subjects", "require_epoch"]
 
 T = TypeVar("T")
 

@@ -8,7 +8,6 @@ under a key that only the pepper gives.
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping
 from typing import Final, NewType
 
 from cryptography.exceptions import InvalidTag
@@ -32,9 +31,6 @@ _RETRY_SECONDS: Final = 2.0
 SubjectKey = NewType("SubjectKey", bytes)
 """HMAC-SHA256(pepper of the epoch, token), 32 bytes. A thief of the database cannot link it to a
 token."""
-
-Peppers = Mapping[int, bytes]
-"""The pepper of each epoch."""
 
 
 class SealBroken(Exception):
