@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
 from concordat_privacy.metering import MAX_PER_SECOND, Quota
 from concordat_privacy.oprf import MAX_HOLDERS
@@ -18,8 +19,6 @@ from concordat_rpc.address import Address
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import is_trust_domain
 from concordat_rpc.settings import Settings
-
-_MAX_EPOCH = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +192,7 @@ def _peppers(settings: Settings) -> dict[int, Path]:
     table = settings.table("peppers")
     peppers: dict[int, Path] = {}
     for name in table.names():
-        if not name.isdecimal() or not 1 <= int(name) <= _MAX_EPOCH:
+        if not name.isdecimal() or not 1 <= int(name) <= MAX_EPOCH:
             raise table.wrong(name, "not the number of a key epoch")
         peppers[int(name)] = table.path(name)
     if not peppers:

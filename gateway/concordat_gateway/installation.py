@@ -14,14 +14,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
-from concordat_gateway.profiles import Gateway, toml_text, write_profile
+from concordat_gateway.profiles import Gateway, write_profile
 from concordat_gateway.store.subjects import PEPPER_BYTES
+from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.address import Address
 from concordat_rpc.peer import Role, spiffe_id
 from concordat_rpc.secret_files import write_secret
+from concordat_rpc.settings import toml_text
 
-FIRST_EPOCH = 1
 _PROCESS_LIFETIME = timedelta(days=825)
 _PROFILE_LIFETIME = timedelta(days=365)
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from concordat_rpc.peer import NOT_X509, Role, parse_spiffe_id
+from concordat_rpc.peer import NOT_X509, Role, parse_spiffe_id, uris_of
 
 MAX_BYTES = 8192
 _CURVES = frozenset({"secp256r1", "secp384r1"})
@@ -69,10 +69,7 @@ def _read(
     try:
         certificate = load(content)
         key = certificate.public_key()
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except x509.ExtensionNotFound:
-        raise CertificateInvalid("carries no SPIFFE URI") from None
+        uris = uris_of(certificate)
     except NOT_X509:
         raise CertificateInvalid("not an X.509 certificate") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _CURVES:

@@ -23,6 +23,7 @@ from typing import Final
 
 from concordat_keyholder.files import SECRET, replace_file, replace_for_good
 from concordat_keyholder.sealing import Seal, SealBroken, Wrapper
+from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.oprf import (
     KEY_BYTES,
     MAX_HOLDERS,
@@ -33,10 +34,9 @@ from concordat_privacy.oprf import (
     key_ratio,
 )
 from concordat_rpc.secret_files import read_secret
-from concordat_rpc.settings import Settings, SettingsError
+from concordat_rpc.settings import Settings, SettingsError, toml_text
 
 VERSION: Final = 2
-MAX_EPOCH: Final = 2**32 - 1
 _DOMAIN: Final = b"concordat/token-keys/v2"
 _KEY, _UPDATE = b"\x01", b"\x02"
 
@@ -135,9 +135,9 @@ def write_keys(
         f"version = {VERSION}",
         "",
         "[seal]",
-        f'method = "{method}"',
+        f"method = {toml_text(method)}",
         *(
-            f"{name} = {value}" if isinstance(value, int) else f'{name} = "{value}"'
+            f"{name} = {value if isinstance(value, int) else toml_text(value)}"
             for name, value in wrapper.parameters.items()
         ),
     ]

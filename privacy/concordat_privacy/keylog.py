@@ -22,9 +22,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
+from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.log.checkpoint import (
     Checkpoint,
     SigningKey,
@@ -35,18 +36,17 @@ from concordat_privacy.log.checkpoint import (
 from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.leaf import Json, encode_item, parse_item
 from concordat_privacy.log.merkle import merkle_root
+from concordat_privacy.moments import micros_of, rfc3339
 from concordat_privacy.oprf import MAX_HOLDERS, SUITE, KeyInvalid, OprfError, PublicKey
 from concordat_privacy.oprf.sharing import public_key_of
 
 VERSION: Final = 1
 MAX_ENTRIES: Final = 10_000
-_MAX_EPOCH: Final = 2**32 - 1
 _MAX_TEXT: Final = 4_000_000
 _TIME: Final = re.compile(
     # Not \d, which takes digits of every script.
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z"
 )
-_ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class KeyLogError(LogError):
@@ -156,7 +156,7 @@ def key_entry(epoch: int, public_key: PublicKey, valid_from: int) -> bytes:
         epoch=epoch,
         suite=SUITE,
         public_key=bytes(public_key).hex(),
-        valid_from=time_text(valid_from),
+        valid_from=rfc3339(valid_from),
     )
 
 
@@ -179,13 +179,7 @@ def split_entry(epoch: int, threshold: int, holders: Iterable[Holder]) -> bytes:
 
 def end_entry(epoch: int, valid_to: int) -> bytes:
     """The entry that ends an epoch."""
-    return _entry("end", epoch=epoch, valid_to=time_text(valid_to))
-
-
-def time_text(microseconds: int) -> str:
-    """RFC 3339 in UTC with six decimals and "Z"."""
-    moment = _ZERO + timedelta(microseconds=microseconds)
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return _entry("end", epoch=epoch, valid_to=rfc3339(valid_to))
 
 
 def _entry(kind: str, **fields: Json) -> bytes:
@@ -226,7 +220,7 @@ def _apply(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
 
 
 def _add_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
-    epoch, valid_from = _number(fields, "epoch", _MAX_EPOCH), _time(fields, "valid_from")
+    epoch, valid_from = _number(fields, "epoch", MAX_EPOCH), _time(fields, "valid_from")
     if fields["suite"] != SUITE:
         raise ValueError(f"suite is not {SUITE}")
     if keys:
@@ -301,7 +295,7 @@ def _end_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
 
 
 def _known(keys: Mapping[int, EpochKey], fields: Mapping[str, Json]) -> EpochKey:
-    epoch = _number(fields, "epoch", _MAX_EPOCH)
+    epoch = _number(fields, "epoch", MAX_EPOCH)
     if epoch not in keys:
         raise ValueError(f"no key of epoch {epoch} before")
     return keys[epoch]
@@ -341,4 +335,4 @@ def _time(fields: Mapping[str, Json], name: str) -> int:
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         raise ValueError(f"{name} is not a time like 2026-11-22T00:00:00.000000Z")
     moment = datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-    return (moment - _ZERO) // timedelta(microseconds=1)
+    return micros_of(moment)

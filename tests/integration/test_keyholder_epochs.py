@@ -12,7 +12,7 @@ from concordat_gateway.pki import Authority
 from concordat_keyholder.config import load_config
 from concordat_keyholder.keys import HeldKey, HeldKeys, read_keys, write_keys
 from concordat_privacy import oprf
-from concordat_privacy.keylog import time_text
+from concordat_privacy.moments import rfc3339 as time_text
 from tests.callers import Refused, refused
 from tests.gateways import eventually
 from tests.keyholders import (

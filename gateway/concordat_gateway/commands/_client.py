@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,9 +57,13 @@ def _pin_key_log(profile: Path, client: concordat.Client) -> None:
 
 def replace_file(file: Path, text: str) -> None:
     """Write a file whole or not at all, also where two commands end at once. Raises OSError."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as new:
-        new.write(text)
-    Path(new.name).replace(file)
+    from concordat_rpc import files
+
+    unfinished = file.with_name(f"{file.name}.{secrets.token_hex(8)}.new")
+    try:
+        files.replace_file(file, text.encode(), 0o600, unfinished)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from concordat_gateway.profiles import Gateway
 from concordat_privacy.keylog import KeyLog
 from concordat_privacy.log.checkpoint import VerifierKey
 from concordat_privacy.log.errors import LogError
+from concordat_rpc.peer import uris_of
 from concordat_rpc.secret_files import write_secret
 
 
@@ -88,8 +89,7 @@ class Invitation:
 def spiffe_id_of(certificate_pem: bytes) -> str:
     """The one URI in a certificate."""
     certificate = x509.load_pem_x509_certificate(certificate_pem)
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    [uri] = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+    [uri] = uris_of(certificate)
     return uri
 
 

@@ -37,9 +37,9 @@ from concordat_gateway.rules.scopes import (
     purposes_in,
 )
 from concordat_gateway.rules.standing import require_active
-from concordat_gateway.rules.subjects import Named, Subjects, require_epoch
+from concordat_gateway.rules.subjects import Named, Subjects
 from concordat_gateway.store.control_tables import consent as consent_table
-from concordat_gateway.store.subjects import SubjectKey
+from concordat_gateway.store.subjects import SubjectKey, require_epoch
 from concordat_privacy.catalogue.rows import FieldProblem
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import Refusal, invalid, not_found

@@ -37,7 +37,7 @@ _UNITS = {Scope.DAY: "a day", Scope.MONTH: "a month", Scope.RATE: "at once"}
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class LookupMeter:
     """What a member has used of its lookups, and may."""
 
     member_id: str
@@ -49,13 +49,13 @@ class Allowance:
     @classmethod
     def of(
         cls, connection: sa.Connection, member_id: str, configured: Quota, now: int
-    ) -> "Allowance":
+    ) -> "LookupMeter":
         """A member's, which must be active. One statement: every lookup runs it.
 
         Raises Refusal PERMISSION_DENIED (NOT_A_MEMBER, MEMBER_SUSPENDED).
         """
         row = connection.execute(
-            _ALLOWANCE,
+            _METER,
             {
                 "member_id": member_id,
                 "lookups": UsageKind.LOOKUPS,
@@ -227,7 +227,7 @@ _SET = sa.text(
     " ON CONFLICT (member_id) DO UPDATE SET daily = excluded.daily, monthly = excluded.monthly"
 )
 # PostgreSQL's sum of BIGINT is a NUMERIC.
-_ALLOWANCE = sa.text(
+_METER = sa.text(
     "SELECT m.state, q.daily, q.monthly, coalesce(r.arrival, 0) AS arrival,"
     " coalesce((SELECT amount FROM usage WHERE member_id = m.member_id AND kind = :lookups"
     " AND day = :today), 0) AS today,"

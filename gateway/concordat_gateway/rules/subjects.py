@@ -8,7 +8,7 @@ tokens; that is charged to the member first, whatever the tokens are for. Neithe
 other members know of a subject.
 
 Names are made before the transaction that uses them. It compares the stores' epoch, under the
-lock of the ledger's head, with the one that the names are of: `require_epoch`.
+lock of the ledger's head, with the one that the names are of: `store.subjects.require_epoch`.
 """
 
 import threading
@@ -27,9 +27,8 @@ from concordat_gateway.rules.quotas import charge_carried
 from concordat_gateway.store.control_tables import subject_alias
 from concordat_gateway.store.subjects import (
     ROTATING,
-    Seal,
+    ElementSeal,
     SubjectKey,
-    require_epoch,
     subject_key,
     tokens_rotating,
 )
@@ -38,8 +37,6 @@ from concordat_privacy.metering import Quota
 from concordat_privacy.oprf import is_element
 from concordat_rpc.errors import Refusal, unavailable
 from concordat_store.clock import Clock
-
-__all__ = ["Named", "Subjects", "require_epoch"]
 
 T = TypeVar("T")
 
@@ -158,9 +155,9 @@ class Subjects:
             return Named(epoch, keys, tokens, [()] * len(tokens))
         return self._carried_names(log, caller, tokens, keys, epoch, store_epoch, timeout_seconds)
 
-    def seal(self, store_epoch: int) -> Seal:
+    def seal(self, store_epoch: int) -> ElementSeal:
         """What seals elements under the stores' epoch."""
-        return Seal(self._pepper(store_epoch))
+        return ElementSeal(self._pepper(store_epoch))
 
     def _keys(self, tokens: Sequence[bytes], epoch: int) -> list[SubjectKey]:
         pepper = self._pepper(epoch)

@@ -14,8 +14,9 @@ from concordat_keyholder.commands._common import (
     moment,
     shown,
 )
+from concordat_privacy.epochs import MAX_EPOCH
 
-_EPOCH = click.IntRange(1, 2**32 - 1)
+_EPOCH = click.IntRange(1, MAX_EPOCH)
 
 
 @click.command("new-epoch", short_help="Make and log the next key.")

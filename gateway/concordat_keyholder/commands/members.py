@@ -11,12 +11,12 @@ from concordat_keyholder.commands._common import (
     config_option,
     errors_shown,
     member_argument,
-    micros,
     opened,
     show_table,
     show_verifier_key,
     shown,
 )
+from concordat_privacy.moments import micros_of
 
 _AMOUNT = click.IntRange(1, 10**12)
 
@@ -101,7 +101,7 @@ def quota(member_id: str, config_file: Path, daily: int, monthly: int) -> None:
 def grant(member_id: str, config_file: Path, evaluations: int, until: datetime) -> None:
     """Grant MEMBER an allowance to tokenise a portfolio, in the place of an older one."""
     _check(member_id)
-    expires_at = micros(until.replace(tzinfo=UTC) + timedelta(days=1))
+    expires_at = micros_of(until.replace(tzinfo=UTC) + timedelta(days=1))
     with opened(config_file) as (_, database):
         from concordat_keyholder import allowances
         from concordat_store.clock import system_clock
