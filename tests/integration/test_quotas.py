@@ -230,6 +230,7 @@ def test_beyond_the_quota_no_older_token_is_carried_on(
                 update=keys.update,
                 actor="spiffe://concordat.test/gateway/main",
                 report=lambda _progress: None,
+                owner=bytes(16),
             ),
             to_epoch=2,
         )
