@@ -53,7 +53,7 @@ _OVERSIGHT = frozenset({Role.OPERATOR, Role.AUDITOR})
 _ALL = _MEMBER | _OVERSIGHT
 
 _SERVICES = {
-    "TokenService": {"ListTokenKeys": _MEMBER, "Evaluate": _MEMBER},
+    "TokenService": {"ListTokenKeys": _ALL, "Evaluate": _MEMBER},
     "ConsentService": {
         "GrantConsents": _MEMBER,
         "WithdrawConsent": _MEMBER,

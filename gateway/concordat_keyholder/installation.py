@@ -5,6 +5,7 @@ cert.pem key.pem ca.pem     identity for mutual TLS; the operator's authority is
 token.keys                  the token keys, sealed
 seal.key                    what seals them, where that is a key-file
 keys.log log.key log.vkey   the key log, what signs it, what verifies it
+dealt-out                   says that the keys were split, and the key log is the holders' now
 keyholder.db                meters, where the store is SQLite
 """
 

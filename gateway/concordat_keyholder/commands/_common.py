@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from concordat_keyholder.config import KeyholderConfig
+    from concordat_privacy.keylog import KeyLog
     from concordat_store.database import Database
 
 _ZERO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,6 +28,12 @@ log_key_option = click.option(
     "--log-key",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The key log's signing key, where the configuration does not name it.",
+)
+newest_log_option = click.option(
+    "--log",
+    "newest",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The newest key log, where the folder's own is an older one; copied from who serves.",
 )
 member_argument = click.argument("member_id", metavar="MEMBER")
 
@@ -54,6 +61,12 @@ def shown(microseconds: int | None) -> str:
     if microseconds is None:
         return ""
     return (_ZERO + timedelta(microseconds=microseconds)).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def show_log(config: KeyholderConfig, log: KeyLog) -> None:
+    """Say that the log is longer now, and who must get it."""
+    click.echo(f"{config.key_log} has {len(log.entries)} entries now. Everybody who serves must")
+    click.echo("get this log: the gateway, and each other key-holder (extend-log).")
 
 
 def loaded(config_file: Path, log_key: Path | None = None) -> KeyholderConfig:
