@@ -44,7 +44,7 @@ test-all: $(VENV)/.dev
 
 # Without the comparison (no network, no wheel for this machine) the other figures still come.
 bench: $(VENV)/.dev
-ifneq ($(ONLY),ledger)
+ifneq ($(filter tokens,$(or $(ONLY),tokens)),)
 	@$(MAKE) --no-print-directory $(PSI_VENV)/.openmined-psi-$(PSI_VERSION) || echo "no openmined-psi: its figures are left out"
 endif
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))

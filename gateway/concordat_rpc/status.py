@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import grpc
@@ -55,7 +56,8 @@ def _details(refusal: Refusal) -> list[Message]:
         )
     if refusal.retry_after_seconds is not None:
         delay = duration_pb2.Duration()
-        delay.FromMilliseconds(round(refusal.retry_after_seconds * 1000))
+        # Rounded up, so that who comes back then is let through.
+        delay.FromMilliseconds(math.ceil(refusal.retry_after_seconds * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return details
 

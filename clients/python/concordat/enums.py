@@ -88,7 +88,8 @@ class AlarmKind(IntEnum):
     REFUSED_SHARE = 1
     """Most lookups of the day were refused: subjects are tried without consent."""
     UNUSED_TOKENS = 2
-    """Far more tokens were made than consents recorded: identifiers are enumerated."""
+    """Far more tokens were made than consents recorded and lookups made: identifiers are
+    enumerated."""
     LOOKUP_SURGE = 3
     """The day's lookups are far above the member's own past."""
     EVALUATION_SURGE = 4

@@ -67,7 +67,7 @@ class TokenKey(_message.Message):
 
     @_builtins.property
     def valid_to(self) -> _timestamp_pb2.Timestamp:
-        """End of use; unset for the current key."""
+        """End of use; unset while no end has been set."""
 
     def __init__(
         self,
@@ -245,7 +245,9 @@ class EvaluateResponse(_message.Message):
     Empty where the key is split.
     """
     proof: _builtins.bytes
-    """DLEQ proof over the whole batch: two scalars, 64 bytes."""
+    """DLEQ proof over the whole batch: two scalars, 64 bytes. Empty where the
+    key is split.
+    """
     @_builtins.property
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShareEvaluation]:
         """Where the key is split: one for each of the key-holders that answered

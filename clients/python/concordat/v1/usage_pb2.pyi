@@ -64,8 +64,8 @@ class _AlarmKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlarmKind.V
     ALARM_KIND_REFUSED_SHARE: _AlarmKind.ValueType  # 1
     """Most lookups of the day were refused: subjects are tried without consent."""
     ALARM_KIND_UNUSED_TOKENS: _AlarmKind.ValueType  # 2
-    """Far more tokens were made than consents recorded: identifiers are
-    enumerated.
+    """Far more tokens were made than consents recorded and lookups made:
+    identifiers are enumerated.
     """
     ALARM_KIND_LOOKUP_SURGE: _AlarmKind.ValueType  # 3
     """The day's lookups are far above the member's own past."""
@@ -84,8 +84,8 @@ ALARM_KIND_UNSPECIFIED: AlarmKind.ValueType  # 0
 ALARM_KIND_REFUSED_SHARE: AlarmKind.ValueType  # 1
 """Most lookups of the day were refused: subjects are tried without consent."""
 ALARM_KIND_UNUSED_TOKENS: AlarmKind.ValueType  # 2
-"""Far more tokens were made than consents recorded: identifiers are
-enumerated.
+"""Far more tokens were made than consents recorded and lookups made:
+identifiers are enumerated.
 """
 ALARM_KIND_LOOKUP_SURGE: AlarmKind.ValueType  # 3
 """The day's lookups are far above the member's own past."""
