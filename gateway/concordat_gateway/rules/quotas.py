@@ -25,7 +25,7 @@ from concordat_privacy.metering import (
     day_number,
     first_day_of_month,
 )
-from concordat_rpc.errors import Refusal, exhausted, invalid, not_found
+from concordat_rpc.errors import Refusal, again_in, exhausted, invalid, not_found
 from concordat_rpc.peer import Peer
 from concordat_store import meters
 
@@ -123,7 +123,7 @@ def lookups_exhausted(member_id: str, met: Exhausted) -> Refusal:
     limit = f"at most {met.limit} lookups {_UNITS[met.scope]}"
     # A status carries milliseconds: rounded up, so that who comes back then is let through.
     wait = None if met.retry_seconds is None else math.ceil(met.retry_seconds * 1000) / 1000
-    advice = "ask for fewer subjects" if wait is None else "try again later"
+    advice = "ask for fewer subjects" if wait is None else again_in(wait)
     return exhausted(
         "LOOKUPS_EXHAUSTED",
         f"{limit} are allowed; nothing was looked up; {advice}",
