@@ -221,6 +221,34 @@ def test_a_passphrase_is_typed_twice_and_not_shown(host: Host) -> None:
     assert len(host.key_log.keys) == 2
 
 
+def test_a_passphrase_mistyped_at_the_start_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "host"
+    line = ["init", str(folder), "--trust-domain", TRUST_DOMAIN, "--passphrase", "prompt"]
+    code, shown = typed(line, PASSPHRASE, PASSPHRASE + "r")
+    assert (code, "passphrase: the two differ" in shown) == (1, True)
+    assert not folder.exists()
+    code, shown = typed(line, PASSPHRASE, PASSPHRASE)
+    assert code == 0, shown
+
+
+def test_a_passphrase_s_file_is_found_from_the_configuration_s_folder(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every other path of the file, wherever the command is run."""
+    kept = host.folder / "passphrase"
+    kept.touch(0o600)
+    kept.write_text(PASSPHRASE)
+    monkeypatch.chdir(host.folder)
+    said = host.does("reseal", "--passphrase", "file:passphrase")
+    assert f'passphrase = "file:{kept}"' in said
+    host.edit('method = "key-file"', 'method = "passphrase"')
+    host.edit('key_file = "seal.key"', 'passphrase = "file:passphrase"')
+    monkeypatch.chdir(tmp_path)
+    host.does("new-epoch")
+    kept.unlink()
+    assert f"passphrase: {kept}: No such file" in host.run("new-epoch").output
+
+
 # Members.
 
 

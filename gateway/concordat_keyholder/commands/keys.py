@@ -141,6 +141,7 @@ def reseal(config_file: Path, key_file: Path | None, passphrase: str | None) -> 
             KeyFileSeal,
             PassphraseSeal,
             Seal,
+            absolute_source,
             is_passphrase_source,
         )
 
@@ -153,6 +154,7 @@ def reseal(config_file: Path, key_file: Path | None, passphrase: str | None) -> 
             if passphrase is not None:
                 if not is_passphrase_source(passphrase):
                     raise click.BadParameter("not a source of one", param_hint="--passphrase")
+                passphrase = absolute_source(passphrase, Path.cwd())
                 seal = PassphraseSeal(passphrase)
                 entry = f'passphrase = "{passphrase}"'
             else:

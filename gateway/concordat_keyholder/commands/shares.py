@@ -49,8 +49,8 @@ def split(
         click.echo(f"  {folder}")
     click.echo("Bring each to its holder by a way of its own.")
     if dealt.is_first:
-        click.echo("There: put cert.pem and key.pem of the operator's authority into it, set")
-        click.echo("listen, reseal the keys, admit the members with their quotas, serve.")
+        click.echo("There: request a certificate (concordat keyholder request), set listen,")
+        click.echo("reseal the keys, admit the members with their quotas, serve.")
     else:
         click.echo("There the holder takes its new share:")
         click.echo("  concordat keyholder take FOLDER --config keyholder.toml")
