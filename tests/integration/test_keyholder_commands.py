@@ -177,7 +177,9 @@ os.execv(sys.executable, [sys.executable, "-m", "concordat_keyholder", *sys.argv
 """
 
 
-def typed(arguments: list[str], *lines: str) -> tuple[int, str]:
+def typed(
+    arguments: list[str], *lines: str, ends: bytes | tuple[bytes, ...] = (b"keys: ", b"again: ")
+) -> tuple[int, str]:
     """Run a command at a terminal of its own and type a line at each prompt; all it showed."""
     terminal, inside = os.openpty()
     child = subprocess.Popen(
@@ -198,7 +200,7 @@ def typed(arguments: list[str], *lines: str) -> tuple[int, str]:
         if not piece:
             break
         shown += piece
-        if left and shown.endswith((b"keys: ", b"again: ")):
+        if left and shown.endswith(ends):
             os.write(terminal, f"{left.pop(0)}\n".encode())
     os.close(terminal)
     return child.wait(30), shown.decode()
@@ -273,6 +275,25 @@ def test_the_roster_is_shown_with_fingerprints(
     assert shown[0][2].startswith(day)
     assert shown[0][3:] == ["20000", "200000", fingerprint(der)]
     assert shown[2][-2:] == ["5", "50"]
+
+
+def test_whoever_is_not_admitted_is_told_of(host: Host, alpha: Member) -> None:
+    """A mistyped name has a quota of its own, and nobody who uses it."""
+    quota = ("--daily", "5", "--monthly", "50")
+    grant = ("--evaluations", "100", "--until", "2098-12-31")
+    assert "alpha is not admitted here" in host.does("quota", "alpha", *quota)
+    assert "alpha is not admitted here" in host.does("grant", "alpha", *grant)
+    host.admit(alpha)
+    assert "not admitted" not in host.does("quota", "alpha", *quota)
+    assert "not admitted" not in host.does("grant", "alpha", *grant)
+    host.does("expel", "alpha")
+    assert "alpha is not admitted here" in host.does("quota", "alpha", *quota)
+
+
+def test_a_person_who_starts_it_is_told_what_it_does(host: Host) -> None:
+    code, shown = typed(["serve", "--config", str(host.config)], "\x03", ends=b"and stops.\r\n")
+    assert code == 0, shown
+    assert "Serving on port " in shown
 
 
 def test_usage_shows_quota_and_allowance(host: Host, alpha: Member) -> None:
