@@ -1,7 +1,6 @@
 """What every benchmark group shares: the figure, the clock and the table."""
 
 import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -32,11 +31,6 @@ class Figure:
 def best_seconds(work: Callable[[], object], repeats: int = 3) -> float:
     """The shortest of `repeats` runs: the one that other processes disturbed least."""
     return min(_seconds(work) for _ in range(repeats))
-
-
-def median_seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """The median of `repeats` runs."""
-    return statistics.median(_seconds(work) for _ in range(repeats))
 
 
 def _seconds(work: Callable[[], object]) -> float:

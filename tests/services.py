@@ -104,15 +104,19 @@ def serving(
     clock: ManualClock,
     keys: TokenKeys = KEYS,
     quota: Quota = AMPLE,
+    carried: Quota = AMPLE,
 ) -> Iterator[Consortium]:
-    """A consortium for the length of the block; `quota` is what each may look up."""
+    """A consortium for the length of the block.
+
+    `quota` is what each member may look up, `carried` how many older tokens it may have carried.
+    """
     join_members(journal)
-    subjects = subjects_of(journal, clock, keys)
+    subjects = subjects_of(journal, clock, keys, carried)
     consent = ConsentServicer(journal, subjects, clock)
     contribution = ContributionServicer(journal, signal_store, subjects, clock)
     signal = SignalServicer(journal, signal_store, subjects, quota)
     ledger = LedgerServicer(journal)
-    usage = UsageServicer(journal, quota, clock)
+    usage = UsageServicer(journal, quota, carried, clock)
     server = build_server(
         [
             lambda s: consent_pb2_grpc.add_ConsentServiceServicer_to_server(consent, s),
@@ -151,9 +155,12 @@ def peer(name: str) -> Peer:
     return Peer(Role.MEMBER, name, spiffe_id(TRUST_DOMAIN, Role.MEMBER, name))
 
 
-def subjects_of(journal: Journal, clock: ManualClock, keys: TokenKeys = KEYS) -> Subjects:
+def subjects_of(
+    journal: Journal, clock: ManualClock, keys: TokenKeys = KEYS, carried: Quota = AMPLE
+) -> Subjects:
     """Names subjects by tokens that `keys` made, asking key-holders in memory."""
-    return Subjects(journal, keys.log, peppers(*range(1, 10)).__getitem__, keys.update, clock)
+    pepper = peppers(*range(1, 10)).__getitem__
+    return Subjects(journal, keys.log, pepper, keys.update, clock, carried)
 
 
 @functools.cache

@@ -29,6 +29,7 @@ from concordat_privacy.oprf import (
 from concordat_privacy.oprf.protocol import blind_evaluate
 from concordat_privacy.oprf.sharing import split, weighted
 from concordat_privacy.oprf.suite import DOMAINS, Mode, hash_to_group
+from concordat_rpc.errors import Refusal
 
 LOG_KEY = SigningKey.generate("concordat.test/token-keys", lambda count: bytes(range(count)))
 LONG_AGO = 1_700_000_000_000_000
@@ -45,6 +46,8 @@ class TokenKeys:
     entries: list[bytes] = field(default_factory=list)
     liars: set[int] = field(default_factory=set)
     """Numbers of key-holders that multiply by something else; 0 is the one of a whole key."""
+    refusal: Refusal | None = None
+    """What the key-holders say to every update."""
     asked: int = 0
     """Elements that were updated so far."""
 
@@ -97,6 +100,8 @@ class TokenKeys:
         self, key: EpochKey, packed: bytes, avoid: Collection[int], _timeout_seconds: float
     ) -> Sequence[ShareReply]:
         """As `KeyholderClient.update`."""
+        if self.refusal is not None:
+            raise self.refusal
         self.asked += len(packed) // 32
         old = self.secrets[key.epoch - 1].public_key()
         if not key.holders:

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
-from concordat_privacy.metering import Quota
+from concordat_privacy.metering import MAX_PER_SECOND, Quota
 from concordat_privacy.oprf import MAX_HOLDERS
 from concordat_rpc.address import Address
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import is_trust_domain
 from concordat_rpc.settings import Settings
-
-_MAX_EPOCH = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +77,9 @@ class PrivacyBudgets:
 DEFAULT_LOOKUP_QUOTA = Quota(daily=10_000, monthly=100_000, per_second=20.0, burst=1_000)
 """Of a member for which neither the file nor the operator says otherwise: enough to decide on
 applications, too little to try a register. The burst is one batch of the largest size."""
+_CARRIED_PER_SECOND = 20.0
+_CARRIED_BURST = 20_000
+_DAYS_A_MONTH = 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +115,16 @@ class GatewayConfig:
     membership: Membership
     budgets: PrivacyBudgets
     lookup_quota: Quota
+    carried_quota: Quota
+    """Of a member's tokens of earlier epochs that are carried over."""
     limits: Limits
 
 
 def load_config(file: Path) -> GatewayConfig:
     """Read and check a configuration file; raises SettingsError."""
     settings = Settings.read(file)
+    quotas = settings.table("quotas")
+    lookup_quota = _lookup_quota(quotas)
     config = GatewayConfig(
         file=file.absolute(),
         listen=_address(settings, "listen"),
@@ -136,9 +142,11 @@ def load_config(file: Path) -> GatewayConfig:
         keyholders=_keyholders(settings),
         membership=_membership(settings.table("membership")),
         budgets=_budgets(settings.table("budgets")),
-        lookup_quota=_lookup_quota(settings.table("quotas")),
+        lookup_quota=lookup_quota,
+        carried_quota=_carried_quota(quotas, lookup_quota),
         limits=_limits(settings.table("limits")),
     )
+    quotas.finish()
     settings.finish()
     return config
 
@@ -184,7 +192,7 @@ def _peppers(settings: Settings) -> dict[int, Path]:
     table = settings.table("peppers")
     peppers: dict[int, Path] = {}
     for name in table.names():
-        if not name.isdecimal() or not 1 <= int(name) <= _MAX_EPOCH:
+        if not name.isdecimal() or not 1 <= int(name) <= MAX_EPOCH:
             raise table.wrong(name, "not the number of a key epoch")
         peppers[int(name)] = table.path(name)
     if not peppers:
@@ -246,6 +254,22 @@ def _budgets(settings: Settings) -> PrivacyBudgets:
     return budgets
 
 
+def _carried_quota(settings: Settings, lookups: Quota) -> Quota:
+    """By default one largest batch of contributions may come at once, all of it by older tokens.
+
+    Subjects whose consents a member recorded before the rotation go by aliases: what is carried is
+    newcomers, so twice a day's lookups is plenty.
+    """
+    daily = settings.integer("carried_daily", 1, 2 * 10**9, default=2 * lookups.daily)
+    return Quota(
+        daily=daily,
+        # None of its own: as many as its days together.
+        monthly=_DAYS_A_MONTH * daily,
+        per_second=settings.number("carried_per_second", 0.001, 1e6, default=_CARRIED_PER_SECOND),
+        burst=settings.integer("carried_burst", 1, 10**9, default=_CARRIED_BURST),
+    )
+
+
 def _lookup_quota(settings: Settings) -> Quota:
     """Any entry may be set; the others keep their defaults."""
     default = DEFAULT_LOOKUP_QUOTA
@@ -255,14 +279,14 @@ def _lookup_quota(settings: Settings) -> Quota:
     )
     if monthly < daily:
         raise settings.wrong("lookups_monthly", f"must be at least lookups_daily, {daily}")
-    quota = Quota(
+    return Quota(
         daily=daily,
         monthly=monthly,
-        per_second=settings.number("lookups_per_second", 0.001, 1e6, default=default.per_second),
+        per_second=settings.number(
+            "lookups_per_second", 0.001, MAX_PER_SECOND, default=default.per_second
+        ),
         burst=settings.integer("lookups_burst", 1, 10**9, default=default.burst),
     )
-    settings.finish()
-    return quota
 
 
 def _limits(settings: Settings) -> Limits:

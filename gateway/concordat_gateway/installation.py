@@ -14,14 +14,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
-from concordat_gateway.profiles import Gateway, toml_text, write_profile
+from concordat_gateway.profiles import Gateway, write_profile
 from concordat_gateway.store.subjects import PEPPER_BYTES
+from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.address import Address
 from concordat_rpc.peer import Role, spiffe_id
 from concordat_rpc.secret_files import write_secret
+from concordat_rpc.settings import toml_text
 
-FIRST_EPOCH = 1
 PROCESS_LIFETIME = timedelta(days=825)
 _PROFILE_LIFETIME = timedelta(days=365)
 
@@ -226,6 +227,11 @@ lookups_daily = 1_000_000
 lookups_monthly = 10_000_000
 lookups_per_second = 5_000.0
 lookups_burst = 100_000
+# Tokens of earlier epochs that the key-holders carry over for a member; without these lines twice
+# lookups_daily, 20 a second, 20,000 at once.
+carried_daily = 2_000_000
+carried_per_second = 5_000.0
+carried_burst = 100_000
 
 [limits]
 # Any field of concordat_rpc.limits.Limits, e.g. drain_seconds = 10.0

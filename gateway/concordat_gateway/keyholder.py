@@ -2,8 +2,10 @@
 
 A whole key is evaluated by any one key-holder that holds it. A split key is evaluated by as many
 holders as its threshold, asked at the same time and told each other's numbers, because each
-multiplies by its own Lagrange coefficient. If one of them is dead, the others' answers are of no
-use: a new set is asked. The gateway checks no proof of an evaluation; the member does.
+multiplies by its own Lagrange coefficient. If one of them is dead or says no, the others' answers
+are of no use: a new set is asked. Those that answered were charged, and repeat only so often; so a
+holder that is not known to be up is greeted first, which costs nobody anything, and who answered
+before is asked again. The gateway checks no proof of an evaluation; the member does.
 """
 
 from __future__ import annotations
@@ -27,14 +29,18 @@ from concordat_rpc.tls import Identity, channel_credentials
 
 WHOLE: Final = 0
 """Number of a key-holder that holds whole keys."""
+UPDATES_EXHAUSTED: Final = "UPDATES_EXHAUSTED"
+"""Reason of a refusal where a key-holder makes no more updates today."""
 
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS: Final = 1.0
 _AVOIDED_SECONDS: Final = 5.0
-# What a key-holder says to the member, and not to the gateway.
-_FOR_THE_MEMBER: Final = frozenset(
+_GREETING_SECONDS: Final = 2.0
+# Clear answers of a key-holder that is up. What else it says is its trouble, and nobody's business.
+_REFUSALS: Final = frozenset(
     {
+        "EPOCH_NOT_ACTIVE",
         "INVALID_FIELD",
         "SIGNATURE_INVALID",
         "NOT_ADMITTED",
@@ -43,9 +49,9 @@ _FOR_THE_MEMBER: Final = frozenset(
         "NONCE_REUSED",
         "EVALUATIONS_EXHAUSTED",
         "PORTFOLIO_EXHAUSTED",
+        UPDATES_EXHAUSTED,
     }
 )
-_NO_SUCH_KEY: Final = "EPOCH_NOT_ACTIVE"
 _CHANNEL_OPTIONS: Final = [
     # A key-holder that was replaced is found again within a second, not in two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -102,8 +108,9 @@ class KeyholderClient:
             avoid: numbers of holders that are asked only if there are too few others.
 
         Raises:
-            Refusal: what the key-holder says to the member; UNAVAILABLE (KEYHOLDER_UNAVAILABLE)
-                where too few of them answer; DEADLINE_EXCEEDED.
+            Refusal: what a key-holder says to the member, where too many say no for the others to
+                do; UNAVAILABLE (KEYHOLDER_UNAVAILABLE) where too few of them answer;
+                DEADLINE_EXCEEDED.
         """
 
         def asked(
@@ -129,7 +136,7 @@ class KeyholderClient:
         """Have masked elements of the epoch before `key` turned into those of `key`.
 
         Each reply comes with the key that its proof must hold for, from the key log: verify it.
-        Raises Refusal as `evaluate`.
+        Raises Refusal as `evaluate`; also RESOURCE_EXHAUSTED (UPDATES_EXHAUSTED).
         """
 
         def asked(
@@ -163,40 +170,35 @@ class KeyholderClient:
         end = self._monotonic() + timeout_seconds
         needed = key.threshold
         left = self._candidates(key, avoid)
-        lacking: Refusal | None = None
+        # How many may say no and the others still be enough, were they all up.
+        spare = len(left) - needed
+        refusals: list[Refusal] = []
         while len(left) >= needed:
-            chosen = sorted(left[:needed], key=lambda one: one.holder)
-            together = [one.holder for one in chosen] if key.holders else []
             remaining = end - self._monotonic()
             if remaining <= 0:
                 raise deadline_exceeded()
+            if key.holders and not all(one.is_up for one in left[:needed]):
+                left = self._greeted(left, min(_GREETING_SECONDS, remaining / 2))
+                continue
+            chosen = sorted(left[:needed], key=lambda one: one.holder)
+            together = [one.holder for one in chosen] if key.holders else []
             # Where somebody can stand in, a holder that hangs may not take all the time there is.
             seconds = remaining / 2 if len(left) > needed else remaining
-            calls = [(one, ask(one, together, seconds)) for one in chosen]
-            answers: list[tuple[int, _Reply]] = []
-            failed: list[tuple[_Holder, Refusal]] = []
-            for one, call in calls:
-                try:
-                    answers.append((one.holder, call.result()))
-                except grpc.RpcError as error:
-                    refusal = refusal_of(error) or _unreachable()
-                    if refusal.reason in _FOR_THE_MEMBER:
-                        raise refusal from None
-                    failed.append((one, refusal))
+            answers, failed = _collected([(one, ask(one, together, seconds)) for one in chosen])
             if not failed:
-                return answers
+                return [(one.holder, reply) for one, reply in answers]
             for one, refusal in failed:
                 left.remove(one)
-                if refusal.reason == _NO_SUCH_KEY:
-                    lacking = refusal
-                else:
-                    one.avoided_until = self._monotonic() + _AVOIDED_SECONDS
-                _log.warning(
-                    "a key-holder did not answer",
-                    extra={"holder": one.holder, "reason": refusal.reason},
-                )
-        if lacking is not None:
-            raise lacking
+                self._note(one, refusal)
+                if refusal.reason in _REFUSALS:
+                    refusals.append(refusal)
+                    # Those that hold the whole key have one roster, and one meter.
+                    if not key.holders and refusal.reason != "EPOCH_NOT_ACTIVE":
+                        raise refusal
+            charged = [one for one, _ in answers]
+            left.sort(key=lambda one: one not in charged)
+        if len(refusals) > spare:
+            raise refusals[-1]
         if end - self._monotonic() <= 0:
             raise deadline_exceeded()
         raise _unreachable()
@@ -209,6 +211,45 @@ class KeyholderClient:
             (one for one in self._holders if one.holder in known),
             key=lambda one: (one.holder in avoid, one.avoided_until > now),
         )
+
+    def _greeted(self, holders: Sequence[_Holder], seconds: float) -> list[_Holder]:
+        """Those that are up, in their order; whoever is not known to be is asked, all at once."""
+        asked = keyholder_pb2.ListHeldKeysRequest()
+        calls = [
+            (one, one.stub.ListHeldKeys.future(asked, timeout=seconds))
+            for one in holders
+            if not one.is_up
+        ]
+        answers, failed = _collected(calls)
+        for one, _ in answers:
+            one.is_up = True
+        for one, refusal in failed:
+            self._note(one, refusal)
+        dead = [one for one, _ in failed]
+        return [one for one in holders if one not in dead]
+
+    def _note(self, holder: _Holder, refusal: Refusal) -> None:
+        """Tell the operator who failed, and remember it where that is the holder's own trouble."""
+        did = "refused"
+        if refusal.reason not in _REFUSALS:
+            did = "did not answer"
+            holder.is_up = False
+            holder.avoided_until = self._monotonic() + _AVOIDED_SECONDS
+        _log.warning("key-holder %d %s: %s", holder.holder, did, refusal.reason)
+
+
+def _collected(
+    calls: Sequence[tuple[_Holder, grpc.Future[_Reply]]],
+) -> tuple[list[tuple[_Holder, _Reply]], list[tuple[_Holder, Refusal]]]:
+    """The answers to calls under way, and who gave none."""
+    answers: list[tuple[_Holder, _Reply]] = []
+    failed: list[tuple[_Holder, Refusal]] = []
+    for one, call in calls:
+        try:
+            answers.append((one, call.result()))
+        except grpc.RpcError as error:
+            failed.append((one, refusal_of(error) or _unreachable()))
+    return answers, failed
 
 
 def update_key(key: EpochKey, holder: int, together: Collection[int]) -> PublicKey:
@@ -225,10 +266,12 @@ def update_key(key: EpochKey, holder: int, together: Collection[int]) -> PublicK
 
 
 class _Holder:
-    """One key-holder: its channel, made at first use, and since when it is left alone."""
+    """One key-holder: its channel, made at first use, and what is known of its state."""
 
     def __init__(self, endpoint: Endpoint, identity: Identity) -> None:
         self.holder = endpoint.holder
+        self.is_up = False
+        """Whether it answered when it was last asked or greeted."""
         self.avoided_until = 0.0
         self._endpoint = endpoint
         self._identity = identity

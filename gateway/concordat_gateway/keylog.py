@@ -36,6 +36,7 @@ class KeyLogFile:
         self._file = file
         self._verifier_key = verifier_key
         self._lock = threading.Lock()
+        self._told: tuple[_Stamp, str] | None = None
         try:
             self._stamp = _stamp(file)
             self._log = self._read()
@@ -47,8 +48,9 @@ class KeyLogFile:
     def current(self) -> KeyLog:
         """The log, read again if the file changed.
 
-        A version that cannot be read, is not signed, or does not extend the one before is left
-        alone, with an error in the operator's log, once.
+        A version that cannot be read, is not signed, or does not extend the one before is not
+        taken, with an error in the operator's log, once. It is tried again each time: what kept it
+        from being read may be over.
         """
         try:
             stamp = _stamp(self._file)
@@ -57,17 +59,21 @@ class KeyLogFile:
         with self._lock:
             if stamp == self._stamp:
                 return self._log
-            self._stamp = stamp
             try:
                 newer = self._read()
                 newer.check_extends(self._log)
             except (OSError, KeyLogError, UnicodeDecodeError) as error:
-                _log.error("the changed key log is not taken; the old one is kept: %s", error)
+                self._tell(stamp, str(error))
                 return self._log
             _log.info("key log: %d entries, epochs to %d", len(newer.entries), newer.keys[-1].epoch)
-            self._log = newer
+            self._log, self._stamp = newer, stamp
             self._on_taken(newer)
             return newer
+
+    def _tell(self, stamp: _Stamp, why: str) -> None:
+        if self._told != (stamp, why):
+            self._told = (stamp, why)
+            _log.error("the changed key log is not taken; the old one is kept: %s", why)
 
     def _read(self) -> KeyLog:
         with self._file.open("rb") as opened:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from concordat_rpc.secret_files import write_secret
+from concordat_rpc.settings import toml_text
 
 KEY_LOG = "keys.log"
 PROFILE_FILES = ("key.pem", "cert.pem", "ca.pem", KEY_LOG, "profile.toml")
@@ -47,9 +48,3 @@ def _settings(gateway: Gateway, spiffe_id: str) -> str:
         f"key_log_vkey = {toml_text(gateway.key_log_vkey)}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def toml_text(text: str) -> str:
-    """A TOML basic string."""
-    escaped = "".join(f"\\U{ord(c):08X}" if c in '"\\' or not c.isprintable() else c for c in text)
-    return f'"{escaped}"'

@@ -184,7 +184,12 @@ def _build(
     check_epoch(config, journal, key_log.current())
     client = KeyholderClient(endpoints(config, keyholders), identity)
     subjects = Subjects(
-        journal, key_log.current, peppers(config).pepper, client.update, system_clock
+        journal,
+        key_log.current,
+        peppers(config).pepper,
+        client.update,
+        system_clock,
+        config.carried_quota,
     )
     registrar = Registrar(
         load_authority(config.identity.ca, config.membership.ca_key),
@@ -200,7 +205,7 @@ def _build(
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
     ledger = LedgerServicer(journal)
     membership = MembershipServicer(journal, registrar)
-    usage = UsageServicer(journal, config.lookup_quota, system_clock)
+    usage = UsageServicer(journal, config.lookup_quota, config.carried_quota, system_clock)
     return build_server(
         [
             functools.partial(token_pb2_grpc.add_TokenServiceServicer_to_server, token),

@@ -26,9 +26,13 @@ from concordat_store import meters
 
 FRESH_MICROS: Final = 5 * 60 * 1_000_000
 """How far a batch's time may be from this clock, before or after."""
-MAX_REPEATS: Final = 8
-"""How often one charged batch is answered again. A lost reply or a holder that failed needs one or
-two; more only make work."""
+MAX_REPEATS: Final = 32
+"""How often one charged batch is answered again. More only make work.
+
+One call of the gateway asks a holder of a split key once for each set that fails, each for another
+holder's sake: at most n - t + 1 = 15 times, with 16 holders of which 2 answer together. The calls
+after it find who is down by a greeting, and ask once. So 32 are two such calls, or one and a
+client's own repeats through an outage. What they give is no new information: the same elements."""
 
 
 class Charged(enum.IntEnum):

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from concordat_rpc.peer import Role, parse_spiffe_id
+from concordat_rpc.peer import NOT_X509, Role, parse_spiffe_id, uris_of
 
 MAX_BYTES = 8192
 _CURVES = frozenset({"secp256r1", "secp384r1"})
@@ -43,7 +43,7 @@ class MemberCertificate:
         try:
             found.verify_directly_issued_by(authority)
             usages = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        except (*NOT_X509, InvalidSignature, x509.ExtensionNotFound):
             return False
         is_valid = found.not_valid_before_utc <= now <= found.not_valid_after_utc
         return is_valid and ExtendedKeyUsageOID.CLIENT_AUTH in usages
@@ -69,11 +69,8 @@ def _read(
     try:
         certificate = load(content)
         key = certificate.public_key()
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except x509.ExtensionNotFound:
-        raise CertificateInvalid("carries no SPIFFE URI") from None
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension):
+        uris = uris_of(certificate)
+    except NOT_X509:
         raise CertificateInvalid("not an X.509 certificate") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _CURVES:
         raise CertificateInvalid("its key is not ECDSA P-256 or P-384")

@@ -9,7 +9,7 @@ from typing import Final
 
 from concordat_keyholder.sealing import Seal, configured_seal
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
-from concordat_privacy.metering import Quota
+from concordat_privacy.metering import MAX_PER_SECOND, Quota
 from concordat_privacy.oprf import MAX_BATCH
 from concordat_rpc.address import Address
 from concordat_rpc.peer import is_trust_domain
@@ -31,6 +31,8 @@ class Admission(enum.Enum):
 
 DEFAULT_QUOTA: Final = Quota(daily=20_000, monthly=200_000, per_second=20.0, burst=MAX_BATCH)
 """Of a member that has none of its own: evaluations of applicants as they come."""
+DEFAULT_UPDATES_DAILY: Final = 1_000_000
+"""A rotation of so many subjects a day; during an overlap also old tokens as they are used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,8 @@ class KeyholderConfig:
     gateway's."""
     admission: Admission
     quota: Quota
+    updates_daily: int
+    """How many elements all gateways may have updated to the next epoch a day."""
 
     @property
     def folder(self) -> Path:
@@ -68,7 +72,7 @@ class KeyholderConfig:
 def load_config(file: Path) -> KeyholderConfig:
     """Read and check a configuration file; raises SettingsError."""
     settings = Settings.read(file)
-    identity = settings.table("identity")
+    identity, quota = settings.table("identity"), settings.table("quota")
     config = KeyholderConfig(
         file=file.absolute(),
         listen=_address(settings),
@@ -83,8 +87,12 @@ def load_config(file: Path) -> KeyholderConfig:
         log_key=settings.path("log_key") if settings.has("log_key") else None,
         store_url=_store_url(settings, file.absolute().parent),
         admission=_admission(settings),
-        quota=_quota(settings.table("quota")),
+        quota=_quota(quota),
+        updates_daily=quota.integer(
+            "updates_daily", MAX_BATCH, _MOST, default=DEFAULT_UPDATES_DAILY
+        ),
     )
+    quota.finish()
     identity.finish()
     settings.finish()
     return config
@@ -130,10 +138,11 @@ def _admission(settings: Settings) -> Admission:
 def _quota(settings: Settings) -> Quota:
     daily = settings.integer("daily", 1, _MOST, default=DEFAULT_QUOTA.daily)
     monthly = settings.integer("monthly", 1, _MOST, default=DEFAULT_QUOTA.monthly)
-    per_second = settings.number("per_second", 0.001, 1e9, default=DEFAULT_QUOTA.per_second)
+    per_second = settings.number(
+        "per_second", 0.001, MAX_PER_SECOND, default=DEFAULT_QUOTA.per_second
+    )
     # A larger batch than the burst could never be evaluated.
     burst = settings.integer("burst", MAX_BATCH, _MOST, default=DEFAULT_QUOTA.burst)
-    settings.finish()
     try:
         return Quota(daily=daily, monthly=monthly, per_second=per_second, burst=burst)
     except ValueError as error:

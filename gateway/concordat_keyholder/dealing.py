@@ -190,6 +190,7 @@ def _outline(config: KeyholderConfig) -> Outline:
         key_log_vkey=config.key_log_vkey.encode(),
         log_key=False,
         quota=config.quota,
+        updates_daily=config.updates_daily,
     )
 
 

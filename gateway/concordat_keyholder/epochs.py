@@ -127,7 +127,7 @@ def forget_epoch(config: KeyholderConfig, epoch: int, now: int) -> None:
         )
         if not left.records:
             raise SettingsError(f"epoch {epoch}: it is the only one held; make the next one first")
-        write_keys(config.keys, left, wrapper, config.seal.method)
+        write_keys(config.keys, left, wrapper, config.seal.method, for_good=True)
 
 
 def extend_log(config: KeyholderConfig, longer: KeyLog) -> None:

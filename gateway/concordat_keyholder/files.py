@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from concordat_rpc import files
 from concordat_rpc.settings import SettingsError
 
 SECRET = 0o600
@@ -20,28 +21,27 @@ def replace_file(file: Path, content: bytes, mode: int) -> None:
     Whoever reads it, also after a power failure, finds the old content or the new. Callers hold
     :func:`turn`. Raises SettingsError.
     """
-    new = file.with_name(f"{file.name}.new")
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        descriptor = os.open(new, flags, mode)
-        with os.fdopen(descriptor, "wb") as out:
-            os.fchmod(out.fileno(), mode)
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        new.replace(file)
-        sync_folder(file.parent)
+        files.replace_file(file, content, mode)
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror}") from None
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def replace_for_good(file: Path, content: bytes, mode: int) -> None:
+    """Replace a file as :func:`replace_file`, and overwrite what it held before.
+
+    As far as that goes: a disk that writes elsewhere (flash, copy-on-write, a journal), a snapshot
+    or a backup keeps the old content. Whoever reads the old file at that moment reads it spoilt,
+    and has to read again. Raises SettingsError; the new content may then be there already.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with file.open("r+b") as old:
+            replace_file(file, content, mode)
+            old.write(os.urandom(os.fstat(old.fileno()).st_size))
+            old.flush()
+            os.fsync(old.fileno())
+    except OSError as error:
+        raise SettingsError(f"{file}: what it held is not overwritten: {error.strerror}") from None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 A command that makes a new epoch, ends one or forgets one changes the files; the next call sees it.
 Files that cannot be taken leave what was there before in use, with a line in the operator's log.
+They are tried again at each call: what kept them from being read may be over.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ class Holdings:
             raise _not_active(f"epoch {epoch} is not in use now")
         return held, entry
 
-    def ratio(self, from_epoch: int, to_epoch: int) -> tuple[HeldKey, EpochKey, EpochKey]:
+    def ratio(self, from_epoch: int, to_epoch: int, now: int) -> tuple[HeldKey, EpochKey, EpochKey]:
         """What is held of an epoch whose ratio to the one before is held, and both log entries.
 
+        Only until the older epoch's end: who has stolen its key makes tokens of the next epoch by
+        the ratio, and its end is to end that too.
         Raises Refusal FAILED_PRECONDITION: EPOCH_NOT_ACTIVE.
         """
         held = self.keys.get(to_epoch)
@@ -59,6 +62,8 @@ class Holdings:
             or new is None
         ):
             raise _not_active(f"no ratio from epoch {from_epoch} to {to_epoch} is held")
+        if old.valid_to is not None and old.valid_to <= now:
+            raise _not_active(f"epoch {from_epoch} has ended: nothing leads on from it any more")
         return held, old, new
 
 
@@ -69,6 +74,7 @@ class CurrentHoldings:
         """Read both files. Raises SettingsError."""
         self._config = config
         self._lock = threading.Lock()
+        self._told: tuple[_Stamp, str] | None = None
         self._stamp = _stamp(config)
         log = read_log(config.key_log, config.key_log_vkey)
         keys, wrapper = read_keys(config.keys, config.seal)
@@ -87,7 +93,6 @@ class CurrentHoldings:
         return self._holdings
 
     def _take(self, stamp: _Stamp) -> None:
-        self._stamp = stamp
         config = self._config
         try:
             log = read_log(config.key_log, config.key_log_vkey)
@@ -95,9 +100,11 @@ class CurrentHoldings:
             keys, _ = read_keys(config.keys, self._seal)
             check_held(keys, log)
         except (SettingsError, KeyLogForked) as error:
-            _log.error("changed files not taken: %s", error)
+            if self._told != (stamp, str(error)):
+                self._told = (stamp, str(error))
+                _log.error("changed files not taken: %s", error)
             return
-        self._holdings = Holdings(keys, log)
+        self._holdings, self._stamp = Holdings(keys, log), stamp
         _log.info("took changed files: epochs held %s", [held.epoch for held in keys])
 
 

@@ -12,30 +12,30 @@ keyholder.db                meters, where the store is SQLite
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from concordat_keyholder.config import DEFAULT_QUOTA, Admission
+from concordat_keyholder.config import DEFAULT_QUOTA, DEFAULT_UPDATES_DAILY, Admission
 from concordat_keyholder.files import PUBLIC, replace_file, turn
 from concordat_keyholder.identity import make_key, write_request
 from concordat_keyholder.keylog import signed_log, write_log
 from concordat_keyholder.keys import HeldKey, HeldKeys, write_keys
 from concordat_keyholder.sealing import KeyFileSeal, PassphraseSeal, Seal, Wrapper
+from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.keylog import KeyLog, key_entry
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_privacy.metering import Quota
 from concordat_privacy.oprf import generate_key
 from concordat_rpc.address import Address
 from concordat_rpc.secret_files import write_secret
-from concordat_rpc.settings import SettingsError
+from concordat_rpc.settings import SettingsError, toml_text
 
-FIRST_EPOCH: Final = 1
 CONFIG: Final = "keyholder.toml"
 DEVELOPMENT_QUOTA: Final = Quota(
     daily=10_000_000, monthly=100_000_000, per_second=10_000.0, burst=200_000
 )
+DEVELOPMENT_UPDATES_DAILY: Final = 100_000_000
 _KEYS, _SEAL, _LOG = "token.keys", "seal.key", "keys.log"
 _LOG_KEY, _LOG_VKEY = "log.key", "log.vkey"
 _KEY: Final = "key.pem"
@@ -70,6 +70,7 @@ class Outline:
     log_key: bool
     """Whether the log's signing key is in the folder."""
     quota: Quota
+    updates_daily: int
     is_development: bool = False
 
 
@@ -106,6 +107,9 @@ def install(wishes: Wishes, now: int) -> KeyLog:
                 key_log_vkey=vkey,
                 log_key=True,
                 quota=DEVELOPMENT_QUOTA if wishes.is_development else DEFAULT_QUOTA,
+                updates_daily=(
+                    DEVELOPMENT_UPDATES_DAILY if wishes.is_development else DEFAULT_UPDATES_DAILY
+                ),
                 is_development=wishes.is_development,
             ),
         )
@@ -159,14 +163,14 @@ def _settings(outline: Outline) -> str:
         [
             "# Concordat key-holder. Paths are relative to this file.",
             "# Port 0: any free one; the gateway that starts an embedded one learns which.",
-            f"listen = {_text(str(outline.listen))}",
-            f"trust_domain = {_text(outline.trust_domain)}",
-            f"keys = {_text(_KEYS)}",
-            f"key_log = {_text(_LOG)}",
-            f"key_log_vkey = {_text(outline.key_log_vkey)}",
+            f"listen = {toml_text(str(outline.listen))}",
+            f"trust_domain = {toml_text(outline.trust_domain)}",
+            f"keys = {toml_text(_KEYS)}",
+            f"key_log = {toml_text(_LOG)}",
+            f"key_log_vkey = {toml_text(outline.key_log_vkey)}",
             *_log_key_lines(outline),
             "# Who is admitted and what was used. Not the gateway's database.",
-            f"store_url = {_text(outline.store_url)}",
+            f"store_url = {toml_text(outline.store_url)}",
             *_admission_lines(outline),
             "",
             "[identity]",
@@ -176,7 +180,7 @@ def _settings(outline: Outline) -> str:
             "",
             "[seal]",
             "# What the keys are sealed by: change it with `concordat keyholder reseal`.",
-            f"method = {_text(outline.seal.method)}",
+            f"method = {toml_text(outline.seal.method)}",
             *_seal_lines(outline.seal),
             "",
             "[quota]",
@@ -185,6 +189,9 @@ def _settings(outline: Outline) -> str:
             f"monthly = {quota.monthly}",
             f"per_second = {quota.per_second}",
             f"burst = {quota.burst}",
+            "# Elements that all gateways may have carried to the next epoch a day: a rotation",
+            "# carries each subject once.",
+            f"updates_daily = {outline.updates_daily}",
             "",
         ]
     )
@@ -195,7 +202,7 @@ def _log_key_lines(outline: Outline) -> list[str]:
         return [f'# log_key = "{_LOG_KEY}"   # only where the key log is added to']
     return [
         "# Signs the key log; serving does not need it. In production keep it off this host.",
-        f"log_key = {_text(_LOG_KEY)}",
+        f"log_key = {toml_text(_LOG_KEY)}",
     ]
 
 
@@ -208,17 +215,17 @@ def _admission_lines(outline: Outline) -> list[str]:
             "`concordat keyholder admit`."
         ),
     }[outline.admission]
-    return [comment, f"admission = {_text(outline.admission.value)}"]
+    return [comment, f"admission = {toml_text(outline.admission.value)}"]
 
 
 def _seal_lines(seal: Seal) -> list[str]:
     match seal:
         case PassphraseSeal(source=source):
-            return [f"passphrase = {_text(source)}"]
+            return [f"passphrase = {toml_text(source)}"]
         case _:
             return [
                 "# Whoever has both files has the keys: keep this one on another medium.",
-                f"key_file = {_text(_SEAL)}",
+                f"key_file = {toml_text(_SEAL)}",
             ]
 
 
@@ -229,8 +236,3 @@ def _quota_comment(outline: Outline) -> list[str]:
             "# resident of a city. Production: 20,000 a day, 200,000 a month, 20 a second.",
         ]
     return ["# Evaluations a member, unless `concordat keyholder quota` gives it its own."]
-
-
-def _text(text: str) -> str:
-    """A TOML basic string; JSON's escapes are TOML's."""
-    return json.dumps(text, ensure_ascii=False)

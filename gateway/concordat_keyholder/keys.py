@@ -21,8 +21,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from concordat_keyholder.files import SECRET, replace_file
+from concordat_keyholder.files import SECRET, replace_file, replace_for_good
 from concordat_keyholder.sealing import Seal, SealBroken, Wrapper
+from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.oprf import (
     KEY_BYTES,
     MAX_HOLDERS,
@@ -33,10 +34,9 @@ from concordat_privacy.oprf import (
     key_ratio,
 )
 from concordat_rpc.secret_files import read_secret
-from concordat_rpc.settings import Settings, SettingsError
+from concordat_rpc.settings import Settings, SettingsError, toml_text
 
 VERSION: Final = 2
-MAX_EPOCH: Final = 2**32 - 1
 _DOMAIN: Final = b"concordat/token-keys/v2"
 _KEY, _UPDATE = b"\x01", b"\x02"
 
@@ -123,22 +123,28 @@ def read_keys(file: Path, seal: Seal) -> tuple[HeldKeys, Wrapper]:
     return _checked(file, records), wrapper
 
 
-def write_keys(file: Path, keys: HeldKeys, wrapper: Wrapper, method: str) -> None:
-    """Write the keys, sealed, in the place of an older file. Raises SettingsError."""
+def write_keys(
+    file: Path, keys: HeldKeys, wrapper: Wrapper, method: str, *, for_good: bool = False
+) -> None:
+    """Write the keys, sealed, in the place of an older file. Raises SettingsError.
+
+    `for_good`: see :func:`.files.replace_for_good`; where what is left out must not come back.
+    """
     lines = [
         "# The token keys, sealed. With what seals them they undo the tokens: keep the two apart.",
         f"version = {VERSION}",
         "",
         "[seal]",
-        f'method = "{method}"',
+        f"method = {toml_text(method)}",
         *(
-            f"{name} = {value}" if isinstance(value, int) else f'{name} = "{value}"'
+            f"{name} = {value if isinstance(value, int) else toml_text(value)}"
             for name, value in wrapper.parameters.items()
         ),
     ]
     for record in keys:
         lines += ["", "[[keys]]", *_record_lines(record, wrapper)]
-    replace_file(file, ("\n".join(lines) + "\n").encode(), SECRET)
+    replace = replace_for_good if for_good else replace_file
+    replace(file, ("\n".join(lines) + "\n").encode(), SECRET)
 
 
 def read_plain_keys(file: Path) -> HeldKeys | None:

@@ -10,7 +10,6 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 import sqlalchemy as sa
@@ -18,6 +17,7 @@ from cryptography import x509
 
 from concordat_keyholder.certificates import MemberCertificate
 from concordat_privacy.metering import Quota
+from concordat_privacy.moments import moment_of
 from concordat_rpc.errors import permission_denied
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def check_admitted(
     if authority is not None and (
         entry is None or (entry.public_key, entry.expelled_at) == (None, None)
     ):
-        if not member.is_issued_by(authority, _moment(now)):
+        if not member.is_issued_by(authority, moment_of(now)):
             raise permission_denied(
                 "NOT_ADMITTED", "the certificate is not a valid one of the key-holder's authority"
             )
@@ -132,10 +132,6 @@ def set_quota(connection: sa.Connection, member_id: str, daily: int, monthly: in
 
 def _admission(member: MemberCertificate, now: int) -> Mapping[str, object]:
     return {"member_id": member.member_id, "public_key": member.key_der, "now": now}
-
-
-def _moment(now: int) -> datetime:
-    return datetime.fromtimestamp(now / 1_000_000, UTC)
 
 
 _COLUMNS: Final = "member_id, public_key, admitted_at, expelled_at, daily, monthly"

@@ -59,6 +59,7 @@ def build(
         database,
         trust_domain=config.trust_domain,
         quota=config.quota,
+        updates_daily=config.updates_daily,
         authority=authority,
         clock=clock,
     )

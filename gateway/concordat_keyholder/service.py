@@ -7,10 +7,9 @@ import time
 
 import grpc
 from cryptography import x509
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from concordat.v1 import keyholder_pb2, keyholder_pb2_grpc, token_pb2
-from concordat_keyholder import batches
+from concordat_keyholder import batches, updates
 from concordat_keyholder.batches import SignedBatch
 from concordat_keyholder.certificates import CertificateInvalid, MemberCertificate, read_der
 from concordat_keyholder.holdings import CurrentHoldings
@@ -18,9 +17,12 @@ from concordat_keyholder.keys import HeldKey
 from concordat_privacy import oprf
 from concordat_privacy.keylog import EpochKey
 from concordat_privacy.metering import Quota
-from concordat_privacy.oprf import ELEMENT_BYTES, MAX_BATCH, Share, sharing
+from concordat_privacy.oprf import ELEMENT_BYTES, Share, sharing
 from concordat_privacy.signing import NONCE_BYTES, EvaluationStatement
+from concordat_rpc import call
+from concordat_rpc.elements import check_elements
 from concordat_rpc.errors import Refusal, invalid
+from concordat_rpc.timestamps import micros_of
 from concordat_store.clock import Clock
 from concordat_store.database import Database
 
@@ -41,6 +43,7 @@ class KeyholderServicer(keyholder_pb2_grpc.KeyholderServiceServicer):
         *,
         trust_domain: str,
         quota: Quota,
+        updates_daily: int,
         authority: x509.Certificate | None,
         clock: Clock,
     ) -> None:
@@ -48,12 +51,14 @@ class KeyholderServicer(keyholder_pb2_grpc.KeyholderServiceServicer):
 
         Args:
             quota: of members that have none of their own.
+            updates_daily: how many elements all gateways may have updated a day.
             authority: whose certificates admit a member at first sight; None: nobody's.
         """
         self._holdings = holdings
         self._database = database
         self._trust_domain = trust_domain
         self._quota = quota
+        self._updates_daily = updates_daily
         self._authority = authority
         self._clock = clock
         self._forget_at = 0.0
@@ -88,11 +93,13 @@ class KeyholderServicer(keyholder_pb2_grpc.KeyholderServiceServicer):
     def UpdateBlinded(
         self, request: keyholder_pb2.UpdateBlindedRequest, _context: grpc.ServicerContext
     ) -> keyholder_pb2.UpdateBlindedResponse:
-        _check_elements(request.blinded_elements)
-        held, old, new = self._holdings().ratio(request.from_epoch, request.to_epoch)
+        check_elements(request.blinded_elements)
+        now = self._clock()
+        held, old, new = self._holdings().ratio(request.from_epoch, request.to_epoch, now)
         assert held.update is not None
         share = Share(held.holder, held.update)
         ratio = _answering(held.update, share, new, held, list(request.holders))
+        self._charge_update(request, now)
         try:
             updated, proof = oprf.update_batch(ratio, old.public_key, request.blinded_elements)
         except oprf.ElementInvalid as error:
@@ -113,8 +120,21 @@ class KeyholderServicer(keyholder_pb2_grpc.KeyholderServiceServicer):
             ]
         )
 
+    def _charge_update(self, request: keyholder_pb2.UpdateBlindedRequest, now: int) -> None:
+        """Charge an update, and tell the operator of it: no member has signed it."""
+        gateway = call.current().peer
+        elements = len(request.blinded_elements) // ELEMENT_BYTES
+        what = (elements, request.from_epoch, request.to_epoch, gateway.spiffe_id)
+        try:
+            with self._database.write() as connection:
+                updates.charge(connection, gateway.name, elements, self._updates_daily, now)
+        except Refusal as refusal:
+            _log.warning("refused %d updates from epoch %d to %d for %s: %s", *what, refusal.reason)
+            raise
+        _log.info("%d updates from epoch %d to %d for %s", *what)
+
     def _signed_batch(self, request: keyholder_pb2.EvaluateBlindedRequest) -> SignedBatch:
-        _check_elements(request.blinded_elements)
+        check_elements(request.blinded_elements)
         if request.quota not in _QUOTAS:
             raise invalid("quota", "must be ONLINE or PORTFOLIO")
         if len(request.nonce) != NONCE_BYTES:
@@ -127,7 +147,7 @@ class KeyholderServicer(keyholder_pb2_grpc.KeyholderServiceServicer):
                 epoch=request.epoch,
                 quota=request.quota,
                 nonce=request.nonce,
-                signed_at=_microseconds(request.signed_at),
+                signed_at=micros_of(request.signed_at),
                 blinded_elements=request.blinded_elements,
                 spiffe_id=member.spiffe_id,
             )
@@ -172,17 +192,3 @@ def _answering(
     if held.holder not in holders:
         raise invalid("holders", f"this is key-holder {held.holder}, which is not among them")
     return sharing.weighted(share, holders)
-
-
-def _check_elements(blinded_elements: bytes) -> None:
-    count, rest = divmod(len(blinded_elements), ELEMENT_BYTES)
-    if rest or not 1 <= count <= MAX_BATCH:
-        raise invalid(
-            "blinded_elements",
-            f"1 to {MAX_BATCH} elements of {ELEMENT_BYTES} bytes wanted, "
-            f"{len(blinded_elements)} bytes given",
-        )
-
-
-def _microseconds(moment: Timestamp) -> int:
-    return moment.seconds * 1_000_000 + moment.nanos // 1_000

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NewType
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from concordat_rpc.errors import unauthenticated
 
@@ -32,6 +33,17 @@ class Role(enum.Enum):
 
 
 ANY_ROLE: frozenset[Role] = frozenset(Role)
+
+NOT_X509 = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for bytes that are no certificate, or none that it can read. For
+certificates that arrive inside a message: those of a connection were read by TLS before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +102,21 @@ def certificate_serial(certificate: x509.Certificate) -> Serial:
     return Serial(f"{certificate.serial_number:x}")
 
 
+def uris_of(certificate: x509.Certificate) -> list[str]:
+    """The URIs among a certificate's subject alternative names. Raises as `cryptography` does."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return names.value.get_values_for_type(x509.UniformResourceIdentifier)
+
+
 # Parsing costs more than a whole small call, and a connection shows the same certificate on each.
 @functools.lru_cache(maxsize=1024)
 def read_certificate(pem: bytes, trust_domain: str) -> PeerCertificate:
     """Read the identity out of a certificate that TLS has verified; raises Refusal."""
     certificate = x509.load_pem_x509_certificate(pem)
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        raise unauthenticated(
-            "NO_SPIFFE_ID", "the client certificate carries no SPIFFE URI"
-        ) from None
-    uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+    uris = uris_of(certificate)
     if len(uris) != 1:
         raise unauthenticated(
             "NO_SPIFFE_ID",

@@ -126,3 +126,9 @@ class Settings:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self.wrong(key, f"must be {_NAMES.get(kind, 'a number')}")
         return value
+
+
+def toml_text(text: str) -> str:
+    """A TOML basic string."""
+    escaped = "".join(f"\\U{ord(c):08X}" if c in '"\\' or not c.isprintable() else c for c in text)
+    return f'"{escaped}"'

@@ -7,7 +7,8 @@ takes a later one only if that begins with every entry of its own.
 Form: one line of RFC 8785 JSON an entry, an empty line, then a C2SP checkpoint (signed note,
 Ed25519) whose root is the RFC 6962 root over the lines. Entries, by their ``type``:
 
-    key     epoch, suite, public_key, valid_from: a new epoch, one above the last
+    key     epoch, suite, public_key, valid_from: a new epoch, one above the last, and a key that
+            no other epoch has; the first epoch may be any, as in the log that follows a lost one
     split   epoch, threshold, holders [{holder, public_key, update_key}]: the epoch's key is in
             shares; update_key is the holder's share of the ratio to the epoch before, times that
             epoch's public key; "" for all where there is none before, or its ratio is gone
@@ -21,9 +22,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
+from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.log.checkpoint import (
     Checkpoint,
     SigningKey,
@@ -34,15 +36,17 @@ from concordat_privacy.log.checkpoint import (
 from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.leaf import Json, encode_item, parse_item
 from concordat_privacy.log.merkle import merkle_root
+from concordat_privacy.moments import micros_of, rfc3339
 from concordat_privacy.oprf import MAX_HOLDERS, SUITE, KeyInvalid, OprfError, PublicKey
 from concordat_privacy.oprf.sharing import public_key_of
 
 VERSION: Final = 1
 MAX_ENTRIES: Final = 10_000
-_MAX_EPOCH: Final = 2**32 - 1
 _MAX_TEXT: Final = 4_000_000
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-_ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME: Final = re.compile(
+    # Not \d, which takes digits of every script.
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z"
+)
 
 
 class KeyLogError(LogError):
@@ -152,7 +156,7 @@ def key_entry(epoch: int, public_key: PublicKey, valid_from: int) -> bytes:
         epoch=epoch,
         suite=SUITE,
         public_key=bytes(public_key).hex(),
-        valid_from=time_text(valid_from),
+        valid_from=rfc3339(valid_from),
     )
 
 
@@ -175,13 +179,7 @@ def split_entry(epoch: int, threshold: int, holders: Iterable[Holder]) -> bytes:
 
 def end_entry(epoch: int, valid_to: int) -> bytes:
     """The entry that ends an epoch."""
-    return _entry("end", epoch=epoch, valid_to=time_text(valid_to))
-
-
-def time_text(microseconds: int) -> str:
-    """RFC 3339 in UTC with six decimals and "Z"."""
-    moment = _ZERO + timedelta(microseconds=microseconds)
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return _entry("end", epoch=epoch, valid_to=rfc3339(valid_to))
 
 
 def _entry(kind: str, **fields: Json) -> bytes:
@@ -222,7 +220,7 @@ def _apply(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
 
 
 def _add_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
-    epoch, valid_from = _number(fields, "epoch", _MAX_EPOCH), _time(fields, "valid_from")
+    epoch, valid_from = _number(fields, "epoch", MAX_EPOCH), _time(fields, "valid_from")
     if fields["suite"] != SUITE:
         raise ValueError(f"suite is not {SUITE}")
     if keys:
@@ -231,7 +229,12 @@ def _add_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
             raise ValueError(f"epoch {epoch} after epoch {last}")
         if valid_from < keys[last].valid_from:
             raise ValueError(f"epoch {epoch} begins before epoch {last}")
-    keys[epoch] = EpochKey(epoch, _public_key(fields, "public_key"), valid_from)
+    public_key = _public_key(fields, "public_key")
+    same = next((key.epoch for key in keys.values() if key.public_key == public_key), None)
+    if same is not None:
+        # A rotation to the key that was stolen, and tokens that are of two epochs.
+        raise ValueError(f"the key of epoch {epoch} is that of epoch {same}")
+    keys[epoch] = EpochKey(epoch, public_key, valid_from)
 
 
 def _split_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
@@ -292,7 +295,7 @@ def _end_key(keys: dict[int, EpochKey], fields: Mapping[str, Json]) -> None:
 
 
 def _known(keys: Mapping[int, EpochKey], fields: Mapping[str, Json]) -> EpochKey:
-    epoch = _number(fields, "epoch", _MAX_EPOCH)
+    epoch = _number(fields, "epoch", MAX_EPOCH)
     if epoch not in keys:
         raise ValueError(f"no key of epoch {epoch} before")
     return keys[epoch]
@@ -332,4 +335,4 @@ def _time(fields: Mapping[str, Json], name: str) -> int:
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         raise ValueError(f"{name} is not a time like 2026-11-22T00:00:00.000000Z")
     moment = datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-    return (moment - _ZERO) // timedelta(microseconds=1)
+    return micros_of(moment)

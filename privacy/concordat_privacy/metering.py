@@ -10,7 +10,13 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
 
+MAX_PER_SECOND: Final = 1_000_000
+"""Fastest rate: one a microsecond, the meters' unit of time. A faster one would cost nothing."""
+
 _SECOND: Final = 1_000_000
+# Processes that share a meter may differ by this much, and wait this long for the meter's lock,
+# before one takes the other's number for a wrong clock's and gives its member a burst again.
+_CLOCKS_APART: Final = 300 * _SECOND
 _ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -27,7 +33,7 @@ class Quota:
     """What one member may do of one kind of thing.
 
     Raises:
-        ValueError: a limit below 1, or a month below a day.
+        ValueError: a limit below 1, a month below a day, or a rate above MAX_PER_SECOND.
     """
 
     daily: int
@@ -40,6 +46,8 @@ class Quota:
     def __post_init__(self) -> None:
         if self.daily < 1 or self.burst < 1 or self.per_second <= 0:
             raise ValueError("quota: every limit is at least 1, and the rate above 0")
+        if not self.per_second <= MAX_PER_SECOND:
+            raise ValueError(f"quota: {self.per_second:g} a second is above {MAX_PER_SECOND:,}")
         if self.monthly < self.daily:
             raise ValueError(f"quota: {self.monthly} a month is less than {self.daily} a day")
 
@@ -84,8 +92,15 @@ def check(meter: Meter, quota: Quota, amount: int, now: int) -> Exhausted | None
 
 
 def arrival_after(meter: Meter, quota: Quota, amount: int, now: int) -> int:
-    """The theoretical arrival time once `amount` more was let through at `now`."""
-    return max(meter.arrival, now) + _span(amount, quota)
+    """The theoretical arrival time once `amount` more was let through at `now`.
+
+    What was let through leaves nobody further ahead than a whole burst. A number far beyond that
+    was kept by a clock that was wrong, or for another quota, and would shut the member out until
+    that time comes: it counts as if there were none.
+    """
+    furthest = now + _span(quota.burst, quota) + _CLOCKS_APART
+    arrival = 0 if meter.arrival > furthest else meter.arrival
+    return max(arrival, now) + _span(amount, quota)
 
 
 def day_number(now: int) -> int:

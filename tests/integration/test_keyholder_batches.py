@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from concordat.v1 import keyholder_pb2
@@ -25,6 +25,7 @@ from concordat_keyholder.store.migrate import opened_store
 from concordat_privacy import oprf
 from concordat_rpc.peer import Role
 from concordat_store.meters import history
+from tests.certificates import of_version_2, self_signed, with_strange_name
 from tests.keyholders import (
     ONLINE,
     PORTFOLIO,
@@ -455,21 +456,8 @@ def test_certificates_of_others_than_members_are_refused(
         assert [field for field, _ in refusal.violations] == ["certificate"]
 
 
-def self_signed(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, *uris: str) -> bytes:
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .issuer_name(x509.Name([]))
-        .subject_name(x509.Name([]))
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-    )
-    if uris:
-        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri) for uri in uris])
-        builder = builder.add_extension(names, critical=True)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+def uris(*texts: str) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(text) for text in texts])
 
 
 def test_certificates_that_say_nothing_clear_are_refused(
@@ -482,11 +470,13 @@ def test_certificates_that_say_nothing_clear_are_refused(
         alpha.certificate_pem,
         alpha.certificate_der[:-1],
         alpha.certificate_der + bytes(9000),
-        self_signed(key),
-        self_signed(key, uri, uri),
-        self_signed(rsa.generate_private_key(65537, 2048), uri),
-        self_signed(ec.generate_private_key(ec.SECP521R1()), uri),
-        self_signed(ec.generate_private_key(ec.SECP256K1()), uri),
+        of_version_2(alpha.certificate_der),
+        with_strange_name(key),
+        self_signed(key, None),
+        self_signed(key, uris(uri, uri)),
+        self_signed(rsa.generate_private_key(65537, 2048), uris(uri)),
+        self_signed(ec.generate_private_key(ec.SECP521R1()), uris(uri)),
+        self_signed(ec.generate_private_key(ec.SECP256K1()), uris(uri)),
     ):
         request = altered(alpha.signed(BLINDED, now=clock()), certificate=certificate)
         refusal = evaluate_refused(channel, request)

@@ -1,5 +1,6 @@
 """The key-holder's command line: what it makes, what it changes, what it says."""
 
+import hashlib
 import os
 import re
 import sqlite3
@@ -78,6 +79,21 @@ def test_a_new_folder_is_for_production(host: Host) -> None:
     assert config.key_log_vkey.name == f"{TRUST_DOMAIN}/token-keys"
     assert (host.folder / "log.vkey").read_text().strip() == config.key_log_vkey.encode()
     assert config.store_url == f"sqlite:///{host.folder}/keyholder.db"
+
+
+def test_the_key_that_members_compare_is_shown_at_the_start_and_with_each_admission(
+    tmp_path: Path, authority: Authority, alpha: Member
+) -> None:
+    host = Host(tmp_path / "host", authority)
+    code, made = invoke("init", host.folder, "--trust-domain", TRUST_DOMAIN)
+    assert code == 0, made
+    (tmp_path / "alpha.pem").write_bytes(alpha.certificate_pem)
+    admitted = host.does("admit", "alpha", "--certificate", tmp_path / "alpha.pem")
+    vkey = (host.folder / "log.vkey").read_text().strip()
+    digest = hashlib.sha256(vkey.encode()).hexdigest()[:32]
+    for output in (made, admitted):
+        assert vkey in output
+        assert digest in output.replace(" ", "")
 
 
 def test_nothing_that_is_there_is_overwritten(host: Host) -> None:

@@ -12,7 +12,7 @@ from concordat_gateway.pki import Authority
 from concordat_keyholder.config import load_config
 from concordat_keyholder.keys import HeldKey, HeldKeys, read_keys, write_keys
 from concordat_privacy import oprf
-from concordat_privacy.keylog import time_text
+from concordat_privacy.moments import rfc3339 as time_text
 from tests.callers import Refused, refused
 from tests.gateways import eventually
 from tests.keyholders import (
@@ -236,6 +236,59 @@ def test_a_forgotten_key_can_be_made_from_nothing_that_is_left(
     entry = host.key_log.key(2)
     assert entry is not None
     assert [one.update_key for one in entry.holders] == [None, None]
+
+
+@pytest.mark.parametrize("command", ["forget", "reseal"])
+def test_what_the_keys_file_held_is_overwritten(host: Host, command: str) -> None:
+    """As whoever reads the disk's blocks later would see it: through a handle from before."""
+    host.does("new-epoch")
+    host.does(
+        "end-epoch",
+        "--epoch",
+        "1",
+        "--valid-to",
+        time_text(host_start(host) + 1),
+        "--yes",
+        "--leave-gap",
+    )
+    file = host.folder / "token.keys"
+    before = file.read_bytes()
+    with file.open("rb") as old:
+        if command == "forget":
+            host.does("forget", "--epoch", "1", "--yes")
+        else:
+            host.does("reseal", "--key-file", host.folder / "other.key")
+        spoilt = old.read()
+    assert len(spoilt) == len(before)
+    assert b"[[keys]]" in before
+    assert b"[[keys]]" not in spoilt
+    assert b"[[keys]]" in file.read_bytes()
+
+
+def test_a_file_that_cannot_be_read_for_a_moment_is_taken_then(
+    host: Host, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was forgotten does not stay in use because somebody had a look at its file's mode."""
+    host.does("new-epoch")
+    host.does(
+        "end-epoch",
+        "--epoch",
+        "1",
+        "--valid-to",
+        time_text(host_start(host) + 1),
+        "--yes",
+        "--leave-gap",
+    )
+    keys = host.folder / "token.keys"
+    with host.serving(clock), host.channel() as channel:
+        assert [epoch for epoch, _, _ in held_keys(channel)] == [1, 2]
+        host.does("forget", "--epoch", "1", "--yes")
+        keys.chmod(0o640)
+        for _ in range(2):
+            assert [epoch for epoch, _, _ in held_keys(channel)] == [1, 2]
+        keys.chmod(0o600)
+        assert [epoch for epoch, _, _ in held_keys(channel)] == [2]
+    assert caplog.text.count("changed files not taken") == 1
 
 
 def host_start(host: Host) -> int:

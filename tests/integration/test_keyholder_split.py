@@ -283,6 +283,8 @@ def test_holders_put_a_new_epoch_out_together(tmp_path: Path) -> None:
     assert "Dealt epoch 3, 2 of 3" in said
     assert "keyholder take" in said
     assert "cert.pem" not in said
+    # 20,000 a day and 200,000 a month.
+    assert "2/3 of it:\n  daily = 13333\n  monthly = 133333\n" in said
     assert str(whole.folder / "token.keys") in said
     for number, holder in made.holders.items():
         assert "Shares of new epochs: 3" in holder.does("take", dealt / f"holder-{number}")

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from concordat import Client, Profile
+from concordat_rpc.errors import Kind, Refusal
 from tests.gateways import concordat
-from tests.peer import Peer
+from tests.peer import Peer, Refuse
 from tests.peer_tokens import EPOCH
 
 NEXT = EPOCH + 1
@@ -39,6 +40,32 @@ def test_a_later_log_is_pinned_once(rotated: Peer, profile: Path) -> None:
     assert "has the newest key log: 3 entries" in again.stdout
     with Client(Profile.load(profile)) as client:
         assert client.key_log == rotated.keyholders.log
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_command_learns_on_its_way_is_pinned(
+    rotated: Peer, profile: Path, fails: bool
+) -> None:
+    # The pinned epoch has ended, so a token needs the gateway's log.
+    rotated.keyholders.ends[EPOCH] = rotated.time - timedelta(minutes=1)
+    if fails:
+        rotated.next("Lookup", Refuse(Refusal(Kind.PERMISSION_DENIED, "MEMBER_SUSPENDED", "no")))
+    looked_up = concordat(
+        *("lookup", "--resident-id", "-", "--purpose", "underwriting", "--profile", profile),
+        stdin="11010019000101000X\n",
+    )
+    assert looked_up.returncode == (1 if fails else 0), looked_up.stderr
+    assert ("MEMBER_SUSPENDED" in looked_up.stderr) is fails
+    assert (profile / "keys.log").read_text() == rotated.keyholders.log
+
+
+def test_a_command_that_asks_for_no_keys_leaves_the_pinned_log(
+    rotated: Peer, profile: Path
+) -> None:
+    pinned = (profile / "keys.log").read_text()
+    shown = concordat("usage", "--profile", profile)
+    assert shown.returncode == 0, shown.stderr
+    assert (profile / "keys.log").read_text() == pinned
 
 
 def test_a_log_that_contradicts_the_pinned_one_is_not_pinned(peer: Peer, profile: Path) -> None:

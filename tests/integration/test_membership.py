@@ -23,7 +23,7 @@ from concordat_gateway.pki import new_key, new_request
 from concordat_keyholder.config import load_config
 from concordat_privacy.keylog import KeyLog, key_entry
 from concordat_privacy.log.checkpoint import SigningKey
-from concordat_privacy.oprf import generate_key
+from concordat_privacy.oprf import derive_key_pair, generate_key
 from tests.callers import (
     CHECKPOINT,
     Credentials,
@@ -91,6 +91,53 @@ def test_the_profile_and_the_invitation_are_for_their_owner_alone(gateway: Gatew
     assert sorted(file.name for file in profile.iterdir()) == [
         *("ca.pem", "cert.pem", "key.pem", "keys.log", "profile.toml")
     ]
+
+
+def test_who_joins_is_told_what_to_compare_with_the_key_holders_people(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    accepted = command("member", "accept", gateway.invite("careful-bank"), tmp_path / "profile")
+    vkey = (gateway.folder / "keyholder" / "log.vkey").read_text().strip()
+    digest = hashlib.sha256(vkey.encode()).hexdigest()[:32]
+
+    assert accepted.returncode == 0, accepted.stderr
+    assert vkey in accepted.stdout
+    assert digest in accepted.stdout.replace(" ", "")
+    assert "Compare both with the key-holder's own people" in accepted.stdout
+
+
+def test_an_invitation_with_another_key_log_is_refused_by_who_knows_the_right_key(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    honest = gateway.invite("wary-bank")
+    right = gateway.folder / "keyholder" / "log.vkey"
+    # What a gateway's operator can write: a key-holder and a key log of its own.
+    own = SigningKey.generate("concordat.test/token-keys")
+    log = KeyLog.signed([key_entry(1, derive_key_pair(bytes(32), b"own").public, 1)], own)
+    content = json.loads(honest.read_bytes())
+    content |= {"key_log_vkey": own.verifier.encode(), "key_log": log.text}
+    forged = tmp_path / "forged.json"
+    forged.write_text(json.dumps(content))
+    profile = tmp_path / "profile"
+
+    for told in (f"@{right}", right.read_text().strip()):
+        refused = command("member", "accept", forged, profile, "--key-log-vkey", told)
+        assert refused.returncode == 1
+        assert own.verifier.encode() in refused.stderr
+        assert not profile.exists()
+    accepted = command("member", "accept", honest, profile, "--key-log-vkey", f"@{right}")
+    assert accepted.returncode == 0, accepted.stderr
+
+
+@pytest.mark.parametrize("told", ["nonsense", "@missing.vkey"])
+def test_what_is_no_key_is_not_compared(gateway: Gateway, tmp_path: Path, told: str) -> None:
+    file = gateway.folder / "members" / "hasty-bank.json"
+    invitation = file if file.exists() else gateway.invite("hasty-bank")
+    profile = tmp_path / "profile"
+    refused = command("member", "accept", invitation, profile, "--key-log-vkey", told)
+    assert refused.returncode == 2
+    assert "--key-log-vkey" in refused.stderr
+    assert not profile.exists()
 
 
 def test_an_invitation_is_good_once(gateway: Gateway, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from concordat.v1 import common_pb2, signal_pb2, usage_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import lookups
 from concordat_gateway.rules.lookups import Question
-from concordat_gateway.rules.rotation import Means, rotate
 from concordat_gateway.rules.subjects import Named
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
@@ -37,7 +36,6 @@ from tests.services import (
     token,
 )
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals, traced
-from tests.tokenkeys import TokenKeys, peppers
 
 # The clock starts on 2026-11-18 at 11:06:40 UTC.
 SECONDS_TO_MIDNIGHT = 46_400
@@ -213,47 +211,6 @@ def test_an_exhausted_quota_says_the_same_of_every_subject_and_asks_nothing_abou
         assert "consent" not in " ".join(one.text for one in runs[0])
         # Who is over its quota makes no disk work.
         assert not any(one.text.startswith(("INSERT", "UPDATE")) for one in runs[0])
-
-
-def test_beyond_the_quota_no_older_token_is_carried_on(
-    journal: Journal, signal_store: SignalStore, clock: ManualClock
-) -> None:
-    keys = TokenKeys.of_epochs(1, 2)
-    quota = Quota(daily=3, monthly=100, per_second=1e6, burst=100)
-    with serving(journal, signal_store, clock, keys, quota) as consortium:
-        rotate(
-            Means(
-                journal=journal,
-                signals=signal_store,
-                key_log=keys.log(),
-                pepper=peppers(1, 2).__getitem__,
-                update=keys.update,
-                actor="spiffe://concordat.test/gateway/main",
-                report=lambda _progress: None,
-            ),
-            to_epoch=2,
-        )
-
-        def by_older_tokens(subjects: Sequence[int]) -> None:
-            request = signal_pb2.BatchLookupRequest(
-                tokens=b"".join(token(subject, 1) for subject in subjects),
-                purpose=UNDERWRITING,
-                request_id=request_id(),
-                epoch=1,
-            )
-            consortium.alpha.signals.BatchLookup(request, timeout=CALL_SECONDS)
-
-        by_older_tokens([1, 2, 3])
-        carried = keys.asked
-        assert carried
-        for _ in range(2):
-            with traced() as seen, pytest.raises(grpc.RpcError) as refusal:
-                by_older_tokens([4])
-            assert reason_of(refusal.value) == "LOOKUPS_EXHAUSTED"
-            assert "alias" not in " ".join(one.text for one in seen)
-        assert keys.asked == carried
-        [alarm] = consortium.alpha.usage.ListUsage(usage_pb2.ListUsageRequest()).members[0].alarms
-        assert alarm.kind == usage_pb2.ALARM_KIND_QUOTA_EXHAUSTED
 
 
 def test_the_operator_sets_another_quota_which_counts_at_once(desk: Desk) -> None:

@@ -26,7 +26,7 @@ from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.dp.query import parse
 from concordat_privacy.dp.rho import NanoRho
 from concordat_privacy.log.checkpoint import SigningKey
-from concordat_rpc.errors import Refusal
+from concordat_rpc.errors import Refusal, exhausted
 from tests.ledgers import check_ledger
 from tests.services import (
     CALL_SECONDS,
@@ -413,6 +413,33 @@ def test_what_was_accepted_and_not_published_is_moved_too(
 
     by_name = {signal.name: signal for signal in two.look_up(60, 2).signals}
     assert by_name["lenders_open"].band_label == "1"
+
+
+def no_more_updates() -> Refusal:
+    return exhausted("UPDATES_EXHAUSTED", "no more updates today", "updates/day", 7200)
+
+
+def test_a_rotation_that_met_the_key_holders_limit_goes_on_the_next_day(two: Rotating) -> None:
+    before = two.reading(1)
+    two.keys.refusal = no_more_updates()
+    with pytest.raises(Refusal) as refused:
+        two.rotate()
+    assert refused.value.reason == "UPDATES_EXHAUSTED"
+    # Members are not kept out meanwhile.
+    assert two.reading(1) == before
+    two.keys.refusal = None
+    two.rotate()
+    assert two.reading(2) == before
+
+
+def test_to_a_member_the_key_holders_limit_is_an_outage(two: Rotating) -> None:
+    two.rotate()
+    two.keys.refusal = no_more_updates()
+    # Nobody whom the member has recorded a consent of.
+    with pytest.raises(grpc.RpcError) as refused:
+        two.look_up(9_999, 1)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert reason_of(refused.value) == "KEYHOLDER_UNAVAILABLE"
 
 
 def unavailable_store(*_arguments: object) -> None:

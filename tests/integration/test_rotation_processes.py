@@ -3,10 +3,8 @@
 import hashlib
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,18 +28,10 @@ from concordat import (
 )
 from tests.gateways import CONCORDAT, Gateway, MakeGateway, eventually
 from tests.gateways import concordat as run
+from tests.splits import keyholder, split_keys
 from tests.stores import StoreUrls
 
 PEOPLE = [PhoneNumber(f"+86138001380{number:02}") for number in range(10)]
-
-
-def keyholder(gateway: Gateway, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command on the installation's own key-holder."""
-    config = str(gateway.folder / "keyholder" / "keyholder.toml")
-    command = [sys.executable, "-m", "concordat_keyholder", *arguments, "--config", config]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 def keys(gateway: Gateway, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -249,24 +239,6 @@ def test_a_second_pepper_is_made_once_and_named(make_gateway: MakeGateway) -> No
     assert gateway.config.stat().st_mode & 0o777 == 0o600
     assert len(bytes.fromhex(made.read_text())) == 32
     assert made.read_text() != Path(made.with_name("pepper-1.key")).read_text()
-
-
-def split_keys(gateway: Gateway) -> None:
-    """Deal the key out to three holders, of whom two answer, and configure the gateway for them."""
-    own = gateway.folder / "keyholder"
-    shares = gateway.folder / "shares"
-    dealing = ("--threshold", "2", "--holders", "3", "--out", str(shares))
-    keyholder(gateway, "split", *dealing)
-    for number in (1, 2, 3):
-        for name in ("cert.pem", "key.pem"):
-            shutil.copy(own / name, shares / f"holder-{number}" / name)
-    text = gateway.config.read_text()
-    [whole] = re.findall(r"holder = 0\n.*\n.*\n", text)
-    listed = "\n[[keyholders]]\n".join(
-        whole.replace("= 0", f"= {number}").replace("keyholder/", f"shares/holder-{number}/")
-        for number in (1, 2, 3)
-    )
-    gateway.edit(whole, listed)
 
 
 def test_a_split_key_is_used_and_rotated_and_a_dead_holder_is_not_missed(

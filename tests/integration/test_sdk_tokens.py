@@ -216,6 +216,25 @@ def test_a_batch_that_grew_stale_while_it_was_repeated_is_signed_anew(
     assert second.signed_at.ToDatetime(UTC) == peer.time
 
 
+def test_a_batch_that_was_repeated_too_often_is_signed_anew_once(
+    client: Client, peer: Peer
+) -> None:
+    repeated = Refuse(Refusal(Kind.PERMISSION_DENIED, "NONCE_REUSED", "repeated 8 times"))
+    lost = Abort(grpc.StatusCode.UNAVAILABLE, after_work=True)
+    peer.next("Evaluate", lost, repeated)
+    assert client.tokenise(PEOPLE[:1]) == expected_tokens(peer, PEOPLE[:1])
+    first, again, anew = peer.requests["Evaluate"]
+    assert first == again
+    assert anew.nonce != first.nonce
+    assert anew.blinded_elements == first.blinded_elements
+
+    peer.next("Evaluate", repeated, repeated)
+    with pytest.raises(NotPermitted) as caught:
+        client.tokenise(PEOPLE[1:2])
+    assert caught.value.reason == "NONCE_REUSED"
+    assert len(peer.requests["Evaluate"]) == 5
+
+
 def test_a_clock_that_is_wrong_is_told_at_once(client: Client, peer: Peer) -> None:
     peer.clients_ahead = timedelta(minutes=-20)
     with pytest.raises(NotPermitted) as caught:

@@ -24,6 +24,7 @@ from concordat_privacy.catalogue.bands import (
 )
 from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
 from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row, pack_row
+from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.log.checkpoint import SigningKey
 from tests.ledgers import check_ledger
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
@@ -79,8 +80,8 @@ def test_staged_rows_are_seen_only_once_published(signal_store: SignalStore) -> 
         (subject(1), application()),
     ]
     signal_store.stage(batch_id(1), staged(rows))
-    assert signal_store.histories([subject(1)]) == {subject(1): History()}
-    assert not any(rows for _, rows in signal_store.relations_by_bucket(["subject"]))
+    assert signal_store.histories([subject(1)], FIRST_EPOCH) == {subject(1): History()}
+    assert not any(rows for _, rows in signal_store.relations_by_bucket(["subject"], FIRST_EPOCH))
     assert not signal_store.is_published(batch_id(1))
 
     signal_store.publish(batch_id(1), 7, ())
@@ -100,7 +101,7 @@ def test_staged_rows_are_seen_only_once_published(signal_store: SignalStore) -> 
         profile=b"\1\1\2\3" + bytes(20),
     )
     inquiry = Inquiry(20_700, ProductClass.CASH_INSTALMENT)
-    assert signal_store.histories([subject(1)]) == {
+    assert signal_store.histories([subject(1)], FIRST_EPOCH) == {
         subject(1): History(relations=((7, relation),), inquiries=((7, inquiry),))
     }
     assert signal_store.is_published(batch_id(1))
@@ -111,29 +112,29 @@ def test_histories_answer_every_subject_asked_for(signal_store: SignalStore) -> 
     contribute(signal_store, 1, 1, [(key, snapshot()) for key in known])
     unknown = [subject(number) for number in range(1_200, 1_300)]
 
-    histories = signal_store.histories([*unknown, *known, *known])
+    histories = signal_store.histories([*unknown, *known, *known], FIRST_EPOCH)
 
     assert set(histories) == {*known, *unknown}
     assert all(len(histories[key].relations) == 1 for key in known)
     assert all(histories[key] == History() for key in unknown)
-    assert signal_store.histories([]) == {}
+    assert signal_store.histories([], FIRST_EPOCH) == {}
 
 
 def test_refused_rows_are_left_out(signal_store: SignalStore) -> None:
     rows = [(subject(number), snapshot()) for number in range(4)]
     signal_store.stage(batch_id(1), staged(rows))
     signal_store.publish(batch_id(1), 1, [0, 2])
-    found = signal_store.histories([subject(number) for number in range(4)])
+    found = signal_store.histories([subject(number) for number in range(4)], FIRST_EPOCH)
     assert [len(found[subject(number)].relations) for number in range(4)] == [0, 1, 0, 1]
 
 
 def test_publishing_again_changes_nothing(signal_store: SignalStore) -> None:
     contribute(signal_store, 1, 1, [(subject(1), snapshot(month=MONTH))])
     contribute(signal_store, 2, 1, [(subject(1), snapshot(month=MONTH + 1, late=4))])
-    before = signal_store.histories([subject(1)])
+    before = signal_store.histories([subject(1)], FIRST_EPOCH)
     for batch in (1, 2):
         signal_store.publish(batch_id(batch), 1, ())
-    assert signal_store.histories([subject(1)]) == before
+    assert signal_store.histories([subject(1)], FIRST_EPOCH) == before
 
 
 def test_batch_that_was_never_staged_cannot_be_published(signal_store: SignalStore) -> None:
@@ -144,7 +145,7 @@ def test_batch_that_was_never_staged_cannot_be_published(signal_store: SignalSto
     signal_store.discard(batch_id(1))
     with pytest.raises(BatchNotStagedError):
         signal_store.publish(batch_id(1), 1, ())
-    assert signal_store.histories([subject(1)]) == {subject(1): History()}
+    assert signal_store.histories([subject(1)], FIRST_EPOCH) == {subject(1): History()}
 
 
 def test_batch_without_rows_is_published(signal_store: SignalStore) -> None:
@@ -168,7 +169,7 @@ def test_members_accounts_and_applications_stay_apart(signal_store: SignalStore)
         rows: list[tuple[SubjectKey, Row]] = [(subject(1), snapshot(account=1))]
         rows += [(subject(1), snapshot(account=2)), (subject(1), application(1))]
         contribute(signal_store, member, member, rows)
-    history = signal_store.histories([subject(1)])[subject(1)]
+    history = signal_store.histories([subject(1)], FIRST_EPOCH)[subject(1)]
     assert [(member, r.account_ref[-1]) for member, r in history.relations] == [
         (1, 1),
         (1, 2),
@@ -187,7 +188,7 @@ def test_racing_batches_of_one_account_lose_no_month(signal_store: SignalStore) 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda month: signal_store.publish(batch_id(month), 1, ()), months))
 
-    [(_, relation)] = signal_store.histories([subject(1)])[subject(1)].relations
+    [(_, relation)] = signal_store.histories([subject(1)], FIRST_EPOCH)[subject(1)].relations
     expected: Relation | None = None
     for month in months:
         expected = merge(
@@ -205,7 +206,9 @@ def test_scan_gives_every_bucket_with_its_relations_in_order_of_subject(
     ]
     contribute(signal_store, 1, 3, rows)
 
-    buckets = list(signal_store.relations_by_bucket(["subject", "bucket", "member_no"]))
+    buckets = list(
+        signal_store.relations_by_bucket(["subject", "bucket", "member_no"], FIRST_EPOCH)
+    )
     assert [bucket for bucket, _ in buckets] == list(range(256))
     everything = [row for _, of_bucket in buckets for row in of_bucket]
     assert everything == [(key, bucket_of(key), 3) for key in keys for _ in (1, 2)]
@@ -232,7 +235,7 @@ def test_killed_between_commit_and_publication(
         leaves = check_ledger(journal, ledger_key.verifier)
         accepted = {bytes.fromhex(json.loads(leaf)["batch"]) for leaf in leaves}
         assert accepted == {batches["after-accept"], batches["after-publish"]}
-        assert not signals.histories(keys)[subject(1)].relations
+        assert not signals.histories(keys, FIRST_EPOCH)[subject(1)].relations
 
         # What a start does: publish what was accepted, discard what was not.
         for batch in signals.staged_before(2**62):
@@ -241,7 +244,7 @@ def test_killed_between_commit_and_publication(
             else:
                 signals.discard(batch)
 
-        found = signals.histories(keys)
+        found = signals.histories(keys, FIRST_EPOCH)
         assert [len(found[key].relations) for key in keys] == [0, 1, 1]
         assert signals.staged_before(2**62) == []
 
@@ -294,7 +297,7 @@ def test_histories_are_the_merge_of_all_published_rows(
             else:
                 inquiries[keys[who], member, row.application_ref] = Inquiry(row.day, row.product)
 
-    assert signal_store.histories(keys) == {
+    assert signal_store.histories(keys, FIRST_EPOCH) == {
         key: History(
             relations=tuple((k[1], relations[k]) for k in sorted(relations) if k[0] == key),
             inquiries=tuple((k[1], inquiries[k]) for k in sorted(inquiries) if k[0] == key),

@@ -4,6 +4,7 @@ The key-holders here are servers that misbehave on demand and compute with real 
 key-holder itself checks is tested with the real one.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from concordat.v1 import keyholder_pb2, keyholder_pb2_grpc, token_pb2, token_pb2
 from concordat_gateway.keyholder import Endpoint, KeyholderClient
 from concordat_gateway.keylog import KeyLogFile
 from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.pki import new_key
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.server import POLICY
 from concordat_gateway.services.token import TokenServicer
@@ -40,7 +42,8 @@ from concordat_rpc.errors import (
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import Peer, Role, Serial
 from concordat_rpc.server import RpcServer, build_server
-from tests.services import TRUST_DOMAIN, fields_of, party, reason_of
+from tests.certificates import of_version_2, with_strange_name
+from tests.services import AMPLE, TRUST_DOMAIN, fields_of, party, reason_of
 from tests.stores import ManualClock, StoreUrls, open_journal
 from tests.tokenkeys import LOG_KEY, LONG_AGO, peppers
 
@@ -86,6 +89,7 @@ class Keyholder(keyholder_pb2_grpc.KeyholderServiceServicer):
         self.held = held
         self.holder = held.holder if isinstance(held, Share) else 0
         self.asked: list[keyholder_pb2.EvaluateBlindedRequest] = []
+        self.greeted = 0
         self.fault: Fault = lambda: None
         self.server = serve(
             lambda server: keyholder_pb2_grpc.add_KeyholderServiceServicer_to_server(self, server),
@@ -103,6 +107,12 @@ class Keyholder(keyholder_pb2_grpc.KeyholderServiceServicer):
         key = weighted(held, list(request.holders)) if isinstance(held, Share) else held
         elements, proof = oprf.evaluate_batch(key, request.blinded_elements)
         return keyholder_pb2.EvaluateBlindedResponse(evaluated_elements=elements, proof=proof)
+
+    def ListHeldKeys(  # noqa: N802  the contract's name
+        self, _request: keyholder_pb2.ListHeldKeysRequest, _context: grpc.ServicerContext
+    ) -> keyholder_pb2.ListHeldKeysResponse:
+        self.greeted += 1
+        return keyholder_pb2.ListHeldKeysResponse()
 
 
 @dataclass
@@ -183,7 +193,9 @@ def serving(
             party(Role.GATEWAY, "main"),
             monotonic=lambda: now[0],
         )
-        subjects = Subjects(journal, file.current, peppers(1).__getitem__, client.update, clock)
+        subjects = Subjects(
+            journal, file.current, peppers(1).__getitem__, client.update, clock, AMPLE
+        )
         servicer = TokenServicer(journal, client, file, subjects)
         gateway = serve(
             lambda server: token_pb2_grpc.add_TokenServiceServicer_to_server(servicer, server),
@@ -323,7 +335,45 @@ def test_a_holder_that_hangs_is_replaced(two_of_three: Service) -> None:
         released.set()
 
 
-@pytest.mark.parametrize(
+def test_the_dead_are_found_before_the_living_are_charged(two_of_three: Service) -> None:
+    first, second, third = two_of_three.holders
+    first.server.stop()
+    assert two_of_three.tokens() == ([2, 3], expected_tokens())
+    # As if it had been known from the beginning.
+    assert (len(second.asked), len(third.asked)) == (1, 1)
+
+
+def test_an_outage_takes_no_repeats_of_the_living(two_of_three: Service) -> None:
+    """A member that repeats its batch until enough holders are back must find them willing."""
+    first, second, third = two_of_three.holders
+    assert two_of_three.tokens()[0] == [1, 2]
+    for dead in (second, third):
+        dead.server.stop()
+    for _ in range(12):
+        assert reason_of(refused(two_of_three)) == "KEYHOLDER_UNAVAILABLE"
+        two_of_three.monotonic[0] += 60
+    # Once before, and once more until it was clear that the others are gone.
+    assert len(first.asked) <= 3
+
+
+def test_who_is_up_is_greeted_once(two_of_three: Service) -> None:
+    for _ in range(3):
+        two_of_three.tokens()
+    assert [one.greeted for one in two_of_three.holders] == [1, 1, 1]
+
+
+def test_who_answered_already_is_asked_again_rather_than_a_new_one(
+    tmp_path: Path, journal: Journal, clock: ManualClock
+) -> None:
+    """Each holder that answers charges the member."""
+    with serving(tmp_path, journal, clock, split(SECRET, 2, 4)) as service:
+        service.holders[0].fault = raising(permission_denied("NOT_ADMITTED", "no such member"))
+        service.holders[2].fault = raising(permission_denied("NOT_ADMITTED", "no such member"))
+        assert service.tokens() == ([2, 4], expected_tokens())
+        assert [len(one.asked) for one in service.holders] == [1, 3, 1, 1]
+
+
+REFUSALS = pytest.mark.parametrize(
     "refusal",
     [
         permission_denied("SIGNATURE_INVALID", "the signature does not verify"),
@@ -337,11 +387,36 @@ def test_a_holder_that_hangs_is_replaced(two_of_three: Service) -> None:
     ],
     ids=lambda refusal: refusal.reason,
 )
-def test_what_the_key_holder_says_to_the_member_arrives(
-    two_of_three: Service, refusal: Refusal
+
+
+@REFUSALS
+def test_one_holder_s_no_is_not_the_others(
+    two_of_three: Service, refusal: Refusal, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Its roster, quotas and clock are its own; the operator is told which one it is."""
     two_of_three.holders[1].fault = raising(refusal)
-    error = refused(two_of_three)
+    with caplog.at_level(logging.WARNING, "concordat_gateway"):
+        assert two_of_three.tokens() == ([1, 3], expected_tokens())
+    assert caplog.messages == [f"key-holder 2 refused: {refusal.reason}"]
+
+
+def test_a_no_while_others_are_down_is_an_outage(two_of_three: Service) -> None:
+    """With the one that is down the batch can succeed, so the member may try again."""
+    two_of_three.holders[0].server.stop()
+    two_of_three.holders[1].fault = raising(permission_denied("REQUEST_STALE", "signed long ago"))
+    assert reason_of(refused(two_of_three)) == "KEYHOLDER_UNAVAILABLE"
+
+
+@REFUSALS
+@pytest.mark.parametrize("service_name", ["two_of_three", "whole"])
+def test_what_the_key_holders_say_to_the_member_arrives(
+    request: pytest.FixtureRequest, service_name: str, refusal: Refusal
+) -> None:
+    """Where too few are left that could say otherwise. Holders of the whole key are as one."""
+    service: Service = request.getfixturevalue(service_name)
+    for one in service.holders[: 1 if service_name == "whole" else 2]:
+        one.fault = raising(refusal)
+    error = refused(service)
 
     assert error.code() is refusal.kind.value
     assert error.details() == refusal.message
@@ -379,7 +454,17 @@ def test_a_holder_without_the_epoch_s_share_is_replaced(two_of_three: Service) -
     )
 
 
-@pytest.mark.parametrize("certificate", [b"", b"no certificate", certificate_of("beta")])
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        b"",
+        b"no certificate",
+        certificate_of("beta"),
+        of_version_2(certificate_of("alpha")),
+        with_strange_name(new_key()),
+    ],
+    ids=["empty", "none", "beta's", "of version 2", "a strange name"],
+)
 def test_a_batch_with_another_s_certificate_is_not_passed_on(
     whole: Service, certificate: bytes
 ) -> None:

@@ -72,12 +72,14 @@ def test_a_member_sees_what_it_used(consortium: Consortium) -> None:
         "LOOKUPS_REFUSED": (3, 3),
         "EVALUATIONS": (2005, 2005),
         "CONSENTS": (3, 3),
+        "CARRIED": (0, 0),
     }
     assert [(one.daily_limit, one.monthly_limit) for one in mine.usage] == [
         (10**6, 10**7),
         (0, 0),
         (0, 0),
         (0, 0),
+        (10**6, 0),
     ]
 
     consortium.clock.advance(DAY)

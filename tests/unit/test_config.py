@@ -198,3 +198,23 @@ def test_a_member_may_look_up_little_unless_the_file_says_more(file: Path) -> No
         quoted("lookups_burst = 0")
     with pytest.raises(SettingsError, match=r"quotas\.lookups_hourly: no such entry"):
         quoted("lookups_hourly = 3")
+
+
+def test_older_tokens_are_carried_for_twice_a_days_lookups_unless_the_file_says_otherwise(
+    file: Path,
+) -> None:
+    head, _, tail = file.read_text().partition("[quotas]\n")
+    rest = tail.partition("\n[")[2]
+
+    def carried(lines: str) -> Quota:
+        file.write_text(f"{head}[quotas]\n{lines}\n[{rest}")
+        return load_config(file).carried_quota
+
+    # A month is no limit beyond its days.
+    assert carried("") == Quota(daily=20_000, monthly=620_000, per_second=20.0, burst=20_000)
+    assert carried("lookups_daily = 300").daily == 600
+    assert carried("carried_daily = 7\ncarried_per_second = 2\ncarried_burst = 9") == Quota(
+        daily=7, monthly=217, per_second=2.0, burst=9
+    )
+    with pytest.raises(SettingsError, match=r"quotas\.carried_daily: must be 1 to"):
+        carried("carried_daily = 0")

@@ -39,6 +39,7 @@ def test_without_more_it_is_strict(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, FILE))
     assert config.admission is Admission.ROSTER
     assert config.quota == DEFAULT_QUOTA
+    assert config.updates_daily == 1_000_000
     assert config.log_key is None
     assert config.seal == KeyFileSeal(Path("/mnt/seal.key"))
     assert config.keys == tmp_path / "token.keys"
@@ -84,6 +85,8 @@ def test_a_passphrase_has_a_source(tmp_path: Path, source: str) -> None:
         ("[seal]", "[quota]\nburst = 4095\n[seal]", "quota.burst: must be 4096 to"),
         ("[seal]", "[quota]\ndaily = 0\n[seal]", "quota.daily: must be 1 to"),
         ("[seal]", "[quota]\ndaily = 300000\n[seal]", "quota.monthly: quota: 200000 a month"),
+        ("[seal]", "[quota]\nper_second = 1e7\n[seal]", "quota.per_second: must be 0.001 to 1e+06"),
+        ("[seal]", "[quota]\nupdates_daily = 4095\n[seal]", "quota.updates_daily: must be 4096 to"),
         ("[seal]", "[quota]\nhourly = 3\n[seal]", "quota.hourly: no such entry"),
         ("[identity]", "more = 1\n[identity]", "more: no such entry"),
     ],

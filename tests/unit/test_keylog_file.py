@@ -2,6 +2,9 @@
 
 import logging
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,17 @@ def put(file: Path, text: str) -> None:
     changed = file.with_suffix(".new")
     changed.write_text(text)
     changed.replace(file)
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """This process can open no file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture
@@ -84,6 +98,20 @@ def test_a_log_that_is_gone_for_a_moment_is_kept(file: Path, keys: TokenKeys) ->
     assert len(opened.current().keys) == 1
     keys.add(2)
     put(file, keys.log().text)
+    assert len(opened.current().keys) == 2
+
+
+def test_a_log_that_cannot_be_read_for_a_moment_is_taken_then(
+    file: Path, keys: TokenKeys, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = KeyLogFile(file, LOG_KEY.verifier)
+    keys.add(2)
+    put(file, keys.log().text)
+    with caplog.at_level(logging.ERROR), no_descriptor_left():
+        assert len(opened.current().keys) == 1
+        assert len(opened.current().keys) == 1
+    assert caplog.text.count("Too many open files") == 1
+    # Nothing about the file has changed meanwhile.
     assert len(opened.current().keys) == 2
 
 

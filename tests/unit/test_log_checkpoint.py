@@ -155,6 +155,12 @@ def test_a_malformed_checkpoint_is_refused(body: str, reason: str) -> None:
         parse_checkpoint(body)
 
 
+def test_a_key_has_a_fingerprint_for_people() -> None:
+    # Made with: printf %s VKEY | sha256sum | cut -c 1-32
+    key = VerifierKey.decode(EXAMPLE_VKEY)
+    assert key.fingerprint == "a82f 24c4 8c9e e106 dd11 952a 8026 e14f"
+
+
 @pytest.mark.parametrize(
     ("vkey", "reason"),
     [

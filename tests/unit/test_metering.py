@@ -170,6 +170,30 @@ def test_rest_does_not_save_up_more_than_a_burst() -> None:
     assert check(after, WIDE, 1, now) is not None
 
 
+def test_a_clock_that_was_ahead_once_shuts_nobody_out() -> None:
+    now = micros(datetime(2031, 5, 16, 12))
+    # Charged while the clock was a year ahead; a whole burst lasts ten seconds.
+    ahead = Meter(0, 0, now + 366 * DAY)
+    assert check(ahead, WIDE, 100, now) is None
+    after = Meter(100, 100, arrival_after(ahead, WIDE, 100, now))
+    assert check(after, WIDE, 1, now) == Exhausted(Scope.RATE, 100, 0.1)
+
+
+def test_clocks_that_differ_a_little_give_no_second_burst() -> None:
+    now = micros(datetime(2031, 5, 16, 12))
+    # Another process, whose clock is five minutes ahead, has just let a whole burst through.
+    spent = Meter(100, 100, now + 300 * SECOND + 10 * SECOND)
+    assert check(spent, WIDE, 1, now) == Exhausted(Scope.RATE, 100, 300.1)
+
+
+def test_no_rate_is_so_fast_that_it_costs_nothing() -> None:
+    fastest = Quota(daily=10, monthly=10, per_second=1e6, burst=1)
+    assert arrival_after(Meter(0, 0, 0), fastest, 1, 5) == 6
+    for rate in (1e6 + 1, 4e6, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="quota"):
+            Quota(daily=10, monthly=10, per_second=rate, burst=1)
+
+
 def test_the_limit_that_lasts_longest_is_named() -> None:
     quota = Quota(daily=10, monthly=20, per_second=1.0, burst=5)
     now = micros(datetime(2031, 5, 16, 12))

@@ -1,12 +1,15 @@
 """Configuration errors name the file, the entry, and what is wrong with it."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from concordat_rpc.address import Address
 from concordat_rpc.secret_files import read_secret, write_secret
-from concordat_rpc.settings import Settings, SettingsError
+from concordat_rpc.settings import Settings, SettingsError, toml_text
 
 
 def settings_of(tmp_path: Path, text: str) -> Settings:
@@ -105,3 +108,9 @@ def test_addresses_read_back_as_they_were_written(text: str, host: str, port: in
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         Address.parse(text)
+
+
+@given(text=st.text(st.characters(codec="utf-8")))
+@example('C:\\keys "new"\x7f\n')
+def test_a_text_written_as_toml_is_read_back(text: str) -> None:
+    assert tomllib.loads(f"entry = {toml_text(text)}") == {"entry": text}

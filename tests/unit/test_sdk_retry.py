@@ -18,6 +18,7 @@ from concordat.v1 import aggregate_pb2, signal_pb2
 UNAVAILABLE = errors.Unavailable("down")
 LIMITED = errors.QuotaExhausted("slower", retry_after_seconds=0.7)
 TOO_FAST = errors.QuotaExhausted("slower", retry_after_seconds=0.7, reason="LOOKUPS_EXHAUSTED")
+TOO_MANY_OLD = errors.QuotaExhausted("x", retry_after_seconds=0.7, reason="CARRIED_EXHAUSTED")
 SPENT = errors.QuotaExhausted("no budget left", subject="pool")
 
 
@@ -34,6 +35,7 @@ SPENT = errors.QuotaExhausted("no budget left", subject="pool")
         (Repeat.RECORDED, UNAVAILABLE, True),
         (Repeat.RECORDED, LIMITED, False),
         (Repeat.RECORDED, TOO_FAST, True),
+        (Repeat.RECORDED, TOO_MANY_OLD, True),
         (Repeat.RECORDED, errors.QuotaExhausted("x", reason="LOOKUPS_EXHAUSTED"), False),
         (Repeat.CHARGED, TOO_FAST, False),
         (Repeat.CHARGED, UNAVAILABLE, False),

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from concordat_gateway.store.subjects import (
     SEALED_BYTES,
-    Seal,
+    ElementSeal,
     SealBroken,
     SubjectKey,
     require_epoch,
@@ -28,18 +28,18 @@ def test_a_name_is_an_hmac_of_the_element() -> None:
 
 def test_what_is_sealed_opens_for_its_subject_alone() -> None:
     subject, other = subject_key(PEPPER, ELEMENT), subject_key(PEPPER, bytes(32))
-    seal = Seal(PEPPER)
+    seal = ElementSeal(PEPPER)
     sealed = seal.close(subject, ELEMENT)
 
     assert len(sealed) == SEALED_BYTES
-    assert Seal(PEPPER).open(subject, sealed) == ELEMENT
+    assert ElementSeal(PEPPER).open(subject, sealed) == ELEMENT
     assert ELEMENT not in sealed
     assert seal.close(subject, ELEMENT) != sealed
     changed = sealed[:-1] + bytes([sealed[-1] ^ 1])
     for key, name, box in (
         (seal, other, sealed),
         (seal, subject, changed),
-        (Seal(b"\1" * 32), subject, sealed),
+        (ElementSeal(b"\1" * 32), subject, sealed),
     ):
         with pytest.raises(SealBroken):
             key.open(name, box)
@@ -50,7 +50,7 @@ def test_the_sealing_key_is_hkdf_of_the_pepper() -> None:
     pseudorandom = hmac.digest(bytes(32), PEPPER, hashlib.sha256)
     key = hmac.digest(pseudorandom, b"concordat/subject-element/v1\x01", hashlib.sha256)
     subject = SubjectKey(bytes(32))
-    sealed = Seal(PEPPER).close(subject, ELEMENT)
+    sealed = ElementSeal(PEPPER).close(subject, ELEMENT)
     assert ChaCha20Poly1305(key).decrypt(sealed[:12], sealed[12:], subject) == ELEMENT
 
 

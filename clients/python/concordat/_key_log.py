@@ -2,17 +2,16 @@
 
 import threading
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 
 from concordat.errors import KeyLogForked, KeyLogInvalid, ProfileError
 from concordat.profile import Profile
 from concordat_privacy import keylog
 from concordat_privacy.keylog import EpochKey, KeyLog
+from concordat_privacy.moments import micros_of
 from concordat_privacy.oprf import PublicKey
 from concordat_privacy.oprf.sharing import weighted_public_key
-
-_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class KeyLogView:
@@ -96,7 +95,7 @@ class KeyLogView:
 
 def newest_in_use(log: KeyLog, now: datetime, refused: Collection[int] = ()) -> EpochKey | None:
     """The newest epoch that is in use at a moment and was not refused."""
-    keys = log.in_use((now - _ZERO) // timedelta(microseconds=1))
+    keys = log.in_use(micros_of(now))
     return next((key for key in reversed(keys) if key.epoch not in refused), None)
 
 
@@ -108,8 +107,3 @@ def weighted_public_keys(key: EpochKey, holders: tuple[int, ...]) -> tuple[Publi
     """
     public = {one.holder: one.public_key for one in key.holders}
     return tuple(weighted_public_key(public[one], one, holders) for one in holders)
-
-
-def time_of_microseconds(microseconds: int) -> datetime:
-    """A moment of the log."""
-    return _ZERO + timedelta(microseconds=microseconds)

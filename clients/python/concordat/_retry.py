@@ -6,8 +6,9 @@
 | own request id; evaluation | (RetryInfo), if that is within a minute. The request stays the  |
 | of identifiers             | same: id, or nonce and signature.                               |
 | lookups                    | UNAVAILABLE: an attempt that reached the gateway before the     |
-|                            | connection broke has its own ledger entry. LOOKUPS_EXHAUSTED    |
-|                            | that says when to come back: nothing was recorded.              |
+|                            | connection broke has its own ledger entry. LOOKUPS_EXHAUSTED or |
+|                            | CARRIED_EXHAUSTED that says when to come back: nothing was      |
+|                            | recorded.                                                       |
 | aggregate questions        | never: a repeat about a newer snapshot is charged again.        |
 
 A quota that is spent for the day is not slept through: where the gateway asks for more than a
@@ -26,7 +27,7 @@ from concordat.errors import ConcordatError, QuotaExhausted, TechnicalFault, Una
 from concordat.options import Environment, RetryPolicy
 
 # The gateway's own word that a lookup was refused before anything of it was recorded.
-_NOTHING_RECORDED = "LOOKUPS_EXHAUSTED"
+_NOTHING_RECORDED = frozenset({"LOOKUPS_EXHAUSTED", "CARRIED_EXHAUSTED"})
 # Longer is for the caller to decide, whatever the timeout.
 _LONGEST_ASKED_WAIT_SECONDS = 60.0
 
@@ -88,7 +89,7 @@ def is_repeatable(repeat: Repeat, error: ConcordatError) -> bool:
         return True
     if not isinstance(error, QuotaExhausted) or error.retry_after_seconds is None:
         return False
-    return repeat is Repeat.SAFE or error.reason == _NOTHING_RECORDED
+    return repeat is Repeat.SAFE or error.reason in _NOTHING_RECORDED
 
 
 def _is_rate(error: ConcordatError) -> bool:

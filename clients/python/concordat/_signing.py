@@ -1,7 +1,7 @@
 """The member's signature under each batch that it has evaluated."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -11,9 +11,8 @@ from concordat._convert import timestamp_of
 from concordat.errors import ProfileError
 from concordat.profile import Profile
 from concordat.v1 import token_pb2
+from concordat_privacy.moments import micros_of
 from concordat_privacy.signing import EvaluationStatement
-
-_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,13 +50,11 @@ class Signer:
                 "be evaluated",
                 reason="KEY_CANNOT_SIGN",
             )
-        # The wire could say more; what is signed are whole microseconds.
-        microseconds = (signed_at.astimezone(UTC) - _ZERO) // timedelta(microseconds=1)
         statement = EvaluationStatement(
             epoch=epoch,
             quota=quota,
             nonce=nonce,
-            signed_at=microseconds,
+            signed_at=micros_of(signed_at),
             blinded_elements=blinded_elements,
             spiffe_id=self._spiffe_id,
         )

@@ -291,7 +291,7 @@ class Client:
         A result exists only if the gateway answered. Each answer, a refusal too, has its entry in
         the ledger: this is a recorded use of data. It is sent again if the gateway was
         unavailable before it replied (an attempt that had arrived keeps its own entry), or asked to
-        come back in a moment (LOOKUPS_EXHAUSTED: nothing was recorded).
+        come back in a moment (LOOKUPS_EXHAUSTED, CARRIED_EXHAUSTED: nothing was recorded).
 
         Args:
             purpose: UNDERWRITING, PORTFOLIO_REVIEW or DISPUTE; the consent must cover it.

@@ -80,6 +80,8 @@ class UsageKind(IntEnum):
     """Blinded elements passed on to the key-holder."""
     CONSENTS = 4
     """Consents recorded."""
+    CARRIED = 5
+    """Tokens of earlier epochs that the key-holders carried over."""
 
 
 class AlarmKind(IntEnum):

@@ -199,7 +199,8 @@ class FailedPrecondition(ConcordatError):
 class QuotaExhausted(ConcordatError):
     """A limit is reached. Says nothing about any subject: never decline because of it.
 
-    `reason` EVALUATIONS_EXHAUSTED, PORTFOLIO_EXHAUSTED or LOOKUPS_EXHAUSTED: a quota of the member.
+    `reason` EVALUATIONS_EXHAUSTED, PORTFOLIO_EXHAUSTED, LOOKUPS_EXHAUSTED or CARRIED_EXHAUSTED
+    (tokens of earlier epochs; newer ones are not limited by it): a quota of the member.
 
     Attributes:
         subject: the scope of the exhausted quota, e.g. "pool"; None for a rate limit.

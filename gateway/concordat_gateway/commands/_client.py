@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from concordat_gateway.profiles import KEY_LOG
 
 if TYPE_CHECKING:
     import concordat
@@ -29,7 +31,8 @@ def opened(profile: Path) -> Iterator[concordat.Client]:
 
     The profile's folder remembers the newest checkpoint seen, from one command to the next. A
     ledger that does not extend it was rewritten or rolled back: the command ends with that error
-    after the block, so show what the block learned only then.
+    after the block, so show what the block learned only then. A key log that the block learned,
+    which extends the pinned one, is pinned in its place, also where the block fails.
     """
     import concordat
 
@@ -37,17 +40,30 @@ def opened(profile: Path) -> Iterator[concordat.Client]:
     with errors_shown():
         known = memory.read_text(encoding="utf-8") if memory.exists() else None
         with concordat.Client.open(profile, known_checkpoint=known) as client:
-            yield client
+            try:
+                yield client
+            finally:
+                _pin_key_log(profile, client)
             newest = client.checkpoint().note
         if newest != known:
             replace_file(memory, newest)
 
 
+def _pin_key_log(profile: Path, client: concordat.Client) -> None:
+    newest, pinned = client.key_log, client.profile.key_log
+    if newest is not None and pinned is not None and newest != pinned.text:
+        replace_file(profile / KEY_LOG, newest)
+
+
 def replace_file(file: Path, text: str) -> None:
     """Write a file whole or not at all, also where two commands end at once. Raises OSError."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as new:
-        new.write(text)
-    Path(new.name).replace(file)
+    from concordat_rpc import files
+
+    unfinished = file.with_name(f"{file.name}.{secrets.token_hex(8)}.new")
+    try:
+        files.replace_file(file, text.encode(), 0o600, unfinished)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

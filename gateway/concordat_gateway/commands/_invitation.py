@@ -15,6 +15,7 @@ from concordat_gateway.profiles import Gateway
 from concordat_privacy.keylog import KeyLog
 from concordat_privacy.log.checkpoint import VerifierKey
 from concordat_privacy.log.errors import LogError
+from concordat_rpc.peer import uris_of
 from concordat_rpc.secret_files import write_secret
 
 
@@ -58,10 +59,18 @@ class Invitation:
         except (TypeError, ValueError, AttributeError) as error:
             raise InvitationInvalid(f"{file}: not an invitation: {error}") from None
 
-    def profile(self) -> concordat.Profile:
-        """The invitation as an identity that may accept it, once."""
+    @property
+    def key_log_key(self) -> VerifierKey:
+        """The key that the invitation says verifies the key log. Raises InvitationInvalid."""
         try:
-            key_log_key = VerifierKey.decode(self.gateway.key_log_vkey)
+            return VerifierKey.decode(self.gateway.key_log_vkey)
+        except LogError as error:
+            raise InvitationInvalid(f"the invitation cannot be used: {error}") from None
+
+    def profile(self) -> concordat.Profile:
+        """The invitation as an identity that may accept it, once. Raises InvitationInvalid."""
+        key_log_key = self.key_log_key
+        try:
             return concordat.Profile(
                 gateway=self.gateway.address,
                 server_name=self.gateway.server_name,
@@ -80,8 +89,7 @@ class Invitation:
 def spiffe_id_of(certificate_pem: bytes) -> str:
     """The one URI in a certificate."""
     certificate = x509.load_pem_x509_certificate(certificate_pem)
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    [uri] = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+    [uri] = uris_of(certificate)
     return uri
 
 

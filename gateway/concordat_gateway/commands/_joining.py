@@ -18,6 +18,7 @@ import concordat
 from concordat_gateway.commands._invitation import Invitation, spiffe_id_of
 from concordat_gateway.pki import key_pem, new_key, new_request
 from concordat_gateway.profiles import PROFILE_FILES, write_profile
+from concordat_privacy.log.checkpoint import VerifierKey
 from concordat_rpc.secret_files import read_secret, write_secret
 
 _KEY = "joining.key.pem"
@@ -30,6 +31,16 @@ class FolderInUse(Exception):
     """The folder holds something else than an interrupted attempt."""
 
 
+class WrongKeyLog(Exception):
+    """The invitation pins another key for the key log than the key-holder's people told."""
+
+    def __init__(self, invited: str, told: str) -> None:
+        super().__init__(
+            f"the invitation pins another key log's key, {invited}, than {told}; nothing was "
+            "written or sent. Do not join: tell the key-holder's people"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     key_pem: bytes
@@ -37,12 +48,18 @@ class _Attempt:
     request_id: bytes
 
 
-def join(invitation: Invitation, folder: Path) -> concordat.JoinedMember:
+def join(
+    invitation: Invitation, folder: Path, key_log_key: VerifierKey | None = None
+) -> concordat.JoinedMember:
     """Accept an invitation and write the member's profile to `folder`.
 
-    Raises FolderInUse, InvitationInvalid, ConcordatError, OSError.
+    `key_log_key` is what the key-holder's people told the member. An invitation that pins another
+    key is refused before anything is written or sent.
+    Raises WrongKeyLog, FolderInUse, InvitationInvalid, ConcordatError, OSError.
     """
     identity = invitation.profile()
+    if key_log_key is not None and identity.key_log_key != key_log_key:
+        raise WrongKeyLog(invitation.gateway.key_log_vkey, key_log_key.encode())
     attempt = _begin(folder)
     try:
         with concordat.Client(identity) as client:

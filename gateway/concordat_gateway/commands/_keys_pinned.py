@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from concordat_gateway.commands._client import opened, profile_option, replace_file, show_table
+from concordat_gateway.commands._client import opened, profile_option, show_table
 from concordat_gateway.profiles import KEY_LOG
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def list_keys(profile: Path) -> None:
     """List the key epochs.
 
     The gateway's key log is verified first: the profile's key must have signed it, and it must
-    begin with every entry of the pinned one.
+    begin with every entry of the pinned one. Then it is kept in the profile; the last column tells
+    what was there before.
     """
     with opened(profile) as client:
         found = client.list_token_keys()
@@ -30,7 +31,10 @@ def list_keys(profile: Path) -> None:
 @click.command()
 @profile_option
 def pin(profile: Path) -> None:
-    """Keep the gateway's key log in the profile, if it extends the pinned one."""
+    """Keep the gateway's key log in the profile, if it extends the pinned one.
+
+    Every command keeps what it learns; this one asks the gateway.
+    """
     with opened(profile) as client:
         client.list_token_keys()
         newest = client.key_log
@@ -41,7 +45,6 @@ def pin(profile: Path) -> None:
     if newest == pinned.text:
         click.echo(f"The profile has the newest key log: {len(pinned.entries)} entries.")
         return
-    replace_file(profile / KEY_LOG, newest)
     click.echo(f"{profile / KEY_LOG} extends to the gateway's key log now.")
 
 

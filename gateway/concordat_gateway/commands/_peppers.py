@@ -8,10 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from concordat_gateway.config import GatewayConfig
-from concordat_gateway.profiles import toml_text
 from concordat_gateway.store.subjects import PEPPER_BYTES
 from concordat_rpc.secret_files import write_secret
-from concordat_rpc.settings import SettingsError
+from concordat_rpc.settings import SettingsError, toml_text
 
 _TABLE = "[peppers]\n"
 

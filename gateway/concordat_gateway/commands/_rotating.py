@@ -229,6 +229,7 @@ def _alone(config_file: Path) -> Iterator[None]:
 def _errors_shown() -> Iterator[None]:
     try:
         from concordat_gateway.children import ChildFailed
+        from concordat_gateway.keyholder import UPDATES_EXHAUSTED
         from concordat_gateway.rules.rotation import RotationError
         from concordat_privacy.oprf import OprfError
         from concordat_rpc.errors import Refusal
@@ -244,6 +245,12 @@ def _errors_shown() -> Iterator[None]:
     except (SettingsError, StoreError, RotationError, ChildFailed, OprfError) as error:
         raise click.ClickException(str(error)) from None
     except Refusal as refusal:
+        if refusal.reason == UPDATES_EXHAUSTED:
+            hours = (refusal.retry_after_seconds or 0) / 3600
+            raise click.ClickException(
+                f"{refusal.message}. What was done is kept: run it again in {hours:.1f} hours to "
+                "go on, or at once if the key-holder's operator raises updates_daily"
+            ) from None
         raise click.ClickException(
             f"{refusal.message}. What was done is kept: run it again to go on"
         ) from None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from concordat_gateway.commands._client import errors_shown, opened, profile_option, show_table
+
+if TYPE_CHECKING:
+    from concordat_privacy.log.checkpoint import VerifierKey
 
 _REASON = click.option("--reason", required=True, help="Why; goes into the ledger.")
 
@@ -46,23 +50,44 @@ def invite(member_id: str, name: str, out: Path, profile: Path) -> None:
 @member.command()
 @click.argument("invitation", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-def accept(invitation: Path, folder: Path) -> None:
+@click.option(
+    "--key-log-vkey",
+    metavar="VKEY|@FILE",
+    help="The key of the key log, as the key-holder's people told it; an invitation with another "
+    "one is refused before anything is written.",
+)
+def accept(invitation: Path, folder: Path, key_log_vkey: str | None) -> None:
     """Join: make a key, have it certified, write the profile to FOLDER.
 
     FOLDER must be missing or empty, or hold an attempt that was interrupted.
+
+    The invitation is the gateway operator's word for which token keys are the consortium's. Compare
+    the key log's key with the key-holder's people before you make tokens, or give it here.
     """
     from concordat_gateway.commands._invitation import Invitation, InvitationInvalid
-    from concordat_gateway.commands._joining import FolderInUse, join, key_fingerprint
+    from concordat_gateway.commands._joining import (
+        FolderInUse,
+        WrongKeyLog,
+        join,
+        key_fingerprint,
+    )
 
+    told = None if key_log_vkey is None else _verifier_key(key_log_vkey)
     with errors_shown():
         try:
-            joined = join(Invitation.load(invitation), folder)
-        except (InvitationInvalid, FolderInUse) as error:
+            loaded = Invitation.load(invitation)
+            joined = join(loaded, folder, told)
+        except (InvitationInvalid, FolderInUse, WrongKeyLog) as error:
             raise click.ClickException(str(error)) from None
         fingerprint = key_fingerprint(folder)
+    pinned = loaded.key_log_key
     click.echo(f"Joined as {joined.member.member_id}; the profile is in {folder}.")
+    click.echo(f"SHA-256 of its public key:\n  {fingerprint}")
+    click.echo(f"Key that verifies the key log:\n  {pinned.encode()}")
+    click.echo(f"  SHA-256, first half: {pinned.fingerprint}")
     click.echo(
-        f"SHA-256 of its public key, to be compared by the key-holder's operator:\n  {fingerprint}"
+        "Compare both with the key-holder's own people over a way that the gateway has no hand in, "
+        "before you make tokens."
     )
 
 
@@ -98,6 +123,19 @@ def list_members(profile: Path) -> None:
             joined = "" if found.joined_at is None else f"{found.joined_at:%Y-%m-%d}"
             rows.append((found.member_id, found.state.name, joined, found.display_name))
     show_table(rows)
+
+
+def _verifier_key(text: str) -> VerifierKey:
+    from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+
+    try:
+        if text.startswith("@"):
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        return VerifierKey.decode(text)
+    except (OSError, UnicodeDecodeError, CheckpointError) as error:
+        raise click.BadParameter(
+            f"neither a key nor @ and its file: {error}", param_hint="--key-log-vkey"
+        ) from None
 
 
 def _show_change(member_id: str, state: str, *, changed: bool) -> None:

@@ -20,7 +20,7 @@ from concordat_gateway.ledger import tree
 from concordat_gateway.ledger.proofs import Prover
 from concordat_gateway.ledger.transaction import Entry, Group, Item, Transaction
 from concordat_gateway.ledger.tree import Head
-from concordat_gateway.store.subjects import FIRST_EPOCH
+from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.log import checkpoint as checkpoints
 from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey
 from concordat_privacy.log.merkle import Frontier

@@ -25,9 +25,9 @@ from concordat_gateway.rules.contributions import publish_accepted
 from concordat_gateway.rules.permits import countable
 from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.standing import require_active
-from concordat_gateway.rules.subjects import require_epoch
 from concordat_gateway.store.control_tables import answer
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.subjects import require_epoch
 from concordat_privacy.catalogue.bands import AccountStatus
 from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.rows import retention_months

@@ -1,12 +1,11 @@
 """Days and years of moments. A moment is in microseconds since 1970-01-01 UTC."""
 
-from datetime import UTC, datetime, timedelta
+from concordat_privacy.moments import moment_of
 
 LAST_MOMENT = 253_402_300_799_999_999
 """The last microsecond of the year 9999, where google.protobuf.Timestamp ends."""
 
 _MICROSECONDS_A_DAY = 86_400 * 1_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def day_of(moment: int) -> int:
@@ -25,5 +24,5 @@ def more_than_years_apart(start: int, end: int, years: int) -> bool:
 
 
 def _parts(moment: int) -> tuple[int, ...]:
-    at = _EPOCH + timedelta(microseconds=moment)
+    at = moment_of(moment)
     return (at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond)

@@ -37,9 +37,9 @@ from concordat_gateway.rules.scopes import (
     purposes_in,
 )
 from concordat_gateway.rules.standing import require_active
-from concordat_gateway.rules.subjects import Named, Subjects, require_epoch
+from concordat_gateway.rules.subjects import Named, Subjects
 from concordat_gateway.store.control_tables import consent as consent_table
-from concordat_gateway.store.subjects import SubjectKey
+from concordat_gateway.store.subjects import SubjectKey, require_epoch
 from concordat_privacy.catalogue.rows import FieldProblem
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import Refusal, invalid, not_found
@@ -136,7 +136,7 @@ def grant(
     `to_reply` made, now or when the same request came first. With a subject's first consent its
     element is kept, sealed. `epoch` is that of the drafts' tokens.
     Raises Refusal INVALID_ARGUMENT, ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION
-    (EPOCH_NOT_ACTIVE, EPOCH_REQUIRED), UNAVAILABLE.
+    (EPOCH_NOT_ACTIVE, EPOCH_REQUIRED), UNAVAILABLE, RESOURCE_EXHAUSTED (CARRIED_EXHAUSTED).
     """
     check_request_id(request_id)
     if not 1 <= len(drafts) <= MAX_CONSENTS:

@@ -23,10 +23,10 @@ from concordat_gateway.rules.permits import NO_PERMIT, Permit, permits
 from concordat_gateway.rules.requests import Reply, Request, check_request_id, find, once
 from concordat_gateway.rules.scopes import Purpose
 from concordat_gateway.rules.standing import require_active
-from concordat_gateway.rules.subjects import require_epoch
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
+from concordat_gateway.store.subjects import require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.log.merkle import merkle_root
 from concordat_rpc.errors import Refusal, not_found

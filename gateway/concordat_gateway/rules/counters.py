@@ -19,6 +19,8 @@ class UsageKind(IntEnum):
     """Blinded elements passed on to the key-holder."""
     CONSENTS = 4
     """Consents recorded."""
+    CARRIED = 5
+    """Elements of earlier epochs' tokens passed on to the key-holders, to be carried over."""
     QUOTA_EXHAUSTED = 100
     """1 on a day on which a quota refused a call."""
 

@@ -4,7 +4,8 @@ A key is in use from its valid_from, included, to its valid_to, excluded. Tokens
 epochs in use that the stores can name subjects of: up to the one they are at.
 """
 
-from concordat_privacy.keylog import EpochKey, KeyLog, time_text
+from concordat_privacy.keylog import EpochKey, KeyLog
+from concordat_privacy.moments import rfc3339
 from concordat_rpc.errors import Refusal, failed_precondition
 
 ANY_EPOCH = 0
@@ -58,9 +59,9 @@ def _not_active(log: KeyLog, epoch: int, now: int) -> Refusal:
     key = log.key(epoch)
     why = ""
     if key is not None and key.valid_to is not None and key.valid_to <= now:
-        why = f": the epoch ended at {time_text(key.valid_to)}"
+        why = f": the epoch ended at {rfc3339(key.valid_to)}"
     elif key is not None and now < key.valid_from:
-        why = f": the epoch begins at {time_text(key.valid_from)}"
+        why = f": the epoch begins at {rfc3339(key.valid_from)}"
     return failed_precondition(
         "EPOCH_NOT_ACTIVE", f"tokens of key epoch {epoch} are not taken{why}"
     )

@@ -5,21 +5,9 @@ The signature, its freshness and the meter are the key-holder's to check, who tr
 
 from cryptography import x509
 
-from concordat_privacy.oprf import ELEMENT_BYTES, MAX_BATCH
 from concordat_rpc.call import Call
-from concordat_rpc.errors import Refusal, invalid, permission_denied
-from concordat_rpc.peer import certificate_serial
-
-
-def check_elements(blinded_elements: bytes) -> None:
-    """Raises Refusal INVALID_ARGUMENT unless these are 1 to MAX_BATCH elements, by their length."""
-    count, rest = divmod(len(blinded_elements), ELEMENT_BYTES)
-    if rest or not 1 <= count <= MAX_BATCH:
-        raise invalid(
-            "blinded_elements",
-            f"1 to {MAX_BATCH} elements of {ELEMENT_BYTES} bytes wanted, "
-            f"{len(blinded_elements)} bytes given",
-        )
+from concordat_rpc.errors import Refusal, permission_denied
+from concordat_rpc.peer import NOT_X509, certificate_serial, uris_of
 
 
 def check_certificate(certificate: bytes, caller: Call) -> None:
@@ -30,9 +18,8 @@ def check_certificate(certificate: bytes, caller: Call) -> None:
     """
     try:
         read = x509.load_der_x509_certificate(certificate)
-        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        uris = uris_of(read)
+    except NOT_X509:
         raise _not_the_callers() from None
     if certificate_serial(read) != caller.certificate_serial or uris != [caller.peer.spiffe_id]:
         raise _not_the_callers()

@@ -19,7 +19,7 @@ from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Tr
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.commitments import commitment, fresh_salt
 from concordat_gateway.rules.permits import NO_PERMIT, Permit, contributors, permits
-from concordat_gateway.rules.quotas import Allowance, lookups_exhausted
+from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
 from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.scopes import (
     CATEGORIES,
@@ -27,9 +27,9 @@ from concordat_gateway.rules.scopes import (
     LOOKUP_PURPOSES,
     Purpose,
 )
-from concordat_gateway.rules.subjects import Named, require_epoch
+from concordat_gateway.rules.subjects import Named
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey
+from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey, require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.relations import restrict
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue, compute
@@ -140,8 +140,8 @@ def look_up(
     def decide(transaction: Transaction) -> _Decision | Exhausted:
         connection, now = transaction.connection, transaction.now
         require_epoch(transaction.tokens_epoch, named.epoch)
-        allowance = Allowance.of(connection, caller.name, quota, now)
-        exhausted = allowance.check(connection, len(subjects), now)
+        meter = LookupMeter.of(connection, caller.name, quota, now)
+        exhausted = meter.check(connection, len(subjects), now)
         if exhausted is not None:
             return exhausted
         permitted = permits(connection, caller.name, question.purpose, distinct, now)
@@ -154,7 +154,7 @@ def look_up(
             for subject, committed, salt in zip(subjects, commitments, salts, strict=True)
         ]
         refused = sum(subject not in permitted for subject in subjects)
-        allowance.charge(connection, len(subjects), refused, now)
+        meter.charge(connection, len(subjects), refused, now)
         entry = transaction.append("lookup", caller.spiffe_id, _fields(question), items)
         return _Decision(permitted, contributing, day_of(now), entry)
 

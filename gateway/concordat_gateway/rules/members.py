@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import sqlalchemy as sa
 from cryptography import x509
@@ -22,6 +22,7 @@ from concordat_gateway.rules.requests import Fingerprint, Reply, Request, check_
 from concordat_gateway.rules.standing import MemberState, check_standing
 from concordat_gateway.store.control_tables import invitation as invitation_table
 from concordat_gateway.store.control_tables import member as member_table
+from concordat_privacy.moments import micros_of, moment_of
 from concordat_rpc.errors import (
     already_exists,
     exhausted,
@@ -40,7 +41,6 @@ MAX_PAGE = 1_000
 _MEMBER_ID = re.compile(r"[a-z][a-z0-9-]{1,39}")
 _MAX_NAME = 200
 _MAX_REASON = 500
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Registrar:
         return self.authority.issue(
             read_request(csr_pem),
             Names(spiffe_id(self.trust_domain, role, name)),
-            _EPOCH + timedelta(microseconds=self.clock()),
+            moment_of(self.clock()),
             lifetime,
         )
 
@@ -115,7 +115,7 @@ def invite(
     _check_member_id(member_id)
     _check_text("display_name", display_name, _MAX_NAME)
     certificate = registrar.issue(Role.INVITATION, member_id, csr_pem)
-    expires_at = _microseconds(certificate.not_valid_after_utc)
+    expires_at = micros_of(certificate.not_valid_after_utc)
     content = Fingerprint("InviteMember")
     content.add(member_id, display_name, csr_pem)
     request = Request(operator.spiffe_id, "InviteMember", request_id, content.digest())
@@ -187,7 +187,7 @@ def accept(
             invited.spiffe_id,
             {"member": member.member_id, "certificate": _digest(certificate)},
         )
-        expires_at = _microseconds(certificate.not_valid_after_utc)
+        expires_at = micros_of(certificate.not_valid_after_utc)
         admission = Admission(member, certificate_pem(certificate), expires_at, entry)
         return Reply(to_reply(admission), entry.index)
 
@@ -410,10 +410,6 @@ def _check_text(field: str, text: str, longest: int) -> None:
 
 def _digest(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 _ADMITTED = sa.select(member_table.c.state, member_table.c.certificate_serial).where(

@@ -1,4 +1,5 @@
-"""How many lookups a member may make: asked and charged in the transaction that records them.
+"""What a member may have: lookups, charged in the transaction that records them, and older tokens
+carried over, charged before the key-holders are asked.
 
 The journal runs such transactions one after another, in all processes, so what is read here is
 what is charged to. Nothing here depends on a subject: a quota is met by how many are asked for.
@@ -36,7 +37,7 @@ _UNITS = {Scope.DAY: "a day", Scope.MONTH: "a month", Scope.RATE: "at once"}
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class LookupMeter:
     """What a member has used of its lookups, and may."""
 
     member_id: str
@@ -48,13 +49,13 @@ class Allowance:
     @classmethod
     def of(
         cls, connection: sa.Connection, member_id: str, configured: Quota, now: int
-    ) -> "Allowance":
+    ) -> "LookupMeter":
         """A member's, which must be active. One statement: every lookup runs it.
 
         Raises Refusal PERMISSION_DENIED (NOT_A_MEMBER, MEMBER_SUSPENDED).
         """
         row = connection.execute(
-            _ALLOWANCE,
+            _METER,
             {
                 "member_id": member_id,
                 "lookups": UsageKind.LOOKUPS,
@@ -100,36 +101,66 @@ class Allowance:
         meters.advance(connection, self.member_id, UsageKind.LOOKUPS, arrival)
 
 
-def require_room(
-    journal: Journal, member_id: str, amount: int, configured: Quota, timeout_seconds: float
-) -> None:
-    """Refuse what the quota forbids now, charging nothing: before work that comes before a lookup.
-
-    Raises Refusal as `Allowance.check`.
-    """
-
-    def look(transaction: Transaction) -> Exhausted | None:
-        allowance = Allowance.of(transaction.connection, member_id, configured, transaction.now)
-        return allowance.check(transaction.connection, amount, transaction.now)
-
-    exhausted = journal.write(look, timeout_seconds).value
-    if exhausted is not None:
-        raise lookups_exhausted(member_id, exhausted)
-
-
 def lookups_exhausted(member_id: str, met: Exhausted) -> Refusal:
     """The refusal of a call that a limit forbids. Nothing was looked up, recorded or charged."""
-    scope = met.scope.value
-    limit = f"at most {met.limit} lookups {_UNITS[met.scope]}"
-    # A status carries milliseconds: rounded up, so that who comes back then is let through.
-    wait = None if met.retry_seconds is None else math.ceil(met.retry_seconds * 1000) / 1000
+    wait = _wait_seconds(met)
     advice = "ask for fewer subjects" if wait is None else again_in(wait)
     return exhausted(
         "LOOKUPS_EXHAUSTED",
-        f"{limit} are allowed; nothing was looked up; {advice}",
-        f"member:{member_id}/lookups/{scope}",
+        f"at most {met.limit} lookups {_UNITS[met.scope]} are allowed; nothing was looked up; "
+        f"{advice}",
+        f"member:{member_id}/lookups/{met.scope.value}",
         wait,
     )
+
+
+def charge_carried(
+    journal: Journal, member_id: str, elements: int, quota: Quota, timeout_seconds: float
+) -> None:
+    """Charge a member elements that are to be carried to a later epoch, durably; all or none.
+
+    A day that a limit refused is noted once, as for lookups. Raises Refusal RESOURCE_EXHAUSTED
+    (CARRIED_EXHAUSTED), UNAVAILABLE, DEADLINE_EXCEEDED.
+    """
+
+    def charge(transaction: Transaction) -> Exhausted | None:
+        connection, now = transaction.connection, transaction.now
+        meter = meters.read(connection, member_id, UsageKind.CARRIED, now)
+        met = check(meter, quota, elements, now)
+        if met is None:
+            meters.count(connection, member_id, UsageKind.CARRIED, elements, now)
+            arrival = arrival_after(meter, quota, elements, now)
+            meters.advance(connection, member_id, UsageKind.CARRIED, arrival)
+            return None
+        noted = meters.read(connection, member_id, UsageKind.QUOTA_EXHAUSTED, now).today
+        if noted or met.scope is Scope.RATE:
+            raise _carried_exhausted(member_id, met)
+        meters.count(connection, member_id, UsageKind.QUOTA_EXHAUSTED, 1, now)
+        return met
+
+    met = journal.write(charge, timeout_seconds).value
+    if met is not None:
+        raise _carried_exhausted(member_id, met)
+
+
+def _carried_exhausted(member_id: str, met: Exhausted) -> Refusal:
+    wait = _wait_seconds(met)
+    advice = "send fewer" if wait is None else again_in(wait)
+    return exhausted(
+        "CARRIED_EXHAUSTED",
+        f"at most {met.limit} tokens of earlier epochs {_UNITS[met.scope]} are carried over; "
+        f"make tokens of the newest epoch, or {advice}",
+        f"member:{member_id}/carried/{met.scope.value}",
+        wait,
+    )
+
+
+def _wait_seconds(met: Exhausted) -> float | None:
+    """In whole milliseconds, which a status carries.
+
+    Rounded up, so that who comes back then is let through.
+    """
+    return None if met.retry_seconds is None else math.ceil(met.retry_seconds * 1000) / 1000
 
 
 def quota_of(configured: Quota, daily: int | None, monthly: int | None) -> Quota:
@@ -196,7 +227,7 @@ _SET = sa.text(
     " ON CONFLICT (member_id) DO UPDATE SET daily = excluded.daily, monthly = excluded.monthly"
 )
 # PostgreSQL's sum of BIGINT is a NUMERIC.
-_ALLOWANCE = sa.text(
+_METER = sa.text(
     "SELECT m.state, q.daily, q.monthly, coalesce(r.arrival, 0) AS arrival,"
     " coalesce((SELECT amount FROM usage WHERE member_id = m.member_id AND kind = :lookups"
     " AND day = :today), 0) AS today,"

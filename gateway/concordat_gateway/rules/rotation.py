@@ -26,7 +26,7 @@ from concordat_gateway.store.rotation_sql import Pair, Rotation, State
 from concordat_gateway.store.signal_store import BUCKETS, SignalStore
 from concordat_gateway.store.subjects import (
     ROTATING,
-    Seal,
+    ElementSeal,
     SealBroken,
     SubjectKey,
     bucket_bounds,
@@ -237,7 +237,10 @@ class _Carry:
         self._means = means
         self._old, self._new = old, new
         self._pepper = means.pepper(new.epoch)
-        self._opening, self._closing = Seal(means.pepper(old.epoch)), Seal(self._pepper)
+        self._opening, self._closing = (
+            ElementSeal(means.pepper(old.epoch)),
+            ElementSeal(self._pepper),
+        )
 
     def everything(self) -> int:
         """One way through all subjects without a next name; how many there were."""
@@ -276,7 +279,7 @@ class _Carry:
         )
 
 
-def _opened(seal: Seal, subject: SubjectKey, sealed: bytes) -> bytes:
+def _opened(seal: ElementSeal, subject: SubjectKey, sealed: bytes) -> bytes:
     try:
         return seal.open(subject, sealed)
     except SealBroken as error:

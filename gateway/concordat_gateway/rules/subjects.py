@@ -4,10 +4,11 @@ The stores name all subjects under one key epoch at a time, the *stores' epoch*.
 epoch gives its subject's name at once. A token of an earlier epoch that is still in use goes by the
 caller's own aliases, which its consents left when keys were rotated; where there is none it is
 carried to the stores' epoch through the key-holders, so that it meets the same person's newer
-tokens. Neither way looks at what other members know of a subject.
+tokens; that is charged to the member first, whatever the tokens are for. Neither way looks at what
+other members know of a subject.
 
 Names are made before the transaction that uses them. It compares the stores' epoch, under the
-lock of the ledger's head, with the one that the names are of: `require_epoch`.
+lock of the ledger's head, with the one that the names are of: `store.subjects.require_epoch`.
 """
 
 import threading
@@ -18,24 +19,24 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from concordat_gateway.keyholder import UPDATES_EXHAUSTED
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.carrying import Update, carried
 from concordat_gateway.rules.epochs import check_active, check_taken, taken_epoch
+from concordat_gateway.rules.quotas import charge_carried
 from concordat_gateway.store.control_tables import subject_alias
 from concordat_gateway.store.subjects import (
     ROTATING,
-    Seal,
+    ElementSeal,
     SubjectKey,
-    require_epoch,
     subject_key,
     tokens_rotating,
 )
 from concordat_privacy.keylog import EpochKey, KeyLog
+from concordat_privacy.metering import Quota
 from concordat_privacy.oprf import is_element
-from concordat_rpc.errors import Refusal
+from concordat_rpc.errors import Refusal, unavailable
 from concordat_store.clock import Clock
-
-__all__ = ["Named", "Subjects", "require_epoch"]
 
 T = TypeVar("T")
 
@@ -68,13 +69,19 @@ class Subjects:
         pepper: Callable[[int], bytes],
         update: Update,
         clock: Clock,
+        quota: Quota,
     ) -> None:
-        """`pepper` gives an epoch's pepper; `update` asks the key-holders."""
+        """Make what names subjects.
+
+        `pepper` gives an epoch's pepper; `update` asks the key-holders; `quota` is of the elements
+        that a member may have carried over.
+        """
         self._journal = journal
         self._key_log = key_log
         self._pepper = pepper
         self._update = update
         self._clock = clock
+        self._quota = quota
         self._lock = threading.Lock()
         self._epoch: int | None = None
 
@@ -138,7 +145,8 @@ class Subjects:
     ) -> Named:
         """The names of the subjects of a member's tokens, which are all of one epoch.
 
-        Raises Refusal FAILED_PRECONDITION (EPOCH_NOT_ACTIVE, EPOCH_REQUIRED), UNAVAILABLE.
+        Raises Refusal FAILED_PRECONDITION (EPOCH_NOT_ACTIVE, EPOCH_REQUIRED), UNAVAILABLE,
+        RESOURCE_EXHAUSTED (CARRIED_EXHAUSTED).
         """
         log = self._key_log()
         epoch = taken_epoch(log, epoch, store_epoch, self._clock())
@@ -147,9 +155,9 @@ class Subjects:
             return Named(epoch, keys, tokens, [()] * len(tokens))
         return self._carried_names(log, caller, tokens, keys, epoch, store_epoch, timeout_seconds)
 
-    def seal(self, store_epoch: int) -> Seal:
+    def seal(self, store_epoch: int) -> ElementSeal:
         """What seals elements under the stores' epoch."""
-        return Seal(self._pepper(store_epoch))
+        return ElementSeal(self._pepper(store_epoch))
 
     def _keys(self, tokens: Sequence[bytes], epoch: int) -> list[SubjectKey]:
         pepper = self._pepper(epoch)
@@ -173,11 +181,14 @@ class Subjects:
             for key, token in zip(keys, tokens, strict=True)
             if key not in present and is_element(token)
         }
+        if unknown:
+            # Once, over however many epochs: few are in use at a time.
+            charge_carried(self._journal, caller, len(unknown), self._quota, timeout_seconds)
         elements = dict(unknown)
         older: dict[SubjectKey, list[SubjectKey]] = {key: [] for key in unknown}
         names = {key: key for key in unknown}
         for before, after in pairwise(_keys_of(log, epoch, store_epoch)):
-            moved = carried(self._update, before, after, list(elements.values()), timeout_seconds)
+            moved = self._carried(before, after, list(elements.values()), timeout_seconds)
             for key, name in names.items():
                 older[key].append(name)
             elements = dict(zip(elements, moved, strict=True))
@@ -188,6 +199,21 @@ class Subjects:
             [elements.get(key) for key in keys],
             [older.get(key, ()) for key in keys],
         )
+
+    def _carried(
+        self, before: EpochKey, after: EpochKey, elements: Sequence[bytes], timeout_seconds: float
+    ) -> list[bytes]:
+        """As `carried`; to a member it is an outage that no more updates are made today."""
+        try:
+            return carried(self._update, before, after, elements, timeout_seconds)
+        except Refusal as refusal:
+            if refusal.reason != UPDATES_EXHAUSTED:
+                raise
+            raise unavailable(
+                "KEYHOLDER_UNAVAILABLE",
+                f"tokens of epoch {before.epoch} cannot be carried to {after.epoch} for now",
+                refusal.retry_after_seconds,
+            ) from None
 
     def _aliases(self, caller: str, keys: Sequence[SubjectKey]) -> dict[SubjectKey, SubjectKey]:
         found: dict[SubjectKey, SubjectKey] = {}

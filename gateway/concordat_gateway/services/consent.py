@@ -10,7 +10,6 @@ from concordat_gateway.rules.drafts import ConsentDraft
 from concordat_gateway.rules.scopes import categories_in, purposes_in
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import (
-    moment_of,
     receipt_of,
     refusals_of,
     seconds_left,
@@ -19,6 +18,7 @@ from concordat_gateway.services._translate import (
     unsigned_receipt,
 )
 from concordat_rpc import call
+from concordat_rpc.timestamps import micros_of
 from concordat_store.clock import Clock
 
 
@@ -89,8 +89,8 @@ def _draft_of(draft: consent_pb2.ConsentDraft) -> ConsentDraft:
         token=draft.token,
         purposes=tuple(draft.purposes),
         categories=tuple(draft.categories),
-        starts_at=moment_of(validity.start) if validity.HasField("start") else None,
-        expires_at=moment_of(validity.expiry) if validity.HasField("expiry") else None,
+        starts_at=micros_of(validity.start) if validity.HasField("start") else None,
+        expires_at=micros_of(validity.expiry) if validity.HasField("expiry") else None,
         notice_version=draft.notice_version,
         evidence_sha256=draft.evidence_sha256,
     )

@@ -8,7 +8,6 @@ from concordat.v1 import common_pb2, signal_pb2, signal_pb2_grpc
 from concordat_gateway.ledger.journal import Committed, Journal
 from concordat_gateway.rules import lookups
 from concordat_gateway.rules.lookups import Question, SubjectResult
-from concordat_gateway.rules.quotas import require_room
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import receipt_of, seconds_left
 from concordat_gateway.store.signal_store import SignalStore
@@ -78,9 +77,6 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         self, store_epoch: int, tokens: Sequence[bytes], epoch: int, question: Question
     ) -> Committed[lookups.Lookup]:
         caller = call.current().peer
-        if epoch not in (0, store_epoch):
-            # Carrying older tokens on is work for the key-holders too: not beyond the quota.
-            require_room(self._journal, caller.name, len(tokens), self._quota, seconds_left())
         return lookups.look_up(
             self._journal,
             self._signals,

@@ -7,12 +7,13 @@ from concordat_gateway.keyholder import WHOLE, Evaluation, KeyholderClient
 from concordat_gateway.keylog import KeyLogFile
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.counters import count_evaluations
-from concordat_gateway.rules.evaluations import check_certificate, check_elements
+from concordat_gateway.rules.evaluations import check_certificate
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import seconds_left, timestamp_of
 from concordat_privacy.keylog import EpochKey
 from concordat_privacy.oprf import ELEMENT_BYTES, SUITE
 from concordat_rpc import call
+from concordat_rpc.elements import check_elements
 
 
 class TokenServicer(token_pb2_grpc.TokenServiceServicer):

@@ -23,16 +23,18 @@ _SHOWN = (
     UsageKind.LOOKUPS_REFUSED,
     UsageKind.EVALUATIONS,
     UsageKind.CONSENTS,
+    UsageKind.CARRIED,
 )
 
 
 class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
     """See proto/concordat/v1/usage.proto."""
 
-    def __init__(self, journal: Journal, quota: Quota, clock: Clock) -> None:
-        """`quota`: of lookups, for members for whom the operator set no other."""
+    def __init__(self, journal: Journal, lookups: Quota, carried: Quota, clock: Clock) -> None:
+        """`lookups`: the quota of members for whom the operator set no other; `carried`: of all."""
         self._journal = journal
-        self._quota = quota
+        self._lookups = lookups
+        self._carried = carried
         self._clock = clock
 
     def ListUsage(
@@ -43,11 +45,14 @@ class UsageServicer(usage_pb2_grpc.UsageServiceServicer):
             self._journal,
             call.current().peer,
             request.member_id,
-            self._quota,
+            self._lookups,
             now,
             seconds_left(),
         )
-        return usage_pb2.ListUsageResponse(members=map(_member, members), as_of=timestamp_of(now))
+        return usage_pb2.ListUsageResponse(
+            members=[_member(member, self._carried) for member in members],
+            as_of=timestamp_of(now),
+        )
 
     def SetLookupQuota(
         self, request: usage_pb2.SetLookupQuotaRequest, _context: grpc.ServicerContext
@@ -70,22 +75,25 @@ def _set(entry: Entry) -> bytes:
     return response.SerializeToString()
 
 
-def _member(member: MemberUsage) -> usage_pb2.MemberUsage:
+def _member(member: MemberUsage, carried: Quota) -> usage_pb2.MemberUsage:
+    limits = {
+        UsageKind.LOOKUPS: (member.quota.daily, member.quota.monthly),
+        UsageKind.CARRIED: (carried.daily, 0),
+    }
     return usage_pb2.MemberUsage(
         member_id=member.member_id,
-        usage=[_usage(member, kind) for kind in _SHOWN],
+        usage=[_usage(member, kind, *limits.get(kind, (0, 0))) for kind in _SHOWN],
         alarms=map(_alarm, member.alarms),
     )
 
 
-def _usage(member: MemberUsage, kind: UsageKind) -> usage_pb2.Usage:
-    limited = kind is UsageKind.LOOKUPS
+def _usage(member: MemberUsage, kind: UsageKind, daily: int, monthly: int) -> usage_pb2.Usage:
     return usage_pb2.Usage(
         kind=usage_pb2.UsageKind.ValueType(kind),
         today=member.counts.of_today(kind),
         this_month=member.counts.of_month(kind),
-        daily_limit=member.quota.daily if limited else 0,
-        monthly_limit=member.quota.monthly if limited else 0,
+        daily_limit=daily,
+        monthly_limit=monthly,
     )
 
 

@@ -15,8 +15,9 @@ from concordat_gateway.store.signal_tables import (
     staged_row,
     subject_epoch,
 )
-from concordat_gateway.store.subjects import FIRST_EPOCH, bucket_bounds, bucket_of
+from concordat_gateway.store.subjects import bucket_bounds, bucket_of
 from concordat_privacy.catalogue.relations import Inquiry, Relation
+from concordat_privacy.epochs import FIRST_EPOCH
 
 # In the order of Relation's fields after account_ref.
 _RELATION_STATE = (

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.store import signal_sql as sql
 from concordat_gateway.store.signal_tables import relation
-from concordat_gateway.store.subjects import FIRST_EPOCH, SubjectKey, bucket_of, require_epoch
+from concordat_gateway.store.subjects import SubjectKey, bucket_of, require_epoch
 from concordat_privacy.catalogue.bands import ProductClass
 from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
 from concordat_privacy.catalogue.rows import AccountSnapshot, unpack_row
@@ -112,9 +112,7 @@ class SignalStore:
             rows = connection.execute(sql.SELECT_STAGED_BEFORE, {"staged_at": microseconds})
             return list(rows.scalars())
 
-    def histories(
-        self, subjects: Sequence[SubjectKey], epoch: int = FIRST_EPOCH
-    ) -> dict[SubjectKey, History]:
+    def histories(self, subjects: Sequence[SubjectKey], epoch: int) -> dict[SubjectKey, History]:
         """What all members published about each subject; an empty History where nothing.
 
         All subjects are read from one snapshot of the store, in which they must be named under
@@ -136,7 +134,7 @@ class SignalStore:
         return {key: History(tuple(relations[key]), tuple(inquiries[key])) for key in relations}
 
     def relations_by_bucket(
-        self, columns: Sequence[str], epoch: int = FIRST_EPOCH
+        self, columns: Sequence[str], epoch: int
     ) -> Iterator[tuple[int, Sequence[sa.Row[*tuple[Any, ...]]]]]:
         """Every published relation: each bucket with its rows in order of subject, empty ones too.
 

@@ -8,7 +8,6 @@ under a key that only the pepper gives.
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping
 from typing import Final, NewType
 
 from cryptography.exceptions import InvalidTag
@@ -22,8 +21,6 @@ SUBJECT_BYTES: Final = 32
 PEPPER_BYTES: Final = 32
 SEALED_BYTES: Final = 60
 """Nonce (12), sealed element (32), tag (16)."""
-FIRST_EPOCH: Final = 1
-"""The epoch of a store that no rotation has touched."""
 ROTATING: Final = 0
 """Stands for the stores' epoch while subjects are moved from one to the next."""
 
@@ -34,9 +31,6 @@ _RETRY_SECONDS: Final = 2.0
 SubjectKey = NewType("SubjectKey", bytes)
 """HMAC-SHA256(pepper of the epoch, token), 32 bytes. A thief of the database cannot link it to a
 token."""
-
-Peppers = Mapping[int, bytes]
-"""The pepper of each epoch."""
 
 
 class SealBroken(Exception):
@@ -49,7 +43,7 @@ def subject_key(pepper: bytes, token: bytes) -> SubjectKey:
     return SubjectKey(hmac.digest(pepper, token, hashlib.sha256))
 
 
-class Seal:
+class ElementSeal:
     """Seals and opens elements under the key that one pepper gives."""
 
     def __init__(self, pepper: bytes) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from concordat_privacy.moments import micros_of, moment_of
+
 if TYPE_CHECKING:
     from concordat_keyholder.config import KeyholderConfig
     from concordat_privacy.keylog import KeyLog
+    from concordat_privacy.log.checkpoint import VerifierKey
     from concordat_store.database import Database
-
-_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 
 config_option = click.option(
     "--config",
@@ -48,19 +49,14 @@ def moment(_context: click.Context, _parameter: click.Parameter, value: str | No
         raise click.BadParameter(f"{value!r} is not a time like 2026-11-22T00:00:00Z") from None
     if parsed.tzinfo is None:
         raise click.BadParameter(f"{value!r} has no zone, e.g. a final Z")
-    return micros(parsed)
-
-
-def micros(when: datetime) -> int:
-    """Microseconds since 1970."""
-    return (when - _ZERO) // timedelta(microseconds=1)
+    return micros_of(parsed)
 
 
 def shown(microseconds: int | None) -> str:
     """A moment as a person reads it; empty for none."""
     if microseconds is None:
         return ""
-    return (_ZERO + timedelta(microseconds=microseconds)).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return moment_of(microseconds).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def show_log(config: KeyholderConfig, log: KeyLog) -> None:
@@ -121,6 +117,12 @@ def _mendable() -> tuple[type[Exception], ...]:
     from concordat_store.engines import StoreError
 
     return (SettingsError, StoreError, PortTaken, OprfError, LogError, Refusal)
+
+
+def show_verifier_key(key: VerifierKey) -> None:
+    """Print the key that verifies the key log, as a member's people read it out."""
+    click.echo(f"  {key.encode()}")
+    click.echo(f"  SHA-256, first half: {key.fingerprint}")
 
 
 def show_table(rows: Sequence[Sequence[object]]) -> None:

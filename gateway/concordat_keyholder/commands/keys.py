@@ -17,11 +17,12 @@ from concordat_keyholder.commands._common import (
     show_log,
     shown,
 )
+from concordat_privacy.epochs import MAX_EPOCH
 
 if TYPE_CHECKING:
     from concordat_keyholder.epochs import Ending
 
-_EPOCH = click.IntRange(1, 2**32 - 1)
+_EPOCH = click.IntRange(1, MAX_EPOCH)
 
 
 @click.command("new-epoch", short_help="Make and log the next key.")
@@ -66,7 +67,11 @@ def end_epoch(
     yes: bool,
     leave_gap: bool,
 ) -> None:
-    """Log when an epoch ends. It cannot be changed later."""
+    """Log when an epoch ends. It cannot be changed later.
+
+    Nothing is carried on from an epoch that has ended: the gateway's stores must have left it by
+    then (concordat keys rotate), or their subjects stay behind.
+    """
     with errors_shown():
         from concordat_keyholder.epochs import end_epoch as end
         from concordat_keyholder.epochs import planned_end
@@ -82,6 +87,7 @@ def end_epoch(
             )
         log = end(config, epoch, valid_to, newest)
     click.echo(f"Epoch {epoch} ends at {shown(valid_to)}.")
+    click.echo("By then the stores must be rotated: nothing is carried on from it afterwards.")
     show_log(config, log)
 
 
@@ -114,7 +120,8 @@ def forget(config_file: Path, epoch: int, yes: bool) -> None:
                 f"this destroys epoch {epoch}'s key for good; say so with --yes"
             )
         forget_epoch(config, epoch, now)
-    click.echo(f"Epoch {epoch}'s key is gone from {config.keys}. Destroy its backups too.")
+    click.echo(f"Epoch {epoch}'s key is gone from {config.keys}; what that held was overwritten.")
+    click.echo("Destroy its backups and snapshots too, and whatever else the disk may have kept.")
 
 
 @click.command()
@@ -130,7 +137,8 @@ def forget(config_file: Path, epoch: int, yes: bool) -> None:
 def reseal(config_file: Path, key_file: Path | None, passphrase: str | None) -> None:
     """Seal the token keys by another key-file or passphrase.
 
-    Also seals the file of an older build, whose keys are in the open.
+    Also seals the file of an older build, whose keys are in the open. What the file held before is
+    overwritten; backups, snapshots and a disk that writes elsewhere may still have it.
     """
     if (key_file is None) == (passphrase is None):
         raise click.UsageError("exactly one is wanted of --key-file and --passphrase")
@@ -162,7 +170,7 @@ def reseal(config_file: Path, key_file: Path | None, passphrase: str | None) -> 
                 file = key_file.absolute()
                 seal = KeyFileSeal(file) if file.exists() else KeyFileSeal.created(file)
                 entry = f'key_file = "{file}"'
-            write_keys(config.keys, keys, seal.fresh(), seal.method)
+            write_keys(config.keys, keys, seal.fresh(), seal.method, for_good=True)
     click.echo(f"Sealed {config.keys}. In {config.file} the table [seal] must now say:")
     click.echo(f'  method = "{seal.method}"')
     click.echo(f"  {entry}")

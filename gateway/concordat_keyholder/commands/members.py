@@ -13,11 +13,12 @@ from concordat_keyholder.commands._common import (
     config_option,
     errors_shown,
     member_argument,
-    micros,
     opened,
     show_table,
+    show_verifier_key,
     shown,
 )
+from concordat_privacy.moments import micros_of
 
 if TYPE_CHECKING:
     from concordat_keyholder.config import KeyholderConfig
@@ -38,8 +39,9 @@ _AMOUNT = click.IntRange(1, 10**12)
 def admit(member_id: str, config_file: Path, certificate: Path) -> None:
     """Admit MEMBER by the key in its certificate, in the place of any key before.
 
-    Compare the fingerprint with the member over a way that neither the gateway nor the authority
-    has a hand in: the certificate alone proves nothing here.
+    Compare both fingerprints with the member over a way that neither the gateway nor the authority
+    has a hand in: the certificate alone proves nothing here, and the member knows the key log only
+    from its invitation, which the gateway's operator wrote.
     """
     with opened(config_file) as (config, database):
         from concordat_keyholder import roster
@@ -58,6 +60,8 @@ def admit(member_id: str, config_file: Path, certificate: Path) -> None:
             roster.admit(connection, member, system_clock())
     click.echo(f"Admitted {member_id}. SHA-256 of its public key:")
     click.echo(f"  {roster.fingerprint(member.key_der)}")
+    click.echo("The member compares in its turn the key that verifies the key log:")
+    show_verifier_key(config.key_log_vkey)
 
 
 @click.command(short_help="Evaluate nothing for a member.")
@@ -105,7 +109,7 @@ def quota(member_id: str, config_file: Path, daily: int, monthly: int) -> None:
 def grant(member_id: str, config_file: Path, evaluations: int, until: datetime) -> None:
     """Grant MEMBER an allowance to tokenise a portfolio, in the place of an older one."""
     _check(member_id)
-    expires_at = micros(until.replace(tzinfo=UTC) + timedelta(days=1))
+    expires_at = micros_of(until.replace(tzinfo=UTC) + timedelta(days=1))
     with opened(config_file) as (config, database):
         from concordat_keyholder import allowances, roster
         from concordat_store.clock import system_clock
@@ -148,9 +152,12 @@ def members(config_file: Path) -> None:
 @click.command()
 @config_option
 def usage(config_file: Path) -> None:
-    """Show what members have used of their quotas and allowances."""
+    """Show what members have used of their quotas and allowances, and gateways of the updates.
+
+    Updates carry elements to the next key epoch, in rotations and in the overlap that follows.
+    """
     with opened(config_file) as (config, database):
-        from concordat_keyholder import allowances, roster
+        from concordat_keyholder import allowances, roster, updates
         from concordat_keyholder.batches import Charged
         from concordat_store import meters
         from concordat_store.clock import system_clock
@@ -174,7 +181,23 @@ def usage(config_file: Path) -> None:
                         "" if allowance is None else shown(allowance.expires_at),
                     )
                 )
+            updated = updates.used(connection, now)
         show_table(rows)
+        if updated:
+            click.echo()
+            show_table(
+                [
+                    ("GATEWAY", "UPDATES TODAY", "OF", "THIS MONTH"),
+                    *(
+                        (
+                            *("all" if gateway == updates.ALL else gateway, meter.today),
+                            *(config.updates_daily if gateway == updates.ALL else "",),
+                            meter.this_month,
+                        )
+                        for gateway, meter in updated.items()
+                    ),
+                ]
+            )
 
 
 def _tell_unless_admitted(member_id: str, config: KeyholderConfig, known: Sequence[Entry]) -> None:

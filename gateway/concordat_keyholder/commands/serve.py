@@ -6,7 +6,12 @@ from pathlib import Path
 
 import click
 
-from concordat_keyholder.commands._common import config_option, errors_shown, loaded
+from concordat_keyholder.commands._common import (
+    config_option,
+    errors_shown,
+    loaded,
+    show_verifier_key,
+)
 
 
 @click.command(short_help="Make a key-holder's folder.")
@@ -48,6 +53,7 @@ def init(
         from concordat_keyholder.config import Admission
         from concordat_keyholder.installation import CONFIG, REQUEST, Wishes, install
         from concordat_keyholder.sealing import absolute_source, is_passphrase_source
+        from concordat_privacy.log.checkpoint import VerifierKey
         from concordat_rpc.address import Address
         from concordat_rpc.peer import is_trust_domain
         from concordat_store.clock import system_clock
@@ -72,9 +78,10 @@ def init(
             is_development=development,
         )
         install(wishes, system_clock())
-    vkey = (wishes.folder / "log.vkey").read_text().strip()
+        key_log_key = VerifierKey.decode((wishes.folder / "log.vkey").read_text())
     click.echo(f"Made {wishes.folder}. Members and gateways pin its key log, keys.log, and")
-    click.echo(f"  {vkey}")
+    show_verifier_key(key_log_key)
+    click.echo("Tell members this key over a way that the gateway has no hand in.")
     if (wishes.folder / REQUEST).exists():
         click.echo(f"Have the operator certify {wishes.folder / REQUEST}:")
         click.echo("  concordat pki issue-keyholder NAME --host HOST --csr request.csr ...")

@@ -59,6 +59,13 @@ def split(
     click.echo(f"  {config.keys}")
     click.echo(f"  {out.absolute()}")
     click.echo("Keep log.key, away from the holders: it signs the key log.")
+    quota = config.quota
+    click.echo(
+        "Each holder meters alone, and a member may choose who answers. So that all together"
+    )
+    click.echo(f"give what [quota] says now, each holder's should be {threshold}/{holders} of it:")
+    click.echo(f"  daily = {max(1, quota.daily * threshold // holders)}")
+    click.echo(f"  monthly = {max(1, quota.monthly * threshold // holders)}")
 
 
 @click.command(short_help="Put shares together to whole keys.")

@@ -1,7 +1,7 @@
 """Tables of the key-holder's store. All times are integer microseconds since the epoch, UTC.
 
 The meters' tables, `usage` and `usage_rate`, are `concordat_store.meters`'; their kinds are the
-numbers of the contract's EvaluationQuota.
+numbers of the contract's EvaluationQuota, of members, and `updates.KIND`, of gateways.
 """
 
 import sqlalchemy as sa

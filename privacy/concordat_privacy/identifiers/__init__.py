@@ -8,8 +8,6 @@ by version and by the golden vectors in ``docs/vectors/identifiers.json``. Names
 """
 
 from .base import (
-    MAX_EPOCH,
-    Epoch,
     Identifier,
     IdentifierInvalid,
     Reason,
@@ -22,8 +20,6 @@ from .registry import DEFAULT_REGISTRY, IdentifierRegistry
 
 __all__ = [
     "DEFAULT_REGISTRY",
-    "MAX_EPOCH",
-    "Epoch",
     "Identifier",
     "IdentifierInvalid",
     "IdentifierRegistry",

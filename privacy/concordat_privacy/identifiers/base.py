@@ -4,14 +4,9 @@ import unicodedata
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final, NewType, Self
-
-Epoch = NewType("Epoch", int)
-"""Number of a token key epoch, from 1 to 2**32 - 1."""
+from typing import ClassVar, Final, Self
 
 MAX_TEXT_CHARACTERS: Final = 128
-MAX_EPOCH: Final = Epoch(2**32 - 1)
-"""It goes into four bytes of what a member signs."""
 
 # Separators, dashes, invisible format characters (a byte-order mark, a zero-width space) and
 # controls (a tab, a line end) that copying and spreadsheets leave behind.

@@ -30,6 +30,7 @@ from concordat_privacy.log.merkle import HASH_BYTES, MAX_SIZE
 
 _ED25519 = b"\x01"
 _KEY_ID_BYTES = 4
+_FINGERPRINT_DIGITS = 32
 _MAX_NOTE_BYTES = 1_000_000
 _MAX_SIGNATURES = 100
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -84,6 +85,15 @@ class VerifierKey:
         """Four bytes that name the key on a signature line (signed-note: key ID)."""
         named = self.name.encode() + b"\n" + _ED25519 + self.public
         return hashlib.sha256(named).digest()[:_KEY_ID_BYTES]
+
+    @property
+    def fingerprint(self) -> str:
+        """For people to compare: the first half of SHA-256 of the vkey text, in hexadecimal.
+
+        128 bits: nobody can make another key that has it.
+        """
+        digest = hashlib.sha256(self.encode().encode()).hexdigest()[:_FINGERPRINT_DIGITS]
+        return " ".join(digest[at : at + 4] for at in range(0, _FINGERPRINT_DIGITS, 4))
 
     def encode(self) -> str:
         """The vkey text: name+key id+base64(algorithm || key)."""

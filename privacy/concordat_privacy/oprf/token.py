@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from concordat_privacy.epochs import MAX_EPOCH
+
 from .errors import LengthInvalid
 
 TOKEN_BYTES: Final = 32
@@ -22,7 +24,7 @@ class Token:
             use once keys have been rotated.
 
     Raises:
-        LengthInvalid: not 32 bytes. ValueError: the epoch is not in 1..2**32 - 1.
+        LengthInvalid: not 32 bytes. ValueError: the epoch is not in 1..MAX_EPOCH.
     """
 
     value: bytes
@@ -31,8 +33,8 @@ class Token:
     def __post_init__(self) -> None:
         if len(self.value) != TOKEN_BYTES:
             raise LengthInvalid(f"token: {len(self.value)} bytes instead of {TOKEN_BYTES}")
-        if not 1 <= self.epoch < 2**32:
-            raise ValueError(f"epoch {self.epoch} is not in 1..{2**32 - 1}")
+        if not 1 <= self.epoch <= MAX_EPOCH:
+            raise ValueError(f"epoch {self.epoch} is not in 1..{MAX_EPOCH}")
 
     def __bytes__(self) -> bytes:
         return self.value

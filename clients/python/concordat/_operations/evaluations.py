@@ -4,13 +4,14 @@
 |---------------------------------------|---------------------------------------------------------|
 | the request is sent again             | nonce and signature stay the same: charged once         |
 | shares come of a key that was whole   | the gateway's key log is read: it may be split now      |
-| it grew stale while it was repeated   | it is signed anew, with a new nonce, once               |
+| it grew stale while it was repeated,  | it is signed anew, with a new nonce, once for each of   |
+| or was repeated too often             | the two reasons; it may be charged again                |
 | a key-holder's answer does not verify | the same request again, asking for others where there   |
 |                                       | are enough; it is named in a warning and in the error   |
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -38,6 +39,9 @@ from concordat_privacy.oprf import (
 from concordat_privacy.signing import NONCE_BYTES
 
 _LOG = logging.getLogger("concordat")
+_STALE = "REQUEST_STALE"
+# A key-holder answers a batch again a few times only, and repeats come from the gateway too.
+_OUTWORN = frozenset({_STALE, "NONCE_REUSED"})
 # A signature that is refused as stale sooner was made by a clock that is wrong.
 _STALE_AFTER = timedelta(minutes=1)
 
@@ -54,18 +58,28 @@ class Evaluations:
     """Key-holders whose answer to some batch did not verify."""
 
 
+@dataclass(slots=True)
+class _Batch:
+    """One batch, on its way."""
+
+    state: BlindedBatch
+    request: token_pb2.EvaluateRequest
+    outworn: set[str] = field(default_factory=set)
+    """Why it was signed anew."""
+
+
 def evaluate(call: Evaluations, inputs: list[bytes]) -> Operation[list[Token]]:
     """The tokens of one batch of inputs, in order."""
     signed_at = call.context.environment.utc_now()
-    state, request = yield from compute(lambda: _blinded(call, inputs, signed_at))
+    batch = yield from compute(lambda: _blinded(call, inputs, signed_at))
     while True:
         avoided = call.avoided
-        request.avoid_holders[:] = sorted(avoided)
-        reply = yield from _send(call, request)
+        batch.request.avoid_holders[:] = sorted(avoided)
+        reply = yield from _send(call, batch)
         if reply.shares and not call.key.holders:
             yield from _learn_split(call)
         try:
-            return (yield from compute(partial(_finalise, state, reply, call.key)))
+            return (yield from compute(partial(_finalise, batch.state, reply, call.key)))
         except errors.ProofInvalid as error:
             if error.holder is None:
                 raise
@@ -91,14 +105,12 @@ def _learn_split(call: Evaluations) -> Operation[None]:
     call.key = log.key(call.key.epoch) or call.key
 
 
-def _blinded(
-    call: Evaluations, inputs: list[bytes], signed_at: datetime
-) -> tuple[BlindedBatch, token_pb2.EvaluateRequest]:
+def _blinded(call: Evaluations, inputs: list[bytes], signed_at: datetime) -> _Batch:
     try:
         state, blinded = blind_batch(inputs)
     except SodiumUnavailable as error:
         raise ConcordatError(str(error), reason="SODIUM_UNAVAILABLE") from None
-    return state, _signed(call, blinded, signed_at)
+    return _Batch(state, _signed(call, blinded, signed_at))
 
 
 def _signed(call: Evaluations, blinded: bytes, signed_at: datetime) -> token_pb2.EvaluateRequest:
@@ -107,24 +119,24 @@ def _signed(call: Evaluations, blinded: bytes, signed_at: datetime) -> token_pb2
     return context.signer.request(call.key.epoch, call.quota, blinded, nonce, signed_at)
 
 
-def _send(
-    call: Evaluations, request: token_pb2.EvaluateRequest
-) -> Operation[token_pb2.EvaluateResponse]:
-    """Send a batch; if it grew stale while it was repeated, sign it anew in place."""
+def _send(call: Evaluations, batch: _Batch) -> Operation[token_pb2.EvaluateResponse]:
+    """Send a batch; if its signature has worn out while it was repeated, sign it anew."""
     context = call.context
-    try:
-        return (yield from context.send(EVALUATE, request, call.timeout))
-    except NotPermitted as error:
-        now = context.environment.utc_now()
-        if error.reason != "REQUEST_STALE":
-            raise
-        if now - request.signed_at.ToDatetime(now.tzinfo) < _STALE_AFTER:
-            error.add_note("the key-holder compares the signature's time with its own clock")
-            raise
-    avoided = list(request.avoid_holders)
-    request.CopyFrom((yield from compute(lambda: _signed(call, request.blinded_elements, now))))
-    request.avoid_holders[:] = avoided
-    return (yield from context.send(EVALUATE, request, call.timeout))
+    while True:
+        try:
+            return (yield from context.send(EVALUATE, batch.request, call.timeout))
+        except NotPermitted as error:
+            now = context.environment.utc_now()
+            if error.reason not in _OUTWORN or error.reason in batch.outworn:
+                raise
+            signed_at = batch.request.signed_at.ToDatetime(now.tzinfo)
+            if error.reason == _STALE and now - signed_at < _STALE_AFTER:
+                error.add_note("the key-holder compares the signature's time with its own clock")
+                raise
+            batch.outworn.add(error.reason)
+        blinded, avoided = batch.request.blinded_elements, batch.request.avoid_holders[:]
+        batch.request = yield from compute(partial(_signed, call, blinded, now))
+        batch.request.avoid_holders[:] = avoided
 
 
 def _finalise(state: BlindedBatch, reply: token_pb2.EvaluateResponse, key: EpochKey) -> list[Token]:

@@ -1,13 +1,13 @@
 """The key log, as the gateway gives it."""
 
 from concordat._context import Context
-from concordat._key_log import time_of_microseconds
 from concordat._methods import LIST_TOKEN_KEYS
 from concordat._steps import Operation
 from concordat.errors import ProtocolViolation
 from concordat.results import TokenKeyInfo
 from concordat.v1 import token_pb2
 from concordat_privacy.keylog import EpochKey, KeyLog
+from concordat_privacy.moments import moment_of
 
 
 def list_token_keys(context: Context, timeout: float | None) -> Operation[tuple[TokenKeyInfo, ...]]:
@@ -34,8 +34,8 @@ def _key_info(context: Context, key: EpochKey) -> TokenKeyInfo:
     return TokenKeyInfo(
         epoch=key.epoch,
         public_key=bytes(key.public_key),
-        valid_from=time_of_microseconds(key.valid_from),
-        valid_to=None if key.valid_to is None else time_of_microseconds(key.valid_to),
+        valid_from=moment_of(key.valid_from),
+        valid_to=None if key.valid_to is None else moment_of(key.valid_to),
         pinned=context.keys.is_pinned(key),
         threshold=key.threshold,
         holders=len(key.holders),

@@ -12,7 +12,8 @@ from concordat._steps import Operation, Together
 from concordat.errors import FailedPrecondition, InvalidInput, ProfileError
 from concordat.requests import checked_integer, checked_items
 from concordat.v1 import token_pb2
-from concordat_privacy.identifiers import MAX_EPOCH, Identifier, oprf_input
+from concordat_privacy.epochs import MAX_EPOCH
+from concordat_privacy.identifiers import Identifier, oprf_input
 from concordat_privacy.keylog import EpochKey
 from concordat_privacy.oprf import Token
 

@@ -29,6 +29,10 @@ Conventions that hold for every RPC of this package:
                          being moved to the next key epoch),
                          KEYHOLDER_UNAVAILABLE (for tokens of an earlier
                          epoch than the stores', which it carries over)
+     RESOURCE_EXHAUSTED  CARRIED_EXHAUSTED (with QuotaFailure, and RetryInfo
+                         where waiting helps: too many tokens of earlier
+                         epochs to carry over; nothing was read or
+                         recorded)
    and gRPC itself, without an ErrorInfo, UNIMPLEMENTED for an unknown
    method and RESOURCE_EXHAUSTED for a message that is too large and where
    the server is full. The health service answers NOT_FOUND (SERVICE_UNKNOWN)

@@ -26,27 +26,29 @@ from concordat.v1 import token_pb2 as concordat_dot_v1_dot_token__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63oncordat/v1/keyholder.proto\x12\x0c\x63oncordat.v1\x1a\x18\x63oncordat/v1/token.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x01\n\x16\x45valuateBlindedRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x18\n\x10\x62linded_elements\x18\x02 \x01(\x0c\x12\x11\n\tmember_id\x18\x03 \x01(\t\x12\r\n\x05nonce\x18\x04 \x01(\x0c\x12-\n\tsigned_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05quota\x18\x06 \x01(\x0e\x32\x1d.concordat.v1.EvaluationQuota\x12\x13\n\x0b\x63\x65rtificate\x18\x07 \x01(\x0c\x12\x11\n\tsignature\x18\x08 \x01(\x0c\x12\x0f\n\x07holders\x18\t \x03(\r\"D\n\x17\x45valuateBlindedResponse\x12\x1a\n\x12\x65valuated_elements\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"g\n\x14UpdateBlindedRequest\x12\x12\n\nfrom_epoch\x18\x01 \x01(\r\x12\x10\n\x08to_epoch\x18\x02 \x01(\r\x12\x18\n\x10\x62linded_elements\x18\x03 \x01(\x0c\x12\x0f\n\x07holders\x18\x04 \x03(\r\"@\n\x15UpdateBlindedResponse\x12\x18\n\x10updated_elements\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"\x15\n\x13ListHeldKeysRequest\"<\n\x07HeldKey\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x0e\n\x06holder\x18\x03 \x01(\r\";\n\x14ListHeldKeysResponse\x12#\n\x04keys\x18\x01 \x03(\x0b\x32\x15.concordat.v1.HeldKey2\xa3\x02\n\x10KeyholderService\x12^\n\x0f\x45valuateBlinded\x12$.concordat.v1.EvaluateBlindedRequest\x1a%.concordat.v1.EvaluateBlindedResponse\x12X\n\rUpdateBlinded\x12\".concordat.v1.UpdateBlindedRequest\x1a#.concordat.v1.UpdateBlindedResponse\x12U\n\x0cListHeldKeys\x12!.concordat.v1.ListHeldKeysRequest\x1a\".concordat.v1.ListHeldKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63oncordat/v1/keyholder.proto\x12\x0c\x63oncordat.v1\x1a\x18\x63oncordat/v1/token.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n\x16\x45valuateBlindedRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x18\n\x10\x62linded_elements\x18\x02 \x01(\x0c\x12\x15\n\tmember_id\x18\x03 \x01(\tB\x02\x18\x01\x12\r\n\x05nonce\x18\x04 \x01(\x0c\x12-\n\tsigned_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05quota\x18\x06 \x01(\x0e\x32\x1d.concordat.v1.EvaluationQuota\x12\x13\n\x0b\x63\x65rtificate\x18\x07 \x01(\x0c\x12\x11\n\tsignature\x18\x08 \x01(\x0c\x12\x0f\n\x07holders\x18\t \x03(\r\"D\n\x17\x45valuateBlindedResponse\x12\x1a\n\x12\x65valuated_elements\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"g\n\x14UpdateBlindedRequest\x12\x12\n\nfrom_epoch\x18\x01 \x01(\r\x12\x10\n\x08to_epoch\x18\x02 \x01(\r\x12\x18\n\x10\x62linded_elements\x18\x03 \x01(\x0c\x12\x0f\n\x07holders\x18\x04 \x03(\r\"@\n\x15UpdateBlindedResponse\x12\x18\n\x10updated_elements\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"\x15\n\x13ListHeldKeysRequest\"<\n\x07HeldKey\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x0e\n\x06holder\x18\x03 \x01(\r\";\n\x14ListHeldKeysResponse\x12#\n\x04keys\x18\x01 \x03(\x0b\x32\x15.concordat.v1.HeldKey2\xa3\x02\n\x10KeyholderService\x12^\n\x0f\x45valuateBlinded\x12$.concordat.v1.EvaluateBlindedRequest\x1a%.concordat.v1.EvaluateBlindedResponse\x12X\n\rUpdateBlinded\x12\".concordat.v1.UpdateBlindedRequest\x1a#.concordat.v1.UpdateBlindedResponse\x12U\n\x0cListHeldKeys\x12!.concordat.v1.ListHeldKeysRequest\x1a\".concordat.v1.ListHeldKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'concordat.v1.keyholder_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_EVALUATEBLINDEDREQUEST'].fields_by_name['member_id']._loaded_options = None
+  _globals['_EVALUATEBLINDEDREQUEST'].fields_by_name['member_id']._serialized_options = b'\030\001'
   _globals['_EVALUATEBLINDEDREQUEST']._serialized_start=106
-  _globals['_EVALUATEBLINDEDREQUEST']._serialized_end=355
-  _globals['_EVALUATEBLINDEDRESPONSE']._serialized_start=357
-  _globals['_EVALUATEBLINDEDRESPONSE']._serialized_end=425
-  _globals['_UPDATEBLINDEDREQUEST']._serialized_start=427
-  _globals['_UPDATEBLINDEDREQUEST']._serialized_end=530
-  _globals['_UPDATEBLINDEDRESPONSE']._serialized_start=532
-  _globals['_UPDATEBLINDEDRESPONSE']._serialized_end=596
-  _globals['_LISTHELDKEYSREQUEST']._serialized_start=598
-  _globals['_LISTHELDKEYSREQUEST']._serialized_end=619
-  _globals['_HELDKEY']._serialized_start=621
-  _globals['_HELDKEY']._serialized_end=681
-  _globals['_LISTHELDKEYSRESPONSE']._serialized_start=683
-  _globals['_LISTHELDKEYSRESPONSE']._serialized_end=742
-  _globals['_KEYHOLDERSERVICE']._serialized_start=745
-  _globals['_KEYHOLDERSERVICE']._serialized_end=1036
+  _globals['_EVALUATEBLINDEDREQUEST']._serialized_end=359
+  _globals['_EVALUATEBLINDEDRESPONSE']._serialized_start=361
+  _globals['_EVALUATEBLINDEDRESPONSE']._serialized_end=429
+  _globals['_UPDATEBLINDEDREQUEST']._serialized_start=431
+  _globals['_UPDATEBLINDEDREQUEST']._serialized_end=534
+  _globals['_UPDATEBLINDEDRESPONSE']._serialized_start=536
+  _globals['_UPDATEBLINDEDRESPONSE']._serialized_end=600
+  _globals['_LISTHELDKEYSREQUEST']._serialized_start=602
+  _globals['_LISTHELDKEYSREQUEST']._serialized_end=623
+  _globals['_HELDKEY']._serialized_start=625
+  _globals['_HELDKEY']._serialized_end=685
+  _globals['_LISTHELDKEYSRESPONSE']._serialized_start=687
+  _globals['_LISTHELDKEYSRESPONSE']._serialized_end=746
+  _globals['_KEYHOLDERSERVICE']._serialized_start=749
+  _globals['_KEYHOLDERSERVICE']._serialized_end=1040
 # @@protoc_insertion_point(module_scope)

@@ -18,6 +18,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -39,8 +44,16 @@ class EvaluateBlindedRequest(_message.Message):
     """Epoch whose key is wanted."""
     blinded_elements: _builtins.bytes
     """See EvaluateRequest.blinded_elements."""
-    member_id: _builtins.str
-    """Not read: who asks is in the certificate, and the signature shows it."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def member_id(self) -> _builtins.str:
+        """Not read: who asks is in the certificate, and the signature shows it."""
+
+    @member_id.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def member_id(self, value: _builtins.str) -> None:
+        """Not read: who asks is in the certificate, and the signature shows it."""
+
     nonce: _builtins.bytes
     """See EvaluateRequest.nonce."""
     quota: _token_pb2.EvaluationQuota.ValueType

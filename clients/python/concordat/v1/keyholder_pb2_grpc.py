@@ -72,9 +72,13 @@ class KeyholderServiceServicer(object):
         """Turns elements of one epoch into those of the next, without seeing them:
         multiplies blinded tokens by the ratio of the two keys, and proves it
         (DLEQ with the old epoch's key as the base and the new one's as the
-        result). It gives nobody a token of a person they have no token of.
+        result). As long as the old epoch's key is secret it gives nobody a token
+        of a person they have no token of; to whoever has stolen that key it gives
+        tokens of the new epoch for guesses. So it ends with the old epoch, and is
+        counted and limited a day, for all gateways together.
         Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason
-        EPOCH_NOT_ACTIVE: it holds no ratio between these epochs).
+        EPOCH_NOT_ACTIVE: it holds no ratio between these epochs, or the old one
+        has ended), RESOURCE_EXHAUSTED (reason UPDATES_EXHAUSTED, with RetryInfo).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

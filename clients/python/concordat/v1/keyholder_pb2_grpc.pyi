@@ -44,9 +44,13 @@ class KeyholderServiceStub:
     """Turns elements of one epoch into those of the next, without seeing them:
     multiplies blinded tokens by the ratio of the two keys, and proves it
     (DLEQ with the old epoch's key as the base and the new one's as the
-    result). It gives nobody a token of a person they have no token of.
+    result). As long as the old epoch's key is secret it gives nobody a token
+    of a person they have no token of; to whoever has stolen that key it gives
+    tokens of the new epoch for guesses. So it ends with the old epoch, and is
+    counted and limited a day, for all gateways together.
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason
-    EPOCH_NOT_ACTIVE: it holds no ratio between these epochs).
+    EPOCH_NOT_ACTIVE: it holds no ratio between these epochs, or the old one
+    has ended), RESOURCE_EXHAUSTED (reason UPDATES_EXHAUSTED, with RetryInfo).
     """
     ListHeldKeys: _grpc.UnaryUnaryMultiCallable[_keyholder_pb2.ListHeldKeysRequest, _keyholder_pb2.ListHeldKeysResponse]
     """Says which key epochs are held."""
@@ -67,9 +71,13 @@ class KeyholderServiceAsyncStub(KeyholderServiceStub):
     """Turns elements of one epoch into those of the next, without seeing them:
     multiplies blinded tokens by the ratio of the two keys, and proves it
     (DLEQ with the old epoch's key as the base and the new one's as the
-    result). It gives nobody a token of a person they have no token of.
+    result). As long as the old epoch's key is secret it gives nobody a token
+    of a person they have no token of; to whoever has stolen that key it gives
+    tokens of the new epoch for guesses. So it ends with the old epoch, and is
+    counted and limited a day, for all gateways together.
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason
-    EPOCH_NOT_ACTIVE: it holds no ratio between these epochs).
+    EPOCH_NOT_ACTIVE: it holds no ratio between these epochs, or the old one
+    has ended), RESOURCE_EXHAUSTED (reason UPDATES_EXHAUSTED, with RetryInfo).
     """
     ListHeldKeys: _aio.UnaryUnaryMultiCallable[_keyholder_pb2.ListHeldKeysRequest, _keyholder_pb2.ListHeldKeysResponse]  # type: ignore[assignment]
     """Says which key epochs are held."""
@@ -99,9 +107,13 @@ class KeyholderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Turns elements of one epoch into those of the next, without seeing them:
         multiplies blinded tokens by the ratio of the two keys, and proves it
         (DLEQ with the old epoch's key as the base and the new one's as the
-        result). It gives nobody a token of a person they have no token of.
+        result). As long as the old epoch's key is secret it gives nobody a token
+        of a person they have no token of; to whoever has stolen that key it gives
+        tokens of the new epoch for guesses. So it ends with the old epoch, and is
+        counted and limited a day, for all gateways together.
         Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason
-        EPOCH_NOT_ACTIVE: it holds no ratio between these epochs).
+        EPOCH_NOT_ACTIVE: it holds no ratio between these epochs, or the old one
+        has ended), RESOURCE_EXHAUSTED (reason UPDATES_EXHAUSTED, with RetryInfo).
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from concordat.v1 import common_pb2 as concordat_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63oncordat/v1/usage.proto\x12\x0c\x63oncordat.v1\x1a\x19\x63oncordat/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"}\n\x05Usage\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.concordat.v1.UsageKind\x12\r\n\x05today\x18\x02 \x01(\x04\x12\x12\n\nthis_month\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x61ily_limit\x18\x04 \x01(\x04\x12\x15\n\rmonthly_limit\x18\x05 \x01(\x04\"P\n\x05\x41larm\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.concordat.v1.AlarmKind\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\r\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"i\n\x0bMemberUsage\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\"\n\x05usage\x18\x02 \x03(\x0b\x32\x13.concordat.v1.Usage\x12#\n\x06\x61larms\x18\x03 \x03(\x0b\x32\x13.concordat.v1.Alarm\"%\n\x10ListUsageRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\"j\n\x11ListUsageResponse\x12*\n\x07members\x18\x01 \x03(\x0b\x32\x19.concordat.v1.MemberUsage\x12)\n\x05\x61s_of\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\x15SetLookupQuotaRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x11\n\tmember_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x61ily_limit\x18\x03 \x01(\x04\x12\x15\n\rmonthly_limit\x18\x04 \x01(\x04\"@\n\x16SetLookupQuotaResponse\x12&\n\x07receipt\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Receipt*\x94\x01\n\tUsageKind\x12\x1a\n\x16USAGE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12USAGE_KIND_LOOKUPS\x10\x01\x12\x1e\n\x1aUSAGE_KIND_LOOKUPS_REFUSED\x10\x02\x12\x1a\n\x16USAGE_KIND_EVALUATIONS\x10\x03\x12\x17\n\x13USAGE_KIND_CONSENTS\x10\x04*\xc1\x01\n\tAlarmKind\x12\x1a\n\x16\x41LARM_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41LARM_KIND_REFUSED_SHARE\x10\x01\x12\x1c\n\x18\x41LARM_KIND_UNUSED_TOKENS\x10\x02\x12\x1b\n\x17\x41LARM_KIND_LOOKUP_SURGE\x10\x03\x12\x1f\n\x1b\x41LARM_KIND_EVALUATION_SURGE\x10\x04\x12\x1e\n\x1a\x41LARM_KIND_QUOTA_EXHAUSTED\x10\x05\x32\xb9\x01\n\x0cUsageService\x12L\n\tListUsage\x12\x1e.concordat.v1.ListUsageRequest\x1a\x1f.concordat.v1.ListUsageResponse\x12[\n\x0eSetLookupQuota\x12#.concordat.v1.SetLookupQuotaRequest\x1a$.concordat.v1.SetLookupQuotaResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63oncordat/v1/usage.proto\x12\x0c\x63oncordat.v1\x1a\x19\x63oncordat/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"}\n\x05Usage\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.concordat.v1.UsageKind\x12\r\n\x05today\x18\x02 \x01(\x04\x12\x12\n\nthis_month\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x61ily_limit\x18\x04 \x01(\x04\x12\x15\n\rmonthly_limit\x18\x05 \x01(\x04\"P\n\x05\x41larm\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.concordat.v1.AlarmKind\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\r\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"i\n\x0bMemberUsage\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\"\n\x05usage\x18\x02 \x03(\x0b\x32\x13.concordat.v1.Usage\x12#\n\x06\x61larms\x18\x03 \x03(\x0b\x32\x13.concordat.v1.Alarm\"%\n\x10ListUsageRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\"j\n\x11ListUsageResponse\x12*\n\x07members\x18\x01 \x03(\x0b\x32\x19.concordat.v1.MemberUsage\x12)\n\x05\x61s_of\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\x15SetLookupQuotaRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x11\n\tmember_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x61ily_limit\x18\x03 \x01(\x04\x12\x15\n\rmonthly_limit\x18\x04 \x01(\x04\"@\n\x16SetLookupQuotaResponse\x12&\n\x07receipt\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Receipt*\xac\x01\n\tUsageKind\x12\x1a\n\x16USAGE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12USAGE_KIND_LOOKUPS\x10\x01\x12\x1e\n\x1aUSAGE_KIND_LOOKUPS_REFUSED\x10\x02\x12\x1a\n\x16USAGE_KIND_EVALUATIONS\x10\x03\x12\x17\n\x13USAGE_KIND_CONSENTS\x10\x04\x12\x16\n\x12USAGE_KIND_CARRIED\x10\x05*\xc1\x01\n\tAlarmKind\x12\x1a\n\x16\x41LARM_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41LARM_KIND_REFUSED_SHARE\x10\x01\x12\x1c\n\x18\x41LARM_KIND_UNUSED_TOKENS\x10\x02\x12\x1b\n\x17\x41LARM_KIND_LOOKUP_SURGE\x10\x03\x12\x1f\n\x1b\x41LARM_KIND_EVALUATION_SURGE\x10\x04\x12\x1e\n\x1a\x41LARM_KIND_QUOTA_EXHAUSTED\x10\x05\x32\xb9\x01\n\x0cUsageService\x12L\n\tListUsage\x12\x1e.concordat.v1.ListUsageRequest\x1a\x1f.concordat.v1.ListUsageResponse\x12[\n\x0eSetLookupQuota\x12#.concordat.v1.SetLookupQuotaRequest\x1a$.concordat.v1.SetLookupQuotaResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'concordat.v1.usage_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_USAGEKIND']._serialized_start=740
-  _globals['_USAGEKIND']._serialized_end=888
-  _globals['_ALARMKIND']._serialized_start=891
-  _globals['_ALARMKIND']._serialized_end=1084
+  _globals['_USAGEKIND']._serialized_end=912
+  _globals['_ALARMKIND']._serialized_start=915
+  _globals['_ALARMKIND']._serialized_end=1108
   _globals['_USAGE']._serialized_start=102
   _globals['_USAGE']._serialized_end=227
   _globals['_ALARM']._serialized_start=229
@@ -51,6 +51,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETLOOKUPQUOTAREQUEST']._serialized_end=671
   _globals['_SETLOOKUPQUOTARESPONSE']._serialized_start=673
   _globals['_SETLOOKUPQUOTARESPONSE']._serialized_end=737
-  _globals['_USAGESERVICE']._serialized_start=1087
-  _globals['_USAGESERVICE']._serialized_end=1272
+  _globals['_USAGESERVICE']._serialized_start=1111
+  _globals['_USAGESERVICE']._serialized_end=1296
 # @@protoc_insertion_point(module_scope)

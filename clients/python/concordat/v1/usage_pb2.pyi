@@ -37,6 +37,10 @@ class _UsageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UsageKind.V
     """Blinded elements passed on to the key-holder."""
     USAGE_KIND_CONSENTS: _UsageKind.ValueType  # 4
     """Consents recorded."""
+    USAGE_KIND_CARRIED: _UsageKind.ValueType  # 5
+    """Tokens of earlier epochs passed on to the key-holders, to be carried over
+    to the stores' epoch.
+    """
 
 class UsageKind(_UsageKind, metaclass=_UsageKindEnumTypeWrapper):
     """What is counted."""
@@ -51,6 +55,10 @@ USAGE_KIND_EVALUATIONS: UsageKind.ValueType  # 3
 """Blinded elements passed on to the key-holder."""
 USAGE_KIND_CONSENTS: UsageKind.ValueType  # 4
 """Consents recorded."""
+USAGE_KIND_CARRIED: UsageKind.ValueType  # 5
+"""Tokens of earlier epochs passed on to the key-holders, to be carried over
+to the stores' epoch.
+"""
 Global___UsageKind: _TypeAlias = UsageKind  # noqa: Y015
 
 class _AlarmKind:
