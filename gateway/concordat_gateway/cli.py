@@ -17,6 +17,7 @@ from concordat_gateway.commands.keys import keys
 from concordat_gateway.commands.ledger import ledger
 from concordat_gateway.commands.lookup import lookup
 from concordat_gateway.commands.member import member
+from concordat_gateway.commands.pki import pki
 from concordat_gateway.commands.serve import serve
 from concordat_gateway.commands.usage import quota, usage
 
@@ -27,7 +28,7 @@ def main() -> None:
     """Share banded credit signals between lenders, under a consent ledger."""
 
 
-for _command in (init, serve, member, keys, ledger, ask, budget, lookup, usage, quota):
+for _command in (init, serve, member, keys, pki, ledger, ask, budget, lookup, usage, quota):
     main.add_command(_command)
 
 # Commands of other trust domains: their code and the gateway's do not import each other.

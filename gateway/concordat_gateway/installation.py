@@ -23,7 +23,7 @@ from concordat_rpc.peer import Role, spiffe_id
 from concordat_rpc.secret_files import write_secret
 from concordat_rpc.settings import toml_text
 
-_PROCESS_LIFETIME = timedelta(days=825)
+PROCESS_LIFETIME = timedelta(days=825)
 _PROFILE_LIFETIME = timedelta(days=365)
 
 
@@ -111,7 +111,7 @@ def _new_folder(wanted: Path) -> Path:
 def _make_gateway(folder: Path, issue: _Issuer, wishes: Wishes) -> str:
     """The gateway's identity and keys; returns the ledger's verifier key."""
     _, certificate, key = issue.identity(
-        Role.GATEWAY, "main", _PROCESS_LIFETIME, hosts=_gateway_hosts(wishes)
+        Role.GATEWAY, "main", PROCESS_LIFETIME, hosts=_gateway_hosts(wishes)
     )
     (folder / "cert.pem").write_bytes(certificate)
     write_secret(folder / "key.pem", key)
@@ -143,7 +143,7 @@ def _reached_at(wishes: Wishes) -> Address:
 def _make_keyholder(folder: Path, issue: _Issuer, wishes: Wishes, ca_pem: bytes) -> None:
     """The key-holder's identity, and all that is its own: keys, key log, configuration."""
     _, certificate, key = issue.identity(
-        Role.KEYHOLDER, "main", _PROCESS_LIFETIME, hosts=(_keyholder_name(wishes),)
+        Role.KEYHOLDER, "main", PROCESS_LIFETIME, hosts=(_keyholder_name(wishes),)
     )
     (folder / "cert.pem").write_bytes(certificate)
     write_secret(folder / "key.pem", key)

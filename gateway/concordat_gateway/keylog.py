@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Final
 
-from concordat_privacy.keylog import KeyLog, KeyLogError
+from concordat_privacy.keylog import EpochKey, KeyLog, KeyLogError
 from concordat_privacy.log.checkpoint import VerifierKey
 from concordat_rpc.settings import SettingsError
 
@@ -24,8 +25,14 @@ _Stamp = tuple[int, int, int]
 class KeyLogFile:
     """The newest good version of a key log file. Thread-safe."""
 
-    def __init__(self, file: Path, verifier_key: VerifierKey) -> None:
-        """Read and verify the file. Raises SettingsError."""
+    def __init__(
+        self,
+        file: Path,
+        verifier_key: VerifierKey,
+        on_taken: Callable[[KeyLog], None] = lambda _: None,
+    ) -> None:
+        """Read and verify the file; `on_taken` is told of each later log. Raises SettingsError."""
+        self._on_taken = on_taken
         self._file = file
         self._verifier_key = verifier_key
         self._lock = threading.Lock()
@@ -60,6 +67,7 @@ class KeyLogFile:
                 return self._log
             _log.info("key log: %d entries, epochs to %d", len(newer.entries), newer.keys[-1].epoch)
             self._log, self._stamp = newer, stamp
+            self._on_taken(newer)
             return newer
 
     def _tell(self, stamp: _Stamp, why: str) -> None:
@@ -71,6 +79,24 @@ class KeyLogFile:
         with self._file.open("rb") as opened:
             text = opened.read(_MOST_BYTES).decode()
         return KeyLog.open(text, self._verifier_key)
+
+
+def unanswerable(keys: Iterable[EpochKey], configured: Collection[int]) -> list[str]:
+    """What stands in the way of each epoch that the configured holders cannot answer for.
+
+    `configured` are their numbers, 0 for one that holds whole keys.
+    """
+    lacking = []
+    for key in keys:
+        numbers = [one.holder for one in key.holders] or [0]
+        if len(set(numbers) & set(configured)) >= key.threshold:
+            continue
+        needed = "a holder of the whole key (holder = 0)"
+        if key.holders:
+            needed = f"{key.threshold} of the holders {', '.join(map(str, numbers))}"
+        found = ", ".join(map(str, sorted(set(configured))))
+        lacking.append(f"epoch {key.epoch} needs {needed}; [[keyholders]] has {found}")
+    return lacking
 
 
 def _stamp(file: Path) -> _Stamp:

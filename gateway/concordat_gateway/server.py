@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
@@ -19,7 +20,7 @@ from concordat.v1 import (
 from concordat_gateway.config import GatewayConfig, PrivacyBudgets, load_config
 from concordat_gateway.keyfiles import PepperFiles, load_authority, load_ledger_key
 from concordat_gateway.keyholder import Endpoint, KeyholderClient
-from concordat_gateway.keylog import KeyLogFile
+from concordat_gateway.keylog import KeyLogFile, unanswerable
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import members
 from concordat_gateway.rules.budgets import Caps
@@ -48,13 +49,15 @@ from concordat_rpc.tls import Identity, load_identity
 from concordat_store.clock import system_clock
 from concordat_store.database import Database
 
+_log = logging.getLogger(__name__)
+
 _MEMBER = frozenset({Role.MEMBER})
 _OPERATOR = frozenset({Role.OPERATOR})
 _OVERSIGHT = frozenset({Role.OPERATOR, Role.AUDITOR})
 _ALL = _MEMBER | _OVERSIGHT
 
 _SERVICES = {
-    "TokenService": {"ListTokenKeys": _MEMBER, "Evaluate": _MEMBER},
+    "TokenService": {"ListTokenKeys": _ALL, "Evaluate": _MEMBER},
     "ConsentService": {
         "GrantConsents": _MEMBER,
         "WithdrawConsent": _MEMBER,
@@ -126,6 +129,21 @@ def check_epoch(config: GatewayConfig, journal: Journal, key_log: KeyLog) -> Non
             )
 
 
+def check_holders(config: GatewayConfig, key_log: KeyLog, now: int) -> None:
+    """Raises SettingsError where the configured key-holders cannot answer for an epoch in use."""
+    lacking = unanswerable(key_log.in_use(now), [one.holder for one in config.keyholders])
+    if lacking:
+        raise SettingsError(f"{config.file}: {'; '.join(lacking)}")
+
+
+def _tell_unanswerable(config: GatewayConfig, key_log: KeyLog) -> None:
+    """Tell the operator of a key that was split, or is to come, and that nobody can answer for."""
+    now = system_clock()
+    coming = [key for key in key_log.keys if key.valid_to is None or now < key.valid_to]
+    for what in unanswerable(coming, [one.holder for one in config.keyholders]):
+        _log.error("the changed key log: %s: change it and restart", what)
+
+
 @contextmanager
 def opened_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalStore]]:
     """The control store's journal and the signals store.
@@ -168,7 +186,9 @@ def _build(
     port: int,
     keyholders: Sequence[Address],
 ) -> RpcServer:
-    key_log = KeyLogFile(config.key_log, config.key_log_vkey)
+    key_log = KeyLogFile(
+        config.key_log, config.key_log_vkey, functools.partial(_tell_unanswerable, config)
+    )
     check_epoch(config, journal, key_log.current())
     client = KeyholderClient(endpoints(config, keyholders), identity)
     subjects = Subjects(

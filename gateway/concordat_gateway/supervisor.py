@@ -32,7 +32,7 @@ from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
 from concordat_gateway.rules.stores_epoch import adopt_epoch
-from concordat_gateway.server import caps_of, check_epoch, opened_stores
+from concordat_gateway.server import caps_of, check_epoch, check_holders, opened_stores
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.watching import AlarmGauge, watching
@@ -105,7 +105,8 @@ def _check_files(config: GatewayConfig) -> None:
     """Fail here, once, and not in every worker. Raises SettingsError."""
     load_identity(config.identity.certificate, config.identity.private_key, config.identity.ca)
     load_authority(config.identity.ca, config.membership.ca_key)
-    KeyLogFile(config.key_log, config.key_log_vkey)
+    key_log = KeyLogFile(config.key_log, config.key_log_vkey).current()
+    check_holders(config, key_log, system_clock())
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from concordat_keyholder.roster import Entry
 from concordat_privacy.metering import Exhausted, Quota, Scope
 from concordat_privacy.oprf import ELEMENT_BYTES
 from concordat_privacy.signing import EvaluationStatement
-from concordat_rpc.errors import Refusal, exhausted, permission_denied
+from concordat_rpc.errors import Refusal, again_in, exhausted, permission_denied
 from concordat_store import meters
 
 FRESH_MICROS: Final = 5 * 60 * 1_000_000
@@ -142,7 +142,7 @@ def _charge_online(
         connection, entry.member_id, Charged.ONLINE, batch.size, entry.quota(default), now
     )
     if over is not None:
-        raise _over_quota(entry.member_id, batch.size, over)
+        raise _over_quota(entry.member_id, batch.size, entry.quota(default), over)
 
 
 def _charge_portfolio(connection: sa.Connection, batch: SignedBatch, now: int) -> None:
@@ -157,12 +157,16 @@ def _charge_portfolio(connection: sa.Connection, batch: SignedBatch, now: int) -
     meters.count(connection, member_id, Charged.PORTFOLIO, batch.size, now)
 
 
-def _over_quota(member_id: str, size: int, over: Exhausted) -> Refusal:
+def _over_quota(member_id: str, size: int, quota: Quota, over: Exhausted) -> Refusal:
     scope = _SCOPES[over.scope]
-    limit = f"{over.limit} at once" if over.scope is Scope.RATE else f"{over.limit} a {scope}"
+    limit = f"{over.limit} a {scope}"
+    if over.scope is Scope.RATE:
+        limit = f"{over.limit} at once, {quota.per_second:g} a second"
+    wait = over.retry_seconds
+    advice = "ask for fewer at once" if wait is None else again_in(wait)
     return exhausted(
         "EVALUATIONS_EXHAUSTED",
-        f"{size} evaluations more would pass the member's {limit}",
+        f"{size} evaluations more are too many: the member has at most {limit}; {advice}",
         f"member:{member_id}/evaluations/{scope}",
         over.retry_seconds,
     )

@@ -14,7 +14,7 @@ import click
 import concordat_rpc  # noqa: F401  first: it settles what gRPC reads when it is imported
 from concordat_keyholder.commands.keys import end_epoch, extend_log, forget, new_epoch, reseal
 from concordat_keyholder.commands.members import admit, expel, grant, members, quota, usage
-from concordat_keyholder.commands.serve import init, serve
+from concordat_keyholder.commands.serve import init, request, serve
 from concordat_keyholder.commands.shares import join, split, take
 
 
@@ -24,7 +24,7 @@ def keyholder() -> None:
 
 
 for _command in (
-    *(init, serve),
+    *(init, request, serve),
     *(new_epoch, end_epoch, forget, reseal, extend_log),
     *(split, join, take),
     *(admit, expel, quota, grant, members, usage),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from concordat_keyholder.config import KeyholderConfig
-from concordat_keyholder.epochs import signing_log
+from concordat_keyholder.epochs import mark_dealt_out, signing_log
 from concordat_keyholder.files import new_folder, turn
 from concordat_keyholder.installation import (
     CONFIG,
@@ -38,15 +38,25 @@ class Dealt:
     folders: tuple[Path, ...]
     """One a holder, in the order of their numbers."""
     epochs: tuple[int, ...]
+    log: KeyLog
+    is_first: bool
+    """Whether nobody had shares before; else there are holders, and they take the new ones."""
 
 
-def deal(config: KeyholderConfig, threshold: int, holders: int, out: Path) -> Dealt:
+def deal(
+    config: KeyholderConfig,
+    threshold: int,
+    holders: int,
+    out: Path,
+    newest: Path | None = None,
+) -> Dealt:
     """Split every whole key that is held and not in shares yet; a folder a holder below `out`.
 
-    The shares are written before the log says that there are any. Raises SettingsError.
+    The shares are written before the log says that there are any. Raises SettingsError. For
+    `newest` see :func:`.epochs.signing_log`.
     """
     with turn(config.folder):
-        log, log_key = signing_log(config)
+        log, log_key = signing_log(config, newest)
         keys, _ = read_keys(config.keys, config.seal)
         check_held(keys, log)
         whole = [held for held in keys if held.is_whole and _can_be_split(log, held.epoch)]
@@ -65,10 +75,12 @@ def deal(config: KeyholderConfig, threshold: int, holders: int, out: Path) -> De
             _write_holder(out / f"holder-{number}", config, HeldKeys.of(of_holder))
             for number, of_holder in enumerate(shares, 1)
         ]
+        mark_dealt_out(config.folder)
         write_log(config.key_log, longer)
         for folder in folders:
             write_folder_log(folder, longer)
-    return Dealt(tuple(folders), tuple(held.epoch for held in whole))
+    is_first = not any(key.holders for key in log.keys)
+    return Dealt(tuple(folders), tuple(held.epoch for held in whole), longer, is_first)
 
 
 def take(config: KeyholderConfig, dealt: KeyholderConfig) -> tuple[int, ...]:

@@ -1,10 +1,12 @@
 """A key-holder's folder: what is in it, and how a new one is made.
 
 keyholder.toml              configuration
-cert.pem key.pem ca.pem     identity for mutual TLS; the operator's authority issues it
+key.pem request.csr         key for mutual TLS, and the request to certify it
+cert.pem ca.pem             what the operator's authority issued for the request
 token.keys                  the token keys, sealed
 seal.key                    what seals them, where that is a key-file
 keys.log log.key log.vkey   the key log, what signs it, what verifies it
+dealt-out                   says that the keys were split, and the key log is the holders' now
 keyholder.db                meters, where the store is SQLite
 """
 
@@ -16,9 +18,10 @@ from typing import Final
 
 from concordat_keyholder.config import DEFAULT_QUOTA, DEFAULT_UPDATES_DAILY, Admission
 from concordat_keyholder.files import PUBLIC, replace_file, turn
+from concordat_keyholder.identity import make_key, write_request
 from concordat_keyholder.keylog import signed_log, write_log
 from concordat_keyholder.keys import HeldKey, HeldKeys, write_keys
-from concordat_keyholder.sealing import KeyFileSeal, PassphraseSeal, Seal
+from concordat_keyholder.sealing import KeyFileSeal, PassphraseSeal, Seal, Wrapper
 from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.keylog import KeyLog, key_entry
 from concordat_privacy.log.checkpoint import SigningKey
@@ -35,6 +38,8 @@ DEVELOPMENT_QUOTA: Final = Quota(
 DEVELOPMENT_UPDATES_DAILY: Final = 100_000_000
 _KEYS, _SEAL, _LOG = "token.keys", "seal.key", "keys.log"
 _LOG_KEY, _LOG_VKEY = "log.key", "log.vkey"
+_KEY: Final = "key.pem"
+REQUEST: Final = "request.csr"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +80,20 @@ def install(wishes: Wishes, now: int) -> KeyLog:
     The folder may hold the identity's files. Raises SettingsError where one of the others is there.
     """
     folder = wishes.folder
-    _make(folder, [CONFIG, _KEYS, _SEAL, _LOG, _LOG_KEY, _LOG_VKEY])
+    _check_new(folder, [CONFIG, _KEYS, _SEAL, _LOG, _LOG_KEY, _LOG_VKEY])
+    # A passphrase that is mistyped leaves nothing behind that a second try would stumble over.
+    sealed = None if wishes.passphrase is None else _by_passphrase(wishes.passphrase)
+    _make(folder)
     with turn(folder):
+        if not (folder / _KEY).exists():
+            make_key(folder / _KEY)
+            write_request(folder / _KEY, folder / REQUEST)
         log_key = SigningKey.generate(f"{wishes.trust_domain}/token-keys")
         write_secret(folder / _LOG_KEY, f"{log_key.encode()}\n".encode())
         vkey = log_key.verifier.encode()
         replace_file(folder / _LOG_VKEY, f"{vkey}\n".encode(), PUBLIC)
         pair = generate_key()
-        seal = write_folder_keys(
-            folder, HeldKeys.of([HeldKey(FIRST_EPOCH, pair.secret)]), wishes.passphrase
-        )
+        seal = write_folder_keys(folder, HeldKeys.of([HeldKey(FIRST_EPOCH, pair.secret)]), sealed)
         log = signed_log([key_entry(FIRST_EPOCH, pair.public, now)], log_key)
         write_log(folder / _LOG, log)
         write_settings(
@@ -107,12 +116,15 @@ def install(wishes: Wishes, now: int) -> KeyLog:
     return log
 
 
-def write_folder_keys(folder: Path, keys: HeldKeys, passphrase: str | None = None) -> Seal:
-    """Write keys into a new folder, sealed by a new key-file or a passphrase; the seal."""
-    seal: Seal = (
-        KeyFileSeal.created(folder / _SEAL) if passphrase is None else PassphraseSeal(passphrase)
-    )
-    write_keys(folder / _KEYS, keys, seal.fresh(), seal.method)
+def write_folder_keys(
+    folder: Path, keys: HeldKeys, sealed: tuple[Seal, Wrapper] | None = None
+) -> Seal:
+    """Write keys into a new folder, sealed by a new key-file or as given; the seal."""
+    if sealed is None:
+        key_file = KeyFileSeal.created(folder / _SEAL)
+        sealed = key_file, key_file.fresh()
+    seal, wrapper = sealed
+    write_keys(folder / _KEYS, keys, wrapper, seal.method)
     return seal
 
 
@@ -126,14 +138,23 @@ def write_settings(folder: Path, outline: Outline) -> None:
     write_secret(folder / CONFIG, _settings(outline).encode())
 
 
-def _make(folder: Path, files: list[str]) -> None:
+def _by_passphrase(source: str) -> tuple[Seal, Wrapper]:
+    """Asks for it. Raises SettingsError."""
+    seal = PassphraseSeal(source)
+    return seal, seal.fresh()
+
+
+def _check_new(folder: Path, files: list[str]) -> None:
+    for name in files:
+        if (folder / name).exists():
+            raise SettingsError(f"{folder / name} is there already; nothing was changed")
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"{folder}: {error.strerror}") from None
-    for name in files:
-        if (folder / name).exists():
-            raise SettingsError(f"{folder / name} is there already; nothing was changed")
 
 
 def _settings(outline: Outline) -> str:

@@ -145,7 +145,7 @@ class PassphraseSeal:
         source = settings.text("passphrase")
         if not is_passphrase_source(source):
             raise settings.wrong("passphrase", 'wanted: "prompt", "environment:NAME", "file:PATH"')
-        return cls(source)
+        return cls(absolute_source(source, settings.folder))
 
     def fresh(self) -> Wrapper:
         passphrase = read_passphrase(self.source, is_new=True)
@@ -203,6 +203,12 @@ def is_passphrase_source(text: str) -> bool:
     return text == "prompt" or (kind in {"environment", "file"} and bool(name))
 
 
+def absolute_source(source: str, folder: Path) -> str:
+    """The same source, whose path, if it has one, no longer depends on where a command runs."""
+    kind, _, name = source.partition(":")
+    return f"file:{folder / name}" if kind == "file" else source
+
+
 def read_passphrase(source: str, *, is_new: bool) -> str:
     """The passphrase of a source. Raises SettingsError, whose text never holds it."""
     kind, _, name = source.partition(":")
@@ -215,7 +221,9 @@ def read_passphrase(source: str, *, is_new: bool) -> str:
             try:
                 passphrase = read_secret(Path(name)).decode().removesuffix("\n")
             except UnicodeDecodeError:
-                raise SettingsError(f"{name}: not UTF-8 text") from None
+                raise SettingsError(f"passphrase: {name}: not UTF-8 text") from None
+            except SettingsError as error:
+                raise SettingsError(f"passphrase: {error}") from None
     if not passphrase:
         raise SettingsError(f"passphrase: none was given ({source})")
     return passphrase

@@ -7,6 +7,7 @@ random error id (see :mod:`concordat_rpc.interceptors`), so no exception text le
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -145,6 +146,17 @@ def exhausted(
         quota_subject=quota_subject,
         retry_after_seconds=retry_after_seconds,
     )
+
+
+def again_in(seconds: float) -> str:
+    """How long to wait, for a person; rounded up. As in "again in 95 s"."""
+    if seconds <= 120:
+        return f"again in {math.ceil(seconds)} s"
+    if seconds <= 2 * 3600:
+        return f"again in {math.ceil(seconds / 60)} minutes"
+    if seconds <= 48 * 3600:
+        return f"again in {math.ceil(seconds / 3600)} hours"
+    return f"again in {math.ceil(seconds / 86_400)} days"
 
 
 def unavailable(reason: str, message: str, retry_after_seconds: float | None = None) -> Refusal:

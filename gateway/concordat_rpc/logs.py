@@ -13,7 +13,10 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
-_EXTRA = ("method", "error_id", "code", "child", "exit_code", "member", "alarm")
+_EXTRA = (
+    *("method", "error_id", "code", "child", "exit_code", "member", "alarm"),
+    *("holder", "reason", "address"),
+)
 
 
 class JsonFormatter(logging.Formatter):

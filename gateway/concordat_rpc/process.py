@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from types import FrameType
@@ -39,7 +40,11 @@ def serve_until_stopped(server: RpcServer, *, with_parent: bool) -> None:
     if with_parent:
         threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     server.start()
-    print(READY, server.port, flush=True)  # noqa: T201  the parent reads it
+    if sys.stdout.isatty():
+        ready = f"Serving on port {server.port}. Ctrl-C or SIGTERM finishes calls and stops."
+    else:
+        ready = f"{READY} {server.port}"
+    print(ready, flush=True)  # noqa: T201  whoever started it reads it
     # Never stopping.wait(): the handler runs in this very thread, between any two of its steps, and
     # would wait for ever for the lock that wait() was just holding.
     while not stopping.is_set():

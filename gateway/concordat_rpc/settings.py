@@ -49,6 +49,11 @@ class Settings:
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{file}: {error}") from None
 
+    @property
+    def folder(self) -> Path:
+        """The configuration file's own folder, which its paths are relative to."""
+        return self._file.parent
+
     def wrong(self, key: str, problem: str) -> SettingsError:
         """The error for an entry whose value the caller cannot use."""
         return SettingsError(f"{self._file}: {self._prefix}{key}: {problem}")
@@ -87,7 +92,7 @@ class Settings:
 
     def path(self, key: str) -> Path:
         """A file or folder, relative to the configuration file's own folder."""
-        return self._file.parent / self.text(key)
+        return self.folder / self.text(key)
 
     def table(self, key: str) -> Settings:
         """A table within this one; empty where it is missing."""

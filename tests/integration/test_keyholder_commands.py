@@ -193,7 +193,9 @@ os.execv(sys.executable, [sys.executable, "-m", "concordat_keyholder", *sys.argv
 """
 
 
-def typed(arguments: list[str], *lines: str) -> tuple[int, str]:
+def typed(
+    arguments: list[str], *lines: str, ends: bytes | tuple[bytes, ...] = (b"keys: ", b"again: ")
+) -> tuple[int, str]:
     """Run a command at a terminal of its own and type a line at each prompt; all it showed."""
     terminal, inside = os.openpty()
     child = subprocess.Popen(
@@ -214,7 +216,7 @@ def typed(arguments: list[str], *lines: str) -> tuple[int, str]:
         if not piece:
             break
         shown += piece
-        if left and shown.endswith((b"keys: ", b"again: ")):
+        if left and shown.endswith(ends):
             os.write(terminal, f"{left.pop(0)}\n".encode())
     os.close(terminal)
     return child.wait(30), shown.decode()
@@ -235,6 +237,34 @@ def test_a_passphrase_is_typed_twice_and_not_shown(host: Host) -> None:
     code, shown = typed(["new-epoch", "--config", str(host.config)], PASSPHRASE)
     assert code == 0, shown
     assert len(host.key_log.keys) == 2
+
+
+def test_a_passphrase_mistyped_at_the_start_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "host"
+    line = ["init", str(folder), "--trust-domain", TRUST_DOMAIN, "--passphrase", "prompt"]
+    code, shown = typed(line, PASSPHRASE, PASSPHRASE + "r")
+    assert (code, "passphrase: the two differ" in shown) == (1, True)
+    assert not folder.exists()
+    code, shown = typed(line, PASSPHRASE, PASSPHRASE)
+    assert code == 0, shown
+
+
+def test_a_passphrase_s_file_is_found_from_the_configuration_s_folder(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every other path of the file, wherever the command is run."""
+    kept = host.folder / "passphrase"
+    kept.touch(0o600)
+    kept.write_text(PASSPHRASE)
+    monkeypatch.chdir(host.folder)
+    said = host.does("reseal", "--passphrase", "file:passphrase")
+    assert f'passphrase = "file:{kept}"' in said
+    host.edit('method = "key-file"', 'method = "passphrase"')
+    host.edit('key_file = "seal.key"', 'passphrase = "file:passphrase"')
+    monkeypatch.chdir(tmp_path)
+    host.does("new-epoch")
+    kept.unlink()
+    assert f"passphrase: {kept}: No such file" in host.run("new-epoch").output
 
 
 # Members.
@@ -261,6 +291,25 @@ def test_the_roster_is_shown_with_fingerprints(
     assert shown[0][2].startswith(day)
     assert shown[0][3:] == ["20000", "200000", fingerprint(der)]
     assert shown[2][-2:] == ["5", "50"]
+
+
+def test_whoever_is_not_admitted_is_told_of(host: Host, alpha: Member) -> None:
+    """A mistyped name has a quota of its own, and nobody who uses it."""
+    quota = ("--daily", "5", "--monthly", "50")
+    grant = ("--evaluations", "100", "--until", "2098-12-31")
+    assert "alpha is not admitted here" in host.does("quota", "alpha", *quota)
+    assert "alpha is not admitted here" in host.does("grant", "alpha", *grant)
+    host.admit(alpha)
+    assert "not admitted" not in host.does("quota", "alpha", *quota)
+    assert "not admitted" not in host.does("grant", "alpha", *grant)
+    host.does("expel", "alpha")
+    assert "alpha is not admitted here" in host.does("quota", "alpha", *quota)
+
+
+def test_a_person_who_starts_it_is_told_what_it_does(host: Host) -> None:
+    code, shown = typed(["serve", "--config", str(host.config)], "\x03", ends=b"and stops.\r\n")
+    assert code == 0, shown
+    assert "Serving on port " in shown
 
 
 def test_usage_shows_quota_and_allowance(host: Host, alpha: Member) -> None:

@@ -87,7 +87,7 @@ def test_two_epochs_are_in_use_until_the_first_one_ends(
 ) -> None:
     starts, ends = clock() + HOUR, clock() + 2 * HOUR
     host.does("new-epoch", "--valid-from", time_text(starts))
-    host.does("end-epoch", "--epoch", "1", "--valid-to", time_text(ends))
+    host.does("end-epoch", "--epoch", "1", "--valid-to", time_text(ends), "--yes")
     in_use = {}
     with host.serving(clock), host.channel() as channel:
         for moment in (starts - 1, starts, ends - 1, ends):
@@ -147,7 +147,7 @@ def test_a_log_without_the_entries_that_were_known_is_not_taken(
     """A rollback of the log would open an ended epoch again."""
     before = (host.folder / "keys.log").read_bytes()
     host.does("new-epoch")
-    host.does("end-epoch", "--epoch", "1", "--valid-to", time_text(clock()))
+    host.does("end-epoch", "--epoch", "1", "--valid-to", time_text(clock()), "--yes")
     with host.serving(clock), host.channel() as channel:
         (host.folder / "keys.log").write_bytes(before)
         refusal = evaluate_refused(channel, alpha.signed(BLINDED, epoch=1, now=clock()))
@@ -205,7 +205,7 @@ def test_an_epoch_in_use_is_not_forgotten(host: Host) -> None:
     result = host.run("forget", "--epoch", "1", "--yes")
     assert result.exit_code == 1
     assert "epoch 1: still in use" in result.output
-    host.does("end-epoch", "--epoch", "1", "--valid-to", "2099-01-01T00:00:00Z")
+    host.does("end-epoch", "--epoch", "1", "--valid-to", "2099-01-01T00:00:00Z", "--yes")
     assert host.run("forget", "--epoch", "1", "--yes").exit_code == 1
     assert [one.epoch for one in held(host)] == [1, 2]
 
@@ -216,7 +216,8 @@ def test_a_forgotten_key_can_be_made_from_nothing_that_is_left(
     """Not from the next key and the ratio either: the ratio goes with it."""
     host.does("new-epoch")
     host.does("new-epoch")
-    host.does("end-epoch", "--epoch", "1", "--valid-to", time_text(host_start(host) + 1))
+    ending = ("end-epoch", "--epoch", "1", "--valid-to", time_text(host_start(host) + 1))
+    host.does(*ending, "--yes", "--leave-gap")
     asked = host.run("forget", "--epoch", "1")
     assert asked.exit_code == 1
     assert "--yes" in asked.output
@@ -241,7 +242,15 @@ def test_a_forgotten_key_can_be_made_from_nothing_that_is_left(
 def test_what_the_keys_file_held_is_overwritten(host: Host, command: str) -> None:
     """As whoever reads the disk's blocks later would see it: through a handle from before."""
     host.does("new-epoch")
-    host.does("end-epoch", "--epoch", "1", "--valid-to", time_text(host_start(host) + 1))
+    host.does(
+        "end-epoch",
+        "--epoch",
+        "1",
+        "--valid-to",
+        time_text(host_start(host) + 1),
+        "--yes",
+        "--leave-gap",
+    )
     file = host.folder / "token.keys"
     before = file.read_bytes()
     with file.open("rb") as old:
@@ -261,7 +270,15 @@ def test_a_file_that_cannot_be_read_for_a_moment_is_taken_then(
 ) -> None:
     """What was forgotten does not stay in use because somebody had a look at its file's mode."""
     host.does("new-epoch")
-    host.does("end-epoch", "--epoch", "1", "--valid-to", time_text(host_start(host) + 1))
+    host.does(
+        "end-epoch",
+        "--epoch",
+        "1",
+        "--valid-to",
+        time_text(host_start(host) + 1),
+        "--yes",
+        "--leave-gap",
+    )
     keys = host.folder / "token.keys"
     with host.serving(clock), host.channel() as channel:
         assert [epoch for epoch, _, _ in held_keys(channel)] == [1, 2]
@@ -279,7 +296,15 @@ def host_start(host: Host) -> int:
 
 
 def test_the_only_key_is_not_forgotten(host: Host) -> None:
-    host.does("end-epoch", "--epoch", "1", "--valid-to", time_text(host_start(host) + 1))
+    host.does(
+        "end-epoch",
+        "--epoch",
+        "1",
+        "--valid-to",
+        time_text(host_start(host) + 1),
+        "--yes",
+        "--leave-gap",
+    )
     result = host.run("forget", "--epoch", "1", "--yes")
     assert result.exit_code == 1
     assert "only one held" in result.output
@@ -305,9 +330,12 @@ def test_a_new_epoch_that_was_interrupted_goes_on_with_its_key(host: Host) -> No
     ("arguments", "message"),
     [
         (("new-epoch", "--valid-from", "2001-01-01T00:00:00Z"), "epoch 2 begins before epoch 1"),
-        (("end-epoch", "--epoch", "7", "--valid-to", "2099-01-01T00:00:00Z"), "no key of epoch 7"),
         (
-            ("end-epoch", "--epoch", "1", "--valid-to", "2001-01-01T00:00:00Z"),
+            ("end-epoch", "--epoch", "7", "--valid-to", "2099-01-01T00:00:00Z", "--yes"),
+            "no key of epoch 7",
+        ),
+        (
+            ("end-epoch", "--epoch", "1", "--valid-to", "2001-01-01T00:00:00Z", "--yes"),
             "epoch 1 ends before it begins",
         ),
         (("forget", "--epoch", "7", "--yes"), "epoch 7: not in the key log"),
@@ -323,6 +351,36 @@ def test_what_the_log_cannot_say_is_refused_and_changes_nothing(
     assert before == {name: (host.folder / name).read_bytes() for name in before}
 
 
+def test_an_end_is_asked_about_for_it_cannot_be_changed(host: Host, clock: ManualClock) -> None:
+    before = (host.folder / "keys.log").read_bytes()
+    host.does("new-epoch", "--valid-from", time_text(clock()))
+    ending = ("end-epoch", "--epoch", "1", "--valid-to", time_text(clock()))
+    refused = host.run(*ending)
+    assert refused.exit_code == 1
+    assert "cannot be changed later; say so with --yes" in refused.output
+    assert host.key_log.keys[0].valid_to is None
+    said = host.does(*ending, "--yes")
+    assert "has 3 entries now. Everybody who serves must\nget this log" in said
+    assert (host.folder / "keys.log").read_bytes() != before
+
+
+@pytest.mark.parametrize("starts_after", [None, 1], ids=["no next epoch", "too late a next one"])
+def test_an_end_that_leaves_no_epoch_in_use_is_refused(
+    host: Host, clock: ManualClock, starts_after: int | None
+) -> None:
+    if starts_after is not None:
+        host.does("new-epoch", "--valid-from", time_text(clock() + starts_after))
+    entries = len(host.key_log.entries)
+    ending = ("end-epoch", "--epoch", "1", "--valid-to", time_text(clock()), "--yes")
+    refused = host.run(*ending)
+    assert refused.exit_code == 1
+    assert "no epoch would be in use from" in refused.output
+    assert ("for good" in refused.output) == (starts_after is None)
+    assert len(host.key_log.entries) == entries
+    host.does(*ending, "--leave-gap")
+    assert len(host.key_log.entries) == entries + 1
+
+
 @pytest.mark.parametrize("text", ["tomorrow", "2031-05-16", "2031-05-16T12:00:00"])
 def test_a_moment_needs_its_zone(host: Host, text: str) -> None:
     result = host.run("new-epoch", "--valid-from", text)
@@ -331,8 +389,12 @@ def test_a_moment_needs_its_zone(host: Host, text: str) -> None:
 
 
 def test_an_end_is_set_once(host: Host) -> None:
-    host.does("end-epoch", "--epoch", "1", "--valid-to", "2098-01-01T00:00:00Z")
-    result = host.run("end-epoch", "--epoch", "1", "--valid-to", "2099-01-01T00:00:00Z")
+    host.does(
+        "end-epoch", "--epoch", "1", "--valid-to", "2098-01-01T00:00:00Z", "--yes", "--leave-gap"
+    )
+    result = host.run(
+        "end-epoch", "--epoch", "1", "--valid-to", "2099-01-01T00:00:00Z", "--yes", "--leave-gap"
+    )
     assert "epoch 1 has its end already" in result.output
 
 
@@ -342,7 +404,9 @@ def test_the_log_is_signed_by_its_own_key_only(host: Host, tmp_path: Path) -> No
     assert result.exit_code == 1
     assert "not the key that key_log_vkey verifies" in result.output
     host.edit('log_key = "log.key"', "")
-    assert "log_key: missing" in host.run("new-epoch").output
+    missing = host.run("new-epoch").output
+    assert "log_key: missing" in missing
+    assert "--log-key" in missing
     host.does("new-epoch", "--log-key", host.folder / "log.key")
 
 
@@ -350,7 +414,9 @@ def test_a_longer_log_is_taken_and_another_is_not(host: Host, tmp_path: Path) ->
     """A holder without the signing key gets the log as a file."""
     copy = tmp_path / "longer.log"
     short = (host.folder / "keys.log").read_bytes()
-    host.does("end-epoch", "--epoch", "1", "--valid-to", "2099-01-01T00:00:00Z")
+    host.does(
+        "end-epoch", "--epoch", "1", "--valid-to", "2099-01-01T00:00:00Z", "--yes", "--leave-gap"
+    )
     copy.write_bytes((host.folder / "keys.log").read_bytes())
     (host.folder / "keys.log").write_bytes(short)
 

@@ -153,6 +153,20 @@ def test_the_month_s_quota_ends_with_the_month(
         evaluate(channel, alpha.signed(batch_of(4096), now=clock()))
 
 
+def test_a_limit_is_told_with_the_time_to_wait(
+    host: Host, alpha: Member, clock: ManualClock
+) -> None:
+    with host.serving(clock), host.channel() as channel:
+        evaluate(channel, alpha.signed(batch_of(4096), now=clock()))
+        too_fast = evaluate_refused(channel, alpha.signed(batch_of(2000), now=clock()))
+        clock.advance(60)
+        evaluate(channel, alpha.signed(batch_of(4096), now=clock()))
+        spent = evaluate_refused(channel, alpha.signed(ONE, now=clock()))
+    # 2,000 at 100 a second; and at 12:01 the day has 11 hours and 59 minutes left.
+    assert "at most 4096 at once, 100 a second; again in 20 s" in too_fast.message
+    assert "at most 8192 a day; again in 12 hours" in spent.message
+
+
 def test_a_burst_is_let_through_and_then_the_rate(
     host: Host, alpha: Member, clock: ManualClock
 ) -> None:

@@ -281,6 +281,8 @@ def test_holders_put_a_new_epoch_out_together(tmp_path: Path) -> None:
         *("--log-key", log_key),
     )
     assert "Dealt epoch 3, 2 of 3" in said
+    assert "keyholder take" in said
+    assert "cert.pem" not in said
     # 20,000 a day and 200,000 a month.
     assert "2/3 of it:\n  daily = 13333\n  monthly = 133333\n" in said
     assert str(whole.folder / "token.keys") in said
@@ -296,8 +298,9 @@ def test_holders_put_a_new_epoch_out_together(tmp_path: Path) -> None:
 def test_the_shares_of_another_holder_are_not_taken(tmp_path: Path) -> None:
     made = split(tmp_path, 2, 2)
     dealer = made.dealer
-    dealer.does("new-epoch")
-    dealer.does("split", "--threshold", "2", "--holders", "2", "--out", tmp_path / "more")
+    newest = ("--log", dealer.folder / "keys.log")
+    dealer.does("new-epoch", *newest)
+    dealer.does("split", "--threshold", "2", "--holders", "2", "--out", tmp_path / "more", *newest)
     result = made.holders[1].run("take", tmp_path / "more" / "holder-2")
     assert result.exit_code == 1
     assert "shares of another holder" in result.output
@@ -353,10 +356,36 @@ def test_keys_are_split_between_2_and_16(tmp_path: Path, threshold: int, holders
 def test_a_key_is_split_once(tmp_path: Path) -> None:
     made = split(tmp_path, 2, 2)
     result = made.dealer.run(
-        "split", "--threshold", "2", "--holders", "2", "--out", tmp_path / "more"
+        *("split", "--threshold", "2", "--holders", "2", "--out", tmp_path / "more"),
+        *("--log", made.dealer.folder / "keys.log"),
     )
     assert result.exit_code == 1
     assert "no epoch's key is held whole and not in shares yet" in result.output
+
+
+def test_a_folder_that_was_dealt_out_signs_no_fork(tmp_path: Path) -> None:
+    """Its log does not grow with the holders', so what it signed would contradict theirs."""
+    made = split(tmp_path, 2, 2)
+    dealer, holder = made.dealer, made.holders[1]
+    ending = ("--valid-to", "2099-01-01T00:00:00Z", "--yes")
+    holder.does("end-epoch", "--epoch", "1", *ending, "--log-key", dealer.folder / "log.key")
+    newest = holder.folder / "keys.log"
+    before = (dealer.folder / "keys.log").read_bytes()
+    for command in (
+        ("new-epoch",),
+        ("end-epoch", "--epoch", "2", *ending, "--leave-gap"),
+        ("split", "--threshold", "2", "--holders", "2", "--out", tmp_path / "more"),
+    ):
+        refused = dealer.run(*command)
+        assert refused.exit_code == 1
+        assert "its keys were dealt out" in refused.output
+    assert (dealer.folder / "keys.log").read_bytes() == before
+
+    dealer.does("new-epoch", "--log", newest)
+    dealer.key_log.check_extends(holder.key_log)
+    # A log that is older than the folder's own is no newest one.
+    assert "do not extend" in dealer.run("new-epoch", "--log", newest).output
+    assert "6 entries" in made.holders[2].does("extend-log", dealer.folder / "keys.log")
 
 
 def test_a_folder_that_is_not_empty_is_not_dealt_into(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from concordat.v1 import keyholder_pb2
 from concordat_privacy import oprf
-from concordat_privacy.keylog import time_text
+from concordat_privacy.moments import rfc3339 as time_text
 from concordat_rpc.errors import Kind, Refusal
 from concordat_rpc.refusals import refusal_of
 from tests.callers import certified
@@ -63,7 +63,7 @@ def clock() -> ManualClock:
 
 def test_they_end_with_the_old_epoch(host: Host, clock: ManualClock) -> None:
     ends = clock() + 3600 * SECOND
-    said = host.does("end-epoch", "--epoch", "1", "--valid-to", time_text(ends))
+    said = host.does("end-epoch", "--epoch", "1", "--valid-to", time_text(ends), "--yes")
     assert "By then the stores must be rotated" in said
     with host.serving(clock), host.channel() as channel:
         clock.microseconds = ends - 1

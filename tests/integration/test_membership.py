@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -19,9 +20,10 @@ import concordat
 from concordat.v1 import member_pb2
 from concordat_gateway.commands._invitation import Invitation
 from concordat_gateway.pki import new_key, new_request
+from concordat_keyholder.config import load_config
 from concordat_privacy.keylog import KeyLog, key_entry
 from concordat_privacy.log.checkpoint import SigningKey
-from concordat_privacy.oprf import derive_key_pair
+from concordat_privacy.oprf import derive_key_pair, generate_key
 from tests.callers import (
     CHECKPOINT,
     Credentials,
@@ -31,7 +33,7 @@ from tests.callers import (
     certified,
     connected,
 )
-from tests.gateways import CONCORDAT, Gateway, eventually
+from tests.gateways import CONCORDAT, Gateway, MakeGateway, eventually
 from tests.gateways import concordat as command
 
 INVITE = "/concordat.v1.MembershipService/InviteMember"
@@ -253,6 +255,52 @@ def test_a_refused_invitation_leaves_nothing(gateway: Gateway, tmp_path: Path) -
     assert refused.returncode == 1
     assert "MEMBER_EXISTS" in refused.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_an_invitation_carries_the_longer_key_log(make_gateway: MakeGateway) -> None:
+    """The operator's profile pins the log of the first day; the gateway's has grown since."""
+    gateway = make_gateway(workers=1)
+    log = gateway.folder / "keyholder" / "keys.log"
+    ended = command(
+        *("keyholder", "end-epoch", "--epoch", "1", "--valid-to", "2099-01-01T00:00:00Z"),
+        *("--config", gateway.folder / "keyholder" / "keyholder.toml"),
+        *("--yes", "--leave-gap"),
+    )
+    assert ended.returncode == 0, ended.stderr
+    gateway.start()
+    assert (gateway.operator / "keys.log").read_text() != log.read_text()
+    invitation = Invitation.load(gateway.invite("late-bank"))
+    assert invitation.gateway.key_log == log.read_text()
+
+
+@pytest.mark.parametrize("same_key", [False, True], ids=["another key", "forked"])
+def test_keys_that_the_gateway_does_not_use_are_not_handed_on(
+    gateway: Gateway, tmp_path: Path, same_key: bool
+) -> None:
+    """Another key-holder took over, and the operator's profile still pins the first one's log."""
+    profile, name = tmp_path / "operator", f"misled-{same_key}".lower()
+    shutil.copytree(gateway.operator, profile)
+    genuine = load_config(gateway.folder / "keyholder" / "keyholder.toml")
+    key = (
+        SigningKey.decode((gateway.folder / "keyholder" / "log.key").read_text())
+        if same_key
+        else SigningKey.generate(genuine.key_log_vkey.name)
+    )
+    other = KeyLog.signed([key_entry(1, generate_key().public, 0)], key)
+    (profile / "keys.log").write_text(other.text)
+    settings = (profile / "profile.toml").read_text()
+    (profile / "profile.toml").write_text(
+        settings.replace(genuine.key_log_vkey.encode(), key.verifier.encode())
+    )
+    out = tmp_path / "invitation.json"
+    refused = command(
+        *("member", "invite", name, "--name", "Bank"), *("--profile", profile, "--out", out)
+    )
+    assert refused.returncode == 1
+    assert "nobody was invited: the gateway's key log is not the one" in refused.stderr
+    assert not list(tmp_path.glob("invitation*"))
+    with concordat.Client.open(gateway.operator) as operator:
+        assert name not in [member.member_id for member in operator.list_members()]
 
 
 def test_a_known_member_is_not_invited_again(gateway: Gateway) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 import concordat
 from concordat import Purpose, Token
 from concordat_gateway.keyfiles import load_pepper
-from concordat_gateway.store.subjects import Seal, SubjectKey, subject_key
+from concordat_gateway.store.subjects import ElementSeal, SubjectKey, subject_key
 from concordat_store.database import Database
 from tests.gateways import Gateway, MakeGateway
 from tests.integration.test_rotation_processes import (
@@ -86,9 +86,9 @@ def prepare_one(gateway: Gateway, lost: bytes) -> None:
         found = connection.execute(sa.text("SELECT subject, sealed FROM subject_element"))
         subject, sealed = found.fetchall()[0]
         # Any element will do: what it would be under the next key is not looked at.
-        element = Seal(pepper).open(SubjectKey(subject), sealed)
+        element = ElementSeal(pepper).open(SubjectKey(subject), sealed)
         named = subject_key(lost, element)
-        pair = {"old": subject, "new": named, "sealed": Seal(lost).close(named, element)}
+        pair = {"old": subject, "new": named, "sealed": ElementSeal(lost).close(named, element)}
         connection.execute(
             sa.text("INSERT INTO rotation VALUES (1, 1, 2, 1, 0, :owner)"), {"owner": bytes(16)}
         )

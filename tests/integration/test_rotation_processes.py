@@ -169,7 +169,7 @@ def test_an_epoch_that_has_ended_is_retired(make_gateway: MakeGateway) -> None:
         new = member.tokenise(PEOPLE[:2])
         assert keys(gateway, "retire", "--epoch", "1", "--yes").returncode == 1
         ends = datetime.now(UTC) + timedelta(seconds=2)
-        keyholder(gateway, "end-epoch", "--epoch", "1", "--valid-to", ends.isoformat())
+        keyholder(gateway, "end-epoch", "--epoch", "1", "--valid-to", ends.isoformat(), "--yes")
         eventually(lambda: datetime.now(UTC) > ends, "the epoch ends")
         with pytest.raises(concordat.FailedPrecondition) as refused:
             reading(member, old)

@@ -1,6 +1,8 @@
 """How both clients come by tokens, and what they do when key-holders fail or lie: over real TLS."""
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from pathlib import Path
@@ -40,7 +42,8 @@ from concordat_privacy.log.checkpoint import SigningKey
 from concordat_privacy.oprf import blind_batch, evaluate_batch, finalize_batch
 from concordat_rpc.errors import Kind, Refusal
 from tests.fabricate import resident_id
-from tests.peer import Abort, Certificates, Change, Later, Peer, PrivateKey, Refuse
+from tests.gateways import eventually
+from tests.peer import Abort, Certificates, Change, Hold, Later, Peer, PrivateKey, Refuse
 from tests.peer_clients import Opener
 from tests.peer_ledger import SPIFFE_ID
 from tests.peer_tokens import EPOCH, LOG_NAME, pair_of
@@ -635,6 +638,26 @@ def spent(reason: str, seconds: float) -> Refuse:
             retry_after_seconds=seconds,
         )
     )
+
+
+def test_batches_under_way_when_another_is_refused_are_not_lost(opened: Opener, peer: Peer) -> None:
+    """They are charged: their tokens are in `partial` and in the cache."""
+    client = opened(Options(cached_tokens=10_000))
+    released = threading.Event()
+    peer.next("Evaluate", spent("EVALUATIONS_EXHAUSTED", 20_000.0), Hold(released), Hold(released))
+    with ThreadPoolExecutor(1) as other_thread:
+        call = other_thread.submit(client.tokenise, PEOPLE)
+        eventually(lambda: len(peer.requests["Evaluate"]) == 3, "all three batches are sent")
+        released.set()
+        error = call.exception()
+    assert isinstance(error, QuotaExhausted)
+    assert isinstance(error.partial, tuple)
+    refused = batch_sizes(peer)[0]
+    assert error.partial.count(None) == refused
+
+    peer.requests["Evaluate"].clear()
+    client.tokenise(PEOPLE)
+    assert batch_sizes(peer) == [refused]
 
 
 @pytest.mark.parametrize("reason", ["EVALUATIONS_EXHAUSTED", "PORTFOLIO_EXHAUSTED"])

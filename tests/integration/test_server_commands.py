@@ -165,3 +165,14 @@ def test_a_ledger_that_was_rolled_back_is_not_used(
 
     assert refused.returncode == 1
     assert "LEDGER_FORKED" in refused.stderr
+
+
+def test_a_gateway_whose_key_holders_cannot_answer_does_not_start(
+    make_gateway: MakeGateway,
+) -> None:
+    """The key is whole, and only a holder of its first share is configured."""
+    gateway = make_gateway(workers=1)
+    gateway.edit("holder = 0", "holder = 1")
+    ended = concordat("serve", "--config", gateway.config)
+    assert ended.returncode == 1
+    assert "epoch 1 needs a holder of the whole key (holder = 0)" in ended.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from concordat_gateway.keylog import KeyLogFile
+from concordat_gateway.keylog import KeyLogFile, unanswerable
 from concordat_privacy.keylog import KeyLog
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.settings import SettingsError
@@ -126,3 +126,26 @@ def test_at_the_start_a_bad_log_is_an_error_that_names_the_file(tmp_path: Path) 
     os.truncate(bad, 10)
     with pytest.raises(SettingsError, match=r"bad.log: key log: no empty line"):
         KeyLogFile(bad, LOG_KEY.verifier)
+
+
+def test_epochs_that_the_configured_holders_cannot_answer_for_are_named(keys: TokenKeys) -> None:
+    keys.add(2, threshold=2, holders=3)
+    log = keys.log().keys
+    assert unanswerable(log, [0, 1, 3]) == []
+    assert unanswerable(log, [2, 3]) == [
+        "epoch 1 needs a holder of the whole key (holder = 0); [[keyholders]] has 2, 3"
+    ]
+    assert unanswerable(log, [0, 0, 2]) == [
+        "epoch 2 needs 2 of the holders 1, 2, 3; [[keyholders]] has 0, 2"
+    ]
+
+
+def test_of_a_later_log_somebody_is_told(file: Path, keys: TokenKeys) -> None:
+    told: list[KeyLog] = []
+    opened = KeyLogFile(file, LOG_KEY.verifier, told.append)
+    put(file, other_log())
+    opened.current()
+    assert told == []
+    keys.add(2)
+    put(file, keys.log().text)
+    assert told == [opened.current()]

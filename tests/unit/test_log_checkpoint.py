@@ -92,8 +92,12 @@ def test_a_witness_alone_does_not_make_a_checkpoint() -> None:
 
 
 def test_another_key_of_the_same_name_is_unknown() -> None:
-    with pytest.raises(CheckpointError, match="not signed by its log"):
-        open_note(NOTE, [SigningKey(ORIGIN, bytes(32)).verifier])
+    other = SigningKey(ORIGIN, bytes(32)).verifier
+    with pytest.raises(CheckpointError, match="not signed by its log") as refused:
+        open_note(NOTE, [other])
+    # The names are the same, so it is the key ids that tell.
+    assert f"known keys: {ORIGIN}+{other.key_id.hex()}" in str(refused.value)
+    assert f"signed by: {ORIGIN}+{KEY.verifier.key_id.hex()}" in str(refused.value)
     with pytest.raises(CheckpointError, match="known keys: none"):
         open_note(NOTE, [])
 

@@ -64,6 +64,16 @@ def test_a_batch_must_name_its_epoch(log: KeyLog) -> None:
     assert refused.value.reason == "EPOCH_NOT_ACTIVE"
 
 
+def test_who_comes_too_late_or_too_early_is_told_the_time(log: KeyLog) -> None:
+    for epoch, now, when in (
+        (1, FIRST_TO, "ended at 2023-11-14T22:13:20.002000Z"),
+        (2, SECOND_FROM - 1, "begins at 2023-11-14T22:13:20.001000Z"),
+    ):
+        with pytest.raises(Refusal) as refused:
+            taken_epoch(log, epoch, 2, now)
+        assert when in refused.value.message
+
+
 def test_keys_are_in_use_from_their_first_moment_to_before_their_last(log: KeyLog) -> None:
     assert check_active(log, 2, SECOND_FROM).epoch == 2
     for epoch, now in ((2, SECOND_FROM - 1), (1, FIRST_TO), (3, FIRST_TO), (0, FIRST_TO)):

@@ -81,6 +81,14 @@ def test_a_spent_quota_is_not_slept_through_whatever_the_timeout() -> None:
             assert wait == (seconds if waits else None)
 
 
+def test_a_rate_is_waited_for_as_long_as_the_timeout_allows() -> None:
+    """A batch of 2,000 at 20 a second: the caller who gives it two minutes means it."""
+    slower = errors.QuotaExhausted(
+        "slower", retry_after_seconds=95.2, subject="member:alpha/evaluations/rate"
+    )
+    assert backoff_seconds(RetryPolicy(), Repeat.SAFE, slower, 1, lambda: 0.0) == 95.2
+
+
 class World:
     """Time that passes only by waiting and by slow attempts."""
 

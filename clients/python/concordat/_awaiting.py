@@ -163,7 +163,12 @@ class AwaitingRunner:
                 running.append(asyncio.create_task(self._drive(operation)))
             while running:
                 await collect()
+        except Exception:
+            # What is under way has been asked for, and perhaps charged: its results count.
+            await asyncio.gather(*running, return_exceptions=True)
+            raise
         finally:
+            # Nothing is left, unless this call was itself cancelled.
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)

@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import cycle
 from typing import Any, TypeVar
 
@@ -162,9 +162,17 @@ class BlockingRunner:
                 running.append(self._submit(operation))
             while running:
                 collect()
-        finally:
+        except Exception:
+            # What is under way has been asked for, and perhaps charged: its results count.
             for future in running:
                 future.cancel()
+            wait(running)
+            raise
+        except BaseException:
+            # Somebody pressed Ctrl-C: nothing is waited for.
+            for future in running:
+                future.cancel()
+            raise
         return results
 
     def _submit(self, operation: Operation[Any]) -> Future[Any]:

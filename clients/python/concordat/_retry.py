@@ -12,7 +12,8 @@
 | aggregate questions        | never: a repeat about a newer snapshot is charged again.        |
 
 A quota that is spent for the day is not slept through: where the gateway asks for more than a
-minute, or for more than the timeout has left, the error is raised at once.
+minute, or for more than the timeout has left, the error is raised at once. A rate is waited for
+whenever the timeout has room.
 
 Nothing is sent again once a reply has arrived, and never after the call's timeout. Up to then
 there is no fixed number of attempts (a RetryPolicy may set one): a connection that broke fails at
@@ -72,7 +73,7 @@ def backoff_seconds(
     if last or not is_repeatable(repeat, error):
         return None
     asked = error.retry_after_seconds if isinstance(error, Unavailable | QuotaExhausted) else None
-    if asked is not None and asked > _LONGEST_ASKED_WAIT_SECONDS:
+    if asked is not None and asked > _LONGEST_ASKED_WAIT_SECONDS and not _is_rate(error):
         return None
     # The exponent is bounded because a float is: 2.0**2000 raises.
     bound = policy.first_backoff_seconds * 2.0 ** min(attempt - 1, 64)
@@ -89,6 +90,11 @@ def is_repeatable(repeat: Repeat, error: ConcordatError) -> bool:
     if not isinstance(error, QuotaExhausted) or error.retry_after_seconds is None:
         return False
     return repeat is Repeat.SAFE or error.reason in _NOTHING_RECORDED
+
+
+def _is_rate(error: ConcordatError) -> bool:
+    """Whether a rate was met, which passes as long as the caller's own timeout allows for."""
+    return isinstance(error, QuotaExhausted) and (error.subject or "").endswith("/rate")
 
 
 def _tell_tries(error: ConcordatError, attempts: int, seconds: float) -> None:

@@ -91,7 +91,8 @@ class Compute:
 class Together:
     """Run operations side by side, at most `width` at once. Outcome: their results, in order.
 
-    `done` is called after each, in order, by the caller's own thread. The first failure ends all.
+    `done` is called after each, in order, by the caller's own thread. After the
+    first failure none is begun; it is raised once those under way have ended.
     """
 
     operations: Sequence["Operation[Any]"]

@@ -52,7 +52,11 @@ def invite(
 
     Raises InvitingRefused, ConcordatError, OSError.
     """
-    key_log_vkey, key_log = _pinned_key_log(client)
+    if client.profile.key_log_key is None or client.key_log is None:
+        raise InvitingRefused(
+            "this profile pins no key log (key_log_vkey in profile.toml, and keys.log) that an "
+            "invitation could hand on"
+        )
     pending = out.with_name(f"{out.name}.pending")
     resumed = pending.exists()
     if out.exists() and not resumed:
@@ -62,6 +66,7 @@ def invite(
         attempt = _Attempt.new(member_id, display_name)
         write_secret(pending, json.dumps(asdict(attempt)).encode())
     try:
+        key_log_vkey, key_log = _verified_key_log(client)
         invited = client.invite_member(
             attempt.member_id,
             attempt.display_name,
@@ -70,7 +75,7 @@ def invite(
         )
     except concordat.TechnicalFault:
         raise
-    except concordat.ConcordatError:
+    except (concordat.ConcordatError, InvitingRefused):
         # A clear no invited nobody. An earlier try of a resumed attempt may have, though.
         if not resumed:
             pending.unlink()
@@ -106,14 +111,23 @@ def _resume(pending: Path, member_id: str, display_name: str) -> _Attempt | None
     return attempt
 
 
-def _pinned_key_log(client: concordat.Client) -> tuple[str, str]:
-    """What the new member is to pin: its key, and the newest log that the operator knows."""
-    key, log = client.profile.key_log_key, client.key_log
-    if key is None or log is None:
+def _verified_key_log(client: concordat.Client) -> tuple[str, str]:
+    """What the new member is to pin: the log's key, and the longer of profile's and gateway's log.
+
+    A profile that pins keys which the gateway no longer uses would hand them on for good.
+    """
+    try:
+        client.list_token_keys()
+    except (concordat.KeyLogInvalid, concordat.KeyLogForked) as error:
         raise InvitingRefused(
-            "this profile pins no key log (key_log_vkey in profile.toml, and keys.log) that an "
-            "invitation could hand on"
-        )
+            f"nobody was invited: the gateway's key log is not the one that this profile pins, so "
+            f"a new member could make no tokens: {error}. If another key-holder took over before "
+            "anybody joined, put its keys.log and its log.vkey (key_log_vkey in profile.toml) into "
+            "the profiles of operator and auditor; else ask the key-holder what happened"
+        ) from None
+    key, log = client.profile.key_log_key, client.key_log
+    assert key is not None
+    assert log is not None
     return key.encode(), log
 
 

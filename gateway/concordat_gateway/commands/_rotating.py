@@ -207,7 +207,7 @@ def _status_lines(found: Status) -> Iterator[str]:
             f"{under_way.state.name.lower()}; `concordat keys rotate` goes on with it"
         )
         yield f"  {found.prepared} subjects are prepared, {under_way.moved} moved"
-    yield f"  {found.sealed} subjects can be moved to the next epoch"
+    yield f"  {found.sealed} subjects have a sealed element, which a rotation needs"
     if found.unsealed:
         yield f"  {found.unsealed} subjects have no sealed element and cannot be moved"
 

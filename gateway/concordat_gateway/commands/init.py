@@ -92,5 +92,8 @@ def init(
         install(wishes, datetime.now(UTC))
     except InstallationError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"Made {wishes.folder}. Serve it with:")
+    click.echo(f"Made {wishes.folder}, a development installation: it has the authority's key and")
+    click.echo("the token key, so whoever runs it can guess identifiers. For production put the")
+    click.echo("key-holder on a host of its own before anybody is invited (docs/keyholder.md).")
+    click.echo("Serve it with:")
     click.echo(f"  concordat serve --config {wishes.folder / 'gateway.toml'}")

@@ -5,6 +5,7 @@ epochs in use that the stores can name subjects of: up to the one they are at.
 """
 
 from concordat_privacy.keylog import EpochKey, KeyLog
+from concordat_privacy.moments import rfc3339
 from concordat_rpc.errors import Refusal, failed_precondition
 
 ANY_EPOCH = 0
@@ -18,7 +19,7 @@ def check_active(log: KeyLog, epoch: int, now: int) -> EpochKey:
     """
     key = log.key(epoch)
     if key is None or not key.is_valid(now):
-        raise _not_active(epoch)
+        raise _not_active(log, epoch, now)
     return key
 
 
@@ -37,7 +38,7 @@ def taken_epoch(log: KeyLog, epoch: int, store_epoch: int, now: int) -> int:
     if epoch == ANY_EPOCH and taken:
         return taken[0]
     if epoch not in taken:
-        raise _not_active(epoch)
+        raise _not_active(log, epoch, now)
     return epoch
 
 
@@ -47,12 +48,20 @@ def check_taken(log: KeyLog, epoch: int, store_epoch: int, now: int) -> None:
     Raises Refusal FAILED_PRECONDITION (EPOCH_NOT_ACTIVE).
     """
     if epoch not in _taken(log, store_epoch, now):
-        raise _not_active(epoch)
+        raise _not_active(log, epoch, now)
 
 
 def _taken(log: KeyLog, store_epoch: int, now: int) -> list[int]:
     return [key.epoch for key in log.in_use(now) if key.epoch <= store_epoch]
 
 
-def _not_active(epoch: int) -> Refusal:
-    return failed_precondition("EPOCH_NOT_ACTIVE", f"tokens of key epoch {epoch} are not taken")
+def _not_active(log: KeyLog, epoch: int, now: int) -> Refusal:
+    key = log.key(epoch)
+    why = ""
+    if key is not None and key.valid_to is not None and key.valid_to <= now:
+        why = f": the epoch ended at {rfc3339(key.valid_to)}"
+    elif key is not None and now < key.valid_from:
+        why = f": the epoch begins at {rfc3339(key.valid_from)}"
+    return failed_precondition(
+        "EPOCH_NOT_ACTIVE", f"tokens of key epoch {epoch} are not taken{why}"
+    )

@@ -26,7 +26,7 @@ from concordat_privacy.metering import (
     day_number,
     first_day_of_month,
 )
-from concordat_rpc.errors import Refusal, exhausted, invalid, not_found
+from concordat_rpc.errors import Refusal, again_in, exhausted, invalid, not_found
 from concordat_rpc.peer import Peer
 from concordat_store import meters
 
@@ -104,7 +104,7 @@ class LookupMeter:
 def lookups_exhausted(member_id: str, met: Exhausted) -> Refusal:
     """The refusal of a call that a limit forbids. Nothing was looked up, recorded or charged."""
     wait = _wait_seconds(met)
-    advice = "ask for fewer subjects" if wait is None else "try again later"
+    advice = "ask for fewer subjects" if wait is None else again_in(wait)
     return exhausted(
         "LOOKUPS_EXHAUSTED",
         f"at most {met.limit} lookups {_UNITS[met.scope]} are allowed; nothing was looked up; "
@@ -145,7 +145,7 @@ def charge_carried(
 
 def _carried_exhausted(member_id: str, met: Exhausted) -> Refusal:
     wait = _wait_seconds(met)
-    advice = "send fewer" if wait is None else "try again later"
+    advice = "send fewer" if wait is None else again_in(wait)
     return exhausted(
         "CARRIED_EXHAUSTED",
         f"at most {met.limit} tokens of earlier epochs {_UNITS[met.scope]} are carried over; "

@@ -14,6 +14,7 @@ from concordat_privacy.moments import micros_of, moment_of
 
 if TYPE_CHECKING:
     from concordat_keyholder.config import KeyholderConfig
+    from concordat_privacy.keylog import KeyLog
     from concordat_privacy.log.checkpoint import VerifierKey
     from concordat_store.database import Database
 
@@ -28,6 +29,12 @@ log_key_option = click.option(
     "--log-key",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The key log's signing key, where the configuration does not name it.",
+)
+newest_log_option = click.option(
+    "--log",
+    "newest",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The newest key log, where the folder's own is an older one; copied from who serves.",
 )
 member_argument = click.argument("member_id", metavar="MEMBER")
 
@@ -50,6 +57,12 @@ def shown(microseconds: int | None) -> str:
     if microseconds is None:
         return ""
     return moment_of(microseconds).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def show_log(config: KeyholderConfig, log: KeyLog) -> None:
+    """Say that the log is longer now, and who must get it."""
+    click.echo(f"{config.key_log} has {len(log.entries)} entries now. Everybody who serves must")
+    click.echo("get this log: the gateway, and each other key-holder (extend-log).")
 
 
 def loaded(config_file: Path, log_key: Path | None = None) -> KeyholderConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +13,14 @@ from concordat_keyholder.commands._common import (
     loaded,
     log_key_option,
     moment,
+    newest_log_option,
+    show_log,
     shown,
 )
 from concordat_privacy.epochs import MAX_EPOCH
+
+if TYPE_CHECKING:
+    from concordat_keyholder.epochs import Ending
 
 _EPOCH = click.IntRange(1, MAX_EPOCH)
 
@@ -23,7 +29,10 @@ _EPOCH = click.IntRange(1, MAX_EPOCH)
 @config_option
 @click.option("--valid-from", callback=moment, help="Start of its use; by default now.")
 @log_key_option
-def new_epoch(config_file: Path, valid_from: int | None, log_key: Path | None) -> None:
+@newest_log_option
+def new_epoch(
+    config_file: Path, valid_from: int | None, log_key: Path | None, newest: Path | None
+) -> None:
     """Make the next epoch's key, with its ratio to the last one, and log it.
 
     Repeat it if it was interrupted: it goes on with the key that it made.
@@ -32,11 +41,11 @@ def new_epoch(config_file: Path, valid_from: int | None, log_key: Path | None) -
         from concordat_keyholder.epochs import begin_epoch
         from concordat_store.clock import system_clock
 
-        made = begin_epoch(
-            loaded(config_file, log_key), system_clock() if valid_from is None else valid_from
-        )
+        config = loaded(config_file, log_key)
+        log = begin_epoch(config, system_clock() if valid_from is None else valid_from, newest)
+    made = log.keys[-1]
     click.echo(f"Epoch {made.epoch} is in use from {shown(made.valid_from)}.")
-    click.echo("Give the longer keys.log to the gateway and the members.")
+    show_log(config, log)
 
 
 @click.command("end-epoch")
@@ -44,7 +53,20 @@ def new_epoch(config_file: Path, valid_from: int | None, log_key: Path | None) -
 @click.option("--epoch", type=_EPOCH, required=True)
 @click.option("--valid-to", callback=moment, required=True, help="Its last moment, excluded.")
 @log_key_option
-def end_epoch(config_file: Path, epoch: int, valid_to: int, log_key: Path | None) -> None:
+@newest_log_option
+@click.option("--yes", is_flag=True, help="Really end it then; it cannot be changed later.")
+@click.option(
+    "--leave-gap", is_flag=True, help="Also where no other epoch is in use from that moment on."
+)
+def end_epoch(
+    config_file: Path,
+    epoch: int,
+    valid_to: int,
+    log_key: Path | None,
+    newest: Path | None,
+    yes: bool,
+    leave_gap: bool,
+) -> None:
     """Log when an epoch ends. It cannot be changed later.
 
     Nothing is carried on from an epoch that has ended: the gateway's stores must have left it by
@@ -52,11 +74,30 @@ def end_epoch(config_file: Path, epoch: int, valid_to: int, log_key: Path | None
     """
     with errors_shown():
         from concordat_keyholder.epochs import end_epoch as end
+        from concordat_keyholder.epochs import planned_end
 
-        ended = end(loaded(config_file, log_key), epoch, valid_to)
-    click.echo(f"Epoch {ended.epoch} ends at {shown(ended.valid_to)}.")
+        config = loaded(config_file, log_key)
+        plan = planned_end(config, epoch, valid_to, newest)
+        if plan.leaves_gap and not leave_gap:
+            raise click.ClickException(_gap(plan))
+        if not yes:
+            raise click.ClickException(
+                f"epoch {epoch} would end at {shown(valid_to)}, which cannot be changed later; "
+                "say so with --yes"
+            )
+        log = end(config, epoch, valid_to, newest)
+    click.echo(f"Epoch {epoch} ends at {shown(valid_to)}.")
     click.echo("By then the stores must be rotated: nothing is carried on from it afterwards.")
-    click.echo("Give the longer keys.log to the gateway and the members.")
+    show_log(config, log)
+
+
+def _gap(plan: Ending) -> str:
+    until = "for good" if plan.resumes_at is None else f"until {shown(plan.resumes_at)}"
+    return (
+        f"no epoch would be in use from {shown(plan.valid_to)} on, {until}: nothing could be "
+        "looked up, consented to or contributed, and it cannot be changed later. Make the next "
+        "epoch first, or end this one later; to leave the gap, say --leave-gap"
+    )
 
 
 @click.command(short_help="Destroy a key that has ended.")
@@ -108,6 +149,7 @@ def reseal(config_file: Path, key_file: Path | None, passphrase: str | None) -> 
             KeyFileSeal,
             PassphraseSeal,
             Seal,
+            absolute_source,
             is_passphrase_source,
         )
 
@@ -120,6 +162,7 @@ def reseal(config_file: Path, key_file: Path | None, passphrase: str | None) -> 
             if passphrase is not None:
                 if not is_passphrase_source(passphrase):
                     raise click.BadParameter("not a source of one", param_hint="--passphrase")
+                passphrase = absolute_source(passphrase, Path.cwd())
                 seal = PassphraseSeal(passphrase)
                 entry = f'passphrase = "{passphrase}"'
             else:

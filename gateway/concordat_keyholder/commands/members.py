@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +19,10 @@ from concordat_keyholder.commands._common import (
     shown,
 )
 from concordat_privacy.moments import micros_of
+
+if TYPE_CHECKING:
+    from concordat_keyholder.config import KeyholderConfig
+    from concordat_keyholder.roster import Entry
 
 _AMOUNT = click.IntRange(1, 10**12)
 
@@ -83,12 +89,14 @@ def quota(member_id: str, config_file: Path, daily: int, monthly: int) -> None:
     if monthly < daily:
         raise click.UsageError(f"{monthly} a month is less than {daily} a day")
     _check(member_id)
-    with opened(config_file) as (_, database):
+    with opened(config_file) as (config, database):
         from concordat_keyholder import roster
 
         with database.write() as connection:
             roster.set_quota(connection, member_id, daily, monthly)
+            known = roster.entries(connection)
     click.echo(f"{member_id}: {daily} evaluations a day, {monthly} a month.")
+    _tell_unless_admitted(member_id, config, known)
 
 
 @click.command(short_help="Grant an allowance for a portfolio.")
@@ -102,8 +110,8 @@ def grant(member_id: str, config_file: Path, evaluations: int, until: datetime) 
     """Grant MEMBER an allowance to tokenise a portfolio, in the place of an older one."""
     _check(member_id)
     expires_at = micros_of(until.replace(tzinfo=UTC) + timedelta(days=1))
-    with opened(config_file) as (_, database):
-        from concordat_keyholder import allowances
+    with opened(config_file) as (config, database):
+        from concordat_keyholder import allowances, roster
         from concordat_store.clock import system_clock
 
         now = system_clock()
@@ -111,7 +119,9 @@ def grant(member_id: str, config_file: Path, evaluations: int, until: datetime) 
             raise click.BadParameter("is over", param_hint="--until")
         with database.write() as connection:
             allowances.grant(connection, member_id, evaluations, expires_at, now)
+            known = roster.entries(connection)
     click.echo(f"{member_id}: {evaluations} evaluations for a portfolio until {until:%Y-%m-%d}.")
+    _tell_unless_admitted(member_id, config, known)
 
 
 @click.command()
@@ -188,6 +198,14 @@ def usage(config_file: Path) -> None:
                     ),
                 ]
             )
+
+
+def _tell_unless_admitted(member_id: str, config: KeyholderConfig, known: Sequence[Entry]) -> None:
+    # In development whoever has a certificate is admitted by its first batch.
+    if config.admission.value == "roster" and not any(
+        one.member_id == member_id and one.is_admitted for one in known
+    ):
+        click.echo(f"{member_id} is not admitted here; nothing is evaluated for it until it is.")
 
 
 def _check(member_id: str) -> None:

@@ -1,4 +1,4 @@
-"""`concordat keyholder init` and `serve`."""
+"""`concordat keyholder init`, `request` and `serve`."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ def init(
 ) -> None:
     """Make a key-holder's FOLDER: the first token key, sealed, the key log, the configuration.
 
-    The files of its identity (cert.pem, key.pem, ca.pem) come from the operator's authority.
+    Its TLS key is made too, unless key.pem is there; the operator's authority certifies it
+    (request.csr).
     """
     with errors_shown():
         from concordat_keyholder.config import Admission
-        from concordat_keyholder.installation import CONFIG, Wishes, install
-        from concordat_keyholder.sealing import is_passphrase_source
+        from concordat_keyholder.installation import CONFIG, REQUEST, Wishes, install
+        from concordat_keyholder.sealing import absolute_source, is_passphrase_source
         from concordat_privacy.log.checkpoint import VerifierKey
         from concordat_rpc.address import Address
         from concordat_rpc.peer import is_trust_domain
@@ -63,8 +64,10 @@ def init(
             raise click.BadParameter(str(error), param_hint="--listen") from None
         if not is_trust_domain(trust_domain):
             raise click.BadParameter("not a SPIFFE trust domain name", param_hint="--trust-domain")
-        if passphrase is not None and not is_passphrase_source(passphrase):
-            raise click.BadParameter("not a source of one", param_hint="--passphrase")
+        if passphrase is not None:
+            if not is_passphrase_source(passphrase):
+                raise click.BadParameter("not a source of one", param_hint="--passphrase")
+            passphrase = absolute_source(passphrase, Path.cwd())
         wishes = Wishes(
             folder=folder.absolute(),
             trust_domain=trust_domain,
@@ -79,8 +82,32 @@ def init(
     click.echo(f"Made {wishes.folder}. Members and gateways pin its key log, keys.log, and")
     show_verifier_key(key_log_key)
     click.echo("Tell members this key over a way that the gateway has no hand in.")
-    click.echo("Put cert.pem, key.pem and ca.pem there, then serve it with:")
+    if (wishes.folder / REQUEST).exists():
+        click.echo(f"Have the operator certify {wishes.folder / REQUEST}:")
+        click.echo("  concordat pki issue-keyholder NAME --host HOST --csr request.csr ...")
+    click.echo("Put the cert.pem and ca.pem that it makes there, then serve with:")
     click.echo(f"  concordat keyholder serve --config {wishes.folder / CONFIG}")
+
+
+@click.command(short_help="Make a request to certify its TLS key.")
+@config_option
+def request(config_file: Path) -> None:
+    """Write request.csr for the operator's authority, and the TLS key where there is none.
+
+    For a dealt folder, and before a certificate ends.
+    """
+    with errors_shown():
+        from concordat_keyholder.files import turn
+        from concordat_keyholder.identity import make_key, write_request
+        from concordat_keyholder.installation import REQUEST
+
+        config = loaded(config_file)
+        with turn(config.folder):
+            make_key(config.private_key)
+            write_request(config.private_key, config.folder / REQUEST)
+    click.echo(f"Have the operator certify {config.folder / REQUEST}:")
+    click.echo("  concordat pki issue-keyholder NAME --host HOST --csr request.csr ...")
+    click.echo("and put the cert.pem and ca.pem that it makes there.")
 
 
 @click.command()

@@ -11,6 +11,8 @@ from concordat_keyholder.commands._common import (
     errors_shown,
     loaded,
     log_key_option,
+    newest_log_option,
+    show_log,
 )
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -22,7 +24,15 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--holders", type=int, required=True, help="How many there are.")
 @click.option("--out", type=_FOLDER, required=True, help="New folder for the holders' folders.")
 @log_key_option
-def split(config_file: Path, threshold: int, holders: int, out: Path, log_key: Path | None) -> None:
+@newest_log_option
+def split(
+    config_file: Path,
+    threshold: int,
+    holders: int,
+    out: Path,
+    log_key: Path | None,
+    newest: Path | None,
+) -> None:
     """Deal the whole keys out in shares, a folder a holder, and log the public shares.
 
     Fewer holders than the threshold learn nothing of a key; the loss of as many as leave the
@@ -32,13 +42,19 @@ def split(config_file: Path, threshold: int, holders: int, out: Path, log_key: P
         from concordat_keyholder.dealing import deal
 
         config = loaded(config_file, log_key)
-        dealt = deal(config, threshold, holders, out.absolute())
+        dealt = deal(config, threshold, holders, out.absolute(), newest)
     epochs = ", ".join(map(str, dealt.epochs))
     click.echo(f"Dealt epoch {epochs}, {threshold} of {holders}:")
     for folder in dealt.folders:
         click.echo(f"  {folder}")
-    click.echo("Bring each to its holder by a way of its own. There: put cert.pem and key.pem of")
-    click.echo("the operator's authority beside it, reseal the keys, set listen, serve.")
+    click.echo("Bring each to its holder by a way of its own.")
+    if dealt.is_first:
+        click.echo("There: request a certificate (concordat keyholder request), set listen,")
+        click.echo("reseal the keys, admit the members with their quotas, serve.")
+    else:
+        click.echo("There the holder takes its new share:")
+        click.echo("  concordat keyholder take FOLDER --config keyholder.toml")
+    show_log(config, dealt.log)
     click.echo("Then destroy, with every backup, what still has the whole key or all its shares:")
     click.echo(f"  {config.keys}")
     click.echo(f"  {out.absolute()}")

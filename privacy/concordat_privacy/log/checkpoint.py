@@ -212,9 +212,12 @@ def open_note(text: str, verifier_keys: Iterable[VerifierKey]) -> Checkpoint:
         signers.add(key.name)
     checkpoint = parse_checkpoint(note.text)
     if checkpoint.origin not in signers:
-        known = ", ".join(repr(name) for name in sorted({name for name, _ in keys})) or "none"
+        # With key ids: a log that was made anew has the same name and another key.
+        known = ", ".join(f"{name}+{key_id.hex()}" for name, key_id in sorted(keys)) or "none"
+        signed = ", ".join(f"{line.name}+{line.key_id.hex()}" for line in note.signatures)
         raise CheckpointError(
-            f"checkpoint of {checkpoint.origin!r}: not signed by its log (known keys: {known})"
+            f"checkpoint of {checkpoint.origin!r}: not signed by its log "
+            f"(signed by: {signed}; known keys: {known})"
         )
     return checkpoint
 
