@@ -183,7 +183,7 @@ class Subjects:
             for key, token in zip(keys, tokens, strict=True)
             if key not in present and is_element(token)
         }
-        # Once, over however many epochs: few are in use at a time. None are charged too, so that the
+        # Once, over however many epochs: few are in use at a time. None are charged as well: the
         # same statements run whether an alias was found or not.
         charge_carried(self._journal, caller, len(unknown), self._quota, timeout_seconds)
         elements = dict(unknown)
