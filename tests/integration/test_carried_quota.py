@@ -154,6 +154,13 @@ def test_only_what_the_key_holders_are_asked_for_is_charged(desk: Desk) -> None:
         assert rotated.keys.asked == rotated.carried_today == 1
 
 
+def test_who_has_no_quota_left_still_goes_by_its_aliases(desk: Desk) -> None:
+    with desk.serving(daily=1) as rotated:
+        rotated.look_up([1])
+        rotated.refusal_of(rotated.look_up, [2])
+        rotated.look_up([CONSENTING])
+
+
 def test_a_call_is_charged_whole_or_not_at_all(desk: Desk) -> None:
     with desk.serving(daily=5) as rotated:
         rotated.look_up([1, 2, 3])

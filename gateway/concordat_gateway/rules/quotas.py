@@ -126,7 +126,8 @@ def charge_carried(
     def charge(transaction: Transaction) -> Exhausted | None:
         connection, now = transaction.connection, transaction.now
         meter = meters.read(connection, member_id, UsageKind.CARRIED, now)
-        met = check(meter, quota, elements, now)
+        # None pass whatever a limit that was lowered since says.
+        met = check(meter, quota, elements, now) if elements else None
         if met is None:
             meters.count(connection, member_id, UsageKind.CARRIED, elements, now)
             arrival = arrival_after(meter, quota, elements, now)

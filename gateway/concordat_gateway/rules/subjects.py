@@ -181,9 +181,9 @@ class Subjects:
             for key, token in zip(keys, tokens, strict=True)
             if key not in present and is_element(token)
         }
-        if unknown:
-            # Once, over however many epochs: few are in use at a time.
-            charge_carried(self._journal, caller, len(unknown), self._quota, timeout_seconds)
+        # Once, over however many epochs: few are in use at a time. None are charged as well: the
+        # same statements run whether an alias was found or not.
+        charge_carried(self._journal, caller, len(unknown), self._quota, timeout_seconds)
         elements = dict(unknown)
         older: dict[SubjectKey, list[SubjectKey]] = {key: [] for key in unknown}
         names = {key: key for key in unknown}
