@@ -25,9 +25,31 @@ def read_secret(file: Path) -> bytes:
 
 
 def write_secret(file: Path, content: bytes) -> None:
-    """Write a new file that only its owner can read, durably; raises FileExistsError."""
+    """Write a new file that only its owner can read, durably; raises FileExistsError.
+
+    Whoever is killed in it may leave an empty file; see `replace_secret`.
+    """
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
+    _sync_folder(file.parent)
+
+
+def replace_secret(file: Path, content: bytes) -> None:
+    """Write such a file, new or over another one, durably: at any time the old or the new one."""
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    write_secret(unfinished, content)
+    unfinished.replace(file)
+    _sync_folder(file.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A file's name is its folder's content, and as durable as that."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
