@@ -14,7 +14,7 @@ import pytest
 
 from concordat.v1 import keyholder_pb2
 from concordat_privacy import oprf
-from concordat_privacy.keylog import time_text
+from concordat_privacy.moments import rfc3339 as time_text
 from concordat_rpc.errors import Kind, Refusal
 from concordat_rpc.refusals import refusal_of
 from tests.callers import certified
