@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from concordat_rpc.files import replace_file, sync_folder
 from concordat_rpc.settings import SettingsError
 
 _OTHERS = 0o077
@@ -34,22 +35,9 @@ def write_secret(file: Path, content: bytes) -> None:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
-    _sync_folder(file.parent)
+    sync_folder(file.parent)
 
 
 def replace_secret(file: Path, content: bytes) -> None:
     """Write such a file, new or over another one, durably: at any time the old or the new one."""
-    unfinished = file.with_name(f"{file.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    write_secret(unfinished, content)
-    unfinished.replace(file)
-    _sync_folder(file.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A file's name is its folder's content, and as durable as that."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_file(file, content, 0o600)
