@@ -11,10 +11,11 @@ import pytest
 from concordat.v1 import common_pb2, consent_pb2, signal_pb2, usage_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.quotas import charge_carried
-from concordat_gateway.rules.rotation import Means, rotate
+from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.metering import Quota
 from concordat_rpc.errors import Refusal
+from tests.rotations import means_of
 from tests.services import (
     CALL_SECONDS,
     Consortium,
@@ -30,7 +31,7 @@ from tests.services import (
     token,
 )
 from tests.stores import ManualClock, StoreUrls, open_journal, traced
-from tests.tokenkeys import TokenKeys, peppers
+from tests.tokenkeys import TokenKeys
 
 # The clock starts on 2026-11-18 at 11:06:40 UTC.
 SECONDS_TO_MIDNIGHT = 46_400
@@ -106,16 +107,7 @@ class Desk:
         with serving(*parts, carried=quota) as consortium:
             grant(consortium.alpha, [draft(consortium, token(CONSENTING, OLD))], OLD)
             rotate(
-                Means(
-                    journal=self._journal,
-                    signals=self._signals,
-                    key_log=keys.log(),
-                    pepper=peppers(OLD, NEW).__getitem__,
-                    update=keys.update,
-                    actor="spiffe://concordat.test/gateway/main",
-                    report=lambda _progress: None,
-                    owner=bytes(16),
-                ),
+                means_of(self._journal, self._signals, keys),
                 to_epoch=NEW,
             )
             keys.asked = 0

@@ -14,10 +14,11 @@ import sqlalchemy as sa
 
 from concordat.v1 import common_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.rules.rotation import Means, rotate
+from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.signals import SIGNALS
+from tests.rotations import means_of
 from tests.services import (
     CALL_SECONDS,
     PEPPER,
@@ -35,7 +36,7 @@ from tests.services import (
     withdraw,
 )
 from tests.stores import ManualClock, Traced, listening, statements, traced
-from tests.tokenkeys import TokenKeys, peppers
+from tests.tokenkeys import TokenKeys
 
 UNDERWRITING = common_pb2.PURPOSE_UNDERWRITING
 CONTRIBUTION = common_pb2.PURPOSE_CONTRIBUTION
@@ -271,16 +272,7 @@ def test_refusals_by_tokens_of_an_earlier_epoch_cannot_be_told_apart(
         furnish(consortium, 3)
         grant_one(consortium.gamma, draft(consortium, 3, [UNDERWRITING], EVERYTHING))
         rotate(
-            Means(
-                journal=journal,
-                signals=signal_store,
-                key_log=keys.log(),
-                pepper=peppers(1, 2).__getitem__,
-                update=keys.update,
-                actor="spiffe://concordat.test/gateway/main",
-                report=lambda _progress: None,
-                owner=bytes(16),
-            ),
+            means_of(journal, signal_store, keys),
             to_epoch=2,
         )
         runs, replies = [], []

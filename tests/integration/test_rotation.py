@@ -1,7 +1,6 @@
 """Rotation: after it everything reads the same, by new tokens and, for a while, by old ones."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +20,6 @@ from concordat_gateway.rules import retiring, rotation
 from concordat_gateway.rules.aggregates import ask, exact_counts
 from concordat_gateway.rules.budgets import Caps
 from concordat_gateway.rules.rotation import (
-    OWNER_BYTES,
-    Means,
     Progress,
     Rotated,
     RotationError,
@@ -37,6 +34,7 @@ from concordat_privacy.dp.rho import NanoRho
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.errors import Refusal, exhausted
 from tests.ledgers import check_ledger
+from tests.rotations import ACTOR, means_of
 from tests.services import (
     CALL_SECONDS,
     Caller,
@@ -60,7 +58,6 @@ from tests.stores import ManualClock, StoreUrls, statements
 from tests.tokenkeys import TokenKeys, peppers
 
 ROOT = Path(__file__).parents[2]
-ACTOR = "spiffe://concordat.test/gateway/main"
 PEOPLE = range(12)
 LOOKED_UP = (common_pb2.PURPOSE_UNDERWRITING, common_pb2.PURPOSE_PORTFOLIO_REVIEW)
 GIVEN = (common_pb2.PURPOSE_CONTRIBUTION, common_pb2.PURPOSE_AGGREGATE_STATISTICS)
@@ -86,16 +83,7 @@ class Rotating:
             self.steps.append(progress)
             self.meanwhile(progress)
 
-        means = Means(
-            journal=self.consortium.journal,
-            signals=self.consortium.signal_store,
-            key_log=self.keys.log(),
-            pepper=peppers(1, 2, 3).__getitem__,
-            update=self.keys.update,
-            actor=ACTOR,
-            report=report,
-            owner=os.urandom(OWNER_BYTES),
-        )
+        means = means_of(self.consortium.journal, self.consortium.signal_store, self.keys, report)
         return rotate(means, to_epoch, **options)
 
     def look_up(

@@ -1,6 +1,5 @@
 """Rotations that go wrong: another pepper, a twin on another host, a failure during the switch."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +8,6 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.rules.rotation import (
-    OWNER_BYTES,
     Means,
     Progress,
     RotationError,
@@ -21,7 +19,8 @@ from concordat_gateway.store.rotation_sql import State
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SEALED_BYTES, SUBJECT_BYTES
 from concordat_rpc.errors import Refusal, unavailable
-from tests.integration.test_rotation import ACTOR, OK, Rotating, fill, rotating
+from tests.integration.test_rotation import OK, Rotating, fill, rotating
+from tests.rotations import means_of
 from tests.services import draft, grant
 from tests.stores import ManualClock
 from tests.tokenkeys import TokenKeys, peppers
@@ -44,16 +43,7 @@ class Two:
     def means(self, report: Callable[[Progress], None] = lambda _progress: None) -> Means:
         """What one process rotates with."""
         consortium, keys = self.running.consortium, self.running.keys
-        return Means(
-            journal=consortium.journal,
-            signals=consortium.signal_store,
-            key_log=keys.log(),
-            pepper=peppers(1, 2).__getitem__,
-            update=keys.update,
-            actor=ACTOR,
-            report=report,
-            owner=os.urandom(OWNER_BYTES),
-        )
+        return means_of(consortium.journal, consortium.signal_store, keys, report)
 
     def epochs(self) -> tuple[int, int]:
         """Control's epoch and that of signals."""

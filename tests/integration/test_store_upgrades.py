@@ -5,16 +5,17 @@ import sqlalchemy as sa
 from alembic import command
 
 from concordat.v1 import consent_pb2
-from concordat_gateway.rules.rotation import Means, RotationError, rotate, status
+from concordat_gateway.rules.rotation import RotationError, rotate, status
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
 from concordat_privacy.log.merkle import Frontier
 from concordat_store.database import Database
 from concordat_store.migration import History
+from tests.rotations import means_of
 from tests.services import CALL_SECONDS, PEPPER, serving, token
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
-from tests.tokenkeys import TokenKeys, peppers
+from tests.tokenkeys import TokenKeys
 
 SUBJECT = subject_key(PEPPER, token(1))
 CONSENT = bytes(range(16))
@@ -82,16 +83,7 @@ def test_subjects_of_the_first_schema_are_those_of_epoch_1_without_elements(
             )
             assert [consent.consent_id for consent in listed.consents] == [CONSENT]
         keys = TokenKeys.of_epochs(1, 2)
-        means = Means(
-            journal=journal,
-            signals=signals,
-            key_log=keys.log(),
-            pepper=peppers(1, 2).__getitem__,
-            update=keys.update,
-            actor="spiffe://concordat.test/gateway/main",
-            report=lambda _progress: None,
-            owner=bytes(16),
-        )
+        means = means_of(journal, signals, keys)
         with pytest.raises(RotationError, match=r"^1 subjects have no sealed element"):
             rotate(means, None)
         assert rotate(means, None, leave_unsealed=True).subjects == 0

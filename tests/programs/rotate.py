@@ -11,13 +11,14 @@ import sys
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.rules.rotation import OWNER_BYTES, Means, rotate
+from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_store.clock import system_clock
 from concordat_store.database import Database
 from concordat_store.engines import WRITES
+from tests.rotations import means_of
 from tests.stores import ledger_key_of_tests
-from tests.tokenkeys import TokenKeys, peppers
+from tests.tokenkeys import TokenKeys
 
 
 def main(control_url: str, signals_url: str, writes: int) -> None:
@@ -44,16 +45,7 @@ def main(control_url: str, signals_url: str, writes: int) -> None:
 
     sa.event.listen(sa.Engine, "commit", note_commit)
     rotate(
-        Means(
-            journal=journal,
-            signals=signals,
-            key_log=keys.log(),
-            pepper=peppers(1, 2).__getitem__,
-            update=keys.update,
-            actor="spiffe://concordat.test/gateway/main",
-            report=lambda _progress: None,
-            owner=os.urandom(OWNER_BYTES),
-        ),
+        means_of(journal, signals, keys),
         None,
     )
 

@@ -152,6 +152,7 @@ def reseal(config_file: Path, key_file: Path | None, passphrase: str | None) -> 
             absolute_source,
             is_passphrase_source,
         )
+        from concordat_rpc.settings import toml_text
 
         config = loaded(config_file)
         with turn(config.folder):
@@ -164,12 +165,12 @@ def reseal(config_file: Path, key_file: Path | None, passphrase: str | None) -> 
                     raise click.BadParameter("not a source of one", param_hint="--passphrase")
                 passphrase = absolute_source(passphrase, Path.cwd())
                 seal = PassphraseSeal(passphrase)
-                entry = f'passphrase = "{passphrase}"'
+                entry = f"passphrase = {toml_text(passphrase)}"
             else:
                 assert key_file is not None
                 file = key_file.absolute()
                 seal = KeyFileSeal(file) if file.exists() else KeyFileSeal.created(file)
-                entry = f'key_file = "{file}"'
+                entry = f"key_file = {toml_text(str(file))}"
             write_keys(config.keys, keys, seal.fresh(), seal.method, for_good=True)
     click.echo(f"Sealed {config.keys}. In {config.file} the table [seal] must now say:")
     click.echo(f'  method = "{seal.method}"')
