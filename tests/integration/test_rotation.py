@@ -456,22 +456,14 @@ def test_an_alias_is_its_recipients_own(two: Rotating) -> None:
 def test_refusals_by_old_tokens_take_the_same_statements(two: Rotating) -> None:
     consortium = two.consortium
     two.rotate()
-    unknown, not_alphas = 70, 0
+    unknown, not_alphas, other_purpose = 70, 0, 71
+    grant(consortium.alpha, [draft(consortium, token(71, 1), [6])], epoch=1)
     runs = []
-    for person in (unknown, not_alphas):
+    for person in (unknown, not_alphas, other_purpose):
         with statements() as seen:
             assert two.look_up(person, 1).status == NO_CONSENT
         runs.append(seen)
-    assert runs[0] == runs[1]
-
-    # The member's own consents, for another purpose, left aliases: nothing is carried over for it.
-    grant(consortium.alpha, [draft(consortium, token(person, 1), [6]) for person in (71, 72)], 1)
-    runs = []
-    for person in (71, 72):
-        with statements() as seen:
-            assert two.look_up(person, 1).status == NO_CONSENT
-        runs.append(seen)
-    assert runs[0] == runs[1]
+    assert runs[0] == runs[1] == runs[2]
 
 
 @pytest.mark.parametrize("flag", [False, True])
