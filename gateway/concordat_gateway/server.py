@@ -25,6 +25,7 @@ from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import members
 from concordat_gateway.rules.budgets import Caps
 from concordat_gateway.rules.members import Registrar
+from concordat_gateway.rules.stores_epoch import is_pepper_of
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services.aggregate import AggregateServicer
 from concordat_gateway.services.consent import ConsentServicer
@@ -112,13 +113,20 @@ def peppers(config: GatewayConfig) -> PepperFiles:
 
 
 def check_epoch(config: GatewayConfig, journal: Journal, key_log: KeyLog) -> None:
-    """Raises SettingsError where the pepper or the key of the stores' epoch is missing."""
+    """Raises SettingsError where the pepper or the key of the stores' epoch is missing or wrong."""
     epoch = journal.tokens_epoch
     if epoch == ROTATING:
         return
     if key_log.key(epoch) is None:
         raise SettingsError(f"{config.key_log}: no key of epoch {epoch}, which the stores are at")
-    peppers(config).pepper(epoch)
+    pepper = peppers(config).pepper(epoch)
+    with journal.read() as connection:
+        if not is_pepper_of(connection, epoch, pepper):
+            # With it the stores would know nobody, and say so of everybody.
+            raise SettingsError(
+                f"{config.file}: [peppers]: that of epoch {epoch} is not the one that the stores "
+                "were sealed with; bring that one back"
+            )
 
 
 def check_holders(config: GatewayConfig, key_log: KeyLog, now: int) -> None:

@@ -31,7 +31,7 @@ from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
-from concordat_gateway.rules.rotation import adopt_epoch
+from concordat_gateway.rules.stores_epoch import adopt_epoch
 from concordat_gateway.server import caps_of, check_epoch, check_holders, opened_stores
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
@@ -142,7 +142,8 @@ def _prepared_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalSto
     upgrade_stores(config.stores.control, config.stores.signals)
     with opened_stores(config) as (journal, signals):
         key_log = KeyLogFile(config.key_log, config.key_log_vkey).current()
-        adopt_epoch(journal, signals, key_log, system_clock())
+        peppers = {epoch for epoch, file in config.peppers.items() if file.exists()}
+        adopt_epoch(journal, signals, key_log, peppers, system_clock())
         check_epoch(config, journal, key_log)
         resume(journal, signals, system_clock)
         _warn_of_other_caps(journal, config.budgets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from concordat_rpc.files import replace_file, sync_folder
 from concordat_rpc.settings import SettingsError
 
 _OTHERS = 0o077
@@ -25,9 +26,18 @@ def read_secret(file: Path) -> bytes:
 
 
 def write_secret(file: Path, content: bytes) -> None:
-    """Write a new file that only its owner can read, durably; raises FileExistsError."""
+    """Write a new file that only its owner can read, durably; raises FileExistsError.
+
+    Whoever is killed in it may leave an empty file; see `replace_secret`.
+    """
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
+    sync_folder(file.parent)
+
+
+def replace_secret(file: Path, content: bytes) -> None:
+    """Write such a file, new or over another one, durably: at any time the old or the new one."""
+    replace_file(file, content, 0o600)

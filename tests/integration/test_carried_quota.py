@@ -114,6 +114,7 @@ class Desk:
                     update=keys.update,
                     actor="spiffe://concordat.test/gateway/main",
                     report=lambda _progress: None,
+                    owner=bytes(16),
                 ),
                 to_epoch=NEW,
             )

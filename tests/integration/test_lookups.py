@@ -279,6 +279,7 @@ def test_refusals_by_tokens_of_an_earlier_epoch_cannot_be_told_apart(
                 update=keys.update,
                 actor="spiffe://concordat.test/gateway/main",
                 report=lambda _progress: None,
+                owner=bytes(16),
             ),
             to_epoch=2,
         )

@@ -1,6 +1,7 @@
 """Rotation: after it everything reads the same, by new tokens and, for a while, by old ones."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,18 @@ from grpc_status import rpc_status
 
 from concordat.v1 import common_pb2, consent_pb2, contribution_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.rules import rotation
+from concordat_gateway.rules import retiring, rotation
 from concordat_gateway.rules.aggregates import ask, exact_counts
 from concordat_gateway.rules.budgets import Caps
-from concordat_gateway.rules.rotation import Means, Progress, Rotated, RotationError, rotate
+from concordat_gateway.rules.rotation import (
+    OWNER_BYTES,
+    Means,
+    Progress,
+    Rotated,
+    RotationError,
+    rotate,
+)
+from concordat_gateway.rules.stores_epoch import adopt_epoch
 from concordat_gateway.store.control_tables import consent as consent_table
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
@@ -85,6 +94,7 @@ class Rotating:
             update=self.keys.update,
             actor=ACTOR,
             report=report,
+            owner=os.urandom(OWNER_BYTES),
         )
         return rotate(means, to_epoch, **options)
 
@@ -512,7 +522,7 @@ def test_elements_are_forgotten_once_their_epoch_has_ended(two: Rotating) -> Non
 
     def forget() -> int:
         log = two.keys.log()
-        return rotation.forget_elements(consortium.journal, log, 1, clock.microseconds)
+        return retiring.forget_elements(consortium.journal, log, 1, clock.microseconds)
 
     with pytest.raises(RotationError, match="epoch 1 has not ended"):
         forget()
@@ -529,13 +539,13 @@ def test_stores_without_subjects_begin_at_the_newest_epoch(
 ) -> None:
     keys = TokenKeys.of_epochs(1, 2, 3)
     keys.end(1, clock.microseconds)
-    rotation.adopt_epoch(journal, signal_store, keys.log(), clock.microseconds)
+    adopt_epoch(journal, signal_store, keys.log(), {1, 2, 3}, clock.microseconds)
     with rotating(journal, signal_store, clock, keys) as running:
         grant(running.consortium.alpha, [draft(running.consortium, token(1, 3))], epoch=3)
         assert running.look_up(1, 3).status == OK
         later = TokenKeys.of_epochs(1, 2, 3)
         later.end(3, clock.microseconds)
-        rotation.adopt_epoch(journal, signal_store, later.log(), clock.microseconds)
+        adopt_epoch(journal, signal_store, later.log(), {1, 2, 3}, clock.microseconds)
         assert journal.tokens_epoch == 3
 
 

@@ -90,6 +90,7 @@ def test_subjects_of_the_first_schema_are_those_of_epoch_1_without_elements(
             update=keys.update,
             actor="spiffe://concordat.test/gateway/main",
             report=lambda _progress: None,
+            owner=bytes(16),
         )
         with pytest.raises(RotationError, match=r"^1 subjects have no sealed element"):
             rotate(means, None)

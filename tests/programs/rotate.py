@@ -11,7 +11,7 @@ import sys
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.rules.rotation import Means, rotate
+from concordat_gateway.rules.rotation import OWNER_BYTES, Means, rotate
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_store.clock import system_clock
 from concordat_store.database import Database
@@ -52,6 +52,7 @@ def main(control_url: str, signals_url: str, writes: int) -> None:
             update=keys.update,
             actor="spiffe://concordat.test/gateway/main",
             report=lambda _progress: None,
+            owner=os.urandom(OWNER_BYTES),
         ),
         None,
     )

@@ -1,5 +1,6 @@
 """Configuration errors name the file, the entry, and what is wrong with it."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from concordat_rpc.address import Address
-from concordat_rpc.secret_files import read_secret, write_secret
+from concordat_rpc.secret_files import read_secret, replace_secret, write_secret
 from concordat_rpc.settings import Settings, SettingsError, toml_text
 
 
@@ -76,6 +77,45 @@ def test_a_key_file_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     assert read_secret(tmp_path / "key") == b"secret"
     with pytest.raises(FileExistsError):
         write_secret(tmp_path / "key", b"other")
+
+
+def test_a_key_files_name_is_made_durable_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+    )
+    write_secret(tmp_path / "key", b"secret")
+    assert synced == [tmp_path / "key", tmp_path]
+
+    synced.clear()
+    replace_secret(tmp_path / "key", b"other")
+    assert synced[-1] == tmp_path
+    assert read_secret(tmp_path / "key") == b"other"
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [None, b"old"])
+def test_a_key_file_whose_writing_is_broken_off_is_the_old_one_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        write_secret(file, content)
+
+    def killed(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            replace_secret(file, b"new")
+    assert (file.read_bytes() if file.exists() else None) == content
+    # What was left behind is in nobody's way.
+    replace_secret(file, b"new")
+    assert file.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o777])

@@ -9,25 +9,33 @@ from pathlib import Path
 
 from concordat_gateway.config import GatewayConfig
 from concordat_gateway.store.subjects import PEPPER_BYTES
-from concordat_rpc.secret_files import write_secret
+from concordat_rpc.secret_files import replace_secret
 from concordat_rpc.settings import SettingsError, toml_text
 
 _TABLE = "[peppers]\n"
 
 
-def provide_pepper(config: GatewayConfig, epoch: int) -> Path | None:
+def provide_pepper(config: GatewayConfig, epoch: int, *, is_new: bool) -> Path | None:
     """See that there is a pepper of the epoch; its file, where one had to be made.
 
-    It lies beside the others, and the configuration names it. Raises SettingsError where the
-    configuration cannot be changed; the text says what to write there.
+    It lies beside the others, and the configuration names it. `is_new` where nothing was made with
+    it yet; otherwise another one would lose whoever was named with the one that is missing.
+
+    Raises SettingsError where it is missing and not new, or where the configuration cannot be
+    changed; the text says what to write there.
     """
-    file = config.peppers.get(epoch)
-    if file is None:
-        file = next(iter(config.peppers.values())).with_name(f"pepper-{epoch}.key")
+    named = config.peppers.get(epoch)
+    file = named or next(iter(config.peppers.values())).with_name(f"pepper-{epoch}.key")
+    if not is_new and not file.exists():
+        raise SettingsError(
+            f"{file}: missing, and the rotation under way has made names with this pepper: bring "
+            "it back, or, as long as nothing is moved, begin again with --prepare-anew"
+        )
+    if named is None:
         _name_in_configuration(config.file, epoch, file)
     if file.exists():
         return None
-    write_secret(file, f"{secrets.token_hex(PEPPER_BYTES)}\n".encode())
+    replace_secret(file, f"{secrets.token_hex(PEPPER_BYTES)}\n".encode())
     return file
 
 
@@ -52,11 +60,8 @@ def _name_in_configuration(configuration: Path, epoch: int, file: Path) -> None:
     text = configuration.read_text(encoding="utf-8")
     if _TABLE not in text:
         raise SettingsError(f"{configuration}: add {line.strip()} to [peppers]")
-    changed = configuration.with_name(f"{configuration.name}.changed")
     try:
-        changed.unlink(missing_ok=True)
-        write_secret(changed, text.replace(_TABLE, _TABLE + line, 1).encode())
-        changed.replace(configuration)
+        replace_secret(configuration, text.replace(_TABLE, _TABLE + line, 1).encode())
     except OSError as error:
         raise SettingsError(
             f"{configuration}: {error.strerror}: add {line.strip()} to [peppers]"

@@ -38,7 +38,14 @@ _STEPS = {
     is_flag=True,
     help="Leave subjects behind of which no element is kept; new tokens do not find them.",
 )
-def rotate(config_file: Path, to_epoch: int | None, leave_unsealed: bool) -> None:
+@click.option(
+    "--prepare-anew",
+    is_flag=True,
+    help="Forget what an interrupted rotation prepared, where the pepper it was made with is lost.",
+)
+def rotate(
+    config_file: Path, to_epoch: int | None, leave_unsealed: bool, prepare_anew: bool
+) -> None:
     """Move the stores to the next key epoch, while the gateway serves or not.
 
     Most of it is done while the gateway serves. During the last part it answers what names
@@ -46,6 +53,7 @@ def rotate(config_file: Path, to_epoch: int | None, leave_unsealed: bool) -> Non
     on. Rotate before the new key's first day, and no member will notice.
     """
     with _errors_shown():
+        import secrets
         import threading
 
         from concordat_gateway.commands._peppers import provide_pepper
@@ -53,7 +61,7 @@ def rotate(config_file: Path, to_epoch: int | None, leave_unsealed: bool) -> Non
         from concordat_gateway.embedded import running_keyholders
         from concordat_gateway.keyholder import KeyholderClient
         from concordat_gateway.keylog import KeyLogFile
-        from concordat_gateway.rules.rotation import Means
+        from concordat_gateway.rules.rotation import OWNER_BYTES, Means
         from concordat_gateway.rules.rotation import rotate as rotate_stores
         from concordat_gateway.rules.rotation import status as read_status
         from concordat_gateway.server import endpoints, opened_stores, peppers
@@ -78,7 +86,8 @@ def rotate(config_file: Path, to_epoch: int | None, leave_unsealed: bool) -> Non
             wanted = now.rotation.to_epoch if now.rotation else now.epoch + 1
             # Only for an epoch that there is: a mistaken call leaves nothing behind.
             if to_epoch in (None, wanted) and key_log.current().key(wanted) is not None:
-                made = provide_pepper(config, wanted)
+                is_new = not now.is_moving and (prepare_anew or not now.prepared)
+                made = provide_pepper(config, wanted, is_new=is_new)
                 if made is not None:
                     click.echo(f"Made {made}, the pepper of epoch {wanted}. Back it up.", err=True)
             config = load_config(config_file)
@@ -92,8 +101,11 @@ def rotate(config_file: Path, to_epoch: int | None, leave_unsealed: bool) -> Non
                 update=client.update,
                 actor=certificate.peer.spiffe_id,
                 report=_Shown(),
+                owner=secrets.token_bytes(OWNER_BYTES),
             )
-            rotated = rotate_stores(means, to_epoch, leave_unsealed=leave_unsealed)
+            rotated = rotate_stores(
+                means, to_epoch, leave_unsealed=leave_unsealed, prepare_anew=prepare_anew
+            )
     click.echo(
         f"The stores are at epoch {rotated.to_epoch}; {rotated.subjects} subjects were moved."
     )
@@ -138,7 +150,7 @@ def retire(config_file: Path, epoch: int, yes: bool) -> None:
         from concordat_gateway.commands._peppers import destroy_pepper
         from concordat_gateway.config import load_config
         from concordat_gateway.keylog import KeyLogFile
-        from concordat_gateway.rules.rotation import check_forgettable, forget_elements
+        from concordat_gateway.rules.retiring import check_forgettable, forget_elements
         from concordat_gateway.server import opened_stores
         from concordat_gateway.store.migrate import check_stores
         from concordat_store.clock import system_clock

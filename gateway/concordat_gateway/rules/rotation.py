@@ -2,25 +2,34 @@
 
     prepare   while the stores serve: open each sealed element, carry it to the next epoch through
               the key-holders, keep the next name and the newly sealed element beside the old
-    switch    the stores answer TOKENS_ROTATING: catch up, publish what was accepted, move the
-              signals bucket by bucket, then control chunk by chunk
+    switch    the stores answer TOKENS_ROTATING: catch up, publish what was accepted. If that fails
+              the stores go back to serving, and to preparing
+    move      the signals bucket by bucket, then control chunk by chunk
     end       one transaction: the stores' epoch, the entry `tokens.rotated`, a new snapshot
 
-Each step can be done again: whoever starts a rotation that was killed goes on with it. What keeps
-callers out meanwhile is the stores' epoch: 0 in the head of the ledger, whose lock every change
-takes, and in the signals store's own snapshot; see `store.subjects.require_epoch`.
+Each step can be done again: whoever starts a rotation that was killed goes on with it, and owns it
+from then on. Whoever has lost it and lives, on another host say, is told so at the next change:
+each looks for its process's own number in the rotation's row, under the lock of the ledger's head.
+
+What keeps callers out meanwhile is the stores' epoch: 0 in the head of the ledger, whose lock every
+change takes, and in the signals store's own snapshot; see `store.subjects.require_epoch`.
 
 What was recorded under the old names stays: items of the ledger, and commitments. Aliases lead
 from them to the new ones.
 """
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.rules.carrying import Update, carried
 from concordat_gateway.rules.contributions import publish_accepted
+from concordat_gateway.rules.stores_epoch import is_pepper_of, settle
 from concordat_gateway.store import rotation_sql as sql
 from concordat_gateway.store.rotation_sql import Pair, Rotation, State
 from concordat_gateway.store.signal_store import BUCKETS, SignalStore
@@ -33,12 +42,18 @@ from concordat_gateway.store.subjects import (
     subject_key,
 )
 from concordat_privacy.keylog import EpochKey, KeyLog
+from concordat_rpc.errors import Refusal
 
+T = TypeVar("T")
+
+OWNER_BYTES: Final = 16
 CHUNK: Final = 4_096
 """Subjects a request to the key-holders, and a transaction of control."""
 _SIGNALS_CHUNK: Final = 500
 _CHANGE_SECONDS: Final = 600.0
 _UPDATE_SECONDS: Final = 120.0
+
+_log = logging.getLogger(__name__)
 
 
 class RotationError(Exception):
@@ -79,6 +94,11 @@ class Status:
     unsealed: int
     """Subjects of which no element is kept."""
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether a rotation has begun to move subjects."""
+        return self.rotation is not None and self.rotation.state is State.MOVING
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
@@ -91,6 +111,8 @@ class Means:
     update: Update
     actor: str
     """SPIFFE id, for the ledger."""
+    owner: bytes
+    """Random number, OWNER_BYTES long, of this very call of `rotate`."""
     report: Callable[[Progress], None]
 
 
@@ -110,80 +132,46 @@ def status(journal: Journal, signals: SignalStore) -> Status:
         )
 
 
-def adopt_epoch(journal: Journal, signals: SignalStore, key_log: KeyLog, now: int) -> None:
-    """Put stores that know no subject yet at the newest epoch in use.
-
-    Run before anything serves. Raises Refusal UNAVAILABLE where a store fails.
-    """
-    newest = max((key.epoch for key in key_log.in_use(now)), default=None)
-    if newest is None or journal.tokens_epoch in (newest, ROTATING):
-        return
-
-    def change(transaction: Transaction) -> bool:
-        if not sql.is_empty(transaction.connection):
-            return False
-        transaction.tokens_epoch = newest
-        return True
-
-    if journal.write(change, _CHANGE_SECONDS).value:
-        signals.set_epoch(newest)
-
-
-def rotate(means: Means, to_epoch: int | None, *, leave_unsealed: bool = False) -> Rotated:
+def rotate(
+    means: Means,
+    to_epoch: int | None,
+    *,
+    leave_unsealed: bool = False,
+    prepare_anew: bool = False,
+) -> Rotated:
     """Move the stores to the next epoch, or go on with a rotation that was interrupted.
 
     Args:
         to_epoch: None: the epoch after the stores', or that of the rotation under way.
         leave_unsealed: subjects of which no element is kept stay under their old names, where no
             token of the next epoch finds them; without, they keep a rotation from beginning.
+        prepare_anew: forget what an interrupted rotation has prepared, as where the pepper that it
+            was made with is lost.
 
     Raises:
-        RotationError: it cannot begin; a sealed element does not open.
+        RotationError: it cannot begin; a sealed element does not open, or not with this pepper;
+            another process has taken the rotation over.
         Refusal: UNAVAILABLE: a store or the key-holders fail, or a key-holder's proof does not
             hold. Nothing is lost: rotate again.
     """
-    under_way = _begun(means, to_epoch, leave_unsealed)
+    settle(means.journal, means.signals)
+    under_way = _begun(means, to_epoch, leave_unsealed, prepare_anew)
     old, new = _key(means, under_way.from_epoch), _key(means, under_way.to_epoch)
     if under_way.state is State.PREPARING:
         _prepare(means, old, new)
-        means.journal.write(_begin_switch, _CHANGE_SECONDS)
-    means.signals.set_epoch(ROTATING)
-    # Subjects that came while the last ones were prepared. Now none can come.
-    _prepare(means, old, new)
-    publish_accepted(means.journal, means.signals)
+        _write(means, _begin_switch)
+    if under_way.state is State.MOVING:
+        _close_signals(means)
+    else:
+        _catch_up(means, old, new)
     _move_signals(means)
     _move_control(means, new.epoch)
-    means.signals.set_epoch(new.epoch)
-    return _end(means, under_way)
+    return _end(means)
 
 
-def check_forgettable(journal: Journal, key_log: KeyLog, epoch: int, now: int) -> None:
-    """Raises RotationError where an epoch has not ended or the stores are still at it."""
-    key = key_log.key(epoch)
-    if key is None:
-        raise RotationError(f"the key log has no epoch {epoch}")
-    if key.valid_to is None or now < key.valid_to:
-        raise RotationError(f"epoch {epoch} has not ended: its tokens are in use")
-    with journal.read() as connection:
-        under_way = sql.read(connection)
-    if under_way is not None or journal.tokens_epoch <= epoch:
-        raise RotationError(f"the stores have not left epoch {epoch}: rotate them first")
-
-
-def forget_elements(journal: Journal, key_log: KeyLog, epoch: int, now: int) -> int:
-    """Forget whatever is still sealed under the pepper of an epoch that has ended; how much it was.
-
-    Raises RotationError as `check_forgettable`.
-    """
-    check_forgettable(journal, key_log, epoch, now)
-
-    def change(transaction: Transaction) -> int:
-        return sql.delete_elements(transaction.connection, epoch)
-
-    return journal.write(change, _CHANGE_SECONDS).value
-
-
-def _begun(means: Means, to_epoch: int | None, leave_unsealed: bool) -> Rotation:
+def _begun(
+    means: Means, to_epoch: int | None, leave_unsealed: bool, prepare_anew: bool
+) -> Rotation:
     """The rotation under way, or a new one."""
 
     def change(transaction: Transaction) -> Rotation:
@@ -194,6 +182,10 @@ def _begun(means: Means, to_epoch: int | None, leave_unsealed: bool) -> Rotation
                 raise RotationError(
                     f"a rotation to epoch {under_way.to_epoch} is under way: end it first"
                 )
+            if prepare_anew:
+                under_way = _unprepared(means, transaction, under_way)
+            _check_peppers(means, connection, under_way.from_epoch, under_way.to_epoch)
+            sql.set_owner(connection, means.owner)
             return under_way
         epoch = transaction.tokens_epoch
         if to_epoch not in (None, epoch + 1):
@@ -202,7 +194,7 @@ def _begun(means: Means, to_epoch: int | None, leave_unsealed: bool) -> Rotation
             )
         for wanted in (epoch, epoch + 1):
             _key(means, wanted)
-            means.pepper(wanted)
+        _check_peppers(means, connection, epoch, epoch + 1)
         unsealed = sql.count_unsealed(connection)
         if unsealed and not leave_unsealed:
             raise RotationError(
@@ -210,10 +202,44 @@ def _begun(means: Means, to_epoch: int | None, leave_unsealed: bool) -> Rotation
                 "cannot be moved; they are found again only by new consents. Rotate with "
                 "--leave-unsealed to leave them behind"
             )
-        sql.begin(connection, epoch, epoch + 1)
-        return Rotation(epoch, epoch + 1, State.PREPARING, 0)
+        return sql.begin(connection, epoch, epoch + 1, means.owner)
 
     return means.journal.write(change, _CHANGE_SECONDS).value
+
+
+def _unprepared(means: Means, transaction: Transaction, under_way: Rotation) -> Rotation:
+    if under_way.state is State.MOVING:
+        raise RotationError("the stores are being moved: what was prepared is in use")
+    sql.delete_pairs(transaction.connection)
+    _give_up_switch(means, transaction, under_way)
+    return replace(under_way, state=State.PREPARING)
+
+
+def _check_peppers(means: Means, connection: sa.Connection, *epochs: int) -> None:
+    for epoch in epochs:
+        if not is_pepper_of(connection, epoch, means.pepper(epoch)):
+            raise RotationError(
+                f"[peppers]: that of epoch {epoch} is not the one that the stores were sealed "
+                "with; bring that one back"
+            )
+
+
+def _write(means: Means, change: Callable[[Transaction, Rotation], T]) -> T:
+    """Make a change of the rotation. Raises RotationError where it is not this process's own."""
+
+    def owned(transaction: Transaction) -> T:
+        return change(transaction, _owned(means, transaction.connection))
+
+    return means.journal.write(owned, _CHANGE_SECONDS).value
+
+
+def _owned(means: Means, connection: sa.Connection) -> Rotation:
+    under_way = sql.read(connection)
+    if under_way is None or under_way.owner != means.owner:
+        raise RotationError(
+            "another process has taken this rotation over, or ended it; see `concordat keys status`"
+        )
+    return under_way
 
 
 def _key(means: Means, epoch: int) -> EpochKey:
@@ -274,8 +300,9 @@ class _Carry:
         return pairs
 
     def _keep(self, pairs: Sequence[Pair]) -> None:
-        self._means.journal.write(
-            lambda transaction: sql.insert_pairs(transaction.connection, pairs), _CHANGE_SECONDS
+        _write(
+            self._means,
+            lambda transaction, _rotation: sql.insert_pairs(transaction.connection, pairs),
         )
 
 
@@ -288,9 +315,42 @@ def _opened(seal: ElementSeal, subject: SubjectKey, sealed: bytes) -> bytes:
         ) from None
 
 
-def _begin_switch(transaction: Transaction) -> None:
-    sql.begin_switch(transaction.connection)
+def _begin_switch(transaction: Transaction, _rotation: Rotation) -> None:
+    sql.set_state(transaction.connection, State.SWITCHING)
     transaction.tokens_epoch = ROTATING
+
+
+def _close_signals(means: Means) -> None:
+    # Only once control has closed for good, and only in this process's own rotation.
+    _write(means, lambda _transaction, _rotation: means.signals.set_epoch(ROTATING))
+
+
+def _catch_up(means: Means, old: EpochKey, new: EpochKey) -> None:
+    """Carry the last newcomers, publish under the old names; go back to serving if that fails."""
+    try:
+        _close_signals(means)
+        # Subjects that came while the last ones were prepared. Now none can come.
+        _prepare(means, old, new)
+        publish_accepted(means.journal, means.signals)
+    except BaseException:
+        # What stopped it is what the operator must read, not what stopped the way back too.
+        with suppress(RotationError, Refusal):
+            _write(
+                means, lambda transaction, rotation: _give_up_switch(means, transaction, rotation)
+            )
+            _log.warning("the switch was given up; the stores serve on under epoch %d", old.epoch)
+        raise
+    _write(
+        means,
+        lambda transaction, _rotation: sql.set_state(transaction.connection, State.MOVING),
+    )
+
+
+def _give_up_switch(means: Means, transaction: Transaction, rotation: Rotation) -> None:
+    sql.set_state(transaction.connection, State.PREPARING)
+    # Before control: it serves nothing until it says so itself.
+    means.signals.set_epoch(rotation.from_epoch)
+    transaction.tokens_epoch = rotation.from_epoch
 
 
 def _move_signals(means: Means) -> None:
@@ -299,6 +359,8 @@ def _move_signals(means: Means) -> None:
         after = b""
         while True:
             with means.journal.read() as connection:
+                # In the same snapshot: a later rotation's names are not this one's to move.
+                _owned(means, connection)
                 names = sql.names(connection, first, last, after, _SIGNALS_CHUNK)
             if not names:
                 break
@@ -312,31 +374,27 @@ def _move_control(means: Means, to_epoch: int) -> None:
         left = sql.count_pairs(connection)
     total = left
     while left:
-        moved = means.journal.write(
-            lambda transaction: sql.move_chunk(transaction.connection, to_epoch, CHUNK),
-            _CHANGE_SECONDS,
-        ).value
+        moved = _write(
+            means,
+            lambda transaction, _rotation: sql.move_chunk(transaction.connection, to_epoch, CHUNK),
+        )
         left -= moved
         means.report(Progress("control", total - left, total))
 
 
-def _end(means: Means, begun: Rotation) -> Rotated:
-    def change(transaction: Transaction) -> Rotated:
-        under_way = sql.read(transaction.connection)
-        assert under_way is not None  # only this ends it, and one process rotates at a time
+def _end(means: Means) -> Rotated:
+    def change(transaction: Transaction, rotation: Rotation) -> Rotated:
+        means.signals.set_epoch(rotation.to_epoch)
         sql.end(transaction.connection)
-        transaction.tokens_epoch = begun.to_epoch
+        transaction.tokens_epoch = rotation.to_epoch
+        rotated = Rotated(rotation.from_epoch, rotation.to_epoch, rotation.moved)
         # Who is chosen where a person's cells are bounded depends on the names: a new snapshot.
-        transaction.append(
-            "tokens.rotated",
-            means.actor,
-            {
-                "from_epoch": begun.from_epoch,
-                "to_epoch": begun.to_epoch,
-                "subjects": under_way.moved,
-            },
-            changes_pool=True,
-        )
-        return Rotated(begun.from_epoch, begun.to_epoch, under_way.moved)
+        entry = {
+            "from_epoch": rotated.from_epoch,
+            "to_epoch": rotated.to_epoch,
+            "subjects": rotated.subjects,
+        }
+        transaction.append("tokens.rotated", means.actor, entry, changes_pool=True)
+        return rotated
 
-    return means.journal.write(change, _CHANGE_SECONDS).value
+    return _write(means, change)

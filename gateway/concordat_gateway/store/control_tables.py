@@ -114,11 +114,11 @@ class SubjectAlias(_Control, table=True):
 class Rotation(_Control, table=True):
     """The rotation to the next key epoch that is under way, if one is: one row or none.
 
-    `state` is a number of `store.rotation_store.State`.
+    `state` is a number of `store.rotation_sql.State`.
     """
 
     __tablename__ = "rotation"
-    __table_args__ = (sa.CheckConstraint("id = 1", name="one_row"),)
+    __table_args__ = (sa.CheckConstraint("id = 1", name="one_row"), exactly("owner", 16))
 
     id: int = small_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
     from_epoch: int
@@ -126,6 +126,8 @@ class Rotation(_Control, table=True):
     state: int = small_int()
     moved: int = big_int()
     """Subjects that control has moved."""
+    owner: bytes
+    """Random number of the process that works on it."""
 
 
 class RotationPair(_Control, table=True):

@@ -5,7 +5,7 @@ so it can be done again after a crash.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum
 
 import sqlalchemy as sa
@@ -27,7 +27,9 @@ class State(IntEnum):
     PREPARING = 1
     """New names are being made; the stores serve."""
     SWITCHING = 2
-    """The stores are being moved; they serve nothing that names subjects."""
+    """The stores serve nothing that names subjects. Nothing is moved yet: there is a way back."""
+    MOVING = 3
+    """The stores are being moved; there is no way back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Rotation:
     state: State
     moved: int
     """Subjects that control has moved."""
+    owner: bytes
+    """Random number, 16 bytes, of the process that works on it: the last one that began to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +59,24 @@ def read(connection: sa.Connection) -> Rotation | None:
     row = connection.execute(_SELECT).one_or_none()
     if row is None:
         return None
-    return Rotation(row.from_epoch, row.to_epoch, State(row.state), row.moved)
+    return Rotation(row.from_epoch, row.to_epoch, State(row.state), row.moved, row.owner)
 
 
-def begin(connection: sa.Connection, from_epoch: int, to_epoch: int) -> None:
+def begin(connection: sa.Connection, from_epoch: int, to_epoch: int, owner: bytes) -> Rotation:
     """Record that a rotation begins."""
-    connection.execute(
-        sa.insert(rotation).values(
-            id=1, from_epoch=from_epoch, to_epoch=to_epoch, state=State.PREPARING, moved=0
-        )
-    )
+    begun = Rotation(from_epoch, to_epoch, State.PREPARING, 0, owner)
+    connection.execute(sa.insert(rotation).values(id=1, **asdict(begun)))
+    return begun
 
 
-def begin_switch(connection: sa.Connection) -> None:
-    """Record that the stores are being moved from now on."""
-    connection.execute(sa.update(rotation).values(state=State.SWITCHING))
+def set_owner(connection: sa.Connection, owner: bytes) -> None:
+    """Record that another process works on the rotation from now on."""
+    connection.execute(sa.update(rotation).values(owner=owner))
+
+
+def set_state(connection: sa.Connection, state: State) -> None:
+    """Record how far the rotation is."""
+    connection.execute(sa.update(rotation).values(state=state))
 
 
 def end(connection: sa.Connection) -> None:
@@ -100,6 +107,18 @@ def count_unsealed(connection: sa.Connection) -> int:
     return int(connection.execute(_COUNT_UNSEALED).scalar_one())
 
 
+def sealed_for(connection: sa.Connection, epoch: int) -> list[tuple[SubjectKey, bytes]]:
+    """(subject, sealed element) of a few that are sealed under an epoch's pepper.
+
+    Of the names in use, and of those that a rotation has prepared.
+    """
+    return [
+        (SubjectKey(subject), sealed)
+        for statement in (_SOME_ELEMENTS, _SOME_PAIRS)
+        for subject, sealed in connection.execute(statement, {"epoch": epoch})
+    ]
+
+
 def delete_elements(connection: sa.Connection, epoch: int) -> int:
     """Forget the elements sealed under an epoch's pepper; how many there were."""
     found = count_elements(connection, epoch)
@@ -119,6 +138,11 @@ def insert_pairs(connection: sa.Connection, pairs: Sequence[Pair]) -> None:
     """Keep the next names of subjects that had none."""
     rows = [(pair.subject, pair.new_subject, pair.sealed) for pair in sorted(pairs, key=_by_name)]
     insert_rows(connection, rotation_pair, rows)
+
+
+def delete_pairs(connection: sa.Connection) -> None:
+    """Forget all names that are ready."""
+    connection.execute(sa.delete(rotation_pair))
 
 
 def names(
@@ -152,11 +176,23 @@ def _by_name(pair: Pair) -> bytes:
     return pair.subject
 
 
+# More than one: a single damaged element is no proof of a wrong pepper.
+_SOME = 3
 _SELECT = sa.select(rotation)
 _COUNT_ELEMENTS = sa.select(sa.func.count()).where(subject_element.c.epoch == sa.bindparam("epoch"))
 _COUNT_PAIRS = sa.select(sa.func.count()).select_from(rotation_pair)
 _COUNT_UNSEALED = sa.select(sa.func.count(consent.c.subject.distinct())).where(
     ~sa.exists().where(subject_element.c.subject == consent.c.subject)
+)
+_SOME_ELEMENTS = (
+    sa.select(subject_element.c.subject, subject_element.c.sealed)
+    .where(subject_element.c.epoch == sa.bindparam("epoch"))
+    .limit(_SOME)
+)
+_SOME_PAIRS = (
+    sa.select(rotation_pair.c.new_subject, rotation_pair.c.sealed)
+    .where(sa.exists().where(rotation.c.to_epoch == sa.bindparam("epoch")))
+    .limit(_SOME)
 )
 _DELETE_ELEMENTS = sa.delete(subject_element).where(
     subject_element.c.epoch == sa.bindparam("epoch")

@@ -47,8 +47,10 @@ def upgrade() -> None:
         sa.Column("to_epoch", sa.Integer(), nullable=False),
         sa.Column("state", sa.SmallInteger(), nullable=False),
         sa.Column("moved", BigInt, nullable=False),
+        sa.Column("owner", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_rotation"),
         sa.CheckConstraint("id = 1", name=op.f("ck_rotation_one_row")),
+        sa.CheckConstraint("length(owner) = 16", name=op.f("ck_rotation_owner_length")),
     )
     op.create_table(
         "rotation_pair",
