@@ -130,7 +130,7 @@ def test_the_whole_way_of_a_rotation(gateway: Gateway) -> None:
         old = member.tokenise(PEOPLE)
         member.grant_consents(consents(old[2:], Purpose.UNDERWRITING))
         before = reading(member, old)
-        assert "Stores: epoch 1\n  10 subjects can be moved" in status(gateway)
+        assert "Stores: epoch 1\n  10 subjects have a sealed element" in status(gateway)
 
         keyholder(gateway, "new-epoch")
         # In use by the key log, but not of use yet: members go on with the old one.
