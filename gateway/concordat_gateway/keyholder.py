@@ -235,7 +235,13 @@ class KeyholderClient:
             did = "did not answer"
             holder.is_up = False
             holder.avoided_until = self._monotonic() + _AVOIDED_SECONDS
-        _log.warning("key-holder %d %s: %s", holder.holder, did, refusal.reason)
+        _log.warning(
+            "key-holder %d %s: %s",
+            holder.holder,
+            did,
+            refusal.reason,
+            extra={"holder": holder.holder, "address": holder.address, "reason": refusal.reason},
+        )
 
 
 def _collected(
@@ -248,8 +254,24 @@ def _collected(
         try:
             answers.append((one, call.result()))
         except grpc.RpcError as error:
-            failed.append((one, refusal_of(error) or _unreachable()))
+            failed.append((one, _said(one, error)))
     return answers, failed
+
+
+def _said(holder: _Holder, error: grpc.RpcError) -> Refusal:
+    """What a holder's error is to who asked."""
+    refusal = refusal_of(error)
+    if refusal is None:
+        return _unreachable()
+    if any(violation.field == "holders" for violation in refusal.violations):
+        # Whom to ask together is this gateway's choice, so it is no fault of the member's.
+        _log.error(
+            "key-holder %d is another one: are the numbers in [[keyholders]] right?",
+            holder.holder,
+            extra={"holder": holder.holder, "address": holder.address},
+        )
+        return _unreachable()
+    return refusal
 
 
 def update_key(key: EpochKey, holder: int, together: Collection[int]) -> PublicKey:
@@ -270,6 +292,7 @@ class _Holder:
 
     def __init__(self, endpoint: Endpoint, identity: Identity) -> None:
         self.holder = endpoint.holder
+        self.address = endpoint.address
         self.is_up = False
         """Whether it answered when it was last asked or greeted."""
         self.avoided_until = 0.0

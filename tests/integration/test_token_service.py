@@ -400,6 +400,16 @@ def test_one_holder_s_no_is_not_the_others(
     assert caplog.messages == [f"key-holder 2 refused: {refusal.reason}"]
 
 
+def test_wrong_numbers_of_holders_are_the_operator_s_to_mend(
+    two_of_three: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    for one in two_of_three.holders:
+        one.fault = raising(invalid("holders", "this is key-holder 7, which is not among them"))
+    with caplog.at_level(logging.ERROR, "concordat_gateway"):
+        assert reason_of(refused(two_of_three)) == "KEYHOLDER_UNAVAILABLE"
+    assert any("numbers in [[keyholders]]" in message for message in caplog.messages)
+
+
 def test_a_no_while_others_are_down_is_an_outage(two_of_three: Service) -> None:
     """With the one that is down the batch can succeed, so the member may try again."""
     two_of_three.holders[0].server.stop()
