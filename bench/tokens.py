@@ -113,7 +113,7 @@ def _prove_over_evaluate(pair: KeyPair, blinded: bytes) -> Figure:
     why = (
         "; the proof's composite takes a multiplication and an addition an item, and both are "
         "libsodium's: it has no multi-scalar multiplication, nor has any wheel that is kept "
-        "(docs/adr/0003)"
+        "(docs/adr/0016)"
     )
     return Figure(
         name="tokens.prove_over_evaluate",
