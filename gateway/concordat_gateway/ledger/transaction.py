@@ -17,6 +17,7 @@ from concordat_privacy.log import leaf
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import Frontier, leaf_hash, merkle_root
 from concordat_store.clock import Clock, rfc3339
+from concordat_store.writer import Writer
 
 _RESERVED = frozenset({"v", "type", "time", "actor", "items", "items_root"})
 
@@ -53,9 +54,9 @@ class Transaction:
         """The control store. What is written here commits with the entries, or not at all."""
         if self._savepoint and not self._guarded:
             # Only now: most of a savepoint's cost is two statements, and some changes only append.
-            self._group.connection.exec_driver_sql("SAVEPOINT change")
+            self._group.writer.run("SAVEPOINT change")
             self._guarded = True
-        return self._group.connection
+        return self._group.writer.connection
 
     @property
     def pool_version(self) -> int:
@@ -118,12 +119,12 @@ class Transaction:
         try:
             yield self
             if self._guarded:
-                self._group.connection.exec_driver_sql("RELEASE SAVEPOINT change")
+                self._group.writer.run("RELEASE SAVEPOINT change")
         except Exception:
             self._group.reset(mark)
             if self._guarded:
-                self._group.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT change")
-                self._group.connection.exec_driver_sql("RELEASE SAVEPOINT change")
+                self._group.writer.run("ROLLBACK TO SAVEPOINT change")
+                self._group.writer.run("RELEASE SAVEPOINT change")
             raise
 
 
@@ -138,8 +139,8 @@ class _Mark:
 class Group:
     """The entries of one durable transaction, gathered before they are integrated together."""
 
-    def __init__(self, connection: sa.Connection, head: Head, clock: Clock) -> None:
-        self.connection = connection
+    def __init__(self, writer: Writer, head: Head, clock: Clock) -> None:
+        self.writer = writer
         self.pool_version = head.pool_version
         self.tokens_epoch = head.tokens_epoch
         self._head = head
@@ -191,17 +192,16 @@ class Group:
         self.tokens_epoch = mark.tokens_epoch
 
     def extend(self) -> Frontier:
-        """Write entries, items and nodes to the transaction; returns the tree's new edge."""
+        """Write entries with nodes, and items, to the transaction; returns the tree's new edge."""
         if not self._leaves:
             return self._head.frontier
         frontier, nodes = self._head.frontier.extend(leaf_hash(data) for data in self._leaves)
-        tree.insert_entries(self.connection, self._head.frontier.size, self._leaves)
-        tree.insert_nodes(self.connection, nodes)
+        tree.insert_entries(self.writer, self._head.frontier.size, self._leaves, nodes)
         if self._items:
-            tree.insert_items(self.connection, self._items)
+            tree.insert_items(self.writer, self._items)
         return frontier
 
     def close(self, frontier: Frontier, checkpoint: str) -> None:
         """Write the head, as the last thing before the commit."""
         head = Head(frontier, checkpoint, self._time, self.pool_version, self.tokens_epoch)
-        tree.save_head(self.connection, head)
+        tree.save_head(self.writer, head)
