@@ -59,8 +59,7 @@ class Pending(Generic[T]):
     def run(self, transaction: Transaction, is_fault: Callable[[BaseException], bool]) -> None:
         """Run the change; a fault of the store goes up, anything else is the caller's to see."""
         try:
-            with transaction.atomic():
-                self._value = self._change(transaction)
+            self._value = transaction.run(self._change)
         except Exception as error:
             if is_fault(error):
                 raise

@@ -4,9 +4,9 @@ Many changes share one durable transaction. Each sees what those before it wrote
 leaves nothing behind, neither rows nor entries.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,6 +18,8 @@ from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import Frontier, leaf_hash, merkle_root
 from concordat_store.clock import Clock, rfc3339
 from concordat_store.writer import Writer
+
+T = TypeVar("T")
 
 _RESERVED = frozenset({"v", "type", "time", "actor", "items", "items_root"})
 
@@ -112,12 +114,11 @@ class Transaction:
             content["items_root"] = merkle_root(item.content for item in stored).hex()
         return self._group.add(leaf.encode(content), stored, changes_pool)
 
-    @contextmanager
-    def atomic(self) -> Iterator["Transaction"]:
-        """Keeps all that happens inside, or nothing if it raises."""
+    def run(self, change: Callable[["Transaction"], T]) -> T:
+        """Run the change: all that it does is kept, or nothing if it raises."""
         mark = self._group.mark()
         try:
-            yield self
+            value = change(self)
             if self._guarded:
                 self._group.writer.run("RELEASE SAVEPOINT change")
         except Exception:
@@ -126,10 +127,10 @@ class Transaction:
                 self._group.writer.run("ROLLBACK TO SAVEPOINT change")
                 self._group.writer.run("RELEASE SAVEPOINT change")
             raise
+        return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
+class _Mark(NamedTuple):
     entries: int
     items: int
     pool_version: int
@@ -147,6 +148,8 @@ class Group:
         self._clock = clock
         self._time = head.time
         self._time_text = ""
+        self._second = -1
+        self._second_text = ""
         self._leaves: list[bytes] = []
         self._items: list[tuple[int, list[StoredItem]]] = []
 
@@ -167,7 +170,11 @@ class Group:
     def time_text(self) -> str:
         """The time of `advance_clock` as entries carry it."""
         if not self._time_text:
-            self._time_text = rfc3339(self._time)
+            second, micros = divmod(self._time, 1_000_000)
+            if second != self._second:
+                # A group's times differ in their microseconds, which are cheap to write.
+                self._second, self._second_text = second, rfc3339(second * 1_000_000)[:-7]
+            self._time_text = f"{self._second_text}{micros:06}Z"
         return self._time_text
 
     def add(self, data: bytes, items: list[StoredItem], changes_pool: bool) -> Entry:
@@ -195,8 +202,8 @@ class Group:
         """Write entries with nodes, and items, to the transaction; returns the tree's new edge."""
         if not self._leaves:
             return self._head.frontier
-        frontier, nodes = self._head.frontier.extend(leaf_hash(data) for data in self._leaves)
-        tree.insert_entries(self.writer, self._head.frontier.size, self._leaves, nodes)
+        frontier, hashes = self._head.frontier.complete(map(leaf_hash, self._leaves))
+        tree.insert_entries(self.writer, self._head.frontier.size, self._leaves, hashes)
         if self._items:
             tree.insert_items(self.writer, self._items)
         return frontier

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.store.bulk import write_rows
 from concordat_gateway.store.control_tables import ledger_entry, ledger_head, ledger_item
-from concordat_privacy.log.merkle import HASH_BYTES, Frontier, Node
+from concordat_privacy.log.merkle import HASH_BYTES, Frontier
 from concordat_store.writer import Writer
 
 
@@ -115,16 +115,9 @@ def save_head(writer: Writer, head: Head) -> None:
 
 
 def insert_entries(
-    writer: Writer, start: int, leaves: Sequence[bytes], nodes: Sequence[Node]
+    writer: Writer, start: int, leaves: Sequence[bytes], hashes: Sequence[bytes]
 ) -> None:
-    """Store leaves as the entries from `start` on, with the nodes that `Frontier.extend` gave."""
-    # Each entry's own leaf hash comes first, then the subtrees that it completed, upwards.
-    hashes: list[bytes] = []
-    for level, _, digest in nodes:
-        if level:
-            hashes[-1] += digest
-        else:
-            hashes.append(digest)
+    """Store leaves as the entries from `start` on, with what `Frontier.complete` gave for each."""
     entries = range(start, start + len(leaves))
     write_rows(writer, ledger_entry, list(zip(entries, hashes, leaves, strict=True)))
 
