@@ -8,11 +8,18 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from concordat_gateway.rules.scopes import ConsentId, Purpose, categories_in, covers, mask_of
+from concordat_gateway.rules.scopes import (
+    ConsentId,
+    Mask,
+    Purpose,
+    categories_in,
+    covers,
+    mask_of,
+)
 from concordat_gateway.store.control_tables import consent, member
 from concordat_gateway.store.subjects import SubjectKey, bucket_bounds
 from concordat_privacy.catalogue.bands import DataCategory
@@ -23,11 +30,26 @@ _SUBJECTS_A_QUERY = 1_000
 _T = TypeVar("_T")
 
 
+class Ground(NamedTuple):
+    """A consent as the store has it, for `rules.uses` to look at again before an entry names it."""
+
+    subject: SubjectKey
+    consent_id: ConsentId
+    recipient: str
+    purposes: Mask
+    categories: Mask
+    starts_at: int
+    expires_at: int
+    withdrawn_at: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Permit:
     """What a recipient may use of one subject, and the consent that each category rests on."""
 
     consents: Mapping[DataCategory, ConsentId] = field(default_factory=dict)
+    grounds: Sequence[Ground] = ()
+    """The consents that were found, each once."""
 
     @property
     def granted(self) -> bool:
@@ -53,6 +75,7 @@ def permits(
     recorded first counts, so a use names the same consent however often it is repeated.
     """
     found: dict[SubjectKey, dict[DataCategory, ConsentId]] = defaultdict(dict)
+    grounds: dict[SubjectKey, list[Ground]] = defaultdict(list)
     for chunk in _chunks(sorted(subjects)):
         rows = connection.execute(
             _LIVE_OF_RECIPIENT,
@@ -63,10 +86,11 @@ def permits(
                 "now": now,
             },
         )
-        for subject, consent_id, categories in rows:
-            for category in categories_in(categories):
-                found[subject].setdefault(category, consent_id)
-    return {subject: Permit(consents) for subject, consents in found.items()}
+        for ground in map(Ground._make, rows):
+            grounds[ground.subject].append(ground)
+            for category in categories_in(ground.categories):
+                found[ground.subject].setdefault(category, ground.consent_id)
+    return {subject: Permit(consents, grounds[subject]) for subject, consents in found.items()}
 
 
 def contributors(
@@ -124,7 +148,7 @@ _OF_RECIPIENT = consent.c.recipient == sa.bindparam("recipient")
 # The purpose is asked for here and not sorted out later, so that no refusal fetches a row.
 _FOR_PURPOSE = consent.c.purposes.bitwise_and(sa.bindparam("purpose")) != 0
 _LIVE_OF_RECIPIENT = (
-    sa.select(consent.c.subject, consent.c.consent_id, consent.c.categories)
+    sa.select(*(consent.c[name] for name in Ground._fields))
     .where(_OF_SUBJECTS, _OF_RECIPIENT, _LIVE, _FOR_PURPOSE)
     .order_by(consent.c.subject, consent.c.grant_entry)
 )

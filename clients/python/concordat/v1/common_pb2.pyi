@@ -187,6 +187,8 @@ class ItemRefusal(_message.Message):
       INCONSISTENT       it contradicts another field of the item
       DUPLICATE          it repeats another item, or a value of its own list
       NO_CONSENT         no live consent of the subject covers the row
+      ADVERSE_NOTICE_REQUIRED  the row is adverse, its consent's jurisdiction
+                         asks for a notice beforehand, and the batch names none
       TOO_MANY_CONSENTS  the member holds as many consents of the subject as
                          it may
     """
