@@ -4,7 +4,6 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -35,7 +34,7 @@ from tests.services import (
     token,
     withdraw,
 )
-from tests.stores import ManualClock, Traced, listening, statements, traced
+from tests.stores import ManualClock, listening, shape_of, statements, traced
 from tests.tokenkeys import TokenKeys
 
 UNDERWRITING = common_pb2.PURPOSE_UNDERWRITING
@@ -211,23 +210,13 @@ def test_refusals_take_the_same_statements_and_never_read_signals(consortium: Co
     assert "inquiry" not in read
 
 
-def shape(run: Sequence[Traced]) -> list[Traced]:
-    """A run without what the number of entries before it decides: the tree's shape."""
-    return [
-        replace(one, parameters=())
-        if "ledger_node" in one.text or "ledger_head" in one.text
-        else one
-        for one in run
-    ]
-
-
 def test_whoever_watches_the_database_cannot_tell_refusals_apart(consortium: Consortium) -> None:
     refused = make_refusals(consortium)
     runs, replies = [], []
     for subject in refused.values():
         with traced() as seen:
             replies.append(look_up(consortium.alpha, subject))
-        runs.append(shape(seen))
+        runs.append(shape_of(seen))
 
     assert all(run == runs[0] for run in runs)
     # The caller's standing and quota, its consents, contributors: two of three answer nothing.
@@ -238,7 +227,7 @@ def test_whoever_watches_the_database_cannot_tell_refusals_apart(consortium: Con
     consent_to_look_up(consortium, 8)
     with traced() as seen:
         look_up(consortium.alpha, 8)
-    assert shape(seen) != runs[0]
+    assert shape_of(seen) != runs[0]
 
 
 def test_whoever_watches_the_database_cannot_tell_refusals_in_batches_apart(
@@ -255,7 +244,7 @@ def test_whoever_watches_the_database_cannot_tell_refusals_in_batches_apart(
         for subjects in batches:
             with traced() as seen:
                 response = look_up_batch(consortium.alpha, subjects)
-            runs.append(shape(seen))
+            runs.append(shape_of(seen))
             results.add(b"".join(r.SerializeToString() for r in response.results))
         assert len(runs) > 5
         assert all(run == runs[0] for run in runs)
@@ -284,7 +273,7 @@ def test_refusals_by_tokens_of_an_earlier_epoch_cannot_be_told_apart(
             )
             with traced() as seen:
                 replies.append(consortium.alpha.signals.Lookup(request, timeout=CALL_SECONDS))
-            runs.append((shape(seen), keys.asked - carried))
+            runs.append((shape_of(seen), keys.asked - carried))
         assert {reply.result.status for reply in replies} == {REFUSED}
         assert runs[1] == runs[2] == runs[3]
         assert runs[1][1] > 0

@@ -227,7 +227,7 @@ def _record(
         fields,
         use_items(uses),
         subjects=[candidate.subject for candidate in taken],
-        grounds=(ground for permit in permitted.values() for ground in permit.grounds),
+        grounds=permitted.grounds,
         changes_pool=bool(taken),
     )
     transaction.connection.execute(

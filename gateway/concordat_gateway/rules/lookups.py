@@ -4,8 +4,8 @@ One transaction decides, charges and records. It asks whether the caller's quota
 lookups, which depends on nothing about the subjects; then for the caller's consents and for the
 consents under which other members contribute; it charges, and appends the entry. Only after it is
 durable are signals read, and only those of permitted subjects. A withdrawal that committed before
-it therefore refuses the lookup, or hides the contributor's rows, and one that commits later does
-not reach back.
+it therefore refuses the lookup, or hides the contributor's rows. One that commits later, but before
+the answer is ready, has the same effect: the consents are asked for once more, see `withholding`.
 
 Refusals look alike. No consent, a consent for another purpose and a subject nobody knows take the
 same queries with as many keys, and give entries and replies of the same size.
@@ -22,16 +22,15 @@ from concordat_gateway.rules.permits import NO_PERMIT, Permit, contributors, per
 from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
 from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.scopes import (
-    CATEGORIES,
-    CONSENT_ID_BYTES,
     LOOKUP_PURPOSES,
     Purpose,
 )
 from concordat_gateway.rules.subjects import Named
+from concordat_gateway.rules.uses import CATEGORY_NAMES, NO_CONSENT, append_use
+from concordat_gateway.rules.withholding import Contributors, Still, still_standing, withhold
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey, require_epoch
-from concordat_privacy.catalogue.bands import DataCategory
-from concordat_privacy.catalogue.relations import restrict
+from concordat_privacy.catalogue.relations import History, restrict
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue, compute
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.metering import Exhausted, Quota
@@ -42,8 +41,6 @@ from concordat_rpc.peer import Peer
 MAX_SUBJECTS = 1_000
 
 _NAMES = frozenset(definition.name for definition in SIGNALS)
-# Stands where no consent covers a category, so that items of any decision have one size.
-_NO_CONSENT = bytes(CONSENT_ID_BYTES).hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +87,8 @@ class _Decision:
     """What the transaction found out; all that the signals may be read by."""
 
     permits: Mapping[SubjectKey, Permit]
-    contributors: Mapping[SubjectKey, Mapping[int, Collection[DataCategory]]]
-    today_day: int
+    contributors: Contributors
+    decided_at: int
     entry: Entry
 
 
@@ -155,29 +152,49 @@ def look_up(
         ]
         refused = sum(subject not in permitted for subject in subjects)
         meter.charge(connection, len(subjects), refused, now)
-        entry = transaction.append("lookup", caller.spiffe_id, _fields(question), items)
-        return _Decision(permitted, contributing, day_of(now), entry)
+        entry = append_use(
+            transaction,
+            "lookup",
+            caller,
+            question.purpose,
+            _fields(question),
+            items,
+            subjects=subjects,
+            grounds=permitted.grounds,
+        )
+        return _Decision(permitted, contributing, now, entry)
 
     committed = journal.write(decide, timeout_seconds)
     decision = committed.value
     if isinstance(decision, Exhausted):
         raise lookups_exhausted(caller.name, decision)
-    answers = _answers(signals, decision, question, named.epoch)
+    checkpoint, answers = committed.checkpoint, dict[SubjectKey, SubjectResult]()
+    if decision.permits:
+        histories = signals.histories(sorted(decision.permits), named.epoch)
+        still = still_standing(
+            journal, decision.permits, decision.contributors, named.epoch, decision.decided_at
+        )
+        if still.ended:
+            positions = [at for at, subject in enumerate(subjects) if subject in still.ended]
+            checkpoint = withhold(
+                journal, caller, decision.entry, question.request_id, positions, timeout_seconds
+            ).checkpoint
+        answers = _answers(histories, decision, still, question)
     refused = SubjectResult(permitted=False, signals=())
     results = [answers.get(subject, refused) for subject in subjects]
-    return Committed(Lookup(results, decision.entry), committed.checkpoint)
+    return Committed(Lookup(results, decision.entry), checkpoint)
 
 
 def _answers(
-    signals: SignalStore, decision: _Decision, question: Question, epoch: int
+    histories: Mapping[SubjectKey, History], decision: _Decision, still: Still, question: Question
 ) -> dict[SubjectKey, SubjectResult]:
-    if not decision.permits:
-        return {}
-    histories = signals.histories(sorted(decision.permits), epoch)
     answers: dict[SubjectKey, SubjectResult] = {}
     for subject, permit in decision.permits.items():
-        history = restrict(histories[subject], decision.contributors.get(subject, {}))
-        values = compute(history, decision.today_day, permit.consents.keys(), question.names)
+        if subject in still.ended:
+            continue
+        history = restrict(histories[subject], still.contributors[subject])
+        today_day = day_of(decision.decided_at)
+        values = compute(history, today_day, permit.consents.keys(), question.names)
         answers[subject] = SubjectResult(permitted=True, signals=values)
     return answers
 
@@ -196,15 +213,12 @@ def _item(permit: Permit, committed: str) -> dict[str, Json]:
     """One subject's item: the decision, and which consent each category rests on."""
     return {
         "consents": {
-            name: permit.consents[category].hex() if category in permit.consents else _NO_CONSENT
-            for category, name in _CATEGORY_NAMES
+            name: permit.consents[category].hex() if category in permit.consents else NO_CONSENT
+            for category, name in CATEGORY_NAMES.items()
         },
         "decision": "permit" if permit.granted else "refuse",
         "subject": committed,
     }
-
-
-_CATEGORY_NAMES = [(category, category.name.lower()) for category in sorted(CATEGORIES)]
 
 
 def _named(purposes: Collection[Purpose]) -> str:

@@ -48,13 +48,17 @@ class Permit:
     """What a recipient may use of one subject, and the consent that each category rests on."""
 
     consents: Mapping[DataCategory, ConsentId] = field(default_factory=dict)
-    grounds: Sequence[Ground] = ()
-    """The consents that were found, each once."""
 
     @property
     def granted(self) -> bool:
         """Whether any category is permitted."""
         return bool(self.consents)
+
+
+class Permits(dict[SubjectKey, Permit]):
+    """Permits by subject, and all consents that were found."""
+
+    grounds: list[Ground]
 
 
 NO_PERMIT = Permit()
@@ -68,14 +72,14 @@ def permits(
     purpose: Purpose,
     subjects: Collection[SubjectKey],
     now: int,
-) -> dict[SubjectKey, Permit]:
+) -> Permits:
     """What `recipient` may use of each subject for `purpose` at `now`.
 
     A subject without a permit is left out. Where several live consents cover a category, the one
     recorded first counts, so a use names the same consent however often it is repeated.
     """
     found: dict[SubjectKey, dict[DataCategory, ConsentId]] = defaultdict(dict)
-    grounds: dict[SubjectKey, list[Ground]] = defaultdict(list)
+    grounds: list[Ground] = []
     for chunk in _chunks(sorted(subjects)):
         rows = connection.execute(
             _LIVE_OF_RECIPIENT,
@@ -86,11 +90,15 @@ def permits(
                 "now": now,
             },
         )
-        for ground in map(Ground._make, rows):
-            grounds[ground.subject].append(ground)
+        read = list(map(Ground._make, rows))
+        grounds += read
+        for ground in read:
+            consents = found[ground.subject]
             for category in categories_in(ground.categories):
-                found[ground.subject].setdefault(category, ground.consent_id)
-    return {subject: Permit(consents, grounds[subject]) for subject, consents in found.items()}
+                consents.setdefault(category, ground.consent_id)
+    permitted = Permits((subject, Permit(consents)) for subject, consents in found.items())
+    permitted.grounds = grounds
+    return permitted
 
 
 def contributors(
@@ -109,6 +117,30 @@ def contributors(
                 allowed = found[subject]
                 allowed[member_no] = allowed.get(member_no, _NONE) | categories_in(categories)
     return dict(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which consents of some subjects are live."""
+
+    consents: frozenset[ConsentId]
+    """Whoever holds them."""
+    contributors: Mapping[SubjectKey, Mapping[int, frozenset[DataCategory]]]
+    """As `contributors` gives them."""
+
+
+def standing(connection: sa.Connection, subjects: Sequence[SubjectKey], now: int) -> Standing:
+    """All live consents of subjects, by whoever they were given to: one question for all of it."""
+    live: set[ConsentId] = set()
+    found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
+    for chunk in _chunks(sorted(subjects)):
+        rows = connection.execute(_STANDING, {"subjects": chunk, "now": now})
+        for subject, member_no, purposes, categories, consent_id in rows:
+            live.add(consent_id)
+            if covers(purposes, Purpose.CONTRIBUTION):
+                allowed = found[subject]
+                allowed[member_no] = allowed.get(member_no, _NONE) | categories_in(categories)
+    return Standing(frozenset(live), found)
 
 
 def countable(connection: sa.Connection, bucket: int, now: int) -> set[tuple[SubjectKey, int]]:
@@ -163,6 +195,7 @@ _LIVE_OF_MEMBERS = (
     .where(_LIVE)
 )
 _LIVE_OF_SUBJECTS = _LIVE_OF_MEMBERS.where(_OF_SUBJECTS)
+_STANDING = _LIVE_OF_SUBJECTS.add_columns(consent.c.consent_id)
 _LIVE_IN_SPAN = _LIVE_OF_MEMBERS.where(
     consent.c.subject >= sa.bindparam("first"), consent.c.subject <= sa.bindparam("last")
 )
