@@ -23,6 +23,7 @@ from concordat_gateway.keyholder import Endpoint, KeyholderClient
 from concordat_gateway.keylog import KeyLogFile, unanswerable
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import members
+from concordat_gateway.rules.adopting import adopt_keys
 from concordat_gateway.rules.budgets import Caps
 from concordat_gateway.rules.members import Registrar
 from concordat_gateway.rules.stores_epoch import is_pepper_of
@@ -42,7 +43,7 @@ from concordat_privacy.dp.rho import MicroEpsilon, cap
 from concordat_privacy.keylog import KeyLog
 from concordat_rpc.address import Address
 from concordat_rpc.metrics import CallMetrics
-from concordat_rpc.peer import Role
+from concordat_rpc.peer import Role, read_certificate
 from concordat_rpc.server import RpcServer, build_server
 from concordat_rpc.settings import SettingsError
 from concordat_rpc.tls import Identity, load_identity
@@ -186,10 +187,15 @@ def _build(
     port: int,
     keyholders: Sequence[Address],
 ) -> RpcServer:
-    key_log = KeyLogFile(
-        config.key_log, config.key_log_vkey, functools.partial(_tell_unanswerable, config)
-    )
+    gateway = read_certificate(identity.certificate_pem, config.trust_domain).peer
+
+    def take(log: KeyLog) -> None:
+        adopt_keys(journal, log, gateway.spiffe_id)
+        _tell_unanswerable(config, log)
+
+    key_log = KeyLogFile(config.key_log, config.key_log_vkey, take)
     check_epoch(config, journal, key_log.current())
+    adopt_keys(journal, key_log.current(), gateway.spiffe_id)
     client = KeyholderClient(endpoints(config, keyholders), identity)
     subjects = Subjects(
         journal,

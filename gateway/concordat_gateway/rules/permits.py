@@ -63,7 +63,10 @@ class Permits(dict[SubjectKey, Permit]):
 
 NO_PERMIT = Permit()
 _NONE: frozenset[DataCategory] = frozenset()
-_COUNTED = mask_of([Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS])
+COUNTED_PURPOSES = frozenset({Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS})
+"""What a subject must have consented to with a furnisher for its rows to be counted."""
+COUNTED_CATEGORY = DataCategory.CREDIT_ACCOUNTS
+_COUNTED = mask_of(COUNTED_PURPOSES)
 
 
 def permits(
@@ -149,7 +152,7 @@ def countable(connection: sa.Connection, bucket: int, now: int) -> set[tuple[Sub
     first, last = bucket_bounds(bucket)
     rows = connection.execute(_LIVE_IN_SPAN, {"first": first, "last": last, "now": now})
     for subject, member_no, purposes, categories in rows:
-        if covers(categories, DataCategory.CREDIT_ACCOUNTS):
+        if covers(categories, COUNTED_CATEGORY):
             allowed[subject, member_no] |= purposes
     return {key for key, purposes in allowed.items() if purposes & _COUNTED == _COUNTED}
 
