@@ -41,6 +41,7 @@ from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_privacy.jurisdictions import UNNAMED
 from concordat_privacy.metering import Quota
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import Peer, Role, Serial, spiffe_id
@@ -105,15 +106,17 @@ def serving(
     keys: TokenKeys = KEYS,
     quota: Quota = AMPLE,
     carried: Quota = AMPLE,
+    jurisdiction: str = UNNAMED,
 ) -> Iterator[Consortium]:
     """A consortium for the length of the block.
 
-    `quota` is what each member may look up, `carried` how many older tokens it may have carried.
+    `quota` is what each member may look up, `carried` how many older tokens it may have carried,
+    `jurisdiction` the policy for consents that name none.
     """
     join_members(journal)
     subjects = subjects_of(journal, clock, keys, carried)
     consent = ConsentServicer(journal, subjects, clock)
-    contribution = ContributionServicer(journal, signal_store, subjects, clock)
+    contribution = ContributionServicer(journal, signal_store, subjects, clock, jurisdiction)
     signal = SignalServicer(journal, signal_store, subjects, quota)
     ledger = LedgerServicer(journal)
     usage = UsageServicer(journal, quota, carried, clock)

@@ -202,13 +202,16 @@ class AsyncClient:
         self,
         rows: Iterable[Row],
         *,
+        adverse_notice_sha256: bytes | None = None,
         request_id: bytes | None = None,
         timeout: float | None = None,
     ) -> ContributionResult:
         """See `Client.contribute`."""
         return await self._runner.run(
             "contribute",
-            contributions.contribute(self._context, rows, request_id, timeout),
+            contributions.contribute(
+                self._context, rows, adverse_notice_sha256, request_id, timeout
+            ),
         )
 
     async def get_batch(self, request_id: bytes, *, timeout: float | None = None) -> BatchStatus:
@@ -285,10 +288,10 @@ class AsyncClient:
         )
 
     def export_entries(
-        self, start_index: int = 0, *, timeout: float | None = None
+        self, start_index: int = 0, *, case: str = "", timeout: float | None = None
     ) -> AsyncIterator[LedgerEntry]:
         """See `Client.export_entries`."""
-        request, reader = ledger.export(self._context, start_index)
+        request, reader = ledger.export(self._context, start_index, case)
         seconds = self._context.timeout_seconds(Flow.DOWNLOAD, timeout)
         return self._runner.download("export_entries", EXPORT_ENTRIES, request, seconds, reader)
 

@@ -254,6 +254,7 @@ class Client:
         self,
         rows: Iterable[Row],
         *,
+        adverse_notice_sha256: bytes | None = None,
         request_id: bytes | None = None,
         timeout: float | None = None,
     ) -> ContributionResult:
@@ -264,10 +265,15 @@ class Client:
         for a band, are refused here and not sent. If a later batch fails or holds what is no Row,
         `error.partial` (a ContributionResult) says what was taken before; repeat the call with
         all rows and its request_id to go on. All tokens of one call must be of one epoch.
+        `adverse_notice_sha256` is the hash of the notice that the subjects of adverse rows (see
+        `concordat_privacy.catalogue.rows.is_adverse`) were given before: where the jurisdiction of
+        a consent asks for one, such rows are refused without it (ADVERSE_NOTICE_REQUIRED).
         """
         return self._runner.run(
             "contribute",
-            contributions.contribute(self._context, rows, request_id, timeout),
+            contributions.contribute(
+                self._context, rows, adverse_notice_sha256, request_id, timeout
+            ),
         )
 
     def get_batch(self, request_id: bytes, *, timeout: float | None = None) -> BatchStatus:
@@ -382,17 +388,19 @@ class Client:
         )
 
     def export_entries(
-        self, start_index: int = 0, *, timeout: float | None = None
+        self, start_index: int = 0, *, case: str = "", timeout: float | None = None
     ) -> Iterator[LedgerEntry]:
         """The ledger's entries from an index on. Auditors and operators only.
 
-        Every entry carries the export's checkpoint. When the last one has been read, the export
-        is checked to be whole and, if it began at 0, to have the signed root.
+        Who reads them, and for which `case` (a reference of your own), is recorded in the ledger
+        before they come, in an entry that the next export holds. Every entry carries the export's
+        checkpoint. When the last one has been read, the export is checked to be whole and, if it
+        began at 0, to have the signed root.
 
         Raises:
             ReceiptInvalid: it does not. What was read before is then not trustworthy.
         """
-        request, reader = ledger.export(self._context, start_index)
+        request, reader = ledger.export(self._context, start_index, case)
         seconds = self._context.timeout_seconds(Flow.DOWNLOAD, timeout)
         return self._runner.download("export_entries", EXPORT_ENTRIES, request, seconds, reader)
 
