@@ -17,15 +17,16 @@ from hypothesis.stateful import (
 )
 
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.rules import consents, lookups
-from concordat_gateway.rules.consents import ConsentState, Grants
+from concordat_gateway.rules import consent_changes, consent_grants, consents, lookups
+from concordat_gateway.rules.consent_grants import Grants
+from concordat_gateway.rules.consent_states import ConsentState
 from concordat_gateway.rules.drafts import ConsentDraft
 from concordat_gateway.rules.lookups import Question
 from concordat_gateway.rules.scopes import CATEGORIES, LOOKUP_PURPOSES, PURPOSES, Purpose
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.signals import SIGNALS, SignalStatus
-from tests.services import AMPLE, EPOCH, join_members, peer, subjects_of, token
+from tests.services import ALL_JURISDICTIONS, AMPLE, EPOCH, join_members, peer, subjects_of, token
 from tests.stores import ManualClock
 
 SECONDS = 30.0
@@ -102,13 +103,14 @@ class ConsentMachine(RuleBasedStateMachine):
             outcome.append(grants)
             return b""
 
-        consents.grant(
+        consent_grants.grant(
             self.journal,
             peer(recipient),
             os.urandom(16),
             drafts,
             EPOCH,
             self.subjects,
+            ALL_JURISDICTIONS,
             keep,
             SECONDS,
         )
@@ -126,7 +128,9 @@ class ConsentMachine(RuleBasedStateMachine):
     @rule(consent_id=ids)
     def withdraw(self, consent_id: bytes) -> None:
         given = self.given[consent_id]
-        committed = consents.withdraw(self.journal, peer(given.recipient), consent_id, SECONDS)
+        committed = consent_changes.withdraw(
+            self.journal, peer(given.recipient), consent_id, None, b"", SECONDS
+        )
         assert (committed.value.entry is None) == given.withdrawn
         given.withdrawn = True
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.commitments import commitment, fresh_salt
-from concordat_gateway.rules.permits import NO_PERMIT, Permit, contributors, permits
+from concordat_gateway.rules.permits import Permit, contributors, spent_permits
 from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
 from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.scopes import (
@@ -55,6 +55,9 @@ class SubjectResult:
     """In catalogue order; empty unless permitted."""
 
 
+_REFUSED = SubjectResult(permitted=False, signals=())
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A checked question about subjects: what for, and which signals."""
@@ -89,7 +92,8 @@ class Lookup:
 class _Decision:
     """What the transaction found out; all that the signals may be read by."""
 
-    permits: Mapping[SubjectKey, Permit]
+    permits: Sequence[Permit]
+    """One for each position of the call."""
     contributors: Mapping[SubjectKey, Mapping[int, Collection[DataCategory]]]
     today_day: int
     entry: Entry
@@ -144,16 +148,19 @@ def look_up(
         exhausted = meter.check(connection, len(subjects), now)
         if exhausted is not None:
             return exhausted
-        permitted = permits(connection, caller.name, question.purpose, distinct, now)
+        permitted = spent_permits(connection, caller.name, question.purpose, subjects, now)
+        known = {s for s, permit in zip(subjects, permitted, strict=True) if permit.granted}
         # A refused subject is asked for under a random name: nothing here may depend on whether
         # the pool knows it, not even the time a query takes.
-        asked = [s if s in permitted else decoys[s] for s in distinct]
+        asked = [s if s in known else decoys[s] for s in distinct]
         contributing = contributors(connection, asked, now)
         items = [
-            Item(_item(permitted.get(subject, NO_PERMIT), committed), subject, salt)
-            for subject, committed, salt in zip(subjects, commitments, salts, strict=True)
+            Item(_item(permit, committed), subject, salt)
+            for subject, permit, committed, salt in zip(
+                subjects, permitted, commitments, salts, strict=True
+            )
         ]
-        refused = sum(subject not in permitted for subject in subjects)
+        refused = sum(not permit.granted for permit in permitted)
         meter.charge(connection, len(subjects), refused, now)
         entry = transaction.append("lookup", caller.spiffe_id, _fields(question), items)
         return _Decision(permitted, contributing, day_of(now), entry)
@@ -162,24 +169,33 @@ def look_up(
     decision = committed.value
     if isinstance(decision, Exhausted):
         raise lookups_exhausted(caller.name, decision)
-    answers = _answers(signals, decision, question, named.epoch)
-    refused = SubjectResult(permitted=False, signals=())
-    results = [answers.get(subject, refused) for subject in subjects]
+    results = _answers(signals, decision, subjects, question, named.epoch)
     return Committed(Lookup(results, decision.entry), committed.checkpoint)
 
 
 def _answers(
-    signals: SignalStore, decision: _Decision, question: Question, epoch: int
-) -> dict[SubjectKey, SubjectResult]:
-    if not decision.permits:
-        return {}
-    histories = signals.histories(sorted(decision.permits), epoch)
-    answers: dict[SubjectKey, SubjectResult] = {}
-    for subject, permit in decision.permits.items():
-        history = restrict(histories[subject], decision.contributors.get(subject, {}))
-        values = compute(history, decision.today_day, permit.consents.keys(), question.names)
-        answers[subject] = SubjectResult(permitted=True, signals=values)
-    return answers
+    signals: SignalStore,
+    decision: _Decision,
+    subjects: Sequence[SubjectKey],
+    question: Question,
+    epoch: int,
+) -> list[SubjectResult]:
+    """A result for each position; positions of one subject may rest on different consents."""
+    known = {s for s, permit in zip(subjects, decision.permits, strict=True) if permit.granted}
+    histories = signals.histories(sorted(known), epoch) if known else {}
+    answers: dict[tuple[SubjectKey, frozenset[DataCategory]], SubjectResult] = {}
+    results: list[SubjectResult] = []
+    for subject, permit in zip(subjects, decision.permits, strict=True):
+        if not permit.granted:
+            results.append(_REFUSED)
+            continue
+        key = subject, frozenset(permit.consents)
+        if key not in answers:
+            history = restrict(histories[subject], decision.contributors.get(subject, {}))
+            values = compute(history, decision.today_day, permit.consents.keys(), question.names)
+            answers[key] = SubjectResult(permitted=True, signals=values)
+        results.append(answers[key])
+    return results
 
 
 def _fields(question: Question) -> dict[str, Json]:
