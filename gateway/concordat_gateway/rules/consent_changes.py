@@ -229,9 +229,7 @@ def _verified(journal: Journal, recipient: Peer, consent_id: bytes, jws: str) ->
         # Activated before; the transaction says so.
         return Evidence(evidence_jws=jws)
     if consent.evidence_subject is None:
-        raise invalid(
-            "evidence_jws", "the request gave no evidence_nonce"
-        )
+        raise invalid("evidence_jws", "the request gave no evidence_nonce")
     terms = terms_bytes(consent.terms.fields(), consent.recipient, consent.evidence_subject)
     try:
         return verified(jws, terms, signatories)
