@@ -17,6 +17,8 @@ import sqlalchemy as sa
 from concordat.v1 import common_pb2, contribution_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import contributions
+from concordat_gateway.rules.policies import Jurisdictions
+from concordat_gateway.store.control_tables import consent as consent_table
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_store.database import Database
@@ -601,24 +603,47 @@ def test_adverse_rows_are_counted_and_their_notice_is_recorded(consortium: Conso
     assert (entry["adverse"], entry["adverse_notice_sha256"]) == (3, notice.hex())
 
 
-@pytest.mark.parametrize("code", ["CN", "US"])
-def test_where_the_law_wants_a_notice_adverse_rows_without_one_are_refused(
-    journal: Journal, signal_store: SignalStore, clock: ManualClock, code: str
-) -> None:
-    with serving(journal, signal_store, clock, jurisdiction=code) as consortium:
-        allow(consortium, [1])
-        rows = [*adverse_rows(consortium), account(consortium, 2, status=4)]
-        refused = contribute(consortium.beta, rows)
-        assert refused.rows_accepted == 1
-        assert [(one.item, one.field, one.reason) for one in refused.refused] == [
-            *((item, "", "ADVERSE_NOTICE_REQUIRED") for item in (1, 2, 3)),
-            (4, "token", "NO_CONSENT"),
-        ]
-        entry, _, uses = consents_named(consortium, refused.receipt.entry_index)
-        assert (entry["adverse"], entry["rows"], len(uses)) == (0, 1, 1)
+def allow_under(consortium: Consortium, subject: int, code: str) -> None:
+    """A consent of a jurisdiction for beta to contribute, with all that any policy requires."""
+    one = draft(consortium, subject, [CONTRIBUTION])
+    one.jurisdiction, one.notice_sha256 = code, b"\x11" * 32
+    one.language, one.withdrawal_method = "en", "https://beta.example/withdraw"
+    grant_one(consortium.beta, one)
 
-        given = contribute_after_notice(consortium.beta, rows, b"\7" * 32, request_id())
-        assert given.rows_accepted == 4
+
+def test_where_the_law_wants_a_notice_adverse_rows_without_one_are_refused(
+    consortium: Consortium,
+) -> None:
+    codes = {"CN": True, "EU": False, "US": True, "ZZ": False}
+    rows = []
+    for subject, code in enumerate(codes):
+        allow_under(consortium, subject, code)
+        rows += [account(consortium, subject, 1), account(consortium, subject, 2, status=4)]
+    rows.append(account(consortium, 99, status=4))
+    response = contribute(consortium.beta, rows)
+    assert [(one.item, one.field, one.reason) for one in response.refused] == [
+        (1, "", "ADVERSE_NOTICE_REQUIRED"),
+        (5, "", "ADVERSE_NOTICE_REQUIRED"),
+        (8, "token", "NO_CONSENT"),
+    ]
+    entry, _, uses = consents_named(consortium, response.receipt.entry_index)
+    assert (entry["adverse"], entry["rows"], len(uses)) == (2, 6, 6)
+
+    given = contribute_after_notice(consortium.beta, rows, b"\7" * 32, request_id())
+    assert [one.item for one in given.refused] == [8]
+
+
+def test_consents_from_before_the_policies_are_under_that_of_the_gateway(
+    journal: Journal, signal_store: SignalStore, clock: ManualClock
+) -> None:
+    with serving(
+        journal, signal_store, clock, jurisdictions=Jurisdictions.of(["US", "ZZ"], "US")
+    ) as consortium:
+        allow_under(consortium, 1, "ZZ")
+        assert contribute(consortium.beta, adverse_rows(consortium)).rows_accepted == 4
+        unnamed = sa.update(consent_table).values(jurisdiction=None)
+        journal.write(lambda transaction: transaction.connection.execute(unnamed))
+        assert contribute(consortium.beta, adverse_rows(consortium)).rows_accepted == 1
 
 
 def test_a_notice_is_part_of_the_request(consortium: Consortium) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from concordat.v1 import common_pb2, signal_pb2
+from concordat.v1 import common_pb2, consent_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
@@ -136,13 +137,24 @@ def last_entry(consortium: Consortium) -> tuple[int, dict[str, object], list[dic
     return index, json.loads(leaf), [json.loads(item) for item in items]
 
 
-def test_an_answer_is_kept_back_where_its_consent_was_withdrawn_meanwhile(
-    held: Consortium, stop: Stop, ledger_key: SigningKey
+def pause(caller: Caller, consent_id: bytes) -> consent_pb2.PauseConsentResponse:
+    request = consent_pb2.PauseConsentRequest(consent_id=consent_id, reason="a test")
+    return caller.consents.PauseConsent(request, timeout=CALL_SECONDS)
+
+
+def revoke(caller: Caller, consent_id: bytes) -> consent_pb2.RevokeConsentResponse:
+    request = consent_pb2.RevokeConsentRequest(consent_id=consent_id, reason="a test")
+    return caller.consents.RevokeConsent(request, timeout=CALL_SECONDS)
+
+
+@pytest.mark.parametrize("end", [withdraw, revoke, pause])
+def test_an_answer_is_kept_back_where_its_consent_ended_meanwhile(
+    held: Consortium, stop: Stop, ledger_key: SigningKey, end: Callable[[Caller, bytes], Any]
 ) -> None:
     furnish(held, held.beta, 1)
     consent = grant_one(held.alpha, draft(held, 1))
     with in_flight(stop, lambda: look_up(held.alpha, 1)) as call:
-        withdrawn = withdraw(held.alpha, consent)
+        withdrawn = end(held.alpha, consent)
         assert withdrawn.receipt.checkpoint
     reply = call.result()
 
@@ -208,6 +220,44 @@ def test_rows_are_hidden_whose_consent_was_withdrawn_meanwhile(
     assert lenders(reply.result) == "1"
     # Nothing of the subject's own was withdrawn, so nothing was kept back.
     assert last_entry(held)[1]["type"] == "consent.withdrawn"
+
+
+def test_an_answer_by_the_operators_revocation_is_kept_back(held: Consortium, stop: Stop) -> None:
+    furnish(held, held.beta, 1)
+    consent = grant_one(held.alpha, draft(held, 1))
+    with in_flight(stop, lambda: look_up(held.alpha, 1)) as call:
+        revoke(held.operator, consent)
+    reply = call.result()
+    assert isinstance(reply, signal_pb2.LookupResponse)
+    assert reply.result == signal_pb2.SubjectResult(status=REFUSED)
+
+
+def test_positions_of_one_subject_stand_with_the_consents_that_each_rests_on(
+    held: Consortium, stop: Stop
+) -> None:
+    furnish(held, held.beta, 1)
+    once = draft(held, 1)
+    once.frequency.unit, once.frequency.uses = consent_pb2.TIME_UNIT_DAY, 1
+    first = grant_one(held.alpha, once)
+    grant_one(held.alpha, draft(held, 1))
+    with in_flight(stop, lambda: look_up_batch(held.alpha, [1, 1])) as call:
+        withdraw(held.alpha, first)
+    reply = call.result()
+    assert isinstance(reply, signal_pb2.BatchLookupResponse)
+    assert [result.status for result in reply.results] == [REFUSED, OK]
+    assert last_entry(held)[2] == [{"item": 0}]
+
+
+def test_an_exhausted_frequency_ends_no_answer_that_it_permitted(
+    held: Consortium, stop: Stop
+) -> None:
+    furnish(held, held.beta, 1)
+    once = draft(held, 1)
+    once.frequency.unit, once.frequency.uses = consent_pb2.TIME_UNIT_DAY, 1
+    grant_one(held.alpha, once)
+    stop.released.set()
+    assert look_up(held.alpha, 1).result.status == OK
+    assert look_up(held.alpha, 1).result.status == REFUSED
 
 
 def test_what_ends_or_begins_elsewhere_changes_nothing(held: Consortium, stop: Stop) -> None:

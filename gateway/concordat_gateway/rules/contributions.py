@@ -19,9 +19,9 @@ import sqlalchemy as sa
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.rules.intake import Candidate, Intake
 from concordat_gateway.rules.items import ItemRefusal
-from concordat_gateway.rules.permits import NO_PERMIT, permits
+from concordat_gateway.rules.permits import NO_PERMIT, Ground, permits
 from concordat_gateway.rules.requests import Reply, Request, check_request_id, find, once
-from concordat_gateway.rules.scopes import Purpose
+from concordat_gateway.rules.scopes import ConsentId, Purpose
 from concordat_gateway.rules.standing import require_active
 from concordat_gateway.rules.uses import Use, append_use, use_items
 from concordat_gateway.store.control_tables import batch as batch_table
@@ -29,7 +29,7 @@ from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
-from concordat_privacy.jurisdictions import UNNAMED, policies
+from concordat_privacy.jurisdictions import UNNAMED, Policy, policies
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import merkle_root
 from concordat_rpc.errors import Refusal, not_found
@@ -189,7 +189,7 @@ def _record(
         transaction.now,
     )
     notice = intake.header.adverse_notice_sha256
-    unnoticed = not notice and policies()[jurisdiction].adverse_notice
+    noticed = {} if notice else _wanting_notice(permitted.grounds, jurisdiction)
     taken: list[Candidate] = []
     uses: list[Use] = []
     refused = list(intake.refused)
@@ -198,12 +198,13 @@ def _record(
         missing = [category for category in candidate.needs if category not in permit.consents]
         if missing:
             refused.append(_no_consent(candidate.item, missing[0]))
-        elif unnoticed and candidate.adverse:
-            refused.append(_no_notice(candidate.item, jurisdiction))
-        else:
-            taken.append(candidate)
-            consents = tuple(permit.consents[category] for category in candidate.needs)
-            uses.append((candidate.needs, consents))
+            continue
+        consents = tuple(permit.consents[category] for category in candidate.needs)
+        if candidate.adverse and (wanting := [c for c in consents if c in noticed]):
+            refused.append(_no_notice(candidate.item, noticed[wanting[0]]))
+            continue
+        taken.append(candidate)
+        uses.append((candidate.needs, consents))
     refused.sort(key=lambda refusal: refusal.item)
     root = merkle_root(map(_leaf, taken, uses))
     fields: dict[str, Json] = {
@@ -269,13 +270,20 @@ def _no_consent(item: int, category: DataCategory) -> ItemRefusal:
     )
 
 
-def _no_notice(item: int, jurisdiction: str) -> ItemRefusal:
+def _wanting_notice(grounds: Sequence[Ground], default: str) -> dict[ConsentId, Policy]:
+    """The consents whose jurisdiction wants a notice before adverse rows, with its policy."""
+    wanting = {code: policy for code, policy in policies().items() if policy.adverse_notice}
+    codes = ((ground.consent_id, ground.jurisdiction or default) for ground in grounds)
+    return {consent_id: wanting[code] for consent_id, code in codes if code in wanting}
+
+
+def _no_notice(item: int, policy: Policy) -> ItemRefusal:
     return ItemRefusal(
         item,
         "",
         "ADVERSE_NOTICE_REQUIRED",
-        f"adverse, and the policy of {policies()[jurisdiction].name} wants its subject told "
-        "beforehand: header.adverse_notice_sha256 is the notice's hash",
+        f"adverse, and the policy of {policy.name} wants its subject told beforehand: "
+        "header.adverse_notice_sha256 is the notice's hash",
     )
 
 

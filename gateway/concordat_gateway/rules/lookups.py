@@ -18,18 +18,16 @@ from dataclasses import dataclass
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.commitments import commitment, fresh_salt
-from concordat_gateway.rules.permits import NO_PERMIT, Permit, contributors, permits
+from concordat_gateway.rules.permits import Permit, contributors, spent_permits
 from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
 from concordat_gateway.rules.requests import check_request_id
-from concordat_gateway.rules.scopes import (
-    LOOKUP_PURPOSES,
-    Purpose,
-)
+from concordat_gateway.rules.scopes import LOOKUP_PURPOSES, Purpose
 from concordat_gateway.rules.subjects import Named
 from concordat_gateway.rules.uses import CATEGORY_NAMES, NO_CONSENT, append_use
 from concordat_gateway.rules.withholding import Contributors, Still, still_standing, withhold
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey, require_epoch
+from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.relations import History, restrict
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue, compute
 from concordat_privacy.log.leaf import Json
@@ -50,6 +48,9 @@ class SubjectResult:
     permitted: bool
     signals: Sequence[SignalValue]
     """In catalogue order; empty unless permitted."""
+
+
+_REFUSED = SubjectResult(permitted=False, signals=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ class Lookup:
 class _Decision:
     """What the transaction found out; all that the signals may be read by."""
 
-    permits: Mapping[SubjectKey, Permit]
+    permits: Sequence[Permit]
+    """One for each position of the call."""
     contributors: Contributors
     decided_at: int
     entry: Entry
@@ -141,16 +143,19 @@ def look_up(
         exhausted = meter.check(connection, len(subjects), now)
         if exhausted is not None:
             return exhausted
-        permitted = permits(connection, caller.name, question.purpose, distinct, now)
+        permitted = spent_permits(connection, caller.name, question.purpose, subjects, now)
+        known = {s for s, permit in zip(subjects, permitted, strict=True) if permit.granted}
         # A refused subject is asked for under a random name: nothing here may depend on whether
         # the pool knows it, not even the time a query takes.
-        asked = [s if s in permitted else decoys[s] for s in distinct]
+        asked = [s if s in known else decoys[s] for s in distinct]
         contributing = contributors(connection, asked, now)
         items = [
-            Item(_item(permitted.get(subject, NO_PERMIT), committed), subject, salt)
-            for subject, committed, salt in zip(subjects, commitments, salts, strict=True)
+            Item(_item(permit, committed), subject, salt)
+            for subject, permit, committed, salt in zip(
+                subjects, permitted, commitments, salts, strict=True
+            )
         ]
-        refused = sum(subject not in permitted for subject in subjects)
+        refused = sum(not permit.granted for permit in permitted)
         meter.charge(connection, len(subjects), refused, now)
         entry = append_use(
             transaction,
@@ -168,35 +173,45 @@ def look_up(
     decision = committed.value
     if isinstance(decision, Exhausted):
         raise lookups_exhausted(caller.name, decision)
-    checkpoint, answers = committed.checkpoint, dict[SubjectKey, SubjectResult]()
-    if decision.permits:
-        histories = signals.histories(sorted(decision.permits), named.epoch)
-        still = still_standing(
-            journal, decision.permits, decision.contributors, named.epoch, decision.decided_at
-        )
-        if still.ended:
-            positions = [at for at, subject in enumerate(subjects) if subject in still.ended]
-            checkpoint = withhold(
-                journal, caller, decision.entry, question.request_id, positions, timeout_seconds
-            ).checkpoint
-        answers = _answers(histories, decision, still, question)
-    refused = SubjectResult(permitted=False, signals=())
-    results = [answers.get(subject, refused) for subject in subjects]
+    known = {s for s, permit in zip(subjects, decision.permits, strict=True) if permit.granted}
+    if not known:
+        return Committed(Lookup([_REFUSED] * len(subjects), decision.entry), committed.checkpoint)
+    histories = signals.histories(sorted(known), named.epoch)
+    still = still_standing(
+        journal, known, decision.permits, decision.contributors, named.epoch, decision.decided_at
+    )
+    checkpoint = committed.checkpoint
+    withheld = [at for at, permit in enumerate(decision.permits) if still.is_ended(permit)]
+    if withheld:
+        checkpoint = withhold(
+            journal, caller, decision.entry, question.request_id, withheld, timeout_seconds
+        ).checkpoint
+    results = _answers(histories, decision, still, subjects, question)
     return Committed(Lookup(results, decision.entry), checkpoint)
 
 
 def _answers(
-    histories: Mapping[SubjectKey, History], decision: _Decision, still: Still, question: Question
-) -> dict[SubjectKey, SubjectResult]:
-    answers: dict[SubjectKey, SubjectResult] = {}
-    for subject, permit in decision.permits.items():
-        if subject in still.ended:
+    histories: Mapping[SubjectKey, History],
+    decision: _Decision,
+    still: Still,
+    subjects: Sequence[SubjectKey],
+    question: Question,
+) -> list[SubjectResult]:
+    """A result for each position; positions of one subject may rest on different consents."""
+    today_day = day_of(decision.decided_at)
+    answers: dict[tuple[SubjectKey, frozenset[DataCategory]], SubjectResult] = {}
+    results: list[SubjectResult] = []
+    for subject, permit in zip(subjects, decision.permits, strict=True):
+        if not permit.granted or still.is_ended(permit):
+            results.append(_REFUSED)
             continue
-        history = restrict(histories[subject], still.contributors[subject])
-        today_day = day_of(decision.decided_at)
-        values = compute(history, today_day, permit.consents.keys(), question.names)
-        answers[subject] = SubjectResult(permitted=True, signals=values)
-    return answers
+        key = subject, frozenset(permit.consents)
+        if key not in answers:
+            history = restrict(histories[subject], still.contributors[subject])
+            values = compute(history, today_day, permit.consents.keys(), question.names)
+            answers[key] = SubjectResult(permitted=True, signals=values)
+        results.append(answers[key])
+    return results
 
 
 def _fields(question: Question) -> dict[str, Json]:

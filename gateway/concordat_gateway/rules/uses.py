@@ -88,7 +88,10 @@ def append_use(
             if (
                 ground.subject != subject
                 or ground.recipient != actor.name
+                or ground.activated_at is None
+                or ground.paused_at is not None
                 or ground.withdrawn_at is not None
+                or ground.revoked_at is not None
                 or not ground.starts_at <= transaction.now < ground.expires_at
                 or not covers(ground.purposes, purpose)
                 or not covers(ground.categories, _BY_NAME[name])
