@@ -227,7 +227,7 @@ def test_no_order_of_events_appends_a_use_that_an_outsider_would_reject(
     with serving(journal, store, clock) as consortium:
         run(
             lambda: UseMachine(consortium, store),
-            settings=settings(max_examples=25, stateful_step_count=20, deadline=None),
+            settings=settings(max_examples=60, stateful_step_count=20, deadline=None),
         )
     assert UseChecker().read(journal.entries(0, journal.size)).uses
 
