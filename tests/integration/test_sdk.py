@@ -371,7 +371,7 @@ def test_a_notice_of_adverse_rows_stands_in_the_batchs_entry(
     notice = hashlib.sha256(b"what the subject was told").digest()
     [batch] = furnisher.contribute([account(person)], adverse_notice_sha256=notice).batches
     assert batch.receipt.fields["adverse_notice_sha256"] == notice.hex()
-    assert batch.receipt.fields["adverse"] == 0
+    assert batch.receipt.fields["adverse"] == 1
     with pytest.raises(InvalidInput) as refused:
         furnisher.contribute([account(person)], adverse_notice_sha256=notice[:31])
     assert [one.field for one in refused.value.violations] == ["adverse_notice_sha256"]
