@@ -28,6 +28,10 @@ from concordat_demo.lenders import Lender
 from concordat_demo.market import Book
 
 NOTICE_VERSION: Final = "2026-1"
+NOTICE_SHA256: Final = hashlib.sha256(
+    b"We share banded credit signals about you with other lenders, for the purposes that you allow."
+).digest()
+"""Of the notice that the applicants were shown."""
 PER_REQUEST: Final = 1_000
 """Consents, and subjects of a lookup, in one request."""
 _CONSENT_DAYS: Final = 365
@@ -77,6 +81,10 @@ class Party:
                         expires_at=expires_at,
                         notice_version=NOTICE_VERSION,
                         evidence_sha256=self._evidence(person),
+                        notice_sha256=NOTICE_SHA256,
+                        language="en-US",
+                        withdrawal_method=f"mailto:privacy@{self.lender.member_id}.example",
+                        jurisdiction="US",
                     )
                     for person in part
                 ]
