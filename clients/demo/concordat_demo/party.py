@@ -33,7 +33,7 @@ NOTICE_SHA256: Final = hashlib.sha256(
 ).digest()
 """Of the notice that the applicants were shown."""
 ADVERSE_NOTICE_SHA256: Final = hashlib.sha256(
-    b"You are in arrears with us. We report it to the other lenders of the consortium, as you allowed."
+    b"You are in arrears with us. We report it to the other lenders, as you allowed."
 ).digest()
 """Of the notice that borrowers in arrears were sent before it was reported."""
 PER_REQUEST: Final = 1_000
