@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from concordat_privacy.epochs import MAX_EPOCH
+from concordat_privacy.jurisdictions import UNNAMED, policies
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
 from concordat_privacy.metering import MAX_PER_SECOND, Quota
 from concordat_privacy.oprf import MAX_HOLDERS
@@ -74,6 +75,16 @@ class PrivacyBudgets:
     """Of the answers that one member asks for."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConsentPolicies:
+    """Under which jurisdictions' policies consents are taken."""
+
+    jurisdictions: tuple[str, ...]
+    """Codes of `concordat_privacy.jurisdictions`."""
+    default: str
+    """That of drafts that name none; one of them."""
+
+
 DEFAULT_LOOKUP_QUOTA = Quota(daily=10_000, monthly=100_000, per_second=20.0, burst=1_000)
 """Of a member for which neither the file nor the operator says otherwise: enough to decide on
 applications, too little to try a register. The burst is one batch of the largest size."""
@@ -114,6 +125,7 @@ class GatewayConfig:
     """At least one, in the file's order."""
     membership: Membership
     budgets: PrivacyBudgets
+    consents: ConsentPolicies
     lookup_quota: Quota
     carried_quota: Quota
     """Of a member's tokens of earlier epochs that are carried over."""
@@ -142,6 +154,7 @@ def load_config(file: Path) -> GatewayConfig:
         keyholders=_keyholders(settings),
         membership=_membership(settings.table("membership")),
         budgets=_budgets(settings.table("budgets")),
+        consents=_consents(settings.table("consents")),
         lookup_quota=lookup_quota,
         carried_quota=_carried_quota(quotas, lookup_quota),
         limits=_limits(settings.table("limits")),
@@ -252,6 +265,22 @@ def _budgets(settings: Settings) -> PrivacyBudgets:
     )
     settings.finish()
     return budgets
+
+
+def _consents(settings: Settings) -> ConsentPolicies:
+    """All jurisdictions that there are, and "ZZ" (no place named) by default."""
+    known = sorted(policies())
+    codes = settings.texts("jurisdictions", default=known)
+    for code in codes:
+        if code not in known:
+            raise settings.wrong(
+                "jurisdictions", f"no policy of {code!r}; there are {', '.join(known)}"
+            )
+    default = settings.text("default", default=UNNAMED)
+    if default not in codes:
+        raise settings.wrong("default", f"{default!r} is not one of the jurisdictions")
+    settings.finish()
+    return ConsentPolicies(tuple(codes), default)
 
 
 def _carried_quota(settings: Settings, lookups: Quota) -> Quota:

@@ -25,15 +25,19 @@ def ledger() -> None:
 
 @ledger.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--case", default="", help="What for, in your own words or numbers: it is recorded.")
 @profile_option
-def export(folder: Path, profile: Path) -> None:
-    """Write the whole ledger to FOLDER, which must not exist. For auditor and operator."""
+def export(folder: Path, case: str, profile: Path) -> None:
+    """Write the whole ledger to FOLDER, which must not exist. For auditor and operator.
+
+    That you read it is recorded first, in an entry after those that you get.
+    """
     from concordat_privacy.log.tiles import TileError, write_export
 
     if folder.exists():
         raise click.BadParameter(f"{folder} exists already", param_hint="FOLDER")
     with opened(profile) as client, tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
-        stream = client.export_entries()
+        stream = client.export_entries(case=case)
         first = next(stream, None)
         # An empty ledger has no entry that could carry the checkpoint.
         signed = client.checkpoint() if first is None else first.checkpoint

@@ -34,11 +34,14 @@ def verify_receipt(
 
 
 def export(
-    context: Context, start_index: int
+    context: Context, start_index: int, case: str
 ) -> tuple[ledger_pb2.ExportEntriesRequest, ExportReader]:
     """What to ask for, and what reads the replies. Raises InvalidInput."""
     start = checked_integer(start_index, "start_index", 0, MAX_SIZE)
-    return ledger_pb2.ExportEntriesRequest(start_index=start), ExportReader(context.ledger, start)
+    request = ledger_pb2.ExportEntriesRequest(
+        start_index=start, case=checked_type(case, str, "case")
+    )
+    return request, ExportReader(context.ledger, start)
 
 
 def _newest(context: Context, timeout: float | None) -> Operation[SignedCheckpoint]:

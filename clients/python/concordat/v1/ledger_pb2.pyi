@@ -164,16 +164,22 @@ class ExportEntriesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     START_INDEX_FIELD_NUMBER: _builtins.int
+    CASE_FIELD_NUMBER: _builtins.int
     start_index: _builtins.int
     """First entry wanted, from 0."""
+    case: _builtins.str
+    """What for: the reader's own reference, recorded with the view. Up to 200
+    printable characters, or empty.
+    """
     def __init__(
         self,
         *,
         start_index: _builtins.int = ...,
+        case: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["start_index", b"start_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "start_index", b"start_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
