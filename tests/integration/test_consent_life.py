@@ -410,3 +410,20 @@ def test_a_consent_that_begins_later_permits_nothing_before(consortium: Consorti
     assert not is_permitted(consortium, 1)
     consortium.clock.advance(0.000001)
     assert is_permitted(consortium, 1)
+
+
+def test_a_member_suspended_meanwhile_opens_no_consent_and_can_end_any_of_its_own(
+    consortium: Consortium,
+) -> None:
+    from tests.integration.test_standing import suspend
+
+    asked = ask_one(consortium.alpha, draft(consortium, 1))
+    held = grant_one(consortium.alpha, draft(consortium, 2))
+    pause(consortium.alpha, held)
+    suspend(consortium, "alpha")
+    for change, consent_id in ((activate, asked), (resume, held)):
+        with pytest.raises(grpc.RpcError) as refusal:
+            change(consortium.alpha, consent_id)
+        assert reason_of(refusal.value) == "MEMBER_SUSPENDED"
+    assert withdraw(consortium.alpha, asked).consent.state == WITHDRAWN
+    assert revoke(consortium.alpha, held).consent.state == REVOKED
