@@ -10,6 +10,8 @@ class Context:
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
         self.entry: Entry | None = None
+        self.found = 0
+        """Findings about entries so far."""
 
     def find(
         self,
@@ -21,6 +23,7 @@ class Context:
         member: str = "",
     ) -> None:
         """Report something about the entry at hand."""
+        self.found += 1
         entry = self.entry
         if entry is not None and not member:
             member = entry.actor.member

@@ -49,6 +49,8 @@ class UseCounts:
     rows: int = 0
     training_rows: int = 0
     disputes: int = 0
+    unfounded: int = 0
+    """Uses, of those checked, that a finding is about."""
     not_recheckable: Counter[str] = field(default_factory=Counter)
     """Uses that could not be re-checked, by reason."""
 
@@ -56,6 +58,11 @@ class UseCounts:
     def checked(self) -> int:
         """All uses that were held against a consent."""
         return self.lookups + self.rows + self.training_rows + self.disputes
+
+    @property
+    def unchecked(self) -> int:
+        """All uses that could not be re-checked."""
+        return self.not_recheckable.total()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +262,7 @@ class Uses:
     ) -> tuple[str, ...]:
         """Hold `count` equal uses against the consents they name; returns their ids."""
         find, bit = self._context.find, PURPOSE_BITS[purpose]
+        before = self._context.found
         ids: list[str] = []
         for category, consent_id in named.items():
             if consent_id == NO_CONSENT:
@@ -287,6 +295,8 @@ class Uses:
         if not ids:
             message = f"{purpose} permitted, but no consent is named"
             find(Kind.USE_WITHOUT_CONSENT, message, item=item)
+        if self._context.found > before:
+            self.counts.unfounded += count
         return tuple(ids)
 
     def _count(self, entry: Entry, item: int | None, consent: Consent, count: int) -> None:
