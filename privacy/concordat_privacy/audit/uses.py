@@ -33,7 +33,7 @@ from concordat_privacy.audit.findings import Kind
 from concordat_privacy.audit.members import Member, Members
 from concordat_privacy.log.leaf import Json
 
-RECENT_SUBJECTS: Final = 100_000
+RECENT_SUBJECTS: Final = 50_000
 """Subjects of recent lookups that are remembered, for answers that are withheld afterwards."""
 _ROWS_AN_ITEM: Final = 256
 
