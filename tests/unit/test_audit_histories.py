@@ -91,7 +91,8 @@ class History:
         ready = [
             held
             for held in self.held
-            if held.live(self.next) and held.used.get(day, 0) < held.uses_a_day
+            if held.live(self.next)
+            and (held.purpose == "contribution" or held.used.get(day, 0) < held.uses_a_day)
         ]
         if ready:
             held = self.pick(ready)

@@ -213,6 +213,17 @@ def an_answer_is_withheld_because_a_consent_ended(log: Logbook, bad: bool) -> in
 
 
 @case(Kind.WITHHELD_UNFOUNDED)
+def a_pause_that_was_lifted_since_is_a_reason_too(log: Logbook, bad: bool) -> int:
+    consent = log.grant()
+    lookup = len(log.entries) + 2 if bad else log.lookup([consent])
+    log.change("consent.paused", consent)
+    log.change("consent.resumed", consent)
+    if bad:
+        assert log.lookup([consent]) == lookup
+    return withheld(log, lookup, 0)
+
+
+@case(Kind.WITHHELD_UNFOUNDED)
 def only_a_permitted_answer_is_withheld(log: Logbook, bad: bool) -> int:
     consent = log.grant()
     lookup = log.lookup([consent], refused=1)
@@ -285,12 +296,6 @@ def a_row_rests_on_a_consent_for_its_categories(log: Logbook, bad: bool) -> int:
     categories = [ACCOUNTS] if bad else [ACCOUNTS, "spending"]
     consent = log.grant(purposes=["contribution"], categories=categories)
     return log.contribute([use(consent, ACCOUNTS, "spending")])
-
-
-@case(Kind.USE_BEYOND_FREQUENCY)
-def each_row_is_a_use(log: Logbook, bad: bool) -> int:
-    consent = log.grant(purposes=["contribution"], frequency={"unit": "month", "uses": 300})
-    return log.contribute([use(consent)] * (301 if bad else 300))
 
 
 @case(Kind.ROWS_MISCOUNTED)
@@ -388,6 +393,23 @@ def repeat(log: Logbook, question: str, snapshot: int = 1) -> int:
 def an_answer_is_repeated_after_it_was_charged(log: Logbook, bad: bool) -> int:
     log.charge("one", 1)
     return repeat(log, "one", 2 if bad else 1)
+
+
+@case(Kind.BUDGET_INCONSISTENT)
+def a_repeated_answer_names_what_was_charged(log: Logbook, bad: bool) -> int:
+    charged = log.charge("one", 1)
+    index = repeat(log, "one")
+    log.entries[index]["charged"] = charged - 1 if bad else charged
+    return index
+
+
+@case(Kind.AGGREGATE_WITHOUT_BASIS)
+def an_answer_that_is_counted_again_rests_on_consents_again(log: Logbook, bad: bool) -> int:
+    log.charge("one", 1)
+    index = repeat(log, "one")
+    purposes = ["contribution", "aggregate_statistics"][: 1 if bad else 2]
+    log.entries[index]["rests_on"] = {"purposes": purposes, "categories": [ACCOUNTS]}
+    return index
 
 
 @case(Kind.BUDGET_INCONSISTENT)

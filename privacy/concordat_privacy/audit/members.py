@@ -25,6 +25,7 @@ _ALLOWED_SUSPENDED: Final = frozenset(
         "consent.withdrawn",
         "consent.revoked",
         "consent.paused",
+        "lookup.withheld",
         "notice.acknowledged",
         "deletion.confirmed",
         "dispute.opened",

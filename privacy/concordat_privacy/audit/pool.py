@@ -78,9 +78,18 @@ class Pool:
     def answered_again(self, entry: Entry) -> None:
         """`aggregate.repeated`: free, since it was charged before."""
         self.repeated += 1
-        if _question(entry.fields) not in self._charged:
+        charged = self._charged.get(_question(entry.fields))
+        if charged is None:
             message = "answered again, but never charged for this snapshot"
             self._context.find(Kind.BUDGET_INCONSISTENT, message)
+        elif entry.fields.get("charged", charged) != charged:
+            message = f"charged by entry {charged}, not by the one it names"
+            self._context.find(Kind.BUDGET_INCONSISTENT, message)
+        if "rests_on" in entry.fields:
+            # Whoever was charged had no answer: this one was counted now.
+            self.aggregates.append(
+                Aggregate(entry.index, entry.time, entry.actor.name, 0, self._basis(entry))
+            )
 
     def exhausted(self, entry: Entry) -> None:
         """`aggregate.refused`: a bound on the scope's cap, which no entry states."""

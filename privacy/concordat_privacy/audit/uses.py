@@ -1,8 +1,9 @@
 """Uses of data, each held against the consent that it names: lookups, contributions, training.
 
 A use is one subject of a lookup that was permitted, one accepted row of a batch, one row of a
-training run, or a dispute that names consents. It counts once against the frequency of each
-consent that it names, however many categories that one covers for it. What cannot be re-checked,
+training run, or a dispute that names consents. A frequency is how often data may be fetched
+(ReBIT), so lookups count against it, each once for each consent that it names, however many
+categories that one covers for it; contributions and training fetch nothing. What cannot be re-checked,
 because the export does not hold its items or its entry has an older form, is counted too, and by
 reason: "no use without consent" is proven for the others only.
 """
@@ -36,6 +37,9 @@ from concordat_privacy.log.leaf import Json
 RECENT_SUBJECTS: Final = 50_000
 """Subjects of recent lookups that are remembered, for answers that are withheld afterwards."""
 _ROWS_AN_ITEM: Final = 256
+_BREAKING: Final = frozenset(
+    {"consent.withdrawn", "consent.revoked", "consent.paused", "erasure.executed"}
+)
 
 
 @dataclass(slots=True)
@@ -126,8 +130,9 @@ class Uses:
             message = f"entry {index} is no lookup with a permitted subject"
             self._context.find(Kind.WITHHELD_UNFOUNDED, message)
             return
-        if entry.fields.get("request") != lookup.request:
-            message = f"not the request of entry {index}"
+        other = entry.actor.member not in ("", lookup.member)
+        if other or entry.fields.get("request") != lookup.request:
+            message = f"not the request, or the member, of entry {index}"
             self._context.find(Kind.WITHHELD_UNFOUNDED, message, member=lookup.member)
         left = dict(lookup.permits)
         for position, fields in enumerate(entry.items):
@@ -140,8 +145,8 @@ class Uses:
                 )
                 continue
             self._members.of(lookup.member).withheld += 1
-            if all(self._holds(consent, entry) for consent in named):
-                message = f"all consents of item {item} of entry {index} still hold"
+            if not any(self._broken_since(consent, index) for consent in named):
+                message = f"no consent of item {item} of entry {index} has ended since"
                 self._context.find(
                     Kind.WITHHELD_UNFOUNDED, message, item=position, member=lookup.member
                 )
@@ -302,7 +307,7 @@ class Uses:
     def _count(self, entry: Entry, item: int | None, consent: Consent, count: int) -> None:
         consent.uses += count
         consent.last_use = entry.time
-        if not consent.unit:
+        if not consent.unit or entry.type != "lookup":
             return
         period = entry.time[: UNITS[consent.unit]]
         if period != consent.period:
@@ -332,9 +337,13 @@ class Uses:
         consent = self._consents.by_id.get(consent_id)
         return consent is not None and consent.policy is not None and consent.policy.adverse_notice
 
-    def _holds(self, consent_id: str, entry: Entry) -> bool:
+    def _broken_since(self, consent_id: str, lookup: int) -> bool:
+        """Whether a consent ended or was paused after a lookup. Expiry does not count: what was in
+        force when it was decided allowed the use."""
         consent = self._consents.by_id.get(consent_id)
-        return consent is not None and not consent.why_not_live(entry.time)
+        return consent is not None and any(
+            entry > lookup and kind in _BREAKING for entry, _, kind in reversed(consent.steps)
+        )
 
     def _remember(self, entry: Entry, permits: Mapping[int, tuple[str, ...]]) -> None:
         request = str(entry.fields.get("request", ""))
