@@ -157,6 +157,47 @@ def member(
     _answer(documents.members(found.report, found.replay, member), form, table)
 
 
+@audit.command()
+@_of_export
+@click.option(
+    "--subject",
+    "subject_file",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The person's keys, as the operator opened them for this audit.",
+)
+def person(
+    export: Path,
+    key: str,
+    without_items: bool,
+    as_of: str | None,
+    form: str,
+    table: str,
+    subject_file: Path,
+) -> None:
+    """Follow one person: every consent, lookup, contribution, dispute and erasure, in order.
+
+    Says whether the history is complete: all of the person's consents are there, each once, and
+    every lookup that they permitted is found by the person's asking keys too.
+
+    Tables: history, consents, findings.
+    """
+    from concordat_privacy.audit import documents
+    from concordat_privacy.audit.person import Person
+    from concordat_privacy.audit.subject_keys import SubjectKeys, SubjectKeysError
+
+    try:
+        text = subject_file.read_text(encoding="utf-8")
+        keys = SubjectKeys.parse(text, verifier_key(key).name)
+    except (OSError, UnicodeDecodeError, SubjectKeysError) as error:
+        raise click.BadParameter(str(error), param_hint="--subject") from None
+    who = Person(keys)
+    found = _audited(export, key, without_items, as_of, [who])
+    assert found.replay is not None  # _audited has seen to it
+    who.finish(found.replay)
+    _answer(documents.person(found.report, found.replay, who), form, table)
+
+
 def _audited(
     export: Path,
     key: str,

@@ -7,7 +7,7 @@ seems to.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -15,6 +15,7 @@ from concordat_privacy.audit.consents import Consent
 from concordat_privacy.audit.entry import CATEGORIES, PURPOSES, words_of
 from concordat_privacy.audit.findings import MAX_FINDINGS, Finding
 from concordat_privacy.audit.members import Standing
+from concordat_privacy.audit.person import LOOKAHEAD, Person
 from concordat_privacy.audit.replay import Replay
 from concordat_privacy.log.report import Report
 
@@ -82,6 +83,13 @@ CANNOT_SHOW: Final = (
     "Whether two consents are one person's: only a subject's keys tell (concordat audit person).",
 )
 
+_CANNOT_SHOW_OF_PERSON: Final = (
+    "Whether these are all keys of the person, and whether they are of the person named to you: "
+    "the operator opens them, and only it can derive them from a name.",
+    "In which answers about the pool the person was counted: whoever had live consents to be "
+    "counted was, and the noise hides who.",
+)
+
 _FINDINGS: Final = (
     Column("severity", Form.TEXT),
     Column("kind", Form.TEXT),
@@ -134,6 +142,15 @@ _NOTICES: Final = (
     Column("member", Form.DATA),
     Column("acknowledge_by", Form.DATA),
     Column("delete_by", Form.DATA),
+)
+_HISTORY: Final = (
+    Column("entry", Form.NUMBER),
+    Column("item", Form.NUMBER),
+    Column("time", Form.TIME),
+    Column("what", Form.TEXT),
+    Column("by", Form.TEXT),
+    Column("consent", Form.ID),
+    Column("detail", Form.BELOW),
 )
 _AGGREGATES: Final = (
     Column("entry", Form.NUMBER),
@@ -250,6 +267,72 @@ def members(report: Report, replay: Replay, member: str = "") -> Document:
         tables.append(consents_table(replay, chosen))
     tables.append(findings_table(findings))
     return _document("member", report, replay, len(findings), tables)
+
+
+def person(report: Report, replay: Replay, who: Person) -> Document:
+    """One person's history in order, and whether it is complete. `who` has followed the replay."""
+    places = set(who.concerned())
+    entries = {entry for entry, item in places if item is None}
+    findings = [
+        found
+        for found in replay.sorted_findings()
+        if found.kind.name.startswith("PERSON_")
+        or found.consent in who.consents
+        or (found.entry, found.item) in places
+        or (found.entry in entries and found.item is None)
+    ]
+    history = Table(
+        "history",
+        "The person's history",
+        _HISTORY,
+        [
+            (
+                event.entry,
+                event.item,
+                event.time,
+                event.what,
+                event.by,
+                event.consent,
+                event.detail,
+            )
+            for event in who.history
+        ],
+    )
+    chosen = [replay.consents.by_id[found] for found in who.consents if replay.consent_of(found)]
+    tables = [history, consents_table(replay, chosen), findings_table(findings)]
+    document = _document("person", report, replay, len(findings), tables)
+    sums = who.sums
+    found = sum(number < who.keys.evidence[at].consents for at, number in who.found)
+    checked = [
+        f"Consents of the person: {who.expected} by its keys, {found} of them in the log. Each must "
+        f"be there once, and none beyond; {LOOKAHEAD} more a key were looked for.",
+        f"Lookups of the person: {sums.permitted} permitted, {sums.refused} refused, "
+        f"{sums.withheld} of the permitted withheld; found by {len(who.keys.asking)} asking keys, "
+        "and those permitted by its consents as well: the two must agree.",
+        f"Under its consents: {sums.rows} rows contributed, {sums.trained_on} rows trained on.",
+    ]
+    if sums.unchecked:
+        checked.append(
+            f"Not re-checkable: {sums.unchecked} entries whose items are not in this export, or in "
+            "an older form. Each of them may concern the person."
+        )
+    facts: dict[str, Cell] = {
+        **document.facts,
+        "person_consents_expected": who.expected,
+        "person_consents_found": found,
+        "person_lookups_permitted": sums.permitted,
+        "person_lookups_refused": sums.refused,
+        "person_lookups_withheld": sums.withheld,
+        "person_rows_contributed": sums.rows,
+        "person_rows_trained_on": sums.trained_on,
+        "person_entries_not_recheckable": sums.unchecked,
+    }
+    return replace(
+        document,
+        checked=[*checked, *document.checked],
+        cannot_show=[*_CANNOT_SHOW_OF_PERSON, *CANNOT_SHOW[:-1]],
+        facts=facts,
+    )
 
 
 def has_member(replay: Replay, member: str) -> bool:

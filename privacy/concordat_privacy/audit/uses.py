@@ -3,9 +3,9 @@
 A use is one subject of a lookup that was permitted, one accepted row of a batch, one row of a
 training run, or a dispute that names consents. A frequency is how often data may be fetched
 (ReBIT), so lookups count against it, each once for each consent that it names, however many
-categories that one covers for it; contributions and training fetch nothing. What cannot be re-checked,
-because the export does not hold its items or its entry has an older form, is counted too, and by
-reason: "no use without consent" is proven for the others only.
+categories that one covers for it; contributions and training fetch nothing. What cannot be
+re-checked, because the export does not hold its items or its entry has an older form, is counted
+too, and by reason: "no use without consent" is proven for the others only.
 """
 
 from collections import Counter, OrderedDict
