@@ -1,5 +1,8 @@
 """Random legal histories have no finding; one illegal act among them is found, and only it."""
 
+import csv
+import io
+import json
 import tracemalloc
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,9 +11,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from concordat_privacy.audit import documents, render
+from concordat_privacy.audit.person import Person
 from concordat_privacy.audit.replay import Replay
+from concordat_privacy.audit.subject_keys import SubjectKeys
 from concordat_privacy.audit.uses import RECENT_SUBJECTS
 from concordat_privacy.log import leaf
+from concordat_privacy.log.report import Report
 from tests.logbook import DAY, STRANGER, Logbook, found, text
 
 MEMBERS = ("alpha", "beta", "gamma")
@@ -187,6 +194,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     max_leaves=6,
 )
 COMMON = {"v", "type", "time"}
+REPORT = Report("concordat.example", 1, "00" * 32, (), (), {})
 
 
 @settings(max_examples=300, deadline=None)
@@ -224,7 +232,28 @@ def test_no_field_of_any_value_ends_the_audit(data: st.DataObject) -> None:
         del target[name]
     else:
         target[name] = data.draw(JSON)
-    log.replay()
+    keys = {
+        "ledger": "concordat.example",
+        "evidence_keys": [{"key": "11" * 32, "consents": 1}],
+        "asking_keys": [{"epoch": 1, "key": "22" * 32}],
+    }
+    who = Person(SubjectKeys.parse(json.dumps(keys), "concordat.example"))
+    # As if both consents were the person's: then every branch that follows them is taken.
+    who.consents.update({consent: (0, 0), str(log.entries[7]["consent"]): (0, 1)})
+    replay = log.replay(followers=[who])
+    who.finish(replay)
+    for document in (
+        documents.exceptions(REPORT, replay),
+        documents.consents(REPORT, replay),
+        documents.members(REPORT, replay),
+        documents.members(REPORT, replay, "alpha"),
+        documents.person(REPORT, replay, who),
+    ):
+        json.loads(render.as_json(document))
+        assert max(map(len, render.as_text(document).splitlines())) <= 100
+        for table in document.tables:
+            rows = list(csv.reader(io.StringIO(render.as_csv(document, table.name))))
+            assert {len(row) for row in rows} == {len(table.columns)}
 
 
 def test_a_hundred_thousand_lookups_take_no_more_memory_than_sixty_thousand() -> None:

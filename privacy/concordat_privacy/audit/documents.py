@@ -304,8 +304,8 @@ def person(report: Report, replay: Replay, who: Person) -> Document:
     sums = who.sums
     found = sum(number < who.keys.evidence[at].consents for at, number in who.found)
     checked = [
-        f"Consents of the person: {who.expected} by its keys, {found} of them in the log. Each must "
-        f"be there once, and none beyond; {LOOKAHEAD} more a key were looked for.",
+        f"Consents of the person: {who.expected} by its keys, {found} of them in the log. Each "
+        f"must be there once, and none beyond; {LOOKAHEAD} more a key were looked for.",
         f"Lookups of the person: {sums.permitted} permitted, {sums.refused} refused, "
         f"{sums.withheld} of the permitted withheld; found by {len(who.keys.asking)} asking keys, "
         "and those permitted by its consents as well: the two must agree.",

@@ -169,8 +169,12 @@ class Person:
     def _withheld(self, entry: Entry) -> None:
         lookup = entry.fields.get("lookup")
         for position, fields in enumerate(entry.items or ()):
-            place = (lookup, fields.get("item"))
-            if place in self._lookups:
+            item = fields.get("item")
+            if (
+                isinstance(lookup, int)
+                and isinstance(item, int)
+                and (lookup, item) in self._lookups
+            ):
                 self.sums.withheld += 1
                 detail = f"the answer of entry {lookup} was kept back"
                 self._happened(entry, position, entry.type, "", detail)

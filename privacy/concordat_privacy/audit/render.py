@@ -1,7 +1,7 @@
 """Documents as text of at most 100 columns, as CSV, and as JSON.
 
-What an export holds was written by others: text shown to people has no control characters, and no
-cell of a CSV is a formula to a spreadsheet.
+What an export holds was written by others: text and CSV have no control characters of theirs, and
+no cell of a CSV is a formula to a spreadsheet.
 """
 
 import csv
@@ -18,7 +18,7 @@ ROWS_SHOWN: Final = 200
 """Of a table that is not the main one; CSV and JSON have all."""
 _ID_SHOWN: Final = 12
 _WIDEST: Final = 24
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+_FORMULA: Final = ("=", "+", "-", "@", "'")
 
 
 def as_text(document: Document) -> str:
@@ -87,7 +87,7 @@ def _plain(cell: Cell) -> Cell:
 def _csv_cell(cell: Cell) -> str:
     if cell is None or isinstance(cell, int):
         return "" if cell is None else str(cell)
-    text = cell.replace("\x00", "")
+    text = _printable(cell)
     # A spreadsheet runs what begins like a formula (CWE-1236); an apostrophe makes it text.
     return "'" + text if text.lstrip(" ").startswith(_FORMULA) else text
 
