@@ -108,7 +108,7 @@ def exceptions(
 @audit.command()
 @_of_export
 @click.option("--member", metavar="ID", default="", help="Only those given to this member.")
-@click.option("--state", type=click.Choice(_STATES), default="", help="Only those in this state.")
+@click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
 def consents(
     export: Path,
     key: str,
@@ -117,7 +117,7 @@ def consents(
     form: str,
     table: str,
     member: str,
-    state: str,
+    state: str | None,
 ) -> None:
     """List consents with their states and uses, and what was found about them.
 
@@ -129,7 +129,7 @@ def consents(
     assert found.replay is not None  # _audited has seen to it
     if member and not documents.has_member(found.replay, member):
         raise click.BadParameter(f"the ledger knows no member {member}", param_hint="--member")
-    _answer(documents.consents(found.report, found.replay, member, state), form, table)
+    _answer(documents.consents(found.report, found.replay, member, state or ""), form, table)
 
 
 @audit.command()
