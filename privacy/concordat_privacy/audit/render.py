@@ -33,6 +33,8 @@ def as_text(document: Document) -> str:
     ]
     for text in document.checked:
         lines += _wrapped(text, "  - ")
+    for warning in report.warnings:
+        lines += _wrapped(f"Warning: {warning}", "  ")
     lines.append("What no export can show:")
     for text in document.cannot_show:
         lines += _wrapped(text, "  - ")
@@ -68,6 +70,7 @@ def as_json(document: Document) -> str:
         "findings": document.findings,
         "facts": document.facts,
         "checked": list(document.checked),
+        "warnings": list(report.warnings),
         "cannot_show": list(document.cannot_show),
         "tables": {
             table.name: [
