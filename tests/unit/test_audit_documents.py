@@ -132,6 +132,10 @@ HEADERS = {
     "name,since,rows_refused,trained_on",
     "notices": "notice,consent,sent_at,acknowledged_at,deleted_at,entry,member,acknowledge_by,"
     "delete_by",
+    "disputes": "dispute,state,jurisdiction,opened_at,answer_by,answered_at,outcome,entry,"
+    "resolved_at,member",
+    "erasures": "erasure,state,requested_at,decided_at,consents,entry,basis",
+    "views": "entry,time,actor,view,case",
     "aggregates": "entry,time,asked_by,nano_rho,live_consents",
 }
 

@@ -247,6 +247,26 @@ def test_an_asking_key_that_was_kept_back_shows() -> None:
     assert found(replay) == [(Kind.PERSON_USE_UNLINKED, index)]
 
 
+def test_an_erasure_that_leaves_a_consent_is_found(someone: Someone) -> None:
+    log = someone.log
+    one, two = someone.grant(), someone.grant("beta")
+    erasure = log.id()
+    log.add("erasure.requested", erasure=erasure, subject=digest("x"), ground="PIPL 47")
+
+    def execute(*consents: tuple[str, str]) -> int:
+        items = [{"consent": c, "recipient": by, **log.notice()} for c, by in consents]
+        return log.add(
+            "erasure.executed", "operator/op", items=items, erasure=erasure, basis="b", rows=1
+        )
+
+    index = execute((one, "alpha"))
+    _, replay = someone.audit()
+    assert found(replay) == [(Kind.PERSON_ERASURE_INCOMPLETE, index)]
+    del log.entries[index], log.items[index]
+    execute((one, "alpha"), (two, "beta"))
+    assert found(someone.audit()[1]) == []
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -96,7 +96,7 @@ def exceptions(
 ) -> None:
     """List everything that is not as it should be: uses without consent, what came late or never.
 
-    Tables: findings, kinds, unchecked, aggregates, budgets.
+    Tables: findings, kinds, unchecked, aggregates, budgets, disputes, erasures, views.
     """
     from concordat_privacy.audit import documents
 

@@ -143,6 +143,34 @@ _NOTICES: Final = (
     Column("acknowledge_by", Form.DATA),
     Column("delete_by", Form.DATA),
 )
+_DISPUTES: Final = (
+    Column("dispute", Form.ID),
+    Column("state", Form.TEXT),
+    Column("jurisdiction", Form.TEXT),
+    Column("opened_at", Form.TIME),
+    Column("answer_by", Form.TIME),
+    Column("answered_at", Form.TIME),
+    Column("outcome", Form.TEXT),
+    Column("entry", Form.NUMBER),
+    Column("resolved_at", Form.DATA),
+    Column("member", Form.DATA),
+)
+_ERASURES: Final = (
+    Column("erasure", Form.ID),
+    Column("state", Form.TEXT),
+    Column("requested_at", Form.TIME),
+    Column("decided_at", Form.TIME),
+    Column("consents", Form.NUMBER),
+    Column("entry", Form.NUMBER),
+    Column("basis", Form.BELOW),
+)
+_VIEWS: Final = (
+    Column("entry", Form.NUMBER),
+    Column("time", Form.TIME),
+    Column("actor", Form.TEXT),
+    Column("view", Form.TEXT),
+    Column("case", Form.TEXT),
+)
 _HISTORY: Final = (
     Column("entry", Form.NUMBER),
     Column("item", Form.NUMBER),
@@ -188,7 +216,16 @@ def exceptions(report: Report, replay: Replay) -> Document:
         (Column("what", Form.TEXT), Column("count", Form.NUMBER)),
         _unchecked(replay),
     )
-    tables = [findings_table(findings), counts, unchecked, aggregates_table(replay), budgets]
+    tables = [
+        findings_table(findings),
+        counts,
+        unchecked,
+        aggregates_table(replay),
+        budgets,
+        disputes_table(replay),
+        erasures_table(replay),
+        views_table(replay),
+    ]
     return _document("exceptions", report, replay, total, tables)
 
 
@@ -400,6 +437,51 @@ def aggregates_table(replay: Replay) -> Table:
         for asked in replay.pool.aggregates
     ]
     return Table("aggregates", "Questions about the pool that were charged", _AGGREGATES, rows)
+
+
+def disputes_table(replay: Replay) -> Table:
+    """Disputes and where they stand."""
+    rows = [
+        (
+            found.id,
+            found.state,
+            found.jurisdiction,
+            found.opened_at,
+            found.answer_by,
+            found.answered_at,
+            found.outcome,
+            found.entry,
+            found.resolved_at,
+            found.member,
+        )
+        for found in replay.disputes.by_id.values()
+    ]
+    return Table("disputes", "Disputes", _DISPUTES, rows)
+
+
+def erasures_table(replay: Replay) -> Table:
+    """Erasures and where they stand."""
+    rows = [
+        (
+            found.id,
+            found.outcome,
+            found.requested_at,
+            found.decided_at,
+            found.consents,
+            found.entry,
+            found.basis,
+        )
+        for found in replay.erasures.by_id.values()
+    ]
+    return Table("erasures", "Erasures", _ERASURES, rows)
+
+
+def views_table(replay: Replay) -> Table:
+    """What staff looked at, as the log records it."""
+    rows = [
+        (view.entry, view.time, view.actor, view.view, view.case) for view in replay.staff_views
+    ]
+    return Table("views", "Views of staff", _VIEWS, rows)
 
 
 def _covers(consent: Consent) -> str:

@@ -107,6 +107,8 @@ class Kind(Enum):
     """A lookup permitted by the person's consent that none of its asking keys finds."""
     PERSON_USE_UNDER_ANOTHER = "person_use_under_another"
     """A permitted lookup of the person under a consent that is not the person's."""
+    PERSON_ERASURE_INCOMPLETE = "person_erasure_incomplete"
+    """The person was erased, but one of its consents did not end with it."""
 
     @property
     def severity(self) -> Severity:

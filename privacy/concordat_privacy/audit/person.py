@@ -5,7 +5,7 @@ asking keys and by the consents that permitted it, and the two must agree; so an
 use of the person's data under another subject, or a consent under another key, shows.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -97,7 +97,7 @@ class Person:
         elif kind == "lookup.withheld":
             self._withheld(entry)
         else:
-            self._other(entry)
+            self._other(entry, replay)
 
     def finish(self, replay: Replay) -> None:
         """Report consents that the log does not hold. Call it once, after the last entry."""
@@ -201,7 +201,7 @@ class Person:
                 detail = f"{count} {'row' if count == 1 else 'rows'} {word}"
                 self._happened(entry, item, entry.type, mine[0], detail)
 
-    def _other(self, entry: Entry) -> None:
+    def _other(self, entry: Entry, replay: Replay) -> None:
         """Changes of the person's consents, notices, disputes, erasures, views."""
         fields = entry.fields
         consent = str(fields.get("consent", ""))
@@ -223,11 +223,22 @@ class Person:
         if asked and erasure:
             self._erasures.add(erasure)
         self._happened(entry, None, entry.type, consent, _detail(fields))
+        erased = set()
         for item, one in enumerate(entry.items or ()):
             ended = str(one.get("consent"))
             if ended in self.consents:
+                erased.add(ended)
                 self._notices[str(one.get("notice", ""))] = ended
                 self._happened(entry, item, "consent erased", ended, "")
+        self._check_erased(erased, replay)
+
+    def _check_erased(self, erased: Set[str], replay: Replay) -> None:
+        """An erasure ends all consents under the key that it destroys the way to."""
+        keys = {self.consents[consent][0] for consent in erased}
+        for consent, (key, number) in self.consents.items():
+            if key in keys and consent not in erased:
+                message = f"erased, but consent {number} of the person is not among its items"
+                replay.find(Kind.PERSON_ERASURE_INCOMPLETE, message, consent=consent)
 
     def _ends_consents(self, entry: Entry) -> bool:
         return any(str(item.get("consent")) in self.consents for item in entry.items or ())
