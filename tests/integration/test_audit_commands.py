@@ -4,6 +4,8 @@ import csv
 import hashlib
 import io
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -262,3 +264,20 @@ def test_a_person_is_followed_by_its_keys(tmp_path: Path) -> None:
     foreign = concordat(*command)
     assert foreign.returncode == 2
     assert "another.example/ledger" in foreign.stderr
+
+
+def test_auditors_need_no_server_packages(broken: Path) -> None:
+    program = (
+        "import sys\n"
+        "from concordat_gateway.commands.audit import audit\n"
+        "try:\n"
+        "    audit()\n"
+        "finally:\n"
+        "    loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "    print('loaded', sorted(loaded & {'sqlalchemy', 'sqlmodel', 'alembic', 'opendp',"
+        " 'psycopg', 'grpc', 'rfc8785'}))\n"
+    )
+    command = [sys.executable, "-c", program, "exceptions", str(broken), "--key", VKEY]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "loaded []"

@@ -9,6 +9,7 @@ import pytest
 
 from concordat_privacy.audit import documents, render
 from concordat_privacy.audit.documents import Column, Document, Form, Table
+from concordat_privacy.audit.findings import Kind
 from concordat_privacy.audit.reading import audit_export
 from concordat_privacy.audit.replay import Replay
 from concordat_privacy.log.report import Report
@@ -242,3 +243,12 @@ def test_more_than_all_findings_are_counted_even_if_not_kept(
     bounded: Replay = log.replay()
     assert len(replay.findings.kept) == replay.findings.counts.total() == 700
     assert (len(bounded.findings.kept), bounded.findings.counts.total()) == (500, 700)
+    # A member without a finding among those kept may have one among the others.
+    assert documents.members(REPORT, replay, "beta").ok
+    assert not documents.members(REPORT, bounded, "beta").ok
+    assert documents.exceptions(REPORT, bounded).findings == 700
+
+
+def test_the_page_for_auditors_names_every_kind_of_finding() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+    assert [kind.value for kind in Kind if f"`{kind.value}`" not in page] == []

@@ -1038,6 +1038,14 @@ def members_are_invited_by_the_operator(log: Logbook, bad: bool) -> int:
     return log.add("member.invited", by, member="delta", name="Delta", certificate=NONE)
 
 
+@case(Kind.WRONG_ACTOR)
+def actors_are_of_one_trust_domain(log: Logbook, bad: bool) -> int:
+    index = log.lookup([log.grant()])
+    if bad:
+        log.entries[index]["actor"] = "spiffe://elsewhere.example/member/alpha"
+    return index
+
+
 @case(Kind.QUOTA_EXCEEDED)
 def a_member_looks_up_no_more_than_its_quota(log: Logbook, bad: bool) -> int:
     log.lookup([], refused=3)

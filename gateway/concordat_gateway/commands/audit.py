@@ -240,4 +240,4 @@ def _answer(document: Document, form: str, table: str) -> None:
         click.echo(render.as_csv(document, table), nl=False)
     else:
         click.echo(render.as_json(document) if form == "json" else render.as_text(document))
-    raise click.exceptions.Exit(1 if document.findings else 0)
+    raise click.exceptions.Exit(0 if document.ok else 1)

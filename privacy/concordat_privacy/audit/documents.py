@@ -71,6 +71,13 @@ class Document:
     """The first is the main one."""
     facts: dict[str, Cell] = field(default_factory=dict)
     """Figures for programs."""
+    complete: bool = True
+    """False if there were too many findings to keep: some may be missing in this answer."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found, and nothing can have been missed."""
+        return self.complete and not self.findings
 
 
 CANNOT_SHOW: Final = (
@@ -527,6 +534,10 @@ def _document(
     verdict = "No exceptions." if not findings else f"Exceptions found: {findings}."
     if audit != "exceptions" and total > findings:
         verdict += f" The whole ledger has {total}: concordat audit exceptions lists them."
+    # The answer that counts all of them is complete whatever was kept.
+    complete = audit == "exceptions" or replay.findings.complete
+    if not complete:
+        verdict += " Too many findings to tell which of them belong here."
     facts: dict[str, Cell] = {
         "entries": replay.entries,
         "entries_after_as_of": replay.left_out,
@@ -556,6 +567,7 @@ def _document(
         findings,
         tables,
         facts,
+        complete,
     )
 
 
@@ -577,6 +589,6 @@ def _checked(replay: Replay) -> list[str]:
     ]
     if replay.left_out:
         lines.append(f"Left out: {replay.left_out} entries later than {as_of}.")
-    if replay.findings.counts.total() > MAX_FINDINGS:
+    if not replay.findings.complete:
         lines.append(f"Only the first {MAX_FINDINGS} findings are told in words; all are counted.")
     return lines

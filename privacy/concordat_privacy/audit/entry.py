@@ -35,7 +35,7 @@ UNITS: Final = {"hour": 13, "day": 10, "month": 7, "year": 4, "inf": 0}
 """ReBIT's calendar units, and how much of a moment's text names the unit it lies in."""
 
 _ROLES: Final = frozenset({"member", "operator", "auditor", "gateway", "keyholder", "invitation"})
-_ACTOR: Final = re.compile(r"spiffe://[a-z0-9._-]{1,255}/([a-z]+)/([a-z][a-z0-9-]{1,39})")
+_ACTOR: Final = re.compile(r"spiffe://([a-z0-9._-]{1,255})/([a-z]+)/([a-z][a-z0-9-]{1,39})")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _HEX: Final = re.compile(r"[0-9a-f]*")
 
@@ -50,6 +50,8 @@ class Actor:
 
     role: str
     name: str
+    domain: str
+    """Trust domain: that of the consortium."""
 
     @property
     def member(self) -> str:
@@ -73,9 +75,9 @@ class Entry:
 def actor_of(text: str) -> Actor:
     """The actor behind a SPIFFE id. Raises Malformed."""
     match = _ACTOR.fullmatch(text)
-    if match is None or match[1] not in _ROLES:
+    if match is None or match[2] not in _ROLES:
         raise Malformed("actor: not a SPIFFE id of this consortium's kind")
-    return Actor(match[1], match[2])
+    return Actor(match[2], match[3], match[1])
 
 
 def text_of(fields: Fields, name: str) -> str:

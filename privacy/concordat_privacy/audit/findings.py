@@ -151,6 +151,11 @@ class Findings:
         self.kept: list[Finding] = []
         self.counts: Counter[Kind] = Counter()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all findings were kept."""
+        return self.counts.total() == len(self.kept)
+
     def add(
         self,
         kind: Kind,

@@ -65,7 +65,7 @@ def as_json(document: Document) -> str:
         "audit": document.audit,
         "ledger": {"origin": report.origin, "size": report.size, "root": report.root},
         "as_of": document.as_of,
-        "ok": document.findings == 0,
+        "ok": document.ok,
         "verdict": document.verdict,
         "findings": document.findings,
         "facts": document.facts,

@@ -41,7 +41,7 @@ _ACTORS: Mapping[str, frozenset[str]] = {
     "manager.disabled": frozenset({"operator"}),
     "notice.overdue": frozenset({"gateway"}),
 }
-_UNKNOWN = Actor("", "")
+_UNKNOWN = Actor("", "", "")
 
 
 class Follower(Protocol):
@@ -95,6 +95,7 @@ class Replay:
         """Entries later than `as_of`."""
         self.types: Counter[str] = Counter()
         self.last_time: Moment = ""
+        self._domain = ""
         self._handlers: Mapping[str, _Handler] = {
             "consent.granted": self.consents.recorded,
             "consent.requested": self.consents.recorded,
@@ -196,6 +197,10 @@ class Replay:
         return self.consents.by_id.get(consent_id) if isinstance(consent_id, str) else None
 
     def _check_actor(self, entry: Entry) -> None:
+        self._domain = self._domain or entry.actor.domain
+        if entry.actor.domain != self._domain:
+            message = f"an actor of {entry.actor.domain}; the log began with one of {self._domain}"
+            self._context.find(Kind.WRONG_ACTOR, message)
         roles = _ACTORS.get(entry.type)
         if roles is not None and entry.actor.role not in roles:
             message = f"{entry.type} by {entry.actor.role} {entry.actor.name}"
