@@ -337,13 +337,15 @@ class _Verification:
         for entry in (*self._batches, *self._unreadable):
             expected |= {items_path(entry), item_hashes_path(entry)}
         for folder, folders, names in os.walk(self._directory):
-            for name in (*folders, *names):
-                found = Path(folder) / name
-                path = found.relative_to(self._directory).as_posix()
-                if found.is_symlink():
+            inside = Path(folder).relative_to(self._directory).as_posix()
+            prefix = "" if inside == "." else f"{inside}/"
+            # A folder of items has as many files as the log has batches, and more.
+            for position, name in enumerate((*folders, *names)):
+                path = f"{prefix}{name}"
+                if (self._directory / path).is_symlink():
                     message = "a symbolic link: what it shows may be outside, and may change"
                     self._report(Problem(ProblemKind.UNEXPECTED, message, path))
-                elif name in names and path not in expected:
+                elif position >= len(folders) and path not in expected:
                     message = "not part of an export of this size"
                     self._report(Problem(ProblemKind.UNEXPECTED, message, path))
 
