@@ -11,7 +11,7 @@ from concordat_privacy.audit.findings import Kind
 from concordat_privacy.audit.person import Person
 from concordat_privacy.audit.replay import Replay
 from concordat_privacy.audit.subject_keys import SubjectKeys, SubjectKeysError
-from tests.logbook import ACCOUNTS, NONE, Logbook, digest, found
+from tests.logbook import ACCOUNTS, Logbook, digest, found
 
 LEDGER = "concordat.example/ledger"
 
@@ -227,7 +227,7 @@ def test_a_consent_beyond_those_that_were_told_is_found(someone: Someone) -> Non
 
 def test_a_use_that_was_hidden_under_another_subject_is_found(someone: Someone) -> None:
     consent = someone.grant()
-    index = someone.log.lookup([NONE, consent][1:])
+    index = someone.log.lookup([consent])
     _, replay = someone.audit()
     assert found(replay) == [(Kind.PERSON_USE_UNLINKED, index)]
 
@@ -235,6 +235,15 @@ def test_a_use_that_was_hidden_under_another_subject_is_found(someone: Someone) 
 def test_a_use_under_anothers_consent_is_found(someone: Someone) -> None:
     someone.grant()
     index = someone.lookup([someone.log.grant()])
+    _, replay = someone.audit()
+    assert found(replay) == [(Kind.PERSON_USE_UNDER_ANOTHER, index)]
+
+
+def test_a_row_under_two_persons_consents_is_found(someone: Someone) -> None:
+    mine = someone.grant(purposes=["contribution"])
+    log = someone.log
+    others = log.grant(purposes=["contribution"], categories=["spending"])
+    index = log.contribute([{ACCOUNTS: mine}, {ACCOUNTS: mine, "spending": others}])
     _, replay = someone.audit()
     assert found(replay) == [(Kind.PERSON_USE_UNDER_ANOTHER, index)]
 

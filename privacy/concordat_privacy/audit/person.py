@@ -91,7 +91,7 @@ class Person:
         if kind == "lookup":
             self._lookup(entry, replay)
         elif kind in ("contribution.batch", "training.run"):
-            self._rows(entry)
+            self._rows(entry, replay)
         elif kind in ("consent.granted", "consent.requested"):
             self._recorded(entry, replay)
         elif kind == "lookup.withheld":
@@ -179,7 +179,7 @@ class Person:
                 detail = f"the answer of entry {lookup} was kept back"
                 self._happened(entry, position, entry.type, "", detail)
 
-    def _rows(self, entry: Entry) -> None:
+    def _rows(self, entry: Entry, replay: Replay) -> None:
         if entry.items is None:
             if entry.fields.get("rows") != 0:
                 self.sums.unchecked += 1
@@ -190,7 +190,11 @@ class Person:
             if not isinstance(uses, list) or not isinstance(rows, list):
                 continue
             for at, use in enumerate(uses):
-                mine = [consent for consent in _named(use) if consent in self.consents]
+                named = _named(use)
+                mine = [consent for consent in named if consent in self.consents]
+                if mine and len(mine) < len(named):
+                    message = "a row under consents of the person and of another"
+                    replay.find(Kind.PERSON_USE_UNDER_ANOTHER, message, item=item, consent=mine[0])
                 count = sum(1 for row in rows if row == at) if mine else 0
                 if not count:
                     continue
