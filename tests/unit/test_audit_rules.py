@@ -337,10 +337,10 @@ def adverse_rows_may_be_those_that_need_no_notice(log: Logbook, bad: bool) -> in
 
 @case(Kind.USE_BEYOND_PURPOSE)
 def a_model_is_trained_under_consents_to_it(log: Logbook, bad: bool) -> int:
-    consent = log.grant(purposes=["contribution" if bad else "model_training"])
+    consent = log.grant("beta", purposes=["contribution" if bad else "model_training"])
     return log.add(
         "training.run",
-        "alpha",
+        "operator/op",
         items=[{"first": 0, "uses": [use(consent)], "rows": [0, 0]}],
         cohort=log.id(),
         purpose="model_training",

@@ -287,7 +287,8 @@ class Uses:
             if consent.id in ids:
                 continue
             ids.append(consent.id)
-            if consent.recipient != entry.actor.name or entry.actor.role != "member":
+            # A model is trained on the pool, on rows of whichever member holds the consents.
+            if purpose != "model_training" and consent.recipient != entry.actor.member:
                 message = f"used by {entry.actor.name}, given to {consent.recipient}"
                 find(Kind.USE_BY_ANOTHER, message, item=item, consent=consent.id)
             if not consent.purposes & bit:
