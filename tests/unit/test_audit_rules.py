@@ -1181,6 +1181,52 @@ def test_answers_withheld_long_after_their_lookup_are_not_recheckable(
     assert replay.members.by_id["alpha"].withheld == 5
 
 
+def test_withheld_answers_are_remembered_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("concordat_privacy.audit.uses.RECENT_SUBJECTS", 10)
+    log = Logbook()
+    one, two = log.grant(), log.grant()
+    first = log.lookup([one] * 4)
+    log.withdraw(one)
+    withheld(log, first, 0, 1, 2, 3)
+    # Four and four: both fit, since the first four are settled.
+    second, _ = log.lookup([two] * 4), log.lookup([two] * 4)
+    log.withdraw(two)
+    withheld(log, second, 0)
+    replay = log.replay()
+    assert found(replay) == []
+    assert replay.uses.counts.unchecked == 0
+
+
+def test_an_entry_at_the_moment_of_the_audit_is_part_of_it() -> None:
+    log = Logbook()
+    log.grant()
+    last = log.now
+    log.wait(days=1).grant()
+    replay = log.replay(as_of=last)
+    assert (len(replay.consents.by_id), replay.left_out) == (1, 1)
+
+
+def test_only_the_first_answer_of_a_dispute_is_held_to_the_deadline() -> None:
+    log = Logbook()
+    dispute = open_dispute(log)
+    answer(log, dispute)
+    answer(log.wait(days=25), dispute)
+    answer(log, dispute, "dispute.resolved", "operator/op")
+    assert found(log.replay()) == []
+
+
+def test_an_alarm_before_its_time_has_no_reason() -> None:
+    log = Logbook()
+    sent = log.change("consent.withdrawn", log.grant())
+    entry = log.entries[sent]
+    alarm = {"notice": entry["notice"], "member": "alpha", "due": entry["acknowledge_by"]}
+    early = log.add("notice.overdue", "gateway/gateway", what="acknowledgement", **alarm)
+    assert found(log.replay()) == [(Kind.NOTICE_INCONSISTENT, early)]
+    log.wait(days=4).add("notice.overdue", "gateway/gateway", what="acknowledgement", **alarm)
+    late = (Kind.ACKNOWLEDGEMENT_LATE, sent)
+    assert found(log.replay()) == [late, (Kind.NOTICE_INCONSISTENT, early)]
+
+
 PERSON = {kind for kind in Kind if kind.name.startswith("PERSON_")}
 
 
