@@ -12,6 +12,7 @@ import click
 
 import concordat_rpc  # noqa: F401  first: it settles what gRPC reads when it is imported
 from concordat_gateway.commands.ask import ask, budget
+from concordat_gateway.commands.audit import audit
 from concordat_gateway.commands.consent import consent
 from concordat_gateway.commands.init import init
 from concordat_gateway.commands.keys import keys
@@ -31,7 +32,7 @@ def main() -> None:
 
 
 _COMMANDS = (
-    *(init, serve, member, consent, manager, keys, pki, ledger),
+    *(init, serve, member, consent, manager, keys, pki, ledger, audit),
     *(ask, budget, lookup, usage, quota),
 )
 for _command in _COMMANDS:
