@@ -29,7 +29,11 @@ from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.merkle import HASH_BYTES, MAX_SIZE
 
 _ED25519 = b"\x01"
-_KEY_ID_BYTES = 4
+_WANTED = {
+    _ED25519: "only Ed25519 keys (algorithm 1) are a log's",
+    b"\x04": "only Ed25519 cosigning keys (algorithm 4) are a witness's",
+}
+KEY_ID_BYTES = 4
 _FINGERPRINT_DIGITS = 32
 _MAX_NOTE_BYTES = 1_000_000
 _MAX_SIGNATURES = 100
@@ -76,15 +80,14 @@ class VerifierKey:
     public: bytes
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
         if len(self.public) != 32:
             raise CheckpointError(f"key: an Ed25519 key has 32 bytes, not {len(self.public)}")
 
     @property
     def key_id(self) -> bytes:
         """Four bytes that name the key on a signature line (signed-note: key ID)."""
-        named = self.name.encode() + b"\n" + _ED25519 + self.public
-        return hashlib.sha256(named).digest()[:_KEY_ID_BYTES]
+        return key_id_of(self.name, _ED25519, self.public)
 
     @property
     def fingerprint(self) -> str:
@@ -103,7 +106,7 @@ class VerifierKey:
     @classmethod
     def decode(cls, vkey: str) -> "VerifierKey":
         """Parse a vkey. Raises CheckpointError. Whitespace around it is tolerated."""
-        name, key_id, raw = _split_key(vkey.strip())
+        name, key_id, raw = split_key(vkey.strip(), _ED25519)
         key = cls(name, raw)
         if key.key_id.hex() != key_id:
             raise CheckpointError(f"key {name!r}: the key id is {key.key_id.hex()}, not {key_id}")
@@ -129,7 +132,7 @@ class SigningKey:
     _private: Ed25519PrivateKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
         if len(self.seed) != 32:
             raise CheckpointError(f"key: an Ed25519 seed has 32 bytes, not {len(self.seed)}")
         # Derived once: it takes as long as a signature.
@@ -151,10 +154,7 @@ class SigningKey:
     @classmethod
     def decode(cls, skey: str) -> "SigningKey":
         """Parse an skey. Raises CheckpointError, whose text never holds the key."""
-        prefix, found, rest = skey.strip().partition("PRIVATE+KEY+")
-        if prefix or not found:
-            raise CheckpointError("key: a private key starts with PRIVATE+KEY+")
-        name, key_id, seed = _split_key(rest)
+        name, key_id, seed = split_private_key(skey, _ED25519)
         key = cls(name, seed)
         if key.verifier.key_id.hex() != key_id:
             raise CheckpointError(f"key {name!r}: the key id does not fit the key")
@@ -239,7 +239,7 @@ def parse_note(text: str) -> Note:
     lines = block[:-1].split("\n")
     if len(lines) > _MAX_SIGNATURES:
         raise CheckpointError(f"note: more than {_MAX_SIGNATURES} signatures")
-    return Note(body + "\n", tuple(_parse_signature(line) for line in lines))
+    return Note(body + "\n", tuple(parse_signature(line) for line in lines))
 
 
 def parse_checkpoint(body: str) -> Checkpoint:
@@ -252,39 +252,54 @@ def parse_checkpoint(body: str) -> Checkpoint:
     origin, size, root, *extensions = lines
     if not _SIZE.fullmatch(size):
         raise CheckpointError(f"checkpoint: {size[:40]!r} is not a size")
-    return Checkpoint(origin, int(size), _base64(root, "root"), tuple(extensions))
+    return Checkpoint(origin, int(size), decode_base64(root, "root"), tuple(extensions))
 
 
-def _parse_signature(line: str) -> Signature:
+def parse_signature(line: str) -> Signature:
+    """One signature line, without its newline. Raises CheckpointError."""
     if not line.startswith("— "):
         raise CheckpointError(f"note: {line[:40]!r} is not a signature line")
     name, separator, encoded = line[2:].partition(" ")
     if not separator:
         raise CheckpointError(f"note: {line[:40]!r} has no signature")
-    _check_name(name)
-    raw = _base64(encoded, f"signature of {name!r}")
-    if len(raw) <= _KEY_ID_BYTES:
+    check_name(name)
+    raw = decode_base64(encoded, f"signature of {name!r}")
+    if len(raw) <= KEY_ID_BYTES:
         raise CheckpointError(f"note: the signature of {name!r} is too short")
-    return Signature(name, raw[:_KEY_ID_BYTES], raw[_KEY_ID_BYTES:])
+    return Signature(name, raw[:KEY_ID_BYTES], raw[KEY_ID_BYTES:])
 
 
-def _split_key(text: str) -> tuple[str, str, bytes]:
-    """(name, key id, key bytes) of a vkey, or of an skey without its prefix."""
+def key_id_of(name: str, algorithm: bytes, public: bytes) -> bytes:
+    """The four bytes that name a key on a signature line (signed-note: key ID)."""
+    return hashlib.sha256(name.encode() + b"\n" + algorithm + public).digest()[:KEY_ID_BYTES]
+
+
+def split_private_key(skey: str, algorithm: bytes) -> tuple[str, str, bytes]:
+    """(name, key id, seed) of an skey of this algorithm. Raises CheckpointError."""
+    prefix, found, rest = skey.strip().partition("PRIVATE+KEY+")
+    if prefix or not found:
+        raise CheckpointError("key: a private key starts with PRIVATE+KEY+")
+    return split_key(rest, algorithm)
+
+
+def split_key(text: str, algorithm: bytes) -> tuple[str, str, bytes]:
+    """(name, key id, key bytes) of a vkey of this algorithm, or of an skey without its prefix."""
     # Base64 may hold a plus sign, a name may not.
     parts = text.split("+", 2)
     if len(parts) != 3:
         raise CheckpointError("key: name, key id and key wanted, joined by +")
     name, key_id, encoded = parts
-    _check_name(name)
+    check_name(name)
     if not _KEY_ID.fullmatch(key_id):
         raise CheckpointError(f"key {name!r}: the key id is not 8 lower-case hexadecimal digits")
-    raw = _base64(encoded, f"key {name!r}")
-    if raw[:1] != _ED25519:
-        raise CheckpointError(f"key {name!r}: only Ed25519 keys (algorithm 1) are known")
+    raw = decode_base64(encoded, f"key {name!r}")
+    if raw[:1] != algorithm:
+        raise CheckpointError(f"key {name!r}: {_WANTED[algorithm]}")
     return name, key_id, raw[1:]
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise CheckpointError unless a key may have this name."""
     if not name or "+" in name or any(c.isspace() for c in name) or _CONTROL.search(name):
         raise CheckpointError(f"key: {name!r} is not a name (no spaces, no plus signs)")
     _check_unicode(name)
@@ -297,7 +312,8 @@ def _check_unicode(text: str) -> None:
         raise CheckpointError("note: a lone surrogate") from None
 
 
-def _base64(text: str, what: str) -> bytes:
+def decode_base64(text: str, what: str) -> bytes:
+    """The bytes of canonical base64. Raises CheckpointError, which says `what` it was."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
