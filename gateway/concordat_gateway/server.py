@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
 
 from concordat.v1 import (
     aggregate_pb2_grpc,
@@ -27,6 +28,7 @@ from concordat_gateway.rules.budgets import Caps
 from concordat_gateway.rules.members import Registrar
 from concordat_gateway.rules.stores_epoch import is_pepper_of
 from concordat_gateway.rules.subjects import Subjects
+from concordat_gateway.rules.witnesses import Policy
 from concordat_gateway.services.aggregate import AggregateServicer
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
@@ -71,6 +73,8 @@ _SERVICES = {
         "GetCheckpoint": _ALL,
         "GetInclusionProof": _ALL,
         "GetConsistencyProof": _ALL,
+        "AddCosignature": _MEMBER | _OVERSIGHT,
+        "GetCosignedCheckpoint": _ALL,
         "ExportEntries": _OVERSIGHT,
     },
     "MembershipService": {
@@ -97,6 +101,12 @@ def caps_of(budgets: PrivacyBudgets) -> Caps:
         pool=cap(MicroEpsilon(int(budgets.pool_epsilon * 1_000_000))),
         member=cap(MicroEpsilon(int(budgets.member_epsilon * 1_000_000))),
     )
+
+
+def witness_policy(config: GatewayConfig) -> Policy:
+    """Who must have seen the ledger, and for how long they may be missing."""
+    witnesses = config.witnesses
+    return Policy(witnesses.quorum, witnesses.grace // timedelta(microseconds=1))
 
 
 def endpoints(config: GatewayConfig, addresses: Sequence[Address]) -> list[Endpoint]:
@@ -154,7 +164,9 @@ def opened_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalStore]
     with (
         closing(Database.open(config.stores.control)) as control,
         closing(Database.open(config.stores.signals)) as signals,
-        closing(Journal(control, ledger_key, system_clock)) as journal,
+        closing(
+            Journal(control, ledger_key, system_clock, witness_policy(config).grace)
+        ) as journal,
     ):
         yield journal, SignalStore(signals, system_clock)
 
@@ -211,7 +223,7 @@ def _build(
     contribution = ContributionServicer(journal, signals, subjects, system_clock)
     signal = SignalServicer(journal, signals, subjects, config.lookup_quota)
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
-    ledger = LedgerServicer(journal)
+    ledger = LedgerServicer(journal, config.witnesses.quorum)
     membership = MembershipServicer(journal, registrar)
     usage = UsageServicer(journal, config.lookup_quota, config.carried_quota, system_clock)
     return build_server(

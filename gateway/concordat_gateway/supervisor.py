@@ -24,6 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from concordat_gateway.children import Child, stop_all
 from concordat_gateway.config import GatewayConfig, PrivacyBudgets
+from concordat_gateway.cosigning import cosigning
 from concordat_gateway.embedded import running_keyholders
 from concordat_gateway.keyfiles import load_authority
 from concordat_gateway.keylog import KeyLogFile
@@ -65,6 +66,7 @@ def serve(config: GatewayConfig, workers: int) -> None:
         resuming(journal, signals, config.resume_seconds) as resumption,
         _metrics(config, registry) as metrics_folder,
         watching(journal, config.alarm_seconds, AlarmGauge(registry)),
+        cosigning(journal, config.witnesses, registry),
         running_keyholders(config, stopping) as keyholders,
         _workers(config, workers, port, keyholders.addresses, metrics_folder) as serving,
     ):

@@ -19,7 +19,7 @@ from concordat_privacy.log.checkpoint import (
     parse_checkpoint,
     parse_note,
 )
-from concordat_privacy.log.cosignature import WitnessKey, cosigners
+from concordat_privacy.log.cosignature import WitnessKey, cosignatures
 from concordat_privacy.log.merkle import (
     ProofError,
     Tree,
@@ -30,7 +30,7 @@ from concordat_privacy.log.merkle import (
 from concordat_privacy.log.proof import TlogProof
 from concordat_privacy.log.tiles import decode_bundle, decode_tile, write_export
 from concordat_privacy.log.verify import verify_export
-from concordat_privacy.log.witness import AddCheckpoint, Reason, Witness, WitnessRefusal
+from concordat_privacy.log.witnessing import AddCheckpoint, Seen, Status, WitnessRefusal, judge
 
 VECTORS = Path(__file__).parents[3] / "shared" / "conformance" / "ledger"
 
@@ -152,19 +152,21 @@ def test_a_golden_checkpoint_fails_under_another_key() -> None:
 
 def test_a_witness_cosigns_every_golden_checkpoint_over_every_older_one() -> None:
     """From 0 too, from where the Merkle vectors know no proof."""
-    entries, witness = golden_entries(), Witness([golden_key()])
+    entries, logs = golden_entries(), {golden_key().name: golden_key()}
     checkpoints = list(golden_checkpoints())
     for new in checkpoints:
         text = (GOLDEN / f"log/checkpoint.{new.size}").read_text()
         for old in checkpoints[: new.size + 1]:
             proof = Tree.of(entries[: new.size]).consistency_proof(old.size) if old.size else []
-            request = AddCheckpoint.parse(AddCheckpoint(old.size, tuple(proof), text).encode())
-            assert witness.decide(request, lambda _, last=old: last) == new  # type: ignore[misc]
+            request = AddCheckpoint.decode(AddCheckpoint(old.size, tuple(proof), text).encode())
+            seen = {old.origin: Seen(old.size, old.root, "")}
+            origin, kept = judge(request, logs, seen)
+            assert (origin, kept.size, kept.root) == (new.origin, new.size, new.root)
             if old.size and old.size < new.size:
                 wrong = AddCheckpoint(old.size, tuple(proof[:-1]), text)
                 with pytest.raises(WitnessRefusal) as refusal:
-                    witness.decide(wrong, lambda _, last=old: last)  # type: ignore[misc]
-                assert refusal.value.reason is Reason.UNPROVEN
+                    judge(wrong, logs, seen)
+                assert refusal.value.status is Status.NOT_CONSISTENT
 
 
 def test_golden_entries_are_proven_by_files() -> None:
@@ -172,8 +174,10 @@ def test_golden_entries_are_proven_by_files() -> None:
     note = (GOLDEN / "log/checkpoint").read_text()
     tree = Tree.of(entries)
     for index, entry in enumerate(entries):
-        proof = TlogProof.parse(TlogProof(index, tuple(tree.inclusion_proof(index)), note).encode())
-        assert proof.verify(entry, golden_key()).checkpoint.size == 15
+        proof = TlogProof.decode(
+            TlogProof(index, tuple(tree.inclusion_proof(index)), note).encode()
+        )
+        assert proof.verify(entry, golden_key()).size == 15
 
 
 def test_the_golden_export_leads_to_its_root(tmp_path: Path) -> None:
@@ -264,7 +268,7 @@ def test_sigstore_cosignatures_are_of_the_form_and_of_no_known_witness(
     timestamped = [line for line in note.signatures if line.name.startswith("witness.")]
     assert [line.name for line in timestamped] == names
     stranger = WitnessKey(names[0], golden_key().public)
-    assert cosigners(note, [stranger]) == {}
+    assert cosignatures(envelope(folder), [stranger]) == {}
     for line in timestamped:
         assert len(line.signature) == 8 + 64
         made_in_2025 = int.from_bytes(line.signature[:8], "big")

@@ -48,6 +48,7 @@ from concordat.results import (
     Withdrawal,
 )
 from concordat_privacy.identifiers import Identifier
+from concordat_privacy.log.proof import TlogProof
 from concordat_privacy.oprf import Token
 
 
@@ -283,6 +284,25 @@ class AsyncClient:
         return await self._runner.run(
             "verify_receipt", ledger.verify_receipt(self._context, receipt, timeout)
         )
+
+    async def cosigned_checkpoint(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """See `Client.cosigned_checkpoint`."""
+        return await self._runner.run(
+            "cosigned_checkpoint", ledger.cosigned_checkpoint(self._context, timeout)
+        )
+
+    async def add_cosignature(
+        self, size: int, cosignature: str, *, timeout: float | None = None
+    ) -> tuple[int, int]:
+        """See `Client.add_cosignature`."""
+        return await self._runner.run(
+            "add_cosignature",
+            ledger.add_cosignature(self._context, size, cosignature, timeout),
+        )
+
+    async def prove(self, receipt: Receipt, *, timeout: float | None = None) -> TlogProof:
+        """See `Client.prove`."""
+        return await self._runner.run("prove", ledger.prove(self._context, receipt, timeout))
 
     def export_entries(
         self, start_index: int = 0, *, timeout: float | None = None

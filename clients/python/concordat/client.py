@@ -48,6 +48,7 @@ from concordat.results import (
     Withdrawal,
 )
 from concordat_privacy.identifiers import Identifier
+from concordat_privacy.log.proof import TlogProof
 from concordat_privacy.oprf import Token
 
 
@@ -380,6 +381,37 @@ class Client:
         return self._runner.run(
             "verify_receipt", ledger.verify_receipt(self._context, receipt, timeout)
         )
+
+    def cosigned_checkpoint(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """The newest checkpoint that as many witnesses cosigned as the gateway wants.
+
+        Its note carries the cosignatures; check them against the witnesses that *you* trust, with
+        `concordat_privacy.log.cosignature.Quorum`. Raises NotFound where there is none yet,
+        LedgerForked, ReceiptInvalid.
+        """
+        return self._runner.run(
+            "cosigned_checkpoint", ledger.cosigned_checkpoint(self._context, timeout)
+        )
+
+    def add_cosignature(
+        self, size: int, cosignature: str, *, timeout: float | None = None
+    ) -> tuple[int, int]:
+        """Bring a witness's cosignature of the checkpoint of `size` entries to the gateway.
+
+        Returns how many witnesses have cosigned it, and how many are wanted. Raises NotFound
+        (WITNESS_UNKNOWN), InvalidInput.
+        """
+        return self._runner.run(
+            "add_cosignature",
+            ledger.add_cosignature(self._context, size, cosignature, timeout),
+        )
+
+    def prove(self, receipt: Receipt, *, timeout: float | None = None) -> TlogProof:
+        """A receipt's entry as a C2SP tlog-proof, which verifies offline with the ledger's key.
+
+        Its checkpoint carries the cosignatures that there are. Raises as `verify_receipt`.
+        """
+        return self._runner.run("prove", ledger.prove(self._context, receipt, timeout))
 
     def export_entries(
         self, start_index: int = 0, *, timeout: float | None = None

@@ -162,6 +162,7 @@ def grant(
         )
 
     def record(transaction: Transaction, named: Named, kept: "_Kept") -> Reply:
+        transaction.require_witnessed()
         require_epoch(transaction.tokens_epoch, named.epoch)
         require_active(transaction.connection, recipient.name)
         refused = dict(problems)

@@ -171,6 +171,7 @@ def _record(
     to_reply: Callable[[Accepted], bytes],
 ) -> Reply:
     """Ask for every row's consent and record what is taken."""
+    transaction.require_witnessed()
     require_epoch(transaction.tokens_epoch, intake.store_epoch)
     require_active(transaction.connection, furnisher.name)
     permitted = permits(

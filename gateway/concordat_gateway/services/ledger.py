@@ -6,7 +6,10 @@ import grpc
 
 from concordat.v1 import ledger_pb2, ledger_pb2_grpc
 from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules import witnesses
+from concordat_gateway.services._translate import seconds_left
 from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
+from concordat_privacy.log.cosignature import Quorum
 from concordat_rpc.errors import out_of_range
 
 PAGE_BYTES = 512 * 1024
@@ -17,8 +20,9 @@ PAGE_ENTRIES = 1_000
 class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     """Serves the ledger to whoever may read it."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, quorum: Quorum) -> None:
         self._journal = journal
+        self._quorum = quorum
 
     def GetCheckpoint(
         self, _request: ledger_pb2.GetCheckpointRequest, _context: grpc.ServicerContext
@@ -37,6 +41,20 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         hashes = self._journal.consistency_proof(request.old_size, request.new_size)
         return ledger_pb2.GetConsistencyProofResponse(hashes=hashes)
 
+    def AddCosignature(
+        self, request: ledger_pb2.AddCosignatureRequest, _context: grpc.ServicerContext
+    ) -> ledger_pb2.AddCosignatureResponse:
+        found = witnesses.add(
+            self._journal, self._quorum, request.tree_size, request.cosignature, seconds_left()
+        )
+        return ledger_pb2.AddCosignatureResponse(cosignatures=found, quorum=self._quorum.needed)
+
+    def GetCosignedCheckpoint(
+        self, _request: ledger_pb2.GetCosignedCheckpointRequest, _context: grpc.ServicerContext
+    ) -> ledger_pb2.GetCosignedCheckpointResponse:
+        note = witnesses.newest(self._journal, self._quorum)
+        return ledger_pb2.GetCosignedCheckpointResponse(checkpoint=note)
+
     def ExportEntries(
         self, request: ledger_pb2.ExportEntriesRequest, _context: grpc.ServicerContext
     ) -> Iterator[ledger_pb2.ExportEntriesResponse]:
@@ -45,6 +63,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         size = parse_checkpoint(parse_note(checkpoint).text).size
         if request.start_index > size:
             raise out_of_range("start_index", f"the ledger has {size} entries")
+        checkpoint = witnesses.with_known_cosignatures(self._journal, checkpoint, size)
         message = ledger_pb2.ExportEntriesResponse(checkpoint=checkpoint)
         message_bytes = 0
         for index, leaf, items in self._journal.entries(request.start_index, size):

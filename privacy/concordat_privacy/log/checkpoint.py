@@ -29,11 +29,7 @@ from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.merkle import HASH_BYTES, MAX_SIZE
 
 _ED25519 = b"\x01"
-_WANTED = {
-    _ED25519: "only Ed25519 keys (algorithm 1) are a log's",
-    b"\x04": "only Ed25519 cosigning keys (algorithm 4) are a witness's",
-}
-KEY_ID_BYTES = 4
+_KEY_ID_BYTES = 4
 _FINGERPRINT_DIGITS = 32
 _MAX_NOTE_BYTES = 1_000_000
 _MAX_SIGNATURES = 100
@@ -87,7 +83,8 @@ class VerifierKey:
     @property
     def key_id(self) -> bytes:
         """Four bytes that name the key on a signature line (signed-note: key ID)."""
-        return key_id_of(self.name, _ED25519, self.public)
+        named = self.name.encode() + b"\n" + _ED25519 + self.public
+        return hashlib.sha256(named).digest()[:_KEY_ID_BYTES]
 
     @property
     def fingerprint(self) -> str:
@@ -154,7 +151,10 @@ class SigningKey:
     @classmethod
     def decode(cls, skey: str) -> "SigningKey":
         """Parse an skey. Raises CheckpointError, whose text never holds the key."""
-        name, key_id, seed = split_private_key(skey, _ED25519)
+        prefix, found, rest = skey.strip().partition("PRIVATE+KEY+")
+        if prefix or not found:
+            raise CheckpointError("key: a private key starts with PRIVATE+KEY+")
+        name, key_id, seed = split_key(rest, _ED25519)
         key = cls(name, seed)
         if key.verifier.key_id.hex() != key_id:
             raise CheckpointError(f"key {name!r}: the key id does not fit the key")
@@ -239,7 +239,7 @@ def parse_note(text: str) -> Note:
     lines = block[:-1].split("\n")
     if len(lines) > _MAX_SIGNATURES:
         raise CheckpointError(f"note: more than {_MAX_SIGNATURES} signatures")
-    return Note(body + "\n", tuple(parse_signature(line) for line in lines))
+    return Note(body + "\n", tuple(_parse_signature(line) for line in lines))
 
 
 def parse_checkpoint(body: str) -> Checkpoint:
@@ -255,8 +255,7 @@ def parse_checkpoint(body: str) -> Checkpoint:
     return Checkpoint(origin, int(size), decode_base64(root, "root"), tuple(extensions))
 
 
-def parse_signature(line: str) -> Signature:
-    """One signature line, without its newline. Raises CheckpointError."""
+def _parse_signature(line: str) -> Signature:
     if not line.startswith("— "):
         raise CheckpointError(f"note: {line[:40]!r} is not a signature line")
     name, separator, encoded = line[2:].partition(" ")
@@ -264,26 +263,16 @@ def parse_signature(line: str) -> Signature:
         raise CheckpointError(f"note: {line[:40]!r} has no signature")
     check_name(name)
     raw = decode_base64(encoded, f"signature of {name!r}")
-    if len(raw) <= KEY_ID_BYTES:
+    if len(raw) <= _KEY_ID_BYTES:
         raise CheckpointError(f"note: the signature of {name!r} is too short")
-    return Signature(name, raw[:KEY_ID_BYTES], raw[KEY_ID_BYTES:])
-
-
-def key_id_of(name: str, algorithm: bytes, public: bytes) -> bytes:
-    """The four bytes that name a key on a signature line (signed-note: key ID)."""
-    return hashlib.sha256(name.encode() + b"\n" + algorithm + public).digest()[:KEY_ID_BYTES]
-
-
-def split_private_key(skey: str, algorithm: bytes) -> tuple[str, str, bytes]:
-    """(name, key id, seed) of an skey of this algorithm. Raises CheckpointError."""
-    prefix, found, rest = skey.strip().partition("PRIVATE+KEY+")
-    if prefix or not found:
-        raise CheckpointError("key: a private key starts with PRIVATE+KEY+")
-    return split_key(rest, algorithm)
+    return Signature(name, raw[:_KEY_ID_BYTES], raw[_KEY_ID_BYTES:])
 
 
 def split_key(text: str, algorithm: bytes) -> tuple[str, str, bytes]:
-    """(name, key id, key bytes) of a vkey of this algorithm, or of an skey without its prefix."""
+    """(name, key id, key bytes) of a vkey, or of an skey without its prefix.
+
+    Raises CheckpointError, also for a key of another algorithm (its byte in signed-note).
+    """
     # Base64 may hold a plus sign, a name may not.
     parts = text.split("+", 2)
     if len(parts) != 3:
@@ -294,12 +283,14 @@ def split_key(text: str, algorithm: bytes) -> tuple[str, str, bytes]:
         raise CheckpointError(f"key {name!r}: the key id is not 8 lower-case hexadecimal digits")
     raw = decode_base64(encoded, f"key {name!r}")
     if raw[:1] != algorithm:
-        raise CheckpointError(f"key {name!r}: {_WANTED[algorithm]}")
+        raise CheckpointError(
+            f"key {name!r}: an Ed25519 key of algorithm {algorithm[0]} is wanted, "
+            f"not of {raw[0] if raw else 'none'}"
+        )
     return name, key_id, raw[1:]
 
 
 def check_name(name: str) -> None:
-    """Raise CheckpointError unless a key may have this name."""
     if not name or "+" in name or any(c.isspace() for c in name) or _CONTROL.search(name):
         raise CheckpointError(f"key: {name!r} is not a name (no spaces, no plus signs)")
     _check_unicode(name)
@@ -313,7 +304,6 @@ def _check_unicode(text: str) -> None:
 
 
 def decode_base64(text: str, what: str) -> bytes:
-    """The bytes of canonical base64. Raises CheckpointError, which says `what` it was."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

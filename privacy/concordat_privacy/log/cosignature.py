@@ -1,20 +1,22 @@
-"""Witnesses' cosignatures on checkpoints: C2SP tlog-cosignature, `cosignature/v1`, Ed25519.
+"""What a witness adds to a checkpoint: a signature that says when it saw which tree.
 
-A cosignature is one more signature line of a checkpoint's note. It says that at its time the
-witness knew no larger tree of the log, and that this tree extends every one it had cosigned:
+A cosignature is one more signature line of the checkpoint's note, over a time and the note's text:
 
     cosignature/v1
-    time 1679315147                   POSIX seconds
-    concordat.example/ledger          the checkpoint's whole text follows
-    ...
+    time 1679315147
+    concordat.example/ledger
+    15
+    rKbDipCvhuX1GZ7g5BBe8sA6BbJ7...
 
-Source: https://c2sp.org/tlog-cosignature. The key has signature type 0x04, so a log's key and a
-witness's are told apart also where they share name and bytes.
+Its bytes are the time (8 bytes, big-endian, POSIX seconds) and an Ed25519 signature. It states
+that at that time this was the largest consistent tree of this log that the witness had seen.
+Source: https://c2sp.org/tlog-cosignature, algorithm 0x04.
 """
 
 import base64
+import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
@@ -24,24 +26,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 
 from concordat_privacy.log.checkpoint import (
-    Checkpoint,
     CheckpointError,
-    Note,
     Signature,
-    VerifierKey,
     check_name,
-    key_id_of,
-    open_note,
     parse_note,
-    parse_signature,
     split_key,
-    split_private_key,
 )
 
-_ALGORITHM = b"\x04"
-_TIMESTAMP_BYTES = 8
-_SIGNATURE_BYTES = _TIMESTAMP_BYTES + 64
-MAX_TIMESTAMP = 2**63 - 1
+_COSIGNATURE = b"\x04"
+_KEY_BYTES = 32
+_KEY_ID_BYTES = 4
+_TIME_BYTES = 8
+_SIGNATURE_BYTES = 64
+_PREFIX = "PRIVATE+KEY+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,62 +46,60 @@ class WitnessKey:
     """The public half of a witness's key."""
 
     name: str
-    """Schema-less URL of the witness; it need not be reachable."""
     public: bytes
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if len(self.public) != 32:
+        if len(self.public) != _KEY_BYTES:
             raise CheckpointError(f"key: an Ed25519 key has 32 bytes, not {len(self.public)}")
 
     @property
     def key_id(self) -> bytes:
         """Four bytes that name the key on a signature line."""
-        return key_id_of(self.name, _ALGORITHM, self.public)
+        named = self.name.encode() + b"\n" + _COSIGNATURE + self.public
+        return hashlib.sha256(named).digest()[:_KEY_ID_BYTES]
 
     def encode(self) -> str:
         """The vkey text: name+key id+base64(0x04 || key)."""
-        key = base64.b64encode(_ALGORITHM + self.public).decode()
+        key = base64.b64encode(_COSIGNATURE + self.public).decode()
         return f"{self.name}+{self.key_id.hex()}+{key}"
 
     @classmethod
     def decode(cls, vkey: str) -> "WitnessKey":
-        """Parse a vkey of type 0x04. Raises CheckpointError. Whitespace around it is tolerated."""
-        name, key_id, raw = split_key(vkey.strip(), _ALGORITHM)
+        """Parse a vkey. Raises CheckpointError. Whitespace around it is tolerated."""
+        name, key_id, raw = split_key(vkey.strip(), _COSIGNATURE)
         key = cls(name, raw)
         if key.key_id.hex() != key_id:
             raise CheckpointError(f"key {name!r}: the key id is {key.key_id.hex()}, not {key_id}")
         return key
 
-    def signed(self, line: Signature) -> bool:
-        """Whether the line names this key; whether it verifies is `timestamp`'s to say."""
-        return (line.name, line.key_id) == (self.name, self.key_id)
+    def verify(self, text: str, signature: bytes) -> int:
+        """The time (POSIX seconds) of a cosignature over a note's text.
 
-    def timestamp(self, body: str, line: Signature) -> int:
-        """When this key cosigned the note text `body`, in POSIX seconds.
-
-        Raises CheckpointError unless the line is this key's cosignature of exactly this text.
+        Raises CheckpointError unless it is this key's, over exactly this text.
         """
-        if not self.signed(line):
-            raise CheckpointError(f"cosignature: of {line.name!r}, not of {self.name!r}")
-        if len(line.signature) != _SIGNATURE_BYTES:
-            raise CheckpointError(
-                f"cosignature of {self.name!r}: {len(line.signature)} bytes, not {_SIGNATURE_BYTES}"
-            )
-        timestamp = int.from_bytes(line.signature[:_TIMESTAMP_BYTES], "big")
-        if timestamp > MAX_TIMESTAMP:
-            raise CheckpointError(f"cosignature of {self.name!r}: its time is out of range")
-        key = Ed25519PublicKey.from_public_bytes(self.public)
+        if len(signature) != _TIME_BYTES + _SIGNATURE_BYTES:
+            raise CheckpointError(f"note: the cosignature of {self.name!r} is not 72 bytes")
+        seconds = int.from_bytes(signature[:_TIME_BYTES], "big")
+        if seconds >= 2**63:
+            raise CheckpointError(f"note: the cosignature of {self.name!r} has no possible time")
         try:
-            key.verify(line.signature[_TIMESTAMP_BYTES:], _message(body, timestamp))
+            Ed25519PublicKey.from_public_bytes(self.public).verify(
+                signature[_TIME_BYTES:], _message(seconds, text)
+            )
         except InvalidSignature:
-            raise CheckpointError(f"cosignature of {self.name!r}: does not verify") from None
-        return timestamp
+            raise CheckpointError(
+                f"note: the cosignature of {self.name!r} does not verify"
+            ) from None
+        return seconds
 
 
 @dataclass(frozen=True, slots=True)
 class WitnessSigningKey:
-    """A witness's private key: an Ed25519 seed of 32 bytes, kept out of `repr`."""
+    """A witness's private key: an Ed25519 seed of 32 bytes, kept out of `repr`.
+
+    It must sign nothing else: the signed text does not name the witness.
+    """
 
     name: str
     seed: bytes = field(repr=False)
@@ -114,7 +109,7 @@ class WitnessSigningKey:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if len(self.seed) != 32:
+        if len(self.seed) != _KEY_BYTES:
             raise CheckpointError(f"key: an Ed25519 seed has 32 bytes, not {len(self.seed)}")
         private = Ed25519PrivateKey.from_private_bytes(self.seed)
         object.__setattr__(self, "_private", private)
@@ -126,114 +121,97 @@ class WitnessSigningKey:
         cls, name: str, random: Callable[[int], bytes] = os.urandom
     ) -> "WitnessSigningKey":
         """A new key whose seed is `random(32)`."""
-        return cls(name, random(32))
+        return cls(name, random(_KEY_BYTES))
 
     def encode(self) -> str:
         """The skey text: PRIVATE+KEY+name+key id+base64(0x04 || seed). Keep it secret."""
-        key = base64.b64encode(_ALGORITHM + self.seed).decode()
-        return f"PRIVATE+KEY+{self.name}+{self.verifier.key_id.hex()}+{key}"
+        key = base64.b64encode(_COSIGNATURE + self.seed).decode()
+        return f"{_PREFIX}{self.name}+{self.verifier.key_id.hex()}+{key}"
 
     @classmethod
     def decode(cls, skey: str) -> "WitnessSigningKey":
-        """Parse an skey of type 0x04. Raises CheckpointError, whose text never holds the key."""
-        name, key_id, seed = split_private_key(skey, _ALGORITHM)
+        """Parse an skey. Raises CheckpointError, whose text never holds the key."""
+        text = skey.strip()
+        if not text.startswith(_PREFIX):
+            raise CheckpointError("key: a private key starts with PRIVATE+KEY+")
+        name, key_id, seed = split_key(text.removeprefix(_PREFIX), _COSIGNATURE)
         key = cls(name, seed)
         if key.verifier.key_id.hex() != key_id:
             raise CheckpointError(f"key {name!r}: the key id does not fit the key")
         return key
 
-    def cosign(self, body: str, timestamp: int) -> str:
-        """The cosignature of a checkpoint's note text, as a signature line with its newline.
-
-        Args:
-            body: the text that the log signed, with its final newline.
-            timestamp: POSIX seconds.
-
-        Raises CheckpointError for a time out of range. Whether the checkpoint may be cosigned is
-        for `concordat_privacy.log.witness` to say.
-        """
-        if not 0 <= timestamp <= MAX_TIMESTAMP:
-            raise CheckpointError(f"cosignature: time {timestamp} out of range")
-        signature = self._private.sign(_message(body, timestamp))
-        raw = self.verifier.key_id + timestamp.to_bytes(_TIMESTAMP_BYTES, "big") + signature
+    def cosign(self, text: str, seconds: int) -> str:
+        """The signature line, newline included, over a note's text at a time in POSIX seconds."""
+        if not 0 <= seconds < 2**63:
+            raise CheckpointError(f"cosignature: {seconds} is no possible time")
+        signed = self._private.sign(_message(seconds, text))
+        raw = self.verifier.key_id + seconds.to_bytes(_TIME_BYTES, "big") + signed
         return f"— {self.name} {base64.b64encode(raw).decode()}\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Cosigned:
-    """A checkpoint that its log has signed, and when each known witness cosigned it."""
+class Quorum:
+    """Which witnesses count, and how many of them must have cosigned."""
 
-    checkpoint: Checkpoint
-    timestamps: Mapping[WitnessKey, int]
-    """POSIX seconds; only witnesses whose cosignature verifies."""
+    witnesses: tuple[WitnessKey, ...]
+    needed: int
+
+    def __post_init__(self) -> None:
+        if len({(key.name, key.key_id) for key in self.witnesses}) != len(self.witnesses):
+            raise CheckpointError("quorum: a witness is named twice")
+        if len({key.public for key in self.witnesses}) != len(self.witnesses):
+            raise CheckpointError("quorum: two witnesses have one key")
+        if not 0 <= self.needed <= len(self.witnesses):
+            raise CheckpointError(
+                f"quorum: {self.needed} of {len(self.witnesses)} witnesses cannot be met"
+            )
+
+    def check(self, note: str) -> Mapping[str, int]:
+        """Name -> time (POSIX seconds) of the witnesses that cosigned a note.
+
+        Raises CheckpointError: malformed, a known witness's cosignature is wrong, or too few. The
+        log's own signature is not looked at.
+        """
+        found = cosignatures(note, self.witnesses)
+        if len(found) < self.needed:
+            names = ", ".join(sorted(found)) or "none"
+            raise CheckpointError(
+                f"note: {self.needed} cosignatures are needed, found {len(found)} ({names})"
+            )
+        return found
 
 
-def decode_key(vkey: str) -> VerifierKey | WitnessKey:
-    """A vkey of either kind, a log's or a witness's. Raises CheckpointError."""
-    try:
-        return WitnessKey.decode(vkey)
-    except CheckpointError:
-        return VerifierKey.decode(vkey)
+def cosignatures(note: str, witnesses: Collection[WitnessKey]) -> Mapping[str, int]:
+    """Name -> time (POSIX seconds) of the known witnesses that cosigned a note, each once.
 
-
-def check_witnesses(witnesses: Iterable[WitnessKey]) -> tuple[WitnessKey, ...]:
-    """Witnesses that count once each. Raises CheckpointError where two have the same key.
-
-    Under two names one key would count twice (C2SP tlog-policy: duplicate witnesses).
+    Signatures of unknown keys are ignored; a wrong one of a known key never is. Raises
+    CheckpointError.
     """
-    checked = tuple(witnesses)
-    if len({key.public for key in checked}) != len(checked):
-        raise CheckpointError("two witnesses have the same key")
-    return checked
-
-
-def open_cosigned(
-    text: str, log_key: VerifierKey, witnesses: Iterable[WitnessKey], quorum: int = 0
-) -> Cosigned:
-    """The checkpoint in a note that its log and at least `quorum` of the witnesses have signed.
-
-    Raises CheckpointError: as `open_note`, or a known witness's cosignature does not verify, or
-    too few of them cosigned.
-    """
-    known = check_witnesses(witnesses)
-    checkpoint = open_note(text, [log_key])
-    timestamps = cosigners(parse_note(text), known)
-    if len(timestamps) < quorum:
-        names = ", ".join(sorted(key.name for key in timestamps)) or "none"
-        raise CheckpointError(
-            f"checkpoint of {checkpoint.origin!r}: {quorum} known witnesses wanted, "
-            f"cosigned by {len(timestamps)}: {names}"
-        )
-    return Cosigned(checkpoint, timestamps)
-
-
-def cosigners(note: Note, witnesses: Iterable[WitnessKey]) -> dict[WitnessKey, int]:
-    """When each of the witnesses cosigned the note; the latest time where one did so repeatedly.
-
-    Raises CheckpointError where a line of a known witness does not verify.
-    """
-    known = {(key.name, key.key_id): key for key in witnesses}
-    timestamps: dict[WitnessKey, int] = {}
-    for line in note.signatures:
-        key = known.get((line.name, line.key_id))
+    keys = {(key.name, key.key_id): key for key in witnesses}
+    parsed = parse_note(note)
+    found: dict[str, int] = {}
+    for line in parsed.signatures:
+        key = keys.get((line.name, line.key_id))
         if key is not None:
-            timestamp = key.timestamp(note.text, line)
-            timestamps[key] = max(timestamp, timestamps.get(key, 0))
-    return timestamps
+            seconds = key.verify(parsed.text, line.signature)
+            found[key.name] = max(seconds, found.get(key.name, 0))
+    return found
 
 
-def parse_line(text: str) -> Signature:
-    """One signature line, with or without its newline. Raises CheckpointError."""
-    line = text.removesuffix("\n")
-    if "\n" in line:
-        raise CheckpointError("cosignature: one line wanted")
-    return parse_signature(line)
+def parse_line(line: str) -> Signature:
+    """One signature line, newline included, nothing verified. Raises CheckpointError."""
+    if not line.endswith("\n") or "\n" in line[:-1]:
+        # Such a text would, added to a note, change more than its signatures.
+        raise CheckpointError("cosignature: exactly one line, with its newline, is wanted")
+    (signature,) = parse_note(f"text\n\n{line}").signatures
+    return signature
 
 
-def add_lines(note: str, lines: Iterable[str]) -> str:
-    """The note with further signature lines, each with its newline."""
-    return note + "".join(lines)
+def with_cosignatures(note: str, lines: Sequence[str]) -> str:
+    """The note with more signature lines, each with its newline; those it has are left out."""
+    have = set(note.rpartition("\n\n")[2].splitlines(keepends=True))
+    return note + "".join(line for line in dict.fromkeys(lines) if line not in have)
 
 
-def _message(body: str, timestamp: int) -> bytes:
-    return f"cosignature/v1\ntime {timestamp}\n{body}".encode()
+def _message(seconds: int, text: str) -> bytes:
+    return f"cosignature/v1\ntime {seconds}\n{text}".encode()

@@ -1,100 +1,97 @@
-"""Evidence that one entry is in a log, as one text file: C2SP tlog-proof.
+"""One entry's proof as a text that verifies offline: C2SP tlog-proof.
 
     c2sp.org/tlog-proof@v1
-    extra <base64>                    optional, opaque, not authenticated
-    index 73894                       the entry's, from 0
-    gSKyXoYZUgZ6jduWYrkDOARinOMG...   inclusion proof, a hash a line, leaf's side first
-                                      an empty line
-    example.com/fancylog              the checkpoint's note, with witnesses' cosignatures
+    index 12
+    gSKyXoYZUgZ6jduWYrkDOARinOMGJveXjgMkBTcdPlQ=
 
-Source: https://c2sp.org/tlog-proof. With the entry's bytes, the log's key and those of its
-witnesses it is verified offline, whoever hands it over. Files end in `.tlog-proof`.
+    concordat.example/ledger
+    15
+    ...
+
+The checkpoint at its end may carry witnesses' cosignatures. Source: https://c2sp.org/tlog-proof.
 """
 
 import base64
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey, decode_base64
-from concordat_privacy.log.cosignature import Cosigned, WitnessKey, open_cosigned
+from concordat_privacy.log.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    VerifierKey,
+    decode_base64,
+    open_note,
+)
+from concordat_privacy.log.cosignature import Quorum
 from concordat_privacy.log.errors import LogError
-from concordat_privacy.log.merkle import HASH_BYTES, MAX_SIZE, leaf_hash, verify_inclusion
+from concordat_privacy.log.merkle import HASH_BYTES, ProofError, leaf_hash, verify_inclusion
 
-HEADER = "c2sp.org/tlog-proof@v1"
 SUFFIX = ".tlog-proof"
-MAX_PROOF_BYTES = 1_100_000
-"""Of a file: a note may have a million characters."""
-_MAX_HASHES = 63
+_HEADER = "c2sp.org/tlog-proof@v1"
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
+_MAX_CHARACTERS = 1_100_000
+_MAX_HASHES = 64
 
 
-class ProofFileError(LogError):
-    """A text is no tlog-proof."""
+class TlogProofError(LogError):
+    """A proof is malformed, or does not prove the entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlogProof:
-    """An inclusion proof and the signed checkpoint that it leads to; nothing verified yet."""
+    """Where an entry stands, and why it does; nothing verified."""
 
     index: int
     hashes: tuple[bytes, ...]
+    """RFC 6962 inclusion proof, leaf's side first."""
     note: str
-    """The checkpoint, verbatim."""
-    extra: bytes | None = None
-    """What the writer added. Nothing vouches for it."""
+    """Checkpoint with its signatures."""
+    extra: bytes = b""
+    """Opaque, authenticated by nothing."""
 
     def encode(self) -> str:
-        """The file's text."""
-        lines = [HEADER]
-        if self.extra is not None:
-            lines.append(f"extra {base64.b64encode(self.extra).decode()}")
-        lines.append(f"index {self.index}")
-        lines += [base64.b64encode(digest).decode() for digest in self.hashes]
-        return "\n".join(lines) + f"\n\n{self.note}"
+        """The text."""
+        extra = f"extra {base64.b64encode(self.extra).decode()}\n" if self.extra else ""
+        hashes = "".join(base64.b64encode(one).decode() + "\n" for one in self.hashes)
+        return f"{_HEADER}\n{extra}index {self.index}\n{hashes}\n{self.note}"
 
     @classmethod
-    def parse(cls, text: str) -> "TlogProof":
-        """Parse a file's text. Raises ProofFileError; nothing is verified."""
-        if len(text) > MAX_PROOF_BYTES:
-            raise ProofFileError(f"proof: longer than {MAX_PROOF_BYTES} characters")
-        head, found, note = text.partition("\n\n")
+    def decode(cls, text: str) -> "TlogProof":
+        """Parse a text. Raises TlogProofError."""
+        if len(text) > _MAX_CHARACTERS:
+            raise TlogProofError(f"longer than {_MAX_CHARACTERS} characters")
+        head, separator, note = text.partition("\n\n")
         header, *lines = head.split("\n")
-        if header != HEADER:
-            raise ProofFileError(f"proof: the first line is not {HEADER}")
-        if not found:
-            raise ProofFileError("proof: no empty line before the checkpoint")
-        extra: bytes | None = None
-        if lines and lines[0].startswith("extra "):
-            extra = _decode(lines.pop(0).removeprefix("extra "), "extra data")
-        index = _INDEX.fullmatch(lines[0]) if lines else None
-        if index is None or int(index[1]) >= MAX_SIZE:
-            raise ProofFileError("proof: no line `index NUMBER` where it is due")
-        hashes = tuple(_decode(line, "a hash") for line in lines[1:])
-        if len(hashes) > _MAX_HASHES or any(len(digest) != HASH_BYTES for digest in hashes):
-            raise ProofFileError(f"proof: up to {_MAX_HASHES} hashes of {HASH_BYTES} bytes wanted")
+        if header != _HEADER or not separator:
+            raise TlogProofError(f"the first line must be {_HEADER}, a checkpoint must follow")
+        extra = b""
+        try:
+            if lines and lines[0].startswith("extra "):
+                extra = decode_base64(lines.pop(0).removeprefix("extra "), "extra")
+            index = _INDEX.fullmatch(lines.pop(0)) if lines else None
+            if index is None:
+                raise TlogProofError("no line `index N`")
+            if len(lines) > _MAX_HASHES:
+                raise TlogProofError(f"more than {_MAX_HASHES} hashes")
+            hashes = tuple(decode_base64(line, "hash") for line in lines)
+        except CheckpointError as error:
+            raise TlogProofError(str(error)) from None
+        if any(len(one) != HASH_BYTES for one in hashes):
+            raise TlogProofError(f"a line is not a hash of {HASH_BYTES} bytes")
         return cls(int(index[1]), hashes, note, extra)
 
-    def verify(
-        self,
-        entry: bytes,
-        log_key: VerifierKey,
-        witnesses: Iterable[WitnessKey] = (),
-        quorum: int = 0,
-    ) -> Cosigned:
-        """Show that the log holds exactly these bytes at `index`; returns what they are in.
+    def verify(self, entry: bytes, key: VerifierKey, quorum: Quorum | None = None) -> Checkpoint:
+        """The checkpoint, once it is shown that the log, and enough witnesses, signed the entry in.
 
-        Raises CheckpointError (the checkpoint is not signed by the log, or cosigned by fewer than
-        `quorum` of the witnesses), ProofError (the entry is not in its tree).
+        `entry` is the exact leaf. Raises TlogProofError.
         """
-        cosigned = open_cosigned(self.note, log_key, witnesses, quorum)
-        tree = cosigned.checkpoint
-        verify_inclusion(leaf_hash(entry), self.index, tree.size, self.hashes, tree.root)
-        return cosigned
-
-
-def _decode(text: str, what: str) -> bytes:
-    try:
-        return decode_base64(text, what)
-    except CheckpointError as error:
-        raise ProofFileError(f"proof: {error}") from None
+        try:
+            checkpoint = open_note(self.note, [key])
+            if quorum is not None:
+                quorum.check(self.note)
+            verify_inclusion(
+                leaf_hash(entry), self.index, checkpoint.size, self.hashes, checkpoint.root
+            )
+        except (CheckpointError, ProofError) as error:
+            raise TlogProofError(str(error)) from None
+        return checkpoint

@@ -3,13 +3,22 @@
 from concordat._context import Context
 from concordat._export import ExportReader
 from concordat._ledger import check_consistency, check_inclusion
-from concordat._methods import GET_CHECKPOINT, GET_CONSISTENCY_PROOF, GET_INCLUSION_PROOF
+from concordat._methods import (
+    ADD_COSIGNATURE,
+    GET_CHECKPOINT,
+    GET_CONSISTENCY_PROOF,
+    GET_COSIGNED_CHECKPOINT,
+    GET_INCLUSION_PROOF,
+)
 from concordat._steps import Operation
-from concordat.errors import InvalidInput, LedgerForked
-from concordat.requests import checked_integer, checked_type
+from concordat.errors import InvalidInput, LedgerForked, NotFound
+from concordat.requests import checked_integer, checked_text, checked_type
 from concordat.results import Receipt, SignedCheckpoint, VerifiedReceipt
 from concordat.v1 import ledger_pb2
 from concordat_privacy.log.merkle import MAX_SIZE
+from concordat_privacy.log.proof import TlogProof
+
+MAX_COSIGNATURE_CHARACTERS = 1_000
 
 
 def checkpoint(context: Context, timeout: float | None) -> Operation[SignedCheckpoint]:
@@ -31,6 +40,47 @@ def verify_receipt(
     reply = yield from context.send(GET_INCLUSION_PROOF, request, timeout)
     check_inclusion(receipt, list(reply.hashes), newer)
     return VerifiedReceipt(receipt.entry_index, receipt.fields, newer)
+
+
+def cosigned_checkpoint(context: Context, timeout: float | None) -> Operation[SignedCheckpoint]:
+    """The newest checkpoint that enough witnesses cosigned, shown to agree with what was seen."""
+    request = ledger_pb2.GetCosignedCheckpointRequest()
+    reply = yield from context.send(GET_COSIGNED_CHECKPOINT, request, timeout)
+    cosigned = context.ledger.open(reply.checkpoint)
+    newest = yield from _newest(context, timeout)
+    older, newer = sorted((cosigned, newest), key=lambda signed: signed.checkpoint.size)
+    yield from _prove_extension(context, older, newer, timeout)
+    return cosigned
+
+
+def add_cosignature(
+    context: Context, size: int, cosignature: str, timeout: float | None
+) -> Operation[tuple[int, int]]:
+    """Bring a witness's cosignature; (cosignatures of this tree, how many are wanted)."""
+    line = checked_type(cosignature, str, "cosignature").removesuffix("\n")
+    request = ledger_pb2.AddCosignatureRequest(
+        tree_size=checked_integer(size, "size", 1, MAX_SIZE),
+        cosignature=checked_text(line, "cosignature", MAX_COSIGNATURE_CHARACTERS) + "\n",
+    )
+    reply = yield from context.send(ADD_COSIGNATURE, request, timeout)
+    return reply.cosignatures, reply.quorum
+
+
+def prove(context: Context, receipt: Receipt, timeout: float | None) -> Operation[TlogProof]:
+    """A proof of a receipt's entry that verifies offline, in the newest cosigned tree it is in."""
+    context.ledger.check_receipt(checked_type(receipt, Receipt, "receipt"))
+    try:
+        tree = yield from cosigned_checkpoint(context, timeout)
+    except NotFound:
+        tree = yield from _newest(context, timeout)
+    if tree.checkpoint.size <= receipt.entry_index:
+        tree = yield from _newest(context, timeout)
+    request = ledger_pb2.GetInclusionProofRequest(
+        entry_index=receipt.entry_index, tree_size=tree.checkpoint.size
+    )
+    reply = yield from context.send(GET_INCLUSION_PROOF, request, timeout)
+    check_inclusion(receipt, list(reply.hashes), tree)
+    return TlogProof(receipt.entry_index, tuple(reply.hashes), tree.note)
 
 
 def export(
