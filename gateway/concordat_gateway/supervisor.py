@@ -33,6 +33,7 @@ from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
 from concordat_gateway.rules.stores_epoch import adopt_epoch
+from concordat_gateway.rules.witnesses import adopt as adopt_witnesses
 from concordat_gateway.server import caps_of, check_epoch, check_holders, opened_stores
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
@@ -148,6 +149,7 @@ def _prepared_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalSto
         adopt_epoch(journal, signals, key_log, peppers, system_clock())
         check_epoch(config, journal, key_log)
         resume(journal, signals, system_clock)
+        adopt_witnesses(journal, config.witnesses.quorum)
         _warn_of_other_caps(journal, config.budgets)
         yield journal, signals
 

@@ -304,6 +304,27 @@ class AsyncClient:
         """See `Client.prove`."""
         return await self._runner.run("prove", ledger.prove(self._context, receipt, timeout))
 
+    async def checkpoint_to_cosign(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """See `Client.checkpoint_to_cosign`."""
+        return await self._runner.run(
+            "checkpoint_to_cosign", ledger.checkpoint_to_cosign(self._context, timeout)
+        )
+
+    async def consistency_proof(
+        self, old_size: int, new_size: int, *, timeout: float | None = None
+    ) -> tuple[bytes, ...]:
+        """See `Client.consistency_proof`."""
+        return await self._runner.run(
+            "consistency_proof",
+            ledger.consistency_proof(self._context, old_size, new_size, timeout),
+        )
+
+    async def prove_entry(self, index: int, *, timeout: float | None = None) -> TlogProof:
+        """See `Client.prove_entry`."""
+        return await self._runner.run(
+            "prove_entry", ledger.prove_entry(self._context, index, timeout)
+        )
+
     def export_entries(
         self, start_index: int = 0, *, timeout: float | None = None
     ) -> AsyncIterator[LedgerEntry]:

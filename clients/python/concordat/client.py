@@ -413,6 +413,37 @@ class Client:
         """
         return self._runner.run("prove", ledger.prove(self._context, receipt, timeout))
 
+    def checkpoint_to_cosign(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """The checkpoint that the gateway asks its witnesses to cosign now.
+
+        Shown to agree with every one this client has verified; it may be older than the newest,
+        so that all witnesses cosign the same. Raises as `checkpoint`.
+        """
+        return self._runner.run(
+            "checkpoint_to_cosign", ledger.checkpoint_to_cosign(self._context, timeout)
+        )
+
+    def consistency_proof(
+        self, old_size: int, new_size: int, *, timeout: float | None = None
+    ) -> tuple[bytes, ...]:
+        """The gateway's proof (RFC 9162, 2.1.4) that one of its trees extends another.
+
+        Not verified here: `concordat_privacy.log.merkle.verify_consistency` does, with both roots.
+        Raises InvalidInput for sizes that the ledger does not have.
+        """
+        return self._runner.run(
+            "consistency_proof",
+            ledger.consistency_proof(self._context, old_size, new_size, timeout),
+        )
+
+    def prove_entry(self, index: int, *, timeout: float | None = None) -> TlogProof:
+        """As `prove`, for an entry that is known by its index alone.
+
+        The proof is not verified here, since that takes the entry: `TlogProof.verify` does. Raises
+        InvalidInput for an entry beyond the ledger.
+        """
+        return self._runner.run("prove_entry", ledger.prove_entry(self._context, index, timeout))
+
     def export_entries(
         self, start_index: int = 0, *, timeout: float | None = None
     ) -> Iterator[LedgerEntry]:

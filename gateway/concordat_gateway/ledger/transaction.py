@@ -82,7 +82,7 @@ class Transaction:
 
     @property
     def witnessed_size(self) -> int:
-        """Largest tree that as many witnesses cosigned as the policy wants."""
+        """Largest tree that as many witnesses as the policy wants have seen."""
         return self._group.witnessed_size
 
     @property
@@ -99,7 +99,7 @@ class Transaction:
         Raises Refusal UNAVAILABLE (LEDGER_NOT_WITNESSED).
         """
         since, grace = self._group.unwitnessed_since, self._group.grace
-        if grace is not None and since is not None and self.now - since > grace:
+        if grace is not None and since is not None and self.now - since >= grace:
             raise unavailable(
                 "LEDGER_NOT_WITNESSED",
                 "the ledger's witnesses have not cosigned it for too long; no data is used until "
@@ -190,6 +190,8 @@ class Group:
         self._second = -1
         self._second_text = ""
         self._leaves: list[bytes] = []
+        self._first_time = 0
+        """Of the first of them."""
         self._items: list[tuple[int, list[StoredItem]]] = []
 
     @property
@@ -219,6 +221,8 @@ class Group:
     def add(self, data: bytes, items: list[StoredItem], changes_pool: bool) -> Entry:
         """Gather one encoded entry."""
         entry = Entry(self._head.frontier.size + len(self._leaves), data)
+        if not self._leaves:
+            self._first_time = self._time
         self._leaves.append(data)
         if items:
             self._items.append((entry.index, items))
@@ -260,7 +264,7 @@ class Group:
         """Write the head, as the last thing before the commit."""
         since = self.unwitnessed_since
         if since is None and self._leaves:
-            since = self._time
+            since = self._first_time
         head = Head(
             frontier,
             checkpoint,

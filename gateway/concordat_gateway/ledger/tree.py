@@ -29,7 +29,7 @@ class Head:
     tokens_epoch: int
     """Key epoch under which the stores name subjects; 0 while they are moved to the next."""
     witnessed_size: int = 0
-    """Largest tree that as many witnesses cosigned as the policy wants."""
+    """Largest tree that as many witnesses as the policy wants have seen."""
     unwitnessed_since: int | None = None
     """Time of the first entry beyond it, in microseconds; None where there is none."""
 

@@ -25,9 +25,13 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         self._quorum = quorum
 
     def GetCheckpoint(
-        self, _request: ledger_pb2.GetCheckpointRequest, _context: grpc.ServicerContext
+        self, request: ledger_pb2.GetCheckpointRequest, _context: grpc.ServicerContext
     ) -> ledger_pb2.GetCheckpointResponse:
-        return ledger_pb2.GetCheckpointResponse(checkpoint=self._journal.checkpoint())
+        if request.to_cosign:
+            checkpoint = witnesses.to_cosign(self._journal, self._quorum)
+        else:
+            checkpoint = self._journal.checkpoint()
+        return ledger_pb2.GetCheckpointResponse(checkpoint=checkpoint)
 
     def GetInclusionProof(
         self, request: ledger_pb2.GetInclusionProofRequest, _context: grpc.ServicerContext
@@ -59,10 +63,13 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.ExportEntriesRequest, _context: grpc.ServicerContext
     ) -> Iterator[ledger_pb2.ExportEntriesResponse]:
         # The first message fixes the tree; entries appended meanwhile are not part of the export.
-        checkpoint = self._journal.checkpoint()
+        if request.cosigned:
+            checkpoint = witnesses.newest(self._journal, self._quorum)
+        else:
+            checkpoint = self._journal.checkpoint()
         size = parse_checkpoint(parse_note(checkpoint).text).size
         if request.start_index > size:
-            raise out_of_range("start_index", f"the ledger has {size} entries")
+            raise out_of_range("start_index", f"the exported tree has {size} entries")
         checkpoint = witnesses.with_known_cosignatures(self._journal, checkpoint, size)
         message = ledger_pb2.ExportEntriesResponse(checkpoint=checkpoint)
         message_bytes = 0

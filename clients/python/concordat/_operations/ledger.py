@@ -26,6 +26,25 @@ def checkpoint(context: Context, timeout: float | None) -> Operation[SignedCheck
     return (yield from _newest(context, timeout))
 
 
+def checkpoint_to_cosign(context: Context, timeout: float | None) -> Operation[SignedCheckpoint]:
+    """The checkpoint that the gateway wants cosigned, shown to agree with what was seen."""
+    offered = yield from _get_checkpoint(context, timeout, to_cosign=True)
+    yield from _agree(context, offered, timeout)
+    return offered
+
+
+def consistency_proof(
+    context: Context, old_size: int, new_size: int, timeout: float | None
+) -> Operation[tuple[bytes, ...]]:
+    """The gateway's proof that one tree extends another, not verified."""
+    request = ledger_pb2.GetConsistencyProofRequest(
+        old_size=checked_integer(old_size, "old_size", 1, MAX_SIZE),
+        new_size=checked_integer(new_size, "new_size", old_size, MAX_SIZE),
+    )
+    reply = yield from context.send(GET_CONSISTENCY_PROOF, request, timeout)
+    return tuple(reply.hashes)
+
+
 def verify_receipt(
     context: Context, receipt: Receipt, timeout: float | None
 ) -> Operation[VerifiedReceipt]:
@@ -47,9 +66,7 @@ def cosigned_checkpoint(context: Context, timeout: float | None) -> Operation[Si
     request = ledger_pb2.GetCosignedCheckpointRequest()
     reply = yield from context.send(GET_COSIGNED_CHECKPOINT, request, timeout)
     cosigned = context.ledger.open(reply.checkpoint)
-    newest = yield from _newest(context, timeout)
-    older, newer = sorted((cosigned, newest), key=lambda signed: signed.checkpoint.size)
-    yield from _prove_extension(context, older, newer, timeout)
+    yield from _agree(context, cosigned, timeout)
     return cosigned
 
 
@@ -69,18 +86,16 @@ def add_cosignature(
 def prove(context: Context, receipt: Receipt, timeout: float | None) -> Operation[TlogProof]:
     """A proof of a receipt's entry that verifies offline, in the newest cosigned tree it is in."""
     context.ledger.check_receipt(checked_type(receipt, Receipt, "receipt"))
-    try:
-        tree = yield from cosigned_checkpoint(context, timeout)
-    except NotFound:
-        tree = yield from _newest(context, timeout)
-    if tree.checkpoint.size <= receipt.entry_index:
-        tree = yield from _newest(context, timeout)
-    request = ledger_pb2.GetInclusionProofRequest(
-        entry_index=receipt.entry_index, tree_size=tree.checkpoint.size
-    )
-    reply = yield from context.send(GET_INCLUSION_PROOF, request, timeout)
-    check_inclusion(receipt, list(reply.hashes), tree)
-    return TlogProof(receipt.entry_index, tuple(reply.hashes), tree.note)
+    proof, tree = yield from _prove_index(context, receipt.entry_index, timeout)
+    check_inclusion(receipt, proof.hashes, tree)
+    return proof
+
+
+def prove_entry(context: Context, index: int, timeout: float | None) -> Operation[TlogProof]:
+    """As `prove`, for an entry known by its index only: what it proves is not looked at."""
+    checked = checked_integer(index, "index", 0, MAX_SIZE)
+    proof, _tree = yield from _prove_index(context, checked, timeout)
+    return proof
 
 
 def export(
@@ -91,10 +106,37 @@ def export(
     return ledger_pb2.ExportEntriesRequest(start_index=start), ExportReader(context.ledger, start)
 
 
-def _newest(context: Context, timeout: float | None) -> Operation[SignedCheckpoint]:
-    request = ledger_pb2.GetCheckpointRequest()
+def _prove_index(
+    context: Context, index: int, timeout: float | None
+) -> Operation[tuple[TlogProof, SignedCheckpoint]]:
+    try:
+        tree = yield from cosigned_checkpoint(context, timeout)
+    except NotFound:
+        tree = yield from _newest(context, timeout)
+    if tree.checkpoint.size <= index:
+        tree = yield from _newest(context, timeout)
+    request = ledger_pb2.GetInclusionProofRequest(entry_index=index, tree_size=tree.checkpoint.size)
+    reply = yield from context.send(GET_INCLUSION_PROOF, request, timeout)
+    return TlogProof(index, tuple(reply.hashes), tree.note), tree
+
+
+def _get_checkpoint(
+    context: Context, timeout: float | None, *, to_cosign: bool
+) -> Operation[SignedCheckpoint]:
+    request = ledger_pb2.GetCheckpointRequest(to_cosign=to_cosign)
     reply = yield from context.send(GET_CHECKPOINT, request, timeout)
-    offered = context.ledger.open(reply.checkpoint)
+    return context.ledger.open(reply.checkpoint)
+
+
+def _newest(context: Context, timeout: float | None) -> Operation[SignedCheckpoint]:
+    offered = yield from _get_checkpoint(context, timeout, to_cosign=False)
+    return (yield from _agree(context, offered, timeout))
+
+
+def _agree(
+    context: Context, offered: SignedCheckpoint, timeout: float | None
+) -> Operation[SignedCheckpoint]:
+    """Show that a checkpoint agrees with the newest that was seen; returns the newer of them."""
     context.ledger.check_root(offered)
     while True:
         seen = context.ledger.seen

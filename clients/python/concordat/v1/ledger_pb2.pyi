@@ -24,12 +24,20 @@ class GetCheckpointRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    TO_COSIGN_FIELD_NUMBER: _builtins.int
+    to_cosign: _builtins.bool
+    """For a witness: the checkpoint to cosign now. While too few witnesses have
+    cosigned one tree, it is the newest that any of them has, so that they
+    meet on one; then it is the newest.
+    """
     def __init__(
         self,
+        *,
+        to_cosign: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["to_cosign", b"to_cosign"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -164,16 +172,23 @@ class ExportEntriesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     START_INDEX_FIELD_NUMBER: _builtins.int
+    COSIGNED_FIELD_NUMBER: _builtins.int
     start_index: _builtins.int
     """First entry wanted, from 0."""
+    cosigned: _builtins.bool
+    """Export the tree of GetCosignedCheckpoint instead of the newest. Then the
+    export proves by itself that witnesses have seen it.
+    Errors: NOT_FOUND (reason NOT_WITNESSED).
+    """
     def __init__(
         self,
         *,
         start_index: _builtins.int = ...,
+        cosigned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["start_index", b"start_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cosigned", b"cosigned", "start_index", b"start_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -254,7 +269,7 @@ class AddCosignatureRequest(_message.Message):
     tree_size: _builtins.int
     """Size of the tree whose checkpoint was cosigned."""
     cosignature: _builtins.str
-    """The C2SP signature line (cosignature/v1), with its newline."""
+    """The C2SP signature line (cosignature/v1, Ed25519), with its newline."""
     def __init__(
         self,
         *,
@@ -278,7 +293,7 @@ class AddCosignatureResponse(_message.Message):
     COSIGNATURES_FIELD_NUMBER: _builtins.int
     QUORUM_FIELD_NUMBER: _builtins.int
     cosignatures: _builtins.int
-    """Witnesses that have cosigned this tree by now."""
+    """Configured witnesses that have cosigned this tree by now."""
     quorum: _builtins.int
     """Witnesses that the policy wants."""
     def __init__(

@@ -112,7 +112,7 @@ class LedgerServiceServicer(object):
 
     def GetCosignedCheckpoint(self, request, context):
         """The newest checkpoint that as many witnesses cosigned as the gateway's
-        policy wants, with all their cosignatures. Where the policy wants none,
+        policy wants, with all the cosignatures it has. Where the policy wants none,
         the newest that any cosigned, or the newest of all.
         Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
         """

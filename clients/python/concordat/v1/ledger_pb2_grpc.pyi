@@ -57,7 +57,7 @@ class LedgerServiceStub:
     """
     GetCosignedCheckpoint: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCosignedCheckpointRequest, _ledger_pb2.GetCosignedCheckpointResponse]
     """The newest checkpoint that as many witnesses cosigned as the gateway's
-    policy wants, with all their cosignatures. Where the policy wants none,
+    policy wants, with all the cosignatures it has. Where the policy wants none,
     the newest that any cosigned, or the newest of all.
     Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
     """
@@ -96,7 +96,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """
     GetCosignedCheckpoint: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCosignedCheckpointRequest, _ledger_pb2.GetCosignedCheckpointResponse]  # type: ignore[assignment]
     """The newest checkpoint that as many witnesses cosigned as the gateway's
-    policy wants, with all their cosignatures. Where the policy wants none,
+    policy wants, with all the cosignatures it has. Where the policy wants none,
     the newest that any cosigned, or the newest of all.
     Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
     """
@@ -162,7 +162,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetCosignedCheckpointResponse, _abc.Awaitable[_ledger_pb2.GetCosignedCheckpointResponse]]:
         """The newest checkpoint that as many witnesses cosigned as the gateway's
-        policy wants, with all their cosignatures. Where the policy wants none,
+        policy wants, with all the cosignatures it has. Where the policy wants none,
         the newest that any cosigned, or the newest of all.
         Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
         """

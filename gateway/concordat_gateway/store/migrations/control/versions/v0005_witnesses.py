@@ -15,6 +15,7 @@ def upgrade() -> None:
         sa.Column("tree_size", BigInt, autoincrement=False, nullable=False),
         sa.Column("witness", sa.String(), nullable=False),
         sa.Column("line", sa.String(), nullable=False),
+        sa.Column("received_at", BigInt, nullable=False),
         sa.PrimaryKeyConstraint("tree_size", "witness", name="pk_cosignature"),
     )
     op.add_column(
