@@ -78,14 +78,19 @@ def follow(folder: Path, profile: Path, once: bool, every: float) -> None:
                 state,
                 profile,
                 every,
-                lambda seen, found, wanted: click.echo(
-                    f"Cosigned {seen.size} entries ({found} of {wanted} wanted cosignatures)."
+                lambda brought: click.echo(
+                    f"Cosigned {brought.size} entries "
+                    f"(cosignatures: {brought.cosignatures}, wanted: {brought.wanted})."
                 ),
                 (lambda _seconds: True) if once else stopping.wait,
             )
         except ForkFound as error:
             click.echo(f"THE LEDGER HAS FORKED: {error}", err=True)
-            click.echo(f"Evidence: {error.evidence}. Show it to the other members.", err=True)
+            click.echo(
+                f"Nothing was cosigned. The evidence is in {error.evidence}; show it to the other "
+                "members and the auditor.",
+                err=True,
+            )
             sys.exit(FORKED)
 
 

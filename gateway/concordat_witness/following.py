@@ -1,4 +1,4 @@
-"""Following one gateway: its newest checkpoint is shown to extend the last, cosigned and brought.
+"""Following one gateway: the checkpoint that it wants cosigned is asked for, judged and answered.
 
 The witness asks the gateway, over its own member's or auditor's connection: it needs no port of its
 own that others can reach.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import concordat
-from concordat_privacy.log.checkpoint import parse_note
-from concordat_privacy.log.witnessing import Seen
-from concordat_witness.state import WitnessError, WitnessFolder
+from concordat_privacy.log.witnessing import AddCheckpoint, WitnessRefusal
+from concordat_witness.state import WitnessFolder
 
 _log = logging.getLogger(__name__)
 
@@ -27,64 +27,94 @@ class ForkFound(Exception):
         self.evidence = evidence
 
 
-def follow_once(
-    folder: WitnessFolder, client: concordat.Client, clock: Callable[[], float] = time.time
-) -> tuple[Seen, int, int]:
-    """Cosign the newest checkpoint of the client's gateway and bring the cosignature.
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A cosignature that the gateway has taken."""
 
-    Returns what is cosigned now, how many witnesses have cosigned that tree, and how many are
-    wanted. The client must know the checkpoint that was cosigned last. Raises ForkFound,
-    WitnessError, concordat.ConcordatError; what is cosigned is on disk before it leaves.
-    """
-    log = client.profile.ledger_key
-    folder.follow(log)
-    try:
-        newest = client.checkpoint()
-    except concordat.LedgerForked as error:
-        evidence = folder.keep_fork(error.seen, error.offered, str(error))
-        raise ForkFound(str(error), evidence) from error
-    last = folder.seen(log.name)
-    checkpoint = newest.checkpoint
-    if last is not None and checkpoint.size < last.size:
-        raise WitnessError("the client did not know the checkpoint that was cosigned last")
-    seen = Seen(checkpoint.size, checkpoint.root, newest.note)
-    if last != seen:
-        folder.keep(log.name, seen)
-    if not seen.size:
-        return seen, 0, 0
-    line = folder.key.cosign(parse_note(seen.note).text, int(clock()))
-    found, wanted = client.add_cosignature(seen.size, line)
-    return seen, found, wanted
+    size: int
+    cosignatures: int
+    """Configured witnesses that have cosigned this tree by now."""
+    wanted: int
+    """By the gateway's policy."""
+
+
+class Follower:
+    """Brings cosignatures of one log to its gateway. The folder's lock is its caller's to hold."""
+
+    def __init__(
+        self,
+        folder: WitnessFolder,
+        client: concordat.Client,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`client` must have been opened with the checkpoint that the folder remembers.
+
+        Raises WitnessError where the folder follows another log of this name.
+        """
+        self._folder = folder
+        self._client = client
+        self._clock = clock
+        self._brought = 0
+        folder.follow(client.profile.ledger_key)
+
+    def step(self) -> Brought | None:
+        """Cosign and bring what the gateway wants cosigned; None where it was brought before.
+
+        What is cosigned is on disk before it leaves. Raises ForkFound, WitnessError, OSError,
+        concordat.ConcordatError.
+        """
+        client, origin = self._client, self._client.profile.ledger_key.name
+        try:
+            wanted = client.checkpoint_to_cosign()
+        except concordat.LedgerForked as error:
+            raise self._forked(error.seen, error.offered, str(error)) from error
+        size, note = wanted.checkpoint.size, wanted.note
+        last = self._folder.seen(origin)
+        old = 0 if last is None else last.size
+        if last is not None and size < old:
+            # An older tree of the same history: what was cosigned last says more.
+            size, note = old, last.note
+        if size in (0, self._brought):
+            return None
+        proof = client.consistency_proof(old, size) if 0 < old < size else ()
+        try:
+            line = self._folder.cosign(AddCheckpoint(old, proof, note), int(self._clock()))
+        except WitnessRefusal as refusal:
+            seen = "" if last is None else last.note
+            raise self._forked(seen, note, str(refusal), proof) from refusal
+        brought = Brought(size, *client.add_cosignature(size, line))
+        self._brought = size
+        return brought
+
+    def _forked(
+        self, seen: str, offered: str, why: str, proof: tuple[bytes, ...] = ()
+    ) -> ForkFound:
+        return ForkFound(why, self._folder.keep_fork(seen, offered, why, proof))
 
 
 def follow(
     folder: WitnessFolder,
     profile: Path,
     every_seconds: float,
-    told: Callable[[Seen, int, int], None],
-    stopping: Callable[[float], bool],
+    told: Callable[[Brought], None],
+    stopped: Callable[[float], bool],
 ) -> None:
-    """Follow a gateway until `stopping(seconds)`, which waits that long, says so.
+    """Follow a gateway until `stopped(seconds)`, which waits that long, says so.
 
     A gateway that cannot be reached is asked again. Raises ForkFound, WitnessError, and
     concordat.ConcordatError for what asking again does not mend.
     """
-    last: Seen | None = None
-    with _client(folder, profile) as client:
+    last = folder.seen(concordat.Profile.load(profile).ledger_key.name)
+    known = None if last is None else last.note
+    with concordat.Client.open(profile, known_checkpoint=known) as client:
+        follower = Follower(folder, client)
         while True:
             try:
-                if last is None or client.checkpoint().checkpoint.size != last.size:
-                    last, found, wanted = follow_once(folder, client)
-                    told(last, found, wanted)
+                brought = follower.step()
             except (concordat.Unavailable, concordat.DeadlineExceeded) as error:
                 _log.warning("the gateway cannot be asked: %s", error)
-            except concordat.LedgerForked as error:
-                evidence = folder.keep_fork(error.seen, error.offered, str(error))
-                raise ForkFound(str(error), evidence) from error
-            if stopping(every_seconds):
+            else:
+                if brought is not None:
+                    told(brought)
+            if stopped(every_seconds):
                 return
-
-
-def _client(folder: WitnessFolder, profile: Path) -> concordat.Client:
-    last = folder.seen(concordat.Profile.load(profile).ledger_key.name)
-    return concordat.Client.open(profile, known_checkpoint=last.note if last else None)

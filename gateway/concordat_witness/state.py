@@ -12,10 +12,11 @@ never cosigns a tree that does not extend it.
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def create(folder: Path, name: str) -> WitnessSigningKey:
 
 
 class WitnessFolder:
-    """An opened folder, locked: no second process cosigns from it. See `opened`."""
+    """A witness's folder. Whoever cosigns from it holds its lock, see `opened`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -92,10 +93,6 @@ class WitnessFolder:
             raise WitnessError(f"{file}: a checkpoint of {checkpoint.origin}, not of {origin}")
         return Seen(checkpoint.size, checkpoint.root, note)
 
-    def keep(self, origin: str, newest: Seen) -> None:
-        """Write down, durably, what is about to be cosigned. Raises OSError."""
-        replace_file(self._seen_file(origin), newest.note.encode(), 0o644)
-
     def cosign(self, request: AddCheckpoint, seconds: int) -> str:
         """Cosign a checkpoint at a time in POSIX seconds: the signature line, newline included.
 
@@ -105,17 +102,24 @@ class WitnessFolder:
         seen = {origin: last for origin in self.logs if (last := self.seen(origin)) is not None}
         origin, newest = judge(request, self.logs, seen)
         if newest != seen.get(origin):
-            self.keep(origin, newest)
+            # On disk before the cosignature exists.
+            replace_file(self._seen_file(origin), newest.note.encode(), 0o644)
         return self.key.cosign(parse_note(newest.note).text, seconds)
 
-    def keep_fork(self, seen: str, offered: str, why: str) -> Path:
-        """Write two checkpoints that no proof joins to a file of their own; returns it."""
+    def keep_fork(self, seen: str, offered: str, why: str, proof: Sequence[bytes] = ()) -> Path:
+        """Write two checkpoints that no proof joins to a file of their own; returns it.
+
+        `proof` is what was given for one and does not join them.
+        """
+        hashes = "".join(f"{base64.b64encode(digest).decode()}\n" for digest in proof)
         text = (
             f"{why}\n\nBoth checkpoints are signed by the log's key. No proof was given that the\n"
             "second extends the first: the log has shown two histories, or taken one back.\n"
             "Anybody who has the log's key can check both signatures.\n\n"
             f"-- seen --\n{seen}\n-- offered --\n{offered}"
         )
+        if hashes:
+            text += f"\n-- proof given, which does not join them --\n{hashes}"
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         file = self.folder / FORKS / f"fork-{digest}.txt"
         if not file.exists():
@@ -145,11 +149,6 @@ def opened(folder: Path) -> Iterator[WitnessFolder]:
         yield WitnessFolder(folder)
     finally:
         os.close(descriptor)
-
-
-def read_logs(folder: Path) -> Mapping[str, VerifierKey]:
-    """The logs that a witness follows, by origin, without its lock. Raises WitnessError."""
-    return _read_logs(folder / LOGS)
 
 
 def _read_key(file: Path) -> WitnessSigningKey:

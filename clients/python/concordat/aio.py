@@ -326,10 +326,10 @@ class AsyncClient:
         )
 
     def export_entries(
-        self, start_index: int = 0, *, timeout: float | None = None
+        self, start_index: int = 0, *, cosigned: bool = False, timeout: float | None = None
     ) -> AsyncIterator[LedgerEntry]:
         """See `Client.export_entries`."""
-        request, reader = ledger.export(self._context, start_index)
+        request, reader = ledger.export(self._context, start_index, cosigned)
         seconds = self._context.timeout_seconds(Flow.DOWNLOAD, timeout)
         return self._runner.download("export_entries", EXPORT_ENTRIES, request, seconds, reader)
 

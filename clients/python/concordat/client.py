@@ -445,17 +445,21 @@ class Client:
         return self._runner.run("prove_entry", ledger.prove_entry(self._context, index, timeout))
 
     def export_entries(
-        self, start_index: int = 0, *, timeout: float | None = None
+        self, start_index: int = 0, *, cosigned: bool = False, timeout: float | None = None
     ) -> Iterator[LedgerEntry]:
         """The ledger's entries from an index on. Auditors and operators only.
 
         Every entry carries the export's checkpoint. When the last one has been read, the export
         is checked to be whole and, if it began at 0, to have the signed root.
 
+        Args:
+            cosigned: end where `cosigned_checkpoint` does, and carry that one, instead of the
+                newest.
+
         Raises:
             ReceiptInvalid: it does not. What was read before is then not trustworthy.
         """
-        request, reader = ledger.export(self._context, start_index)
+        request, reader = ledger.export(self._context, start_index, cosigned)
         seconds = self._context.timeout_seconds(Flow.DOWNLOAD, timeout)
         return self._runner.download("export_entries", EXPORT_ENTRIES, request, seconds, reader)
 
