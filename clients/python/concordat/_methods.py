@@ -167,6 +167,22 @@ GET_BUDGET = Method(
     Repeat.SAFE,
 )
 
+ADD_COSIGNATURE = Method(
+    "LedgerService",
+    "AddCosignature",
+    ledger_pb2.AddCosignatureRequest,
+    ledger_pb2.AddCosignatureResponse,
+    Repeat.SAFE,
+)
+
+GET_COSIGNED_CHECKPOINT = Method(
+    "LedgerService",
+    "GetCosignedCheckpoint",
+    ledger_pb2.GetCosignedCheckpointRequest,
+    ledger_pb2.GetCosignedCheckpointResponse,
+    Repeat.SAFE,
+)
+
 GET_CHECKPOINT = Method(
     "LedgerService",
     "GetCheckpoint",

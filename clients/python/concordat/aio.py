@@ -54,6 +54,7 @@ from concordat.results import (
     Withdrawal,
 )
 from concordat_privacy.identifiers import Identifier
+from concordat_privacy.log.proof import TlogProof
 from concordat_privacy.oprf import Token
 
 
@@ -404,11 +405,56 @@ class AsyncClient:
             "verify_receipt", ledger.verify_receipt(self._context, receipt, timeout)
         )
 
+    async def cosigned_checkpoint(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """See `Client.cosigned_checkpoint`."""
+        return await self._runner.run(
+            "cosigned_checkpoint", ledger.cosigned_checkpoint(self._context, timeout)
+        )
+
+    async def add_cosignature(
+        self, size: int, cosignature: str, *, timeout: float | None = None
+    ) -> tuple[int, int]:
+        """See `Client.add_cosignature`."""
+        return await self._runner.run(
+            "add_cosignature",
+            ledger.add_cosignature(self._context, size, cosignature, timeout),
+        )
+
+    async def prove(self, receipt: Receipt, *, timeout: float | None = None) -> TlogProof:
+        """See `Client.prove`."""
+        return await self._runner.run("prove", ledger.prove(self._context, receipt, timeout))
+
+    async def checkpoint_to_cosign(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """See `Client.checkpoint_to_cosign`."""
+        return await self._runner.run(
+            "checkpoint_to_cosign", ledger.checkpoint_to_cosign(self._context, timeout)
+        )
+
+    async def consistency_proof(
+        self, old_size: int, new_size: int, *, timeout: float | None = None
+    ) -> tuple[bytes, ...]:
+        """See `Client.consistency_proof`."""
+        return await self._runner.run(
+            "consistency_proof",
+            ledger.consistency_proof(self._context, old_size, new_size, timeout),
+        )
+
+    async def prove_entry(self, index: int, *, timeout: float | None = None) -> TlogProof:
+        """See `Client.prove_entry`."""
+        return await self._runner.run(
+            "prove_entry", ledger.prove_entry(self._context, index, timeout)
+        )
+
     def export_entries(
-        self, start_index: int = 0, *, case: str = "", timeout: float | None = None
+        self,
+        start_index: int = 0,
+        *,
+        case: str = "",
+        cosigned: bool = False,
+        timeout: float | None = None,
     ) -> AsyncIterator[LedgerEntry]:
         """See `Client.export_entries`."""
-        request, reader = ledger.export(self._context, start_index, case)
+        request, reader = ledger.export(self._context, start_index, case, cosigned)
         seconds = self._context.timeout_seconds(Flow.DOWNLOAD, timeout)
         return self._runner.download("export_entries", EXPORT_ENTRIES, request, seconds, reader)
 

@@ -187,6 +187,7 @@ class _Call:
     def _reply(
         self, transaction: Transaction, items: "_Items", to_reply: Callable[[Grants], bytes]
     ) -> Reply:
+        transaction.require_witnessed()
         require_epoch(transaction.tokens_epoch, items.named.epoch)
         require_active(transaction.connection, self.recipient.name)
         connection, now = transaction.connection, transaction.now

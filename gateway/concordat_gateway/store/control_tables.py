@@ -294,6 +294,27 @@ class LedgerHead(_Control, table=True):
     """Grows with every change that may alter answers about the whole pool."""
     tokens_epoch: int = Field(sa_column_kwargs={"server_default": "1"})
     """Key epoch under which the stores name subjects; 0 while they are moved to the next."""
+    witnessed_size: int = big_int(sa_column_kwargs={"server_default": "0"})
+    """Largest tree that as many witnesses as the policy wants have seen: each cosigned it, or one
+    that extends it."""
+    unwitnessed_since: int | None = big_int(default=None)
+    """Time of the first entry beyond it."""
+
+
+class Cosignature(_Control, table=True):
+    """A witness's cosignature of the checkpoint of one tree.
+
+    Kept are those of the newest tree that enough witnesses cosigned, of one such tree an hour
+    before it, and each witness's newest beyond it.
+    """
+
+    __tablename__ = "cosignature"
+
+    tree_size: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    witness: str = Field(primary_key=True)
+    """Name and key id, as on the signature line."""
+    line: str
+    received_at: int = big_int()
 
 
 class Budget(_Control, table=True):
@@ -358,6 +379,7 @@ request = METADATA.tables["request"]
 ledger_entry = METADATA.tables["ledger_entry"]
 ledger_item = METADATA.tables["ledger_item"]
 ledger_head = METADATA.tables["ledger_head"]
+cosignature = METADATA.tables["cosignature"]
 budget = METADATA.tables["budget"]
 answer = METADATA.tables["answer"]
 usage = METADATA.tables["usage"]
