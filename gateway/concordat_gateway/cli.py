@@ -12,6 +12,7 @@ import click
 
 import concordat_rpc  # noqa: F401  first: it settles what gRPC reads when it is imported
 from concordat_gateway.commands.ask import ask, budget
+from concordat_gateway.commands.evidence import evidence
 from concordat_gateway.commands.init import init
 from concordat_gateway.commands.keys import keys
 from concordat_gateway.commands.ledger import ledger
@@ -28,7 +29,20 @@ def main() -> None:
     """Share banded credit signals between lenders, under a consent ledger."""
 
 
-for _command in (init, serve, member, keys, pki, ledger, ask, budget, lookup, usage, quota):
+for _command in (
+    init,
+    serve,
+    member,
+    keys,
+    pki,
+    ledger,
+    evidence,
+    ask,
+    budget,
+    lookup,
+    usage,
+    quota,
+):
     main.add_command(_command)
 
 # Commands of other trust domains: their code and the gateway's do not import each other.

@@ -740,7 +740,7 @@ def _check_checkpoints(
         if number != old.size:
             raise Fault(f"from size {number}, the older checkpoint has size {old.size}")
         if old.size == 0:
-            # Everything extends the empty tree: there is nothing to prove, and one root it can have.
+            # Everything extends the empty tree: there is nothing to prove.
             if hashes or old.root != hashlib.sha256(b"").digest():
                 raise Fault("the empty ledger has another root, and no proof")
             return
@@ -887,11 +887,12 @@ def _check_persons(story: Story) -> None:
         for consent in _consents_named(content):
             if consent in of_consent:
                 leader[lead(opening.name)] = lead(of_consent[consent])
-    for (index, item), fields in story.items.items():
+    for (index, _), fields in story.items.items():
         # An erasure's entry names the person, its items that person's consents.
-        opened, consent = story.openings.get((index, -1)), fields.get("consent")
-        if opened is not None and item >= 0 and isinstance(consent, str) and consent in of_consent:
-            leader[lead(opened.name)] = lead(of_consent[consent])
+        erased = story.openings.get((index, -1))
+        own = of_consent.get(str(fields.get("consent")))
+        if erased is not None and own is not None:
+            leader[lead(erased.name)] = lead(own)
     first: dict[int, tuple[str, Place]] = {}
     owner: dict[str, int] = {}
     for at, opening in story.openings.items():
@@ -971,7 +972,7 @@ class _Uses:
         elif kind in _USES:
             self._rows(index, fields, kind, who)
         elif kind == "erasure.executed":
-            self._erasure(index, fields, who)
+            self._erasure(index, who)
         elif kind == "dispute.opened":
             self.say(index, f"{who} recorded a dispute{self._about(index)} ({place(index)}).")
             named = fields.get("consents")
@@ -1006,22 +1007,23 @@ class _Uses:
         return "" if opening is None else f" of person {opening.person}"
 
     def _step(self, index: int, fields: Fields, kind: str, who: str) -> None:
-        consent = fields.get("consent")
+        consent = _text(fields, "consent")
         if not is_hex(consent, 16):
             raise Fault("its consent is malformed")
         told = f"the consent {_short(consent)}{self._about(index)} was {_STEPS[kind]}"
         if kind in ("consent.granted", "consent.requested"):
             purposes, categories = _texts(fields, "purposes"), _texts(fields, "categories")
-            start, end = fields.get("starts_at", fields["time"]), fields.get("expires_at")
+            recipient = _text(fields, "recipient")
+            start, end = str(fields.get("starts_at", fields["time"])), _text(fields, "expires_at")
             if not is_time(start) or not is_time(end):
                 raise Fault("its validity is malformed")
             if consent in self.grants:
                 raise Fault(f"the consent {_short(consent)} was recorded before")
             self.grants[consent] = index, fields
             told += (
-                f" to the member {plain(_text(fields, 'recipient'))}, for "
+                f" to the member {plain(recipient)}, for "
                 f"{_list(purposes)} and the categories {_list(categories)}, from {_moment(start)} "
-                f"until {_moment(str(end))}"
+                f"until {_moment(end)}"
             )
         elif consent in self.grants:
             granted, first = self.grants[consent]
@@ -1039,7 +1041,7 @@ class _Uses:
             return  # it was never given
         self.state[consent] = kind, index
 
-    def _erasure(self, index: int, fields: Fields, who: str) -> None:
+    def _erasure(self, index: int, who: str) -> None:
         self.say(index, f"the data{self._about(index)} was erased ({place(index)}, recorded by "
                         f"{who}).")  # fmt: skip
         for item, content in self.items.get(index, ()):
@@ -1118,7 +1120,9 @@ class _Uses:
 
     def _use(self, index: int, item: int, purpose: str, named: Fields, more: str = "") -> list[str]:
         """Hold one use against every consent it names; returns what allowed it."""
-        where, reasons, seen = place(index, item) + more, [], set()
+        where = place(index, item) + more
+        reasons: list[str] = []
+        seen: set[str] = set()
         categories: dict[str, list[str]] = {}
         for category, consent in sorted(named.items()):
             if consent == NO_CONSENT:
@@ -1148,15 +1152,14 @@ class _Uses:
             raise Fault("its grant is not among the bundle's entries before the use")
         granted, grant = self.grants[consent]
         fields = self.story.entries[index]
-        actor = fields.get("actor")
-        if not isinstance(actor, str) or not actor.endswith(f"/member/{grant['recipient']}"):
+        if _member(fields) != grant["recipient"]:
             raise Fault(f"it was given to {plain(str(grant['recipient']))}, another used it")
         if purpose not in grant["purposes"]:
             raise Fault(f"it does not cover the purpose {plain(purpose)}")
         beyond = [category for category in categories if category not in grant["categories"]]
         if beyond:
             raise Fault(f"it does not cover {_list(beyond)}")
-        start = grant.get("starts_at", grant["time"])
+        start = str(grant.get("starts_at", grant["time"]))
         if fields["time"] < start:
             raise Fault(f"it began only on {_moment(start)}")
         if fields["time"] >= grant["expires_at"]:
@@ -1193,11 +1196,14 @@ def _short(consent: str) -> str:
 
 
 def _actor(fields: Fields) -> str:
-    actor = fields.get("actor")
-    if not isinstance(actor, str):
-        raise Fault("its actor is malformed")
-    match = re.fullmatch(r"spiffe://[^/]+/member/([^/]+)", actor)
-    return plain(actor) if match is None else f"the member {plain(match.group(1))}"
+    member = _member(fields)
+    return f"the member {plain(member)}" if member else plain(_text(fields, "actor"))
+
+
+def _member(fields: Fields) -> str:
+    """The member that caused an entry; empty if another did."""
+    match = re.fullmatch(r"spiffe://[^/]+/member/([^/]+)", _text(fields, "actor"))
+    return match.group(1) if match else ""
 
 
 def _text(fields: Fields, name: str) -> str:
@@ -1218,7 +1224,7 @@ def _list(words: list[str]) -> str:
     return ", ".join(plain(word) for word in words)
 
 
-# The report, for people. It follows from the proven content: this same code writes and re-checks it.
+# The report, for people. It follows from the proven content: this code writes it and re-checks it.
 
 _REPORT = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Evidence from a consent ledger</title>
