@@ -111,7 +111,7 @@ def verifier() -> None:
     from importlib.resources import files
 
     source = files("concordat_privacy.verifier").joinpath("verify.py").read_bytes()
-    click.get_binary_stream("stdout").write(source)
+    click.echo(source, nl=False)
 
 
 def _profile_key(profile: Path | None) -> str:
