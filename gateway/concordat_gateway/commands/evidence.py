@@ -72,14 +72,12 @@ def make(
     if out.exists():
         raise click.BadParameter(f"{out} exists already", param_hint="OUT")
     verifier_key = _verifier_key(key if key is not None else _profile_key(profile))
-    if old is None and profile is not None and (profile / "checkpoint").is_file():
-        old = profile / "checkpoint"
     try:
         report = verify_export(export, verifier_key)
         if not report.ok:
             raise click.ClickException(f"the export does not verify.\n{report.summary()}")
         files = ExportFiles(export)
-        old_note = None if old is None else old.read_text(encoding="utf-8")
+        old_note = _remembered(profile, files.size) if old is None else old.read_text("utf-8")
         if old_size is not None:
             given = files.note if old_note is None else old_note
             if parse_checkpoint(parse_note(given).text).size != old_size:
@@ -112,6 +110,20 @@ def verifier() -> None:
 
     source = files("concordat_privacy.verifier").joinpath("verify.py").read_bytes()
     click.echo(source, nl=False)
+
+
+def _remembered(profile: Path | None, size: int) -> str | None:
+    """The checkpoint that the profile remembers, unless it is newer than the export.
+
+    It usually is, right after an export: the export itself is recorded in the ledger.
+    """
+    from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
+
+    memory = None if profile is None else profile / "checkpoint"
+    if memory is None or not memory.is_file():
+        return None
+    note = memory.read_text(encoding="utf-8")
+    return note if parse_checkpoint(parse_note(note).text).size <= size else None
 
 
 def _profile_key(profile: Path | None) -> str:
