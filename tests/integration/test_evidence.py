@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from concordat import Client, ConsentDraft, DataCategory, PhoneNumber, Purpose, Token
-from tests.evidences import keys, lay, relisted
+from tests.evidences import VKEY, Ledger, keys, lay, relisted
 from tests.gateways import Gateway, closing_all, concordat
 
 NOW = datetime.now(UTC)
@@ -200,3 +200,31 @@ def test_the_guides_commands_do_what_it_says(run: Run, tmp_path: Path) -> None:
         assert ended.returncode == 0, (line, ended.stdout, ended.stderr)
         if target is not None:
             target.write_text(ended.stdout)
+
+
+def test_everything_about_a_person_is_made_from_the_persons_keys(tmp_path: Path) -> None:
+    Ledger().write(tmp_path / "export")
+    (tmp_path / "old").write_text(Ledger().note(100))
+    (tmp_path / "keys.json").write_text(keys())
+    made = concordat(
+        *("evidence", "make", tmp_path / "export", tmp_path / "out.zip", "--key", VKEY),
+        *("--subject-key", tmp_path / "keys.json", "--old", tmp_path / "old"),
+        *("--old-size", "100"),
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert "looked person 1 up for underwriting" in made.stdout
+    assert "It signed its first 100 entries too" in made.stdout
+
+
+def test_an_older_checkpoint_of_another_history_makes_no_bundle(tmp_path: Path) -> None:
+    Ledger().write(tmp_path / "export")
+    other = Ledger()
+    other.entries[0]["member"] = "mallory"
+    (tmp_path / "old").write_text(other.note(100))
+    made = concordat(
+        *("evidence", "make", tmp_path / "export", tmp_path / "out", "--key", VKEY),
+        *("--entry", "3", "--old", tmp_path / "old"),
+    )
+    assert made.returncode == 1
+    assert "does not extend the older checkpoint" in made.stderr
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -26,12 +27,16 @@ from tests.evidences import (
     OTHER_E,
     PAUSE,
     REFUSED,
+    SECOND,
     SIZE,
     STRANGER,
     VKEY,
     WITHDRAWN,
+    A,
     Ledger,
     Witness,
+    asked,
+    item,
     keys,
     lay,
     person,
@@ -185,6 +190,45 @@ def test_a_permission_without_consent_and_a_refusal_with_one_are_not_shown(tmp_p
     story = changed(tmp_path, change)
     assert "refused, but it names a consent" in said(story)
     assert "it names no consent" in said(story)
+
+
+def test_an_answer_that_was_kept_back_is_told(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.entries[20] = {"type": "lookup.withheld", "lookup": LOOKUP, "request": "11" * 16}
+    ledger.items[20] = [{"item": 0}, {"item": 1}]
+    files = ledger.bundle(tmp_path / "export")
+    story = check(files)
+    assert story.proven
+    assert f"the answers to items 1 of entry {LOOKUP} were kept back" in said(story)
+    assert "items/20/0.json" not in files
+
+
+def erased(ledger: Ledger) -> None:
+    """The person's data is erased by entry 20; entry 21 then uses the second consent."""
+    erasure, request = "33" * 16, "44" * 16
+    ledger.entries[20] = {
+        "type": "erasure.executed", "erasure": erasure, "subject": asked(A, erasure, 0)
+    }  # fmt: skip
+    ledger.items[20] = [{"consent": SECOND, "recipient": "alpha", "notice": "0e" * 16}]
+    ledger.entries[21] = {"type": "lookup", "purpose": "underwriting", "request": request}
+    ledger.items[21] = [item(SECOND, asked(A, request, 0))]
+
+
+def test_an_erasure_ends_consents_and_names_the_same_person(tmp_path: Path) -> None:
+    story = changed(tmp_path, erased)
+    assert "the data of person 1 was erased" in said(story)
+    assert f"the consent {SECOND} ended by this erasure" in said(story)
+    [doubt] = story.not_shown
+    assert doubt.startswith("entry 21 item 0")
+    assert "erasure.executed" in doubt
+    assert "person 2" not in said(story)
+
+
+def test_a_withdrawal_of_another_subjects_consent_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    def change(ledger: Ledger) -> None:
+        ledger.entries[WITHDRAWN]["subject"] = "ab" * 32
+
+    assert "not the subject of the consent" in said(changed(tmp_path, change))
 
 
 # Attacks.
@@ -522,6 +566,14 @@ def test_the_archive_and_the_folder_are_one_bundle(
         assert verify.read_bundle(str(tmp_path / name)) == bundle
         with pytest.raises(FileExistsError):
             write_bundle(tmp_path / name, bundle)
+
+
+def test_an_archive_made_anew_by_an_ordinary_tool_is_read(
+    bundle: dict[str, bytes], tmp_path: Path
+) -> None:
+    lay(tmp_path / "bundle", bundle)
+    shutil.make_archive(str(tmp_path / "again"), "zip", tmp_path / "bundle")
+    assert verify.read_bundle(str(tmp_path / "again.zip")) == bundle
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -16,12 +16,15 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import collections
+import datetime
 import hashlib
 import html
 import json
 import os
 import re
 import stat
+import struct
 import sys
 import unicodedata
 import zipfile
@@ -145,6 +148,8 @@ def _read_zip(path: str) -> dict[str, bytes]:
                 raise Unreadable(f"more than {MAX_FILES} files")
             for member in members:
                 name = member.orig_filename
+                if name.endswith("/") and not member.file_size and _NAME.fullmatch(name[:-1]):
+                    continue  # ordinary tools list folders too
                 if stat.S_ISLNK(member.external_attr >> 16):
                     raise Unreadable(f"{plain(name)}: a symbolic link, which may lead outside")
                 if member.flag_bits & 1:
@@ -164,8 +169,10 @@ def _read_zip(path: str) -> dict[str, bytes]:
         EOFError,
         NotImplementedError,
         RuntimeError,
+        LookupError,
+        ValueError,
         OverflowError,
-        UnicodeError,
+        struct.error,
     ) as error:
         raise Unreadable(f"{plain(path)}: not a sound .zip file: {plain(str(error))}") from None
     return files.found
@@ -376,6 +383,8 @@ def check_inclusion(digest: bytes, index: int, size: int, proof: list[bytes], ro
     """Whether the leaf with this hash is number `index` of the tree. Raises Fault."""
     if not 0 <= index < size:
         raise Fault(f"number {index} lies beyond a tree of size {size}")
+    if len(digest) != 32 or len(root) != 32:
+        raise Fault("a hash has not 32 bytes")
     path = list(proof)
     led_to = _climb(digest, index, size, path)
     if path:
@@ -399,6 +408,8 @@ def check_consistency(
     """Whether the tree of size `new` extends that of size `old`. Raises Fault."""
     if not 0 < old <= new:
         raise Fault(f"size {new} cannot extend size {old}")
+    if len(old_root) != 32 or len(new_root) != 32:
+        raise Fault("a hash has not 32 bytes")
     path = list(proof)
     before, after = _grow(old, new, path, old_root)
     if path:
@@ -761,8 +772,8 @@ def _check_checkpoints(
     ]
     for name, time in sorted(times.items()):
         story.witnessed.append(
-            f"The witness {plain(name)} cosigned this state, at {time} seconds after "
-            "1970-01-01 00:00:00 UTC by its clock, as extending all that it had seen."
+            f"The witness {plain(name)} cosigned this state on {_since_1970(time)} by its clock, as "
+            "extending all that it had seen."
         )
     if not witnesses:
         story.witnessed.append("No witness was named: other histories cannot be ruled out.")
@@ -979,7 +990,7 @@ class _Uses:
             if isinstance(named, dict) and _consents_named(fields):
                 self._use(index, -1, "dispute", named)
         elif kind == "lookup.withheld":
-            kept = ", ".join(str(f.get("item")) for _, f in self.items.get(index, ()))
+            kept = ", ".join(plain(str(f.get("item"))) for _, f in self.items.get(index, ()))
             self.say(
                 index,
                 f"the answers to items {kept or '(not disclosed)'} of entry "
@@ -1037,6 +1048,8 @@ class _Uses:
         before = self.state.get(consent, ("", -1))[0]
         if before in ("consent.withdrawn", "consent.revoked", "erasure.executed"):
             return  # what has ended stays ended
+        if kind == "consent.activated" and before != "consent.requested":
+            return  # only what was requested can be given so
         if before == "consent.requested" and kind in ("consent.paused", "consent.resumed"):
             return  # it was never given
         self.state[consent] = kind, index
@@ -1096,9 +1109,10 @@ class _Uses:
             if not all(type(row) is int and 0 <= row < len(uses) for row in rows):
                 self.doubt(where, "its rows do not point to its uses")
                 continue
+            counts = collections.Counter(rows)
             shown = strange = 0
             for position, named in enumerate(uses):
-                count = rows.count(position)
+                count = counts[position]
                 if not isinstance(named, dict):
                     self.doubt(where, f"use {position} is malformed")
                 elif not any(c in self.grants for c in _consents_named({"consents": named})):
@@ -1189,6 +1203,14 @@ class _Uses:
 
 def _moment(time: str) -> str:
     return f"{time[:10]} at {time[11:19]} UTC"
+
+
+def _since_1970(seconds: int) -> str:
+    try:
+        moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
+    except OverflowError:
+        return f"second {seconds} after 1970"
+    return _moment(moment.isoformat())
 
 
 def _short(consent: str) -> str:
