@@ -60,7 +60,7 @@ class Run:
         return out
 
     def verify(self, bundle: Path, key: str = "") -> tuple[int, str]:
-        command = [sys.executable, "-I", self.verifier, bundle]
+        command = [sys.executable, "-I", str(self.verifier), str(bundle)]
         command += ["--key", key or self.gateway.ledger_vkey]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert "Traceback" not in ended.stderr

@@ -127,10 +127,9 @@ def _remembered(profile: Path | None, size: int) -> str | None:
 
 
 def _profile_key(profile: Path | None) -> str:
-    from concordat.errors import ConcordatError
-    from concordat.profile import Profile
+    import concordat
 
     try:
-        return Profile.load(Path(str(profile))).ledger_key.encode()
-    except (OSError, ValueError, ConcordatError) as error:
+        return concordat.Profile.load(Path(str(profile))).ledger_key.encode()
+    except (OSError, ValueError, concordat.ConcordatError) as error:
         raise click.BadParameter(str(error), param_hint="--profile") from None

@@ -408,8 +408,6 @@ def check_consistency(
     """Whether the tree of size `new` extends that of size `old`. Raises Fault."""
     if not 0 < old <= new:
         raise Fault(f"size {new} cannot extend size {old}")
-    if len(old_root) != 32 or len(new_root) != 32:
-        raise Fault("a hash has not 32 bytes")
     path = list(proof)
     before, after = _grow(old, new, path, old_root)
     if path:
@@ -772,8 +770,8 @@ def _check_checkpoints(
     ]
     for name, time in sorted(times.items()):
         story.witnessed.append(
-            f"The witness {plain(name)} cosigned this state on {_since_1970(time)} by its clock, as "
-            "extending all that it had seen."
+            f"The witness {plain(name)} cosigned this state on {_since_1970(time)} by its clock, "
+            "as extending all that it had seen."
         )
     if not witnesses:
         story.witnessed.append("No witness was named: other histories cannot be ruled out.")
