@@ -87,7 +87,7 @@ def in_one_group(
 
 def _queued(journal: Journal) -> int:
     # Private: only a test needs to know that a blocked writer's change has reached the queue.
-    return journal._queue.qsize()
+    return len(journal._waiting)
 
 
 def _sample(size: int) -> list[int]:

@@ -42,6 +42,7 @@ from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_privacy.log.cosignature import Quorum
 from concordat_privacy.metering import Quota
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import Peer, Role, Serial, spiffe_id
@@ -59,6 +60,7 @@ _MAKER = TokenKeys.of_epochs(1, 2, 3)
 MEMBERS = ("alpha", "beta", "gamma")
 CALL_SECONDS = 60
 YEAR_SECONDS = 365 * 86_400
+NO_WITNESSES = Quorum((), 0)
 AMPLE = Quota(daily=10**6, monthly=10**7, per_second=1e6, burst=10**6)
 """More lookups than any test makes."""
 ALL_JURISDICTIONS = Jurisdictions.of(["CN", "EU", "US", "ZZ"], "ZZ")
@@ -108,6 +110,7 @@ def serving(
     quota: Quota = AMPLE,
     carried: Quota = AMPLE,
     jurisdictions: Jurisdictions = ALL_JURISDICTIONS,
+    quorum: Quorum = NO_WITNESSES,
 ) -> Iterator[Consortium]:
     """A consortium for the length of the block.
 
@@ -121,7 +124,7 @@ def serving(
         journal, signal_store, subjects, clock, jurisdictions.default
     )
     signal = SignalServicer(journal, signal_store, subjects, quota)
-    ledger = LedgerServicer(journal)
+    ledger = LedgerServicer(journal, quorum)
     usage = UsageServicer(journal, quota, carried, clock)
     server = build_server(
         [

@@ -5,18 +5,21 @@ it, on PostgreSQL the same one, emptied.
 """
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_store.database import Database
+from concordat_store.writer import Writer
 from tests.postgresql import Cluster
 
 ORIGIN = "concordat.test/ledger"
@@ -161,9 +164,14 @@ def traced() -> Iterator[list[Traced]]:
         given = parameters if executemany else [parameters]
         seen.append(Traced(statement, tuple(map(_sizes, given)), rows))
 
+    def note_driver(writer: Writer, statement: str, rows: Sequence[Any]) -> None:
+        fetched = len(writer.run(statement, *rows)) if statement.startswith("SELECT") else 0
+        seen.append(Traced(statement, tuple(map(_sizes, rows)), fetched))
+
     sa.event.listen(sa.Engine, "after_cursor_execute", note)
     try:
-        yield seen
+        with _watching_writers(note_driver):
+            yield seen
     finally:
         sa.event.remove(sa.Engine, "after_cursor_execute", note)
 
@@ -171,8 +179,10 @@ def traced() -> Iterator[list[Traced]]:
 def shape_of(run: Sequence[Traced]) -> list[Traced]:
     """A run without what the number of entries before it decides: the tree's shape."""
     return [
-        replace(one, parameters=())
-        if "ledger_node" in one.text or "ledger_head" in one.text
+        replace(one, parameters=[(0, 0, *row[2:]) for row in one.parameters])
+        if "ledger_entry" in one.text
+        else replace(one, parameters=())
+        if "ledger_head" in one.text
         else one
         for one in run
     ]
@@ -188,8 +198,43 @@ def _sizes(parameters: Any) -> tuple[int, ...]:
 @contextmanager
 def listening(note: Callable[..., None]) -> Iterator[None]:
     """Calls `note` before every statement of the block."""
+
+    def note_driver(_writer: Writer, statement: str, rows: Sequence[Any]) -> None:
+        note(None, None, statement, rows[0] if rows else (), None, len(rows) > 1)
+
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:
-        yield
+        with _watching_writers(note_driver):
+            yield
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def _watching_writers(note: Callable[[Writer, str, Sequence[Any]], None]) -> Iterator[None]:
+    """Calls `note` for the statements that writers hand to the driver, past SQLAlchemy."""
+    run, run_many = Writer.run, Writer.run_many
+    noting = threading.local()
+
+    def noted(writer: Writer, statement: str, rows: Sequence[Any]) -> None:
+        # What `note` asks itself is not to be noted.
+        if not getattr(noting, "now", False):
+            noting.now = True
+            try:
+                note(writer, statement, rows)
+            finally:
+                noting.now = False
+
+    def watched_run(self: Writer, statement: str, parameters: Any = None) -> list[Any]:
+        rows = run(self, statement, parameters)
+        noted(self, statement, () if parameters is None else (parameters,))
+        return rows
+
+    def watched_run_many(self: Writer, statement: str, rows: Sequence[Any]) -> None:
+        run_many(self, statement, rows)
+        noted(self, statement, rows)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Writer, "run", watched_run)
+        patched.setattr(Writer, "run_many", watched_run_many)
+        yield

@@ -14,6 +14,7 @@ from pathlib import Path
 from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.jurisdictions import UNNAMED, policies
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+from concordat_privacy.log.cosignature import Quorum, WitnessKey
 from concordat_privacy.metering import MAX_PER_SECOND, Quota
 from concordat_privacy.oprf import MAX_HOLDERS
 from concordat_rpc.address import Address
@@ -85,9 +86,29 @@ class ConsentPolicies:
     """That of drafts that name none; one of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """One of the ledger's witnesses."""
+
+    key: WitnessKey
+    url: str
+    """Where the gateway brings its checkpoints (C2SP tlog-witness); "": the witness follows the
+    gateway by itself and brings its cosignatures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """Who must have seen the ledger, and for how long they may be missing."""
+
+    quorum: Quorum
+    grace: timedelta
+    listed: tuple[Witness, ...]
+
+
 DEFAULT_LOOKUP_QUOTA = Quota(daily=10_000, monthly=100_000, per_second=20.0, burst=1_000)
 """Of a member for which neither the file nor the operator says otherwise: enough to decide on
 applications, too little to try a register. The burst is one batch of the largest size."""
+DEFAULT_GRACE_SECONDS = 3_600
 _CARRIED_PER_SECOND = 20.0
 _CARRIED_BURST = 20_000
 _DAYS_A_MONTH = 31
@@ -126,6 +147,7 @@ class GatewayConfig:
     membership: Membership
     budgets: PrivacyBudgets
     consents: ConsentPolicies
+    witnesses: Witnesses
     lookup_quota: Quota
     carried_quota: Quota
     """Of a member's tokens of earlier epochs that are carried over."""
@@ -155,6 +177,7 @@ def load_config(file: Path) -> GatewayConfig:
         membership=_membership(settings.table("membership")),
         budgets=_budgets(settings.table("budgets")),
         consents=_consents(settings.table("consents")),
+        witnesses=_witnesses(settings.table("witnesses")),
         lookup_quota=lookup_quota,
         carried_quota=_carried_quota(quotas, lookup_quota),
         limits=_limits(settings.table("limits")),
@@ -281,6 +304,30 @@ def _consents(settings: Settings) -> ConsentPolicies:
         raise settings.wrong("default", f"{default!r} is not one of the jurisdictions")
     settings.finish()
     return ConsentPolicies(tuple(codes), default)
+
+
+def _witnesses(settings: Settings) -> Witnesses:
+    listed = tuple(_witness(table) for table in settings.tables("witness"))
+    needed = settings.integer("quorum", 0, 100, default=0)
+    try:
+        quorum = Quorum(tuple(one.key for one in listed), needed)
+    except CheckpointError as error:
+        raise settings.wrong("quorum", str(error)) from None
+    seconds = settings.integer("grace_seconds", 0, 30 * 86_400, default=DEFAULT_GRACE_SECONDS)
+    settings.finish()
+    return Witnesses(quorum, timedelta(seconds=seconds), listed)
+
+
+def _witness(settings: Settings) -> Witness:
+    try:
+        key = WitnessKey.decode(settings.text("vkey"))
+    except CheckpointError as error:
+        raise settings.wrong("vkey", str(error)) from None
+    url = settings.text("url", default="")
+    if url and not url.startswith(("http://", "https://")):
+        raise settings.wrong("url", "an address that begins with https:// or http:// is wanted")
+    settings.finish()
+    return Witness(key, url.rstrip("/"))
 
 
 def _carried_quota(settings: Settings, lookups: Quota) -> Quota:

@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
 
 from concordat.v1 import (
     aggregate_pb2_grpc,
@@ -29,6 +30,7 @@ from concordat_gateway.rules.members import Registrar
 from concordat_gateway.rules.policies import Jurisdictions
 from concordat_gateway.rules.stores_epoch import is_pepper_of
 from concordat_gateway.rules.subjects import Subjects
+from concordat_gateway.rules.witnesses import Policy
 from concordat_gateway.services.aggregate import AggregateServicer
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
@@ -81,6 +83,8 @@ _SERVICES = {
         "GetCheckpoint": _ALL,
         "GetInclusionProof": _ALL,
         "GetConsistencyProof": _ALL,
+        "AddCosignature": _MEMBER | _OVERSIGHT,
+        "GetCosignedCheckpoint": _ALL,
         "ExportEntries": _OVERSIGHT,
     },
     "MembershipService": {
@@ -112,6 +116,12 @@ def caps_of(budgets: PrivacyBudgets) -> Caps:
 def jurisdictions(config: GatewayConfig) -> Jurisdictions:
     """The policies that consents are taken under. The configuration names only known ones."""
     return Jurisdictions.of(config.consents.jurisdictions, config.consents.default)
+
+
+def witness_policy(config: GatewayConfig) -> Policy:
+    """Who must have seen the ledger, and for how long they may be missing."""
+    witnesses = config.witnesses
+    return Policy(witnesses.quorum, witnesses.grace // timedelta(microseconds=1))
 
 
 def endpoints(config: GatewayConfig, addresses: Sequence[Address]) -> list[Endpoint]:
@@ -169,7 +179,9 @@ def opened_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalStore]
     with (
         closing(Database.open(config.stores.control)) as control,
         closing(Database.open(config.stores.signals)) as signals,
-        closing(Journal(control, ledger_key, system_clock)) as journal,
+        closing(
+            Journal(control, ledger_key, system_clock, witness_policy(config).grace)
+        ) as journal,
     ):
         yield journal, SignalStore(signals, system_clock)
 
@@ -233,7 +245,7 @@ def _build(
     )
     signal = SignalServicer(journal, signals, subjects, config.lookup_quota)
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
-    ledger = LedgerServicer(journal)
+    ledger = LedgerServicer(journal, config.witnesses.quorum)
     membership = MembershipServicer(journal, registrar)
     usage = UsageServicer(journal, config.lookup_quota, config.carried_quota, system_clock)
     return build_server(

@@ -24,6 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from concordat_gateway.children import Child, stop_all
 from concordat_gateway.config import GatewayConfig, PrivacyBudgets
+from concordat_gateway.cosigning import cosigning
 from concordat_gateway.embedded import running_keyholders
 from concordat_gateway.keyfiles import load_authority
 from concordat_gateway.keylog import KeyLogFile
@@ -32,6 +33,7 @@ from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
 from concordat_gateway.rules.stores_epoch import adopt_epoch
+from concordat_gateway.rules.witnesses import adopt as adopt_witnesses
 from concordat_gateway.server import caps_of, check_epoch, check_holders, opened_stores
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
@@ -65,6 +67,7 @@ def serve(config: GatewayConfig, workers: int) -> None:
         resuming(journal, signals, config.resume_seconds) as resumption,
         _metrics(config, registry) as metrics_folder,
         watching(journal, config.alarm_seconds, AlarmGauge(registry)),
+        cosigning(journal, config.witnesses, registry),
         running_keyholders(config, stopping) as keyholders,
         _workers(config, workers, port, keyholders.addresses, metrics_folder) as serving,
     ):
@@ -146,6 +149,7 @@ def _prepared_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalSto
         adopt_epoch(journal, signals, key_log, peppers, system_clock())
         check_epoch(config, journal, key_log)
         resume(journal, signals, system_clock)
+        adopt_witnesses(journal, config.witnesses.quorum)
         _warn_of_other_caps(journal, config.budgets)
         yield journal, signals
 

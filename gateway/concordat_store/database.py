@@ -11,6 +11,7 @@ from sqlalchemy import exc
 from concordat_rpc.errors import Kind, Refusal
 from concordat_store.engines import WRITES, StoreError, create_engine
 from concordat_store.turns import Turns
+from concordat_store.writer import Writer
 
 RETRY_AFTER_SECONDS = 1.0
 
@@ -52,7 +53,7 @@ class Database:
 
         Raises Refusal UNAVAILABLE where the store fails.
         """
-        with self._refusing_faults(), self._reading.connect() as connection, connection.begin():
+        with self.refusing_faults(), self._reading.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -63,12 +64,16 @@ class Database:
         """
         turn = self._turns.turn() if self._turns else nullcontext()
         with (
-            self._refusing_faults(),
+            self.refusing_faults(),
             turn,
             self._writing.connect() as connection,
             connection.begin(),
         ):
             yield connection
+
+    def writer(self) -> Writer:
+        """A writer of its own connection, for many short durable transactions. Close it."""
+        return Writer(self._engine, self._turns, self.is_fault, self.refusing_faults)
 
     def is_fault(self, error: BaseException) -> bool:
         """Whether an exception says that the store failed, not that a statement was wrong.
@@ -92,7 +97,8 @@ class Database:
         return lost or type(original) is driver.DatabaseError
 
     @contextmanager
-    def _refusing_faults(self) -> Iterator[None]:
+    def refusing_faults(self) -> Iterator[None]:
+        """Turns a fault of the store inside the block into Refusal UNAVAILABLE."""
         try:
             yield
         except Exception as error:

@@ -20,6 +20,8 @@ BUSY_TIMEOUT_SECONDS = 10
 
 WRITES = "concordat_writes"
 """Execution option of transactions that write: BEGIN IMMEDIATE on SQLite."""
+BEGUN = "concordat_begun"
+"""Execution option of a connection whose transactions the driver begins, beneath SQLAlchemy."""
 
 _SQLITE_PRAGMAS = {
     # journal_mode first: the others are per connection, this one changes the file.
@@ -136,9 +138,11 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get(WRITES, False)
+    options = connection.get_execution_options()
+    if options.get(BEGUN, False):
+        return
     # A deferred BEGIN that writes later fails when another process wrote in between.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES, False) else "BEGIN")
 
 
 def _postgresql_engine(url: URL, pool_size: int) -> sa.Engine:

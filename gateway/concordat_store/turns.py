@@ -25,12 +25,29 @@ class Turns:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Waits for this caller's turn, and ends it with the block."""
-        with self._threads:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+        self.take()
+        try:
+            yield
+        finally:
+            self.end()
+
+    def take(self, wait: bool = True) -> bool:
+        """Begin a turn, to `end` by the same thread; without `wait`, only if it is free now."""
+        if not self._threads.acquire(blocking=wait):
+            return False
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BaseException as error:
+            self._threads.release()
+            if isinstance(error, BlockingIOError):
+                return False
+            raise
+        return True
+
+    def end(self) -> None:
+        """End the turn."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._threads.release()
 
     def close(self) -> None:
         """Close the lock file. It stays in place: another process may be waiting on it."""

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -468,3 +469,23 @@ def test_the_mirrored_signature_is_a_good_one() -> None:
     key = P256.key.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     key.verify(der, f"{head}.{b64(b'x')}".encode(), ec.ECDSA(hashes.SHA256()))
+
+
+def test_of_racing_grants_with_one_signature_one_is_recorded(consortium: Consortium) -> None:
+    one = signable(consortium)
+    jws = P256.sign(terms_of(one))
+    attempts = [signed(one, jws), signed(one, mirrored(jws))] * 3
+    with ThreadPoolExecutor(6) as pool:
+        responses = list(pool.map(lambda attempt: grant(consortium.alpha, [attempt]), attempts))
+    assert sum(len(response.granted) for response in responses) == 1
+    reasons = {refusal.reason for response in responses for refusal in response.refused}
+    assert reasons == {"EVIDENCE_INVALID"}
+
+
+def test_evidence_is_good_in_every_batch_size(consortium: Consortium) -> None:
+    drafts = [signable(consortium, subject) for subject in range(40)]
+    good = [signed(one, ED25519.sign(terms_of(one))) for one in drafts]
+    good[7] = signed(drafts[7], ED25519.sign(terms_of(drafts[8])))
+    response = grant(consortium.alpha, good)
+    assert [(r.item, r.reason) for r in response.refused] == [(7, "EVIDENCE_INVALID")]
+    assert [granted.item for granted in response.granted] == [n for n in range(40) if n != 7]

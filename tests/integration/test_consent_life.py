@@ -8,8 +8,11 @@ import grpc
 import pytest
 
 from concordat.v1 import common_pb2, consent_pb2, signal_pb2
+from concordat_gateway.rules.permits import countable
+from concordat_gateway.store.subjects import subject_key
 from tests.services import (
     CALL_SECONDS,
+    PEPPER,
     YEAR_SECONDS,
     Caller,
     Consortium,
@@ -410,3 +413,43 @@ def test_a_consent_that_begins_later_permits_nothing_before(consortium: Consorti
     assert not is_permitted(consortium, 1)
     consortium.clock.advance(0.000001)
     assert is_permitted(consortium, 1)
+
+
+def test_a_member_suspended_meanwhile_opens_no_consent_and_can_end_any_of_its_own(
+    consortium: Consortium,
+) -> None:
+    from tests.integration.test_standing import suspend
+
+    asked = ask_one(consortium.alpha, draft(consortium, 1))
+    held = grant_one(consortium.alpha, draft(consortium, 2))
+    pause(consortium.alpha, held)
+    suspend(consortium, "alpha")
+    for change, consent_id in ((activate, asked), (resume, held)):
+        with pytest.raises(grpc.RpcError) as refusal:
+            change(consortium.alpha, consent_id)
+        assert reason_of(refusal.value) == "MEMBER_SUSPENDED"
+    assert withdraw(consortium.alpha, asked).consent.state == WITHDRAWN
+    assert revoke(consortium.alpha, held).consent.state == REVOKED
+
+
+def test_a_paused_or_only_requested_consent_counts_nobody_in_aggregates(
+    consortium: Consortium,
+) -> None:
+    purposes = [CONTRIBUTION, common_pb2.PURPOSE_AGGREGATE_STATISTICS]
+    subject = subject_key(PEPPER, token(1))
+
+    def is_counted() -> bool:
+        with consortium.journal.read() as connection:
+            found = countable(connection, subject[0], consortium.clock.microseconds)
+        return (subject, 1) in found
+
+    consent_id = ask_one(consortium.alpha, draft(consortium, 1, purposes))
+    assert not is_counted()
+    activate(consortium.alpha, consent_id)
+    assert is_counted()
+    pause(consortium.alpha, consent_id)
+    assert not is_counted()
+    resume(consortium.alpha, consent_id)
+    assert is_counted()
+    revoke(consortium.alpha, consent_id)
+    assert not is_counted()

@@ -11,7 +11,7 @@ import grpc
 import pytest
 import sqlalchemy as sa
 
-from concordat.v1 import common_pb2, signal_pb2
+from concordat.v1 import common_pb2, consent_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store.signal_store import SignalStore
@@ -154,6 +154,28 @@ def make_refusals(consortium: Consortium) -> dict[str, int]:
     grant_one(consortium.gamma, draft(consortium, 6, [UNDERWRITING], EVERYTHING))
     furnish(consortium, 7)
     grant_one(consortium.alpha, draft(consortium, 7, starts_in_seconds=7200))
+    furnish(consortium, 11)
+    asked = draft(consortium, 11, [UNDERWRITING], EVERYTHING)
+    asked.ClearField("evidence_sha256")
+    consortium.alpha.consents.RequestConsents(
+        consent_pb2.RequestConsentsRequest(request_id=REQUEST_ID, consents=[asked]),
+        timeout=CALL_SECONDS,
+    )
+    furnish(consortium, 12)
+    paused = consent_pb2.PauseConsentRequest(
+        consent_id=consent_to_look_up(consortium, 12), reason="a pause"
+    )
+    consortium.alpha.consents.PauseConsent(paused, timeout=CALL_SECONDS)
+    furnish(consortium, 13)
+    revoked = consent_pb2.RevokeConsentRequest(
+        consent_id=consent_to_look_up(consortium, 13), reason="a mistake"
+    )
+    consortium.operator.consents.RevokeConsent(revoked, timeout=CALL_SECONDS)
+    furnish(consortium, 14)
+    once = draft(consortium, 14, [UNDERWRITING], EVERYTHING)
+    once.frequency.CopyFrom(consent_pb2.Frequency(unit=consent_pb2.TIME_UNIT_INF, uses=1))
+    grant_one(consortium.alpha, once)
+    assert look_up(consortium.alpha, 14).result.status == OK
     consortium.clock.advance(60)
     return {
         "unknown subject": 1,
@@ -163,6 +185,10 @@ def make_refusals(consortium: Consortium) -> dict[str, int]:
         "expired": 5,
         "another member's": 6,
         "not begun": 7,
+        "only requested": 11,
+        "paused": 12,
+        "revoked": 13,
+        "exhausted": 14,
     }
 
 

@@ -14,7 +14,7 @@ from tests.gateways import Gateway, MakeGateway, concordat
 
 APPLICANT = resident_id(4711)
 SERVER_PACKAGES = (
-    *("alembic", "grpc_health", "opendp", "prometheus_client"),
+    *("alembic", "grpc_health", "jwt", "opendp", "prometheus_client"),
     *("psycopg", "pysqlite3", "sqlalchemy", "sqlmodel"),
 )
 

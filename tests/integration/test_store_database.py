@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from concordat_gateway.store.control_tables import budget, consent, ledger_node
+from concordat_gateway.store.control_tables import budget, consent, ledger_entry
 from concordat_rpc.errors import Kind, Refusal
 from concordat_store.database import Database
 from concordat_store.engines import SQLITE_MINIMUM, StoreError, require_sqlite
@@ -167,8 +167,10 @@ def test_writers_wait_for_each_other(control: Database) -> None:
 
 
 def test_wrong_lengths_are_refused_by_the_database(control: Database) -> None:
-    with pytest.raises(sa.exc.IntegrityError), control.write() as connection:
-        connection.execute(sa.insert(ledger_node).values(level=0, node_index=0, hash=bytes(31)))
+    for length in (0, 31, 33):
+        values = {"entry_index": 0, "hashes": bytes(length), "leaf": b"{}"}
+        with pytest.raises(sa.exc.IntegrityError), control.write() as connection:
+            connection.execute(sa.insert(ledger_entry).values(values))
 
 
 def test_errors_do_not_show_values(control: Database) -> None:

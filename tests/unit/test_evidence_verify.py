@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from concordat_privacy.evidence.writing import write_bundle, zip_bytes
 from concordat_privacy.log.checkpoint import SigningKey
+from concordat_privacy.log.cosignature import Quorum, WitnessSigningKey
+from concordat_privacy.log.proof import TlogProof
 from concordat_privacy.verifier import verify
 from tests.evidences import (
     BATCH,
@@ -425,6 +427,22 @@ def test_the_logs_signature_is_no_cosignature(tmp_path: Path) -> None:
     code, text = run(tmp_path, files, "--key", VKEY, "--witness", VKEY)
     assert code == 2
     assert "not a witness's key" in text
+
+
+def test_cosignatures_and_proofs_of_the_ledgers_own_code_are_understood(tmp_path: Path) -> None:
+    witness = WitnessSigningKey("witness.example/own", bytes(range(32)))
+    ledger = Ledger()
+    note = ledger.note()
+    body = note.rpartition("\n\n")[0] + "\n"
+    files = ledger.bundle(tmp_path / "export", note=note + witness.cosign(body, 1_772_000_000))
+    named = [verify.read_key(witness.verifier.encode(), 4)]
+    story = verify.check_bundle(files, LOG, named, 1)
+    assert story.proven, said(story)
+    assert "cosigned this state on 2026-02-25 at 06:13:20 UTC" in said(story)
+    text = files[f"entries/{GRANT}.tlog-proof"].decode()
+    proof = TlogProof.decode(text)
+    assert proof.encode() == text
+    proof.verify(files[f"entries/{GRANT}.json"], KEY.verifier, Quorum((witness.verifier,), 1))
 
 
 # The command.

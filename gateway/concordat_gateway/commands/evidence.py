@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from concordat_gateway.commands.ledger import _verifier_key
+from concordat_gateway.commands import _exports
 
 
 @click.group()
@@ -71,7 +71,7 @@ def make(
         raise click.UsageError("Give --key, or --profile.")
     if out.exists():
         raise click.BadParameter(f"{out} exists already", param_hint="OUT")
-    verifier_key = _verifier_key(key if key is not None else _profile_key(profile))
+    verifier_key = _exports.verifier_key(key if key is not None else _profile_key(profile))
     try:
         report = verify_export(export, verifier_key)
         if not report.ok:

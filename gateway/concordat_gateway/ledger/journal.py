@@ -1,22 +1,25 @@
 """The one way to change the control store: group commit with one ledger, one fence, one signature.
 
-A durable commit costs a disk flush. Callers queue their changes; one writer thread a process takes
-all that wait, runs them in one transaction, integrates their entries into the Merkle tree, signs
-one checkpoint, commits and only then wakes the callers. Several processes share one store: the
-locked head row (PostgreSQL) or BEGIN IMMEDIATE (SQLite) puts their groups one after another.
+A durable commit costs a disk flush. While one group of changes is written, others queue; then all
+that wait are run in one transaction, their entries integrated into the Merkle tree, one checkpoint
+signed, committed, and only then are the callers woken. A caller that finds nobody writing writes
+its change itself, if it need not wait for another process first: handing it to a thread and being
+woken costs as much as a fast disk's flush. Everything else is the writer thread's, one a process.
+Several processes share one store: the locked head row (PostgreSQL) or BEGIN IMMEDIATE (SQLite) puts
+their groups one after another.
 """
 
 import logging
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from concordat_gateway.ledger import tree
+from concordat_gateway.ledger.pending import Committed, Pending
 from concordat_gateway.ledger.proofs import Prover
 from concordat_gateway.ledger.transaction import Entry, Group, Item, Transaction
 from concordat_gateway.ledger.tree import Head
@@ -24,12 +27,12 @@ from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.log import checkpoint as checkpoints
 from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey
 from concordat_privacy.log.merkle import Frontier
-from concordat_rpc.errors import Refusal, deadline_exceeded, unavailable
+from concordat_rpc.errors import Refusal, unavailable
 from concordat_store.clock import Clock
 from concordat_store.database import Database, describe, store_unavailable
 from concordat_store.engines import StoreError
 
-__all__ = ["Committed", "Entry", "Item", "Journal", "Transaction"]
+__all__ = ["Committed", "Entry", "Item", "Journal", "Pending", "Transaction"]
 
 T = TypeVar("T")
 
@@ -41,40 +44,45 @@ _PAGE_ITEMS = 10_000
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Committed(Generic[T]):
-    """What a change returned, now durable, and the signed tree head that covers its entries."""
-
-    value: T
-    checkpoint: str
-
-
 class Journal:
     """Writer and reader of the control store. Thread-safe; make one a process."""
 
-    def __init__(self, database: Database, key: SigningKey, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, key: SigningKey, clock: Clock, grace: int | None = None
+    ) -> None:
         """Open the ledger, starting it where there is none; key.name is its origin.
 
+        `grace` is how long an entry may wait for its witnesses, in microseconds, before uses of
+        data are refused; None: no witness is waited for.
         Raises StoreError where the ledger is not key's, Refusal UNAVAILABLE where the store fails.
         """
         self._database = database
         self._key = key
         self._clock = clock
+        self._grace = grace
         self._prover = Prover(database)
         self._open_ledger()
-        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
-        self._carried: list[_Pending] = []
-        self._admission = threading.Lock()
+        self._writer = database.writer()
+        # Guards the four that follow.
+        self._mutex = threading.Lock()
+        self._waiting: deque[Pending[Any]] = deque()
+        self._busy = False
+        """Whether some thread writes, or has been woken to; it looks after what waits."""
         self._closed = False
-        self._writer = threading.Thread(target=self._run, name="journal-writer", daemon=True)
-        self._writer.start()
+        self._wake = threading.Lock()
+        """Held while the writer thread has nothing to do. Released by whoever makes it busy."""
+        self._wake.acquire()
+        self._running: int | None = None
+        """The thread that runs changes now."""
+        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self._thread.start()
 
     def write(
         self, change: Callable[[Transaction], T], timeout_seconds: float = 30.0
     ) -> Committed[T]:
         """Run a change and wait until it is durable.
 
-        The change runs in the writer's thread, after all that were queued before it: it must not
+        The change runs in whatever thread writes, after all that were queued before it: it must not
         block and must not call the journal. What it raises is raised here, and undoes it alone.
 
         Raises:
@@ -82,20 +90,17 @@ class Journal:
                 the connection broke during the commit, may have happened.
                 DEADLINE_EXCEEDED: not durable in time; it may still become so if it had started.
         """
-        if threading.current_thread() is self._writer:
-            raise RuntimeError("a change cannot write through the journal that runs it")
-        pending = _Pending(change)
-        with self._admission:
-            if self._closed:
-                raise unavailable("SHUTTING_DOWN", "the gateway is shutting down")
-            self._queue.put(pending)
-        if not pending.wait(timeout_seconds):
-            # A change that has not started now never will.
-            pending.claim()
-            raise deadline_exceeded()
-        if pending.error is not None:
-            raise pending.error
-        return Committed(cast(T, pending.value), pending.checkpoint)
+        pending = Pending(change)
+        # PostgreSQL's lock is waited for without regard to this caller's deadline.
+        if self._admit(pending, at_once=self._writer.is_sqlite):
+            self._write_at_once(pending)
+        return pending.result(timeout_seconds)
+
+    def submit(self, change: Callable[[Transaction], T]) -> Pending[T]:
+        """Queue a change as `write` does, and wait for it later: `result` of what is returned."""
+        pending = Pending(change)
+        self._admit(pending, at_once=False)
+        return pending
 
     def read(self) -> AbstractContextManager[sa.Connection]:
         """A transaction that sees one snapshot of the control store and writes nothing."""
@@ -103,11 +108,12 @@ class Journal:
 
     def close(self) -> None:
         """Refuse new changes, finish the queued ones, stop the writer."""
-        with self._admission:
-            if not self._closed:
-                self._closed = True
-                self._queue.put(None)
-        self._writer.join()
+        with self._mutex:
+            self._closed = True
+            if not self._busy:
+                self._wake_thread()
+        self._thread.join()
+        self._writer.close()
 
     def checkpoint(self) -> str:
         """The newest signed checkpoint, as a note."""
@@ -140,6 +146,14 @@ class Journal:
         """As `Prover.consistency_proof`."""
         return self._prover.consistency_proof(old, new)
 
+    def checkpoint_of(self, size: int) -> str:
+        """The signed checkpoint of the tree of the first `size` entries, the same note each time.
+
+        Raises Refusal OUT_OF_RANGE (beyond the ledger).
+        """
+        checkpoint = Checkpoint(self._key.name, size, self._prover.root(size))
+        return checkpoints.sign(checkpoint, self._key)
+
     def entries(self, start: int, stop: int) -> Iterator[tuple[int, bytes, tuple[bytes, ...]]]:
         """(index, leaf, items' canonical bytes) of the entries start..stop-1, as far as there are.
 
@@ -159,7 +173,7 @@ class Journal:
         start = Head(empty, self._sign(empty), self._clock(), 0, FIRST_EPOCH)
         with self._database.write() as connection:
             tree.create_head(connection, start)
-            head = tree.lock_head(connection)
+            head = tree.read_head(connection)
         try:
             signed = checkpoints.open_note(head.checkpoint, [self._key.verifier])
         except CheckpointError as error:
@@ -170,58 +184,86 @@ class Journal:
     def _sign(self, frontier: Frontier) -> str:
         return checkpoints.sign(Checkpoint(self._key.name, frontier.size, frontier.root), self._key)
 
-    def _run(self) -> None:
-        # Only the end in the queue stops the writer: what was admitted lies before it.
-        ended = False
-        while self._carried or not ended:
-            group, ends = self._take_group()
-            ended = ended or ends
-            if group:
-                self._write_group(group)
+    def _admit(self, pending: Pending[Any], at_once: bool) -> bool:
+        """Queue a change; or, `at_once`, let the caller write it if nobody is writing."""
+        if threading.get_ident() == self._running:
+            raise RuntimeError("a change cannot write through the journal that runs it")
+        with self._mutex:
+            if self._closed:
+                raise unavailable("SHUTTING_DOWN", "the gateway is shutting down")
+            if at_once and not self._busy:
+                # Then nothing waits either.
+                self._busy = True
+                return True
+            self._waiting.append(pending)
+            if not self._busy:
+                self._wake_thread()
+        return False
 
-    def _take_group(self) -> tuple[list["_Pending"], bool]:
-        """The changes that wait now, at least one before the queue's end; whether it ended."""
-        group, self._carried = self._carried, []
-        while len(group) < MAX_GROUP_CHANGES:
-            try:
-                pending = self._queue.get(block=not group)
-            except queue.Empty:
-                return group, False
-            if pending is None:
-                return group, True
-            group.append(pending)
-        return group, False
-
-    def _write_group(self, group: list["_Pending"]) -> None:
+    def _write_at_once(self, pending: Pending[Any]) -> None:
+        """Write the change in its caller's thread, unless another process has the turn."""
+        if not self._writer.take_turn(wait=False):
+            with self._mutex:
+                self._waiting.appendleft(pending)
+                self._wake_thread()
+            return
         try:
-            checkpoint = self._commit(group)
+            self._write_group([pending], has_turn=True)
+        finally:
+            with self._mutex:
+                self._busy = False
+                if self._waiting or self._closed:
+                    self._wake_thread()
+
+    def _wake_thread(self) -> None:
+        self._busy = True
+        self._wake.release()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.acquire()
+            while group := self._next_group():
+                self._write_group(group, has_turn=False)
+            if group is None:
+                return
+
+    def _next_group(self) -> list[Pending[Any]] | None:
+        """The changes that wait now; none, and the thread sleeps; None, and it has ended."""
+        with self._mutex:
+            if not self._waiting:
+                self._busy = self._closed
+                return None if self._closed else []
+            size = min(len(self._waiting), MAX_GROUP_CHANGES)
+            return [self._waiting.popleft() for _ in range(size)]
+
+    def _write_group(self, group: list[Pending[Any]], has_turn: bool) -> None:
+        try:
+            checkpoint = self._commit(group, has_turn)
         except Refusal as refusal:
             fault = describe(refusal.__cause__) if refusal.__cause__ else refusal.message
             _log.error("the store failed a group of %d changes: %s", len(group), fault)
             _fail(group)
             return
-        except BaseException:  # noqa: BLE001 - the writer outlives any fault of a group
+        except BaseException as error:
             _log.exception("a group of %d changes failed", len(group))
             _fail(group)
+            # The writer thread outlives any fault of a group; a caller's own must see its end.
+            if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
+                raise
             return
         for pending in group:
             pending.finish(checkpoint)
 
-    def _commit(self, group: list["_Pending"]) -> str:
-        with self._database.write() as connection:
-            head = tree.lock_head(connection)
-            gathered = Group(connection, head, self._clock)
-            for position, pending in enumerate(group):
-                if gathered.entries >= MAX_GROUP_ENTRIES:
-                    self._carried = group[position:]
-                    del group[position:]
-                    break
-                if pending.claim():
-                    pending.run(
-                        Transaction(gathered, savepoint=len(group) > 1), self._database.is_fault
-                    )
-            if len(group) == 1 and group[0].error is not None:
-                connection.rollback()
+    def _commit(self, group: list[Pending[Any]], has_turn: bool) -> str:
+        if not has_turn:
+            self._writer.take_turn()
+        with self._writer.transaction():
+            head = tree.lock_head(self._writer)
+            gathered = Group(self._writer, head, self._clock, self._grace)
+            self._run_changes(group, gathered)
+            if len(group) == 1 and group[0].failed:
+                # Nothing else is in the transaction: to undo it costs no flush.
+                self._writer.undo()
                 return head.checkpoint
             frontier = gathered.extend()
             unchanged = frontier.size == head.frontier.size
@@ -229,53 +271,24 @@ class Journal:
             gathered.close(frontier, checkpoint)
         return checkpoint
 
-
-class _Pending:
-    """One queued change and what became of it."""
-
-    __slots__ = ("_change", "_claim", "_gate", "checkpoint", "error", "value")
-
-    def __init__(self, change: Callable[[Transaction], Any]) -> None:
-        self._change = change
-        self._claim = threading.Lock()
-        # A held lock costs a third of an Event, and each waiter has exactly one to wait for.
-        self._gate = threading.Lock()
-        self._gate.acquire()
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.checkpoint = ""
-
-    def claim(self) -> bool:
-        """Whether the calling thread is the first to claim the change: to run it or to drop it."""
-        return self._claim.acquire(blocking=False)
-
-    def wait(self, timeout_seconds: float) -> bool:
-        """Whether the outcome is there in time."""
-        return self._gate.acquire(timeout=timeout_seconds)
-
-    def run(self, transaction: Transaction, is_fault: Callable[[BaseException], bool]) -> None:
-        """Run the change; a fault of the store goes up, anything else is the caller's to see."""
+    def _run_changes(self, group: list[Pending[Any]], gathered: Group) -> None:
+        """Run the changes; those that come after very many entries go back to the queue."""
+        self._running = threading.get_ident()
         try:
-            with transaction.atomic():
-                self.value = self._change(transaction)
-        except Exception as error:
-            if is_fault(error):
-                raise
-            self.error = error
-
-    def finish(self, checkpoint: str) -> None:
-        """Wake the waiter: its change is durable, or was undone alone."""
-        self.checkpoint = checkpoint
-        self._gate.release()
-
-    def fail(self, error: BaseException) -> None:
-        """Wake the waiter: nothing of its group is durable."""
-        if self.error is None:
-            self.error = error
-        self._gate.release()
+            for position, pending in enumerate(group):
+                if gathered.entries >= MAX_GROUP_ENTRIES:
+                    with self._mutex:
+                        self._waiting.extendleft(reversed(group[position:]))
+                    del group[position:]
+                    return
+                if pending.claim():
+                    transaction = Transaction(gathered, savepoint=len(group) > 1)
+                    pending.run(transaction, self._database.is_fault)
+        finally:
+            self._running = None
 
 
-def _fail(group: list[_Pending]) -> None:
+def _fail(group: list[Pending[Any]]) -> None:
     for pending in group:
         # One exception each: every waiter adds its own traceback.
         pending.fail(store_unavailable())

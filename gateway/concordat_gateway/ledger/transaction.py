@@ -4,9 +4,9 @@ Many changes share one durable transaction. Each sees what those before it wrote
 leaves nothing behind, neither rows nor entries.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -16,8 +16,13 @@ from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.log import leaf
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import Frontier, leaf_hash, merkle_root
+from concordat_rpc.errors import unavailable
 from concordat_store.clock import Clock, rfc3339
+from concordat_store.writer import Writer
 
+T = TypeVar("T")
+
+_WITNESS_RETRY_SECONDS = 5.0
 _RESERVED = frozenset({"v", "type", "time", "actor", "items", "items_root"})
 
 
@@ -53,9 +58,9 @@ class Transaction:
         """The control store. What is written here commits with the entries, or not at all."""
         if self._savepoint and not self._guarded:
             # Only now: most of a savepoint's cost is two statements, and some changes only append.
-            self._group.connection.exec_driver_sql("SAVEPOINT change")
+            self._group.writer.run("SAVEPOINT change")
             self._guarded = True
-        return self._group.connection
+        return self._group.writer.connection
 
     @property
     def pool_version(self) -> int:
@@ -74,6 +79,37 @@ class Transaction:
     @tokens_epoch.setter
     def tokens_epoch(self, epoch: int) -> None:
         self._group.tokens_epoch = epoch
+
+    @property
+    def witnessed_size(self) -> int:
+        """Largest tree that as many witnesses as the policy wants have seen."""
+        return self._group.witnessed_size
+
+    @property
+    def unwitnessed_since(self) -> int | None:
+        """Time of the first entry that is not witnessed, in microseconds; None: all are.
+
+        Entries of changes that are not durable yet do not count.
+        """
+        return self._group.unwitnessed_since
+
+    def require_witnessed(self) -> None:
+        """Refuse a use of data while the witnesses have been missing for longer than is allowed.
+
+        Raises Refusal UNAVAILABLE (LEDGER_NOT_WITNESSED).
+        """
+        since, grace = self._group.unwitnessed_since, self._group.grace
+        if grace is not None and since is not None and self.now - since >= grace:
+            raise unavailable(
+                "LEDGER_NOT_WITNESSED",
+                "the ledger's witnesses have not cosigned it for too long; no data is used until "
+                "they do",
+                _WITNESS_RETRY_SECONDS,
+            )
+
+    def witnessed(self, size: int, next_time: int | None) -> None:
+        """Record that a tree is witnessed; `next_time` is that of the entry after it, if any."""
+        self._group.witnessed_size, self._group.unwitnessed_since = size, next_time
 
     def append(
         self,
@@ -111,42 +147,51 @@ class Transaction:
             content["items_root"] = merkle_root(item.content for item in stored).hex()
         return self._group.add(leaf.encode(content), stored, changes_pool)
 
-    @contextmanager
-    def atomic(self) -> Iterator["Transaction"]:
-        """Keeps all that happens inside, or nothing if it raises."""
+    def run(self, change: Callable[["Transaction"], T]) -> T:
+        """Run the change: all that it does is kept, or nothing if it raises."""
         mark = self._group.mark()
         try:
-            yield self
+            value = change(self)
             if self._guarded:
-                self._group.connection.exec_driver_sql("RELEASE SAVEPOINT change")
+                self._group.writer.run("RELEASE SAVEPOINT change")
         except Exception:
             self._group.reset(mark)
             if self._guarded:
-                self._group.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT change")
-                self._group.connection.exec_driver_sql("RELEASE SAVEPOINT change")
+                self._group.writer.run("ROLLBACK TO SAVEPOINT change")
+                self._group.writer.run("RELEASE SAVEPOINT change")
             raise
+        return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
+class _Mark(NamedTuple):
     entries: int
     items: int
     pool_version: int
     tokens_epoch: int
+    witnessed_size: int
+    unwitnessed_since: int | None
 
 
 class Group:
     """The entries of one durable transaction, gathered before they are integrated together."""
 
-    def __init__(self, connection: sa.Connection, head: Head, clock: Clock) -> None:
-        self.connection = connection
+    def __init__(self, writer: Writer, head: Head, clock: Clock, grace: int | None) -> None:
+        self.writer = writer
+        self.grace = grace
+        """Longest that an entry may wait for its witnesses, in microseconds; None: for ever."""
         self.pool_version = head.pool_version
         self.tokens_epoch = head.tokens_epoch
+        self.witnessed_size = head.witnessed_size
+        self.unwitnessed_since = head.unwitnessed_since
         self._head = head
         self._clock = clock
         self._time = head.time
         self._time_text = ""
+        self._second = -1
+        self._second_text = ""
         self._leaves: list[bytes] = []
+        self._first_time = 0
+        """Of the first of them."""
         self._items: list[tuple[int, list[StoredItem]]] = []
 
     @property
@@ -166,12 +211,18 @@ class Group:
     def time_text(self) -> str:
         """The time of `advance_clock` as entries carry it."""
         if not self._time_text:
-            self._time_text = rfc3339(self._time)
+            second, micros = divmod(self._time, 1_000_000)
+            if second != self._second:
+                # A group's times differ in their microseconds, which are cheap to write.
+                self._second, self._second_text = second, rfc3339(second * 1_000_000)[:-7]
+            self._time_text = f"{self._second_text}{micros:06}Z"
         return self._time_text
 
     def add(self, data: bytes, items: list[StoredItem], changes_pool: bool) -> Entry:
         """Gather one encoded entry."""
         entry = Entry(self._head.frontier.size + len(self._leaves), data)
+        if not self._leaves:
+            self._first_time = self._time
         self._leaves.append(data)
         if items:
             self._items.append((entry.index, items))
@@ -181,7 +232,14 @@ class Group:
 
     def mark(self) -> _Mark:
         """A point to `reset` to."""
-        return _Mark(len(self._leaves), len(self._items), self.pool_version, self.tokens_epoch)
+        return _Mark(
+            len(self._leaves),
+            len(self._items),
+            self.pool_version,
+            self.tokens_epoch,
+            self.witnessed_size,
+            self.unwitnessed_since,
+        )
 
     def reset(self, mark: _Mark) -> None:
         """Forget what was gathered after mark."""
@@ -189,19 +247,31 @@ class Group:
         del self._items[mark.items :]
         self.pool_version = mark.pool_version
         self.tokens_epoch = mark.tokens_epoch
+        self.witnessed_size = mark.witnessed_size
+        self.unwitnessed_since = mark.unwitnessed_since
 
     def extend(self) -> Frontier:
-        """Write entries, items and nodes to the transaction; returns the tree's new edge."""
+        """Write entries with nodes, and items, to the transaction; returns the tree's new edge."""
         if not self._leaves:
             return self._head.frontier
-        frontier, nodes = self._head.frontier.extend(leaf_hash(data) for data in self._leaves)
-        tree.insert_entries(self.connection, self._head.frontier.size, self._leaves)
-        tree.insert_nodes(self.connection, nodes)
+        frontier, hashes = self._head.frontier.complete(map(leaf_hash, self._leaves))
+        tree.insert_entries(self.writer, self._head.frontier.size, self._leaves, hashes)
         if self._items:
-            tree.insert_items(self.connection, self._items)
+            tree.insert_items(self.writer, self._items)
         return frontier
 
     def close(self, frontier: Frontier, checkpoint: str) -> None:
         """Write the head, as the last thing before the commit."""
-        head = Head(frontier, checkpoint, self._time, self.pool_version, self.tokens_epoch)
-        tree.save_head(self.connection, head)
+        since = self.unwitnessed_since
+        if since is None and self._leaves:
+            since = self._first_time
+        head = Head(
+            frontier,
+            checkpoint,
+            self._time,
+            self.pool_version,
+            self.tokens_epoch,
+            self.witnessed_size,
+            since,
+        )
+        tree.save_head(self.writer, head)

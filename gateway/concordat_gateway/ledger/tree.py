@@ -1,7 +1,7 @@
-"""The Merkle tree's rows: the head that fences writers, leaves, items and nodes.
+"""The Merkle tree's rows: the head that fences writers, leaves with the tree's nodes, items.
 
-Nodes never change once written: every complete subtree is stored once, so any inclusion or
-consistency proof of any size is a handful of lookups.
+Nodes never change once written: every complete subtree is stored once, with the entry that
+completed it, so any inclusion or consistency proof of any size is a handful of lookups.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from concordat_gateway.store.bulk import insert_rows
-from concordat_gateway.store.control_tables import (
-    ledger_entry,
-    ledger_head,
-    ledger_item,
-    ledger_node,
-)
-from concordat_privacy.log.merkle import Frontier, Node
+from concordat_gateway.store.bulk import write_rows
+from concordat_gateway.store.control_tables import ledger_entry, ledger_head, ledger_item
+from concordat_privacy.log.merkle import HASH_BYTES, Frontier
+from concordat_store.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +28,10 @@ class Head:
     pool_version: int
     tokens_epoch: int
     """Key epoch under which the stores name subjects; 0 while they are moved to the next."""
+    witnessed_size: int = 0
+    """Largest tree that as many witnesses as the policy wants have seen."""
+    unwitnessed_since: int | None = None
+    """Time of the first entry beyond it, in microseconds; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +43,30 @@ class StoredItem:
     salt: bytes | None
 
 
-_SELECT_HEAD = sa.select(
-    ledger_head.c.frontier,
-    ledger_head.c.checkpoint,
-    ledger_head.c.time,
-    ledger_head.c.pool_version,
-    ledger_head.c.tokens_epoch,
+# Columns of the head, in the order of `_head` and `_head_values`.
+_HEAD = (
+    "frontier",
+    "checkpoint",
+    "time",
+    "pool_version",
+    "tokens_epoch",
+    "witnessed_size",
+    "unwitnessed_since",
+    "size",
 )
+_SELECT_HEAD = sa.select(*(ledger_head.c[name] for name in _HEAD))
 _SELECT_TOKENS_EPOCH = sa.select(ledger_head.c.tokens_epoch)
-# SQLite knows no FOR UPDATE, and SQLAlchemy writes none there: BEGIN IMMEDIATE is the lock.
-_LOCK_HEAD = _SELECT_HEAD.with_for_update()
 _CREATE_HEAD = sa.text(
-    "INSERT INTO ledger_head (id, size, frontier, checkpoint, time, pool_version, tokens_epoch)"
-    " VALUES (1, :size, :frontier, :checkpoint, :time, :pool_version, :tokens_epoch)"
-    " ON CONFLICT DO NOTHING"
+    f"INSERT INTO ledger_head (id, {', '.join(_HEAD)})"  # noqa: S608 - names of this module
+    f" VALUES (1, {', '.join(f':{name}' for name in _HEAD)}) ON CONFLICT DO NOTHING"
 )
-_UPDATE_HEAD = sa.update(ledger_head)
-_SELECT_NODES = sa.select(ledger_node).where(
-    sa.tuple_(ledger_node.c.level, ledger_node.c.node_index).in_(
-        sa.bindparam("places", expanding=True)
-    )
+# What every group of changes runs is the driver's own SQL.
+_LOCK_HEAD = f"SELECT {', '.join(_HEAD)} FROM ledger_head"  # noqa: S608
+_UPDATE_HEAD = "UPDATE ledger_head SET {}"
+_UPDATE_HEAD_SQLITE = _UPDATE_HEAD.format(", ".join(f"{name} = ?" for name in _HEAD))
+_UPDATE_HEAD_POSTGRESQL = _UPDATE_HEAD.format(", ".join(f"{name} = %s" for name in _HEAD))
+_SELECT_HASHES = sa.select(ledger_entry.c.entry_index, ledger_entry.c.hashes).where(
+    ledger_entry.c.entry_index.in_(sa.bindparam("entries", expanding=True))
 )
 _SELECT_ENTRIES = (
     sa.select(ledger_entry.c.entry_index, ledger_entry.c.leaf)
@@ -94,7 +98,7 @@ _SELECT_ITEMS = (
 
 def create_head(connection: sa.Connection, head: Head) -> None:
     """Write the head of a ledger that has none; leaves an existing one alone."""
-    connection.execute(_CREATE_HEAD, _head_values(head))
+    connection.execute(_CREATE_HEAD, dict(zip(_HEAD, _head_values(head), strict=True)))
 
 
 def read_head(connection: sa.Connection) -> Head:
@@ -107,44 +111,55 @@ def read_tokens_epoch(connection: sa.Connection) -> int:
     return int(connection.execute(_SELECT_TOKENS_EPOCH).scalar_one())
 
 
-def lock_head(connection: sa.Connection) -> Head:
-    """The head, locked to the end of the transaction: no other process appends meanwhile."""
-    return _head(connection.execute(_LOCK_HEAD).one())
+def lock_head(writer: Writer) -> Head:
+    """The head, locked to the end of the transaction: no other process appends meanwhile.
+
+    To be the transaction's first statement.
+    """
+    # SQLite knows no FOR UPDATE: BEGIN IMMEDIATE is the lock.
+    [row] = writer.run_first(_LOCK_HEAD if writer.is_sqlite else f"{_LOCK_HEAD} FOR UPDATE")
+    return _head(row)
 
 
-def save_head(connection: sa.Connection, head: Head) -> None:
+def save_head(writer: Writer, head: Head) -> None:
     """Replace the head."""
-    connection.execute(_UPDATE_HEAD, _head_values(head))
+    statement = _UPDATE_HEAD_SQLITE if writer.is_sqlite else _UPDATE_HEAD_POSTGRESQL
+    writer.run(statement, _head_values(head))
 
 
-def insert_entries(connection: sa.Connection, start: int, leaves: Sequence[bytes]) -> None:
-    """Store leaves as the entries from `start` on."""
-    insert_rows(connection, ledger_entry, list(enumerate(leaves, start)))
-
-
-def insert_nodes(connection: sa.Connection, nodes: Sequence[Node]) -> None:
-    """Store the hashes of subtrees that became complete."""
-    insert_rows(connection, ledger_node, nodes)
-
-
-def insert_items(
-    connection: sa.Connection, items: Sequence[tuple[int, Sequence[StoredItem]]]
+def insert_entries(
+    writer: Writer, start: int, leaves: Sequence[bytes], hashes: Sequence[bytes]
 ) -> None:
+    """Store leaves as the entries from `start` on, with what `Frontier.complete` gave for each."""
+    entries = range(start, start + len(leaves))
+    write_rows(writer, ledger_entry, list(zip(entries, hashes, leaves, strict=True)))
+
+
+def insert_items(writer: Writer, items: Sequence[tuple[int, Sequence[StoredItem]]]) -> None:
     """Store the items of entries, given as (entry index, items)."""
     rows = [
         (entry_index, number, item.content, item.subject, item.salt)
         for entry_index, of_entry in items
         for number, item in enumerate(of_entry)
     ]
-    insert_rows(connection, ledger_item, rows)
+    write_rows(writer, ledger_item, rows)
 
 
 def read_nodes(
     connection: sa.Connection, places: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], bytes]:
     """The hashes at (level, node index); places without a node are left out."""
-    rows = connection.execute(_SELECT_NODES, {"places": list(places)})
-    return {(level, node_index): digest for level, node_index, digest in rows}
+    # A node is with the last of its 2^level entries.
+    entry_of = {(level, index): ((index + 1) << level) - 1 for level, index in places}
+    rows = connection.execute(_SELECT_HASHES, {"entries": list({*entry_of.values()})})
+    hashes: dict[int, bytes] = {row.entry_index: row.hashes for row in rows}
+    nodes = {}
+    for (level, index), entry in entry_of.items():
+        start = level * HASH_BYTES
+        digest = hashes.get(entry, b"")[start : start + HASH_BYTES]
+        if digest:
+            nodes[level, index] = digest
+    return nodes
 
 
 def read_entries(
@@ -165,22 +180,19 @@ def read_entries(
         yield entry_index, leaf, tuple(contents.get(entry_index, ()))
 
 
-def _head(row: sa.Row[*tuple[Any, ...]]) -> Head:
-    return Head(
-        Frontier.from_bytes(row.frontier),
-        row.checkpoint,
-        row.time,
-        row.pool_version,
-        row.tokens_epoch,
+def _head(row: Sequence[Any]) -> Head:
+    frontier, *rest, _size = row
+    return Head(Frontier.from_bytes(frontier), *rest)
+
+
+def _head_values(head: Head) -> tuple[object, ...]:
+    return (
+        head.frontier.to_bytes(),
+        head.checkpoint,
+        head.time,
+        head.pool_version,
+        head.tokens_epoch,
+        head.witnessed_size,
+        head.unwitnessed_since,
+        head.frontier.size,
     )
-
-
-def _head_values(head: Head) -> dict[str, object]:
-    return {
-        "size": head.frontier.size,
-        "frontier": head.frontier.to_bytes(),
-        "checkpoint": head.checkpoint,
-        "time": head.time,
-        "pool_version": head.pool_version,
-        "tokens_epoch": head.tokens_epoch,
-    }

@@ -153,6 +153,7 @@ def _reserve(
     """Decide, debit and record, all or nothing. A refusal is recorded too, so it does not raise."""
     connection, now = transaction.connection, transaction.now
     epoch = transaction.tokens_epoch
+    transaction.require_witnessed()
     require_epoch(epoch, epoch)
     require_active(connection, caller.name)
     snapshot = snapshot_of(transaction.pool_version, now)

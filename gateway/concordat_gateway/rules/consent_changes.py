@@ -2,7 +2,7 @@
 
 Each change is one transaction with one entry, so it works before it is acknowledged (PIPL 15,
 GDPR 7). What may follow what is `rules.consent_states`. Terms never change: a new purpose is a new
-consent.
+consent. A member that was suspended meanwhile can end consents and open none.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.rules import consent_records, managers
-from concordat_gateway.rules.consent_grants import evidence_problems, signatories_of
 from concordat_gateway.rules.consent_records import (
     Consent,
     Evidence,
@@ -19,8 +18,14 @@ from concordat_gateway.rules.consent_records import (
 )
 from concordat_gateway.rules.consent_states import Change, changes, wrong_state
 from concordat_gateway.rules.drafts import MAX_JWS_CHARACTERS, SHA256_BYTES, text_problems
-from concordat_gateway.rules.evidence import EvidenceInvalid, verified
+from concordat_gateway.rules.evidence import (
+    EvidenceInvalid,
+    evidence_problems,
+    signatories_of,
+    verified,
+)
 from concordat_gateway.rules.notices import NoticeCause, notice_fields
+from concordat_gateway.rules.standing import require_active
 from concordat_privacy.consent_terms import terms_bytes
 from concordat_privacy.log.leaf import Json
 from concordat_rpc.errors import failed_precondition, invalid, permission_denied
@@ -48,8 +53,9 @@ def activate(
 ) -> Committed[Changed]:
     """Record that the subject has given a requested consent.
 
-    Raises Refusal INVALID_ARGUMENT, NOT_FOUND (CONSENT_NOT_FOUND), FAILED_PRECONDITION
-    (EVIDENCE_INVALID, CONSENT_<STATE>; CONSENT_ACTIVE for one that has other evidence).
+    Raises Refusal INVALID_ARGUMENT, NOT_FOUND (CONSENT_NOT_FOUND), PERMISSION_DENIED
+    (MEMBER_SUSPENDED), FAILED_PRECONDITION (EVIDENCE_INVALID, CONSENT_<STATE>; CONSENT_ACTIVE for
+    one that has other evidence).
     """
     check_consent_id(consent_id)
     _check_evidence(evidence_sha256, evidence_jws)
@@ -58,6 +64,7 @@ def activate(
         evidence = _verified(journal, recipient, consent_id, evidence_jws)
 
     def change(transaction: Transaction) -> Changed:
+        require_active(transaction.connection, recipient.name)
         consent = find(transaction.connection, recipient, consent_id)
         state = consent.state(transaction.now)
         if not changes(state, Change.ACTIVATE):
@@ -101,11 +108,12 @@ def pause(
 def resume(
     journal: Journal, recipient: Peer, consent_id: bytes, reason: str, timeout_seconds: float
 ) -> Committed[Changed]:
-    """Lift a pause. Raises as `pause`."""
+    """Lift a pause. Raises as `pause`, and PERMISSION_DENIED (MEMBER_SUSPENDED)."""
     check_consent_id(consent_id)
     _check_reason(reason)
 
     def change(transaction: Transaction) -> Changed:
+        require_active(transaction.connection, recipient.name)
         consent = find(transaction.connection, recipient, consent_id)
         if not changes(consent.state(transaction.now), Change.RESUME):
             return Changed(consent, None)

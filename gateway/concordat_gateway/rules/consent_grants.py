@@ -11,11 +11,16 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
-from concordat_gateway.rules import consent_records, managers
+from concordat_gateway.rules import consent_records
 from concordat_gateway.rules.consent_records import Consent, Evidence, new_salt
 from concordat_gateway.rules.counters import count_consents
 from concordat_gateway.rules.drafts import ConsentDraft, form_problem, time_problem
-from concordat_gateway.rules.evidence import EvidenceInvalid, Signatories, used_before, verified
+from concordat_gateway.rules.evidence import (
+    EvidenceInvalid,
+    evidence_problems,
+    signatories_of,
+    verified,
+)
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.permits import unended
 from concordat_gateway.rules.policies import Jurisdictions
@@ -182,6 +187,7 @@ class _Call:
     def _reply(
         self, transaction: Transaction, items: "_Items", to_reply: Callable[[Grants], bytes]
     ) -> Reply:
+        transaction.require_witnessed()
         require_epoch(transaction.tokens_epoch, items.named.epoch)
         require_active(transaction.connection, self.recipient.name)
         connection, now = transaction.connection, transaction.now
@@ -279,41 +285,6 @@ class _Items:
     def subjects(self) -> Iterator[tuple[int, SubjectKey]]:
         """Good items, each with its subject."""
         return zip(self.good, self.named.keys, strict=True)
-
-
-def signatories_of(connection: sa.Connection) -> Signatories:
-    """Who may have signed, at this moment."""
-    return Signatories({one.manager_id: one for one in managers.read_all(connection)})
-
-
-def evidence_problems(
-    connection: sa.Connection, evidence: Mapping[int, Evidence]
-) -> dict[int, FieldProblem]:
-    """What only the transaction can tell of verified evidence, by item.
-
-    A signature is good for one consent, and a manager that was disabled meanwhile for none.
-    Documents cost no statement.
-    """
-    signed = {item: one for item, one in evidence.items() if one.evidence_terms_sha256 is not None}
-    if not signed:
-        return {}
-    hashes = {one.evidence_terms_sha256 for one in signed.values()} - {None}
-    used = used_before(connection, {value for value in hashes if value is not None})
-    usable = {
-        f"manager:{one.manager_id}"
-        for one in managers.read_all(connection)
-        if one.disabled_at is None
-    } | {"subject"}
-    problems: dict[int, FieldProblem] = {}
-    for item, one in signed.items():
-        assert one.evidence_terms_sha256 is not None
-        if one.evidence_terms_sha256 in used:
-            problems[item] = EvidenceInvalid("these signed terms are another consent's").problem()
-        elif one.evidence_signer not in usable:
-            problems[item] = EvidenceInvalid("`kid` is no registered consent manager").problem()
-        else:
-            used.add(one.evidence_terms_sha256)
-    return problems
 
 
 @dataclass(frozen=True, slots=True)

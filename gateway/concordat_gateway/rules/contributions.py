@@ -179,6 +179,7 @@ def _record(
     jurisdiction: str,
 ) -> Reply:
     """Ask for every row's consent and record what is taken."""
+    transaction.require_witnessed()
     require_epoch(transaction.tokens_epoch, intake.store_epoch)
     require_active(transaction.connection, furnisher.name)
     permitted = permits(

@@ -11,13 +11,14 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jwt
 import sqlalchemy as sa
 from jwt.api_jws import PyJWS
 
+from concordat_gateway.rules import managers
 from concordat_gateway.rules.consent_records import Evidence
 from concordat_gateway.rules.managers import Manager
 from concordat_gateway.store.control_tables import consent as consent_table
@@ -91,14 +92,43 @@ def verified(jws: str, terms: bytes, signatories: Signatories) -> Evidence:
     )
 
 
-def used_before(connection: sa.Connection, terms_sha256: Iterable[bytes]) -> set[bytes]:
-    """Which of these terms are the evidence of a consent already.
+def signatories_of(connection: sa.Connection) -> Signatories:
+    """Who may have signed, at this moment."""
+    return Signatories({one.manager_id: one for one in managers.read_all(connection)})
 
-    By the terms and not by the signature: an ECDSA signature can be rewritten into another one
-    that verifies as well.
+
+def evidence_problems(
+    connection: sa.Connection, evidence: Mapping[int, Evidence]
+) -> dict[int, FieldProblem]:
+    """What only the transaction can tell of verified evidence, by item.
+
+    A signature is good for one consent: by the terms it signs and not by its own bytes, because an
+    ECDSA signature can be rewritten into another one that verifies as well. One of a manager that
+    was disabled meanwhile is good for none. Documents cost no statement.
     """
-    rows = connection.execute(_USED, {"hashes": sorted(terms_sha256)})
-    return {bytes(row[0]) for row in rows}
+    signed = {
+        item: (one.evidence_terms_sha256, one.evidence_signer)
+        for item, one in evidence.items()
+        if one.evidence_terms_sha256 is not None
+    }
+    if not signed:
+        return {}
+    hashes = {terms for terms, _ in signed.values()}
+    used = {bytes(row[0]) for row in connection.execute(_USED, {"hashes": sorted(hashes)})}
+    usable = {"subject"} | {
+        f"manager:{one.manager_id}"
+        for one in managers.read_all(connection)
+        if one.disabled_at is None
+    }
+    problems: dict[int, FieldProblem] = {}
+    for item, (terms, signer) in signed.items():
+        if terms in used:
+            problems[item] = EvidenceInvalid("these signed terms are another consent's").problem()
+        elif signer not in usable:
+            problems[item] = EvidenceInvalid("`kid` is no registered consent manager").problem()
+        else:
+            used.add(terms)
+    return problems
 
 
 def _protected_header(jws: str) -> Mapping[str, object]:

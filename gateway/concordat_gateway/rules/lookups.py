@@ -138,6 +138,7 @@ def look_up(
 
     def decide(transaction: Transaction) -> _Decision | Exhausted:
         connection, now = transaction.connection, transaction.now
+        transaction.require_witnessed()
         require_epoch(transaction.tokens_epoch, named.epoch)
         meter = LookupMeter.of(connection, caller.name, quota, now)
         exhausted = meter.check(connection, len(subjects), now)

@@ -12,6 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from concordat_store.writer import Writer
+
 Rows = Sequence[tuple[Any, ...]]
 """Values in the order of the table's columns."""
 
@@ -29,6 +31,18 @@ def insert_rows(connection: sa.Connection, table: sa.Table, rows: Rows) -> None:
         connection.exec_driver_sql(_unnest_insert(table), arrays)
     else:
         _copy(connection, table, table.name, rows)
+
+
+def write_rows(writer: Writer, table: sa.Table, rows: Rows) -> None:
+    """As `insert_rows`, for a writer's transaction."""
+    if not rows:
+        return
+    if writer.is_sqlite:
+        writer.run_many(_sqlite_insert(table), rows)
+    elif len(rows) < _COPY_FROM_ROWS:
+        writer.run(_unnest_insert(table), [list(column) for column in zip(*rows, strict=True)])
+    else:
+        _copy(writer.connection, table, table.name, rows)
 
 
 def upsert_rows(connection: sa.Connection, table: sa.Table, rows: Rows) -> None:

@@ -245,23 +245,20 @@ class Request(_Control, table=True):
 
 
 class LedgerEntry(_Control, table=True):
-    """One leaf, byte for byte as hashed."""
+    """One leaf, byte for byte as hashed, and the hashes of the subtrees that it completed.
+
+    `hashes` is 32 bytes a level: the leaf's own hash first, then the nodes above it that end with
+    it. Before the leaf, so that reading them never touches the pages of a long one.
+    """
 
     __tablename__ = "ledger_entry"
+    __table_args__ = (
+        sa.CheckConstraint("length(hashes) > 0 AND length(hashes) % 32 = 0", name="hashes_length"),
+    )
 
     entry_index: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    hashes: bytes
     leaf: bytes
-
-
-class LedgerNode(_Control, table=True):
-    """The hash of a complete subtree of 2^level leaves, the first being node_index * 2^level."""
-
-    __tablename__ = "ledger_node"
-    __table_args__ = (exactly("hash", 32), CLUSTERED)
-
-    level: int = small_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    node_index: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    hash: bytes
 
 
 class LedgerItem(_Control, table=True):
@@ -297,6 +294,27 @@ class LedgerHead(_Control, table=True):
     """Grows with every change that may alter answers about the whole pool."""
     tokens_epoch: int = Field(sa_column_kwargs={"server_default": "1"})
     """Key epoch under which the stores name subjects; 0 while they are moved to the next."""
+    witnessed_size: int = big_int(sa_column_kwargs={"server_default": "0"})
+    """Largest tree that as many witnesses as the policy wants have seen: each cosigned it, or one
+    that extends it."""
+    unwitnessed_since: int | None = big_int(default=None)
+    """Time of the first entry beyond it."""
+
+
+class Cosignature(_Control, table=True):
+    """A witness's cosignature of the checkpoint of one tree.
+
+    Kept are those of the newest tree that enough witnesses cosigned, of one such tree an hour
+    before it, and each witness's newest beyond it.
+    """
+
+    __tablename__ = "cosignature"
+
+    tree_size: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    witness: str = Field(primary_key=True)
+    """Name and key id, as on the signature line."""
+    line: str
+    received_at: int = big_int()
 
 
 class Budget(_Control, table=True):
@@ -359,9 +377,9 @@ rotation_pair = METADATA.tables["rotation_pair"]
 batch = METADATA.tables["batch"]
 request = METADATA.tables["request"]
 ledger_entry = METADATA.tables["ledger_entry"]
-ledger_node = METADATA.tables["ledger_node"]
 ledger_item = METADATA.tables["ledger_item"]
 ledger_head = METADATA.tables["ledger_head"]
+cosignature = METADATA.tables["cosignature"]
 budget = METADATA.tables["budget"]
 answer = METADATA.tables["answer"]
 usage = METADATA.tables["usage"]

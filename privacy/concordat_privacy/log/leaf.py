@@ -24,6 +24,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import NoReturn, TypeAlias, cast
 
 from concordat_privacy.log.errors import LogError
@@ -94,7 +95,8 @@ def encode_item(fields: Mapping[str, object]) -> bytes:
     if not isinstance(fields, Mapping):
         raise LeafError(Fault.NOT_AN_OBJECT, "$", type(fields).__name__)
     members = fields if isinstance(fields, dict) else dict(fields)
-    _check_object(members, "$", 1)
+    if not _is_plain(members):
+        _check_object(members, "$", 1)
     data = _canonical(members)
     if len(data) > MAX_LEAF_BYTES:
         raise LeafError(Fault.TOO_LONG, "$", f"{len(data)} bytes, at most {MAX_LEAF_BYTES}")
@@ -133,7 +135,8 @@ def parse_item(data: bytes) -> dict[str, Json]:
     fields = _decode(text)
     if not isinstance(fields, dict):
         raise LeafError(Fault.NOT_AN_OBJECT, "$", type(fields).__name__)
-    _check_object(fields, "$", 1)
+    if not _is_plain(fields):
+        _check_object(fields, "$", 1)
     canonical = _canonical(fields)
     if canonical != data:
         _refuse_form(text, data, canonical)
@@ -147,6 +150,31 @@ def batch_of(fields: Mapping[str, Json]) -> tuple[int, bytes] | None:
     if not isinstance(root, str) or not isinstance(count, int):
         return None
     return count, bytes.fromhex(root)
+
+
+def _is_plain(members: dict[str, object]) -> bool:
+    """Whether a look at the types shows an object to be in form, as it does for most.
+
+    ASCII names; ASCII texts, small integers and flat lists of those. `_check_object` decides about
+    anything else, and says what is wrong where.
+    """
+    for name, value in members.items():
+        kind = type(value)
+        if type(name) is not str or not name.isascii():
+            return False
+        if kind is str:
+            if not cast(str, value).isascii():
+                return False
+        elif kind is int:
+            if not -_INTEGER_BOUND < cast(int, value) < _INTEGER_BOUND:
+                return False
+        elif kind is list:
+            for element in cast(list[object], value):
+                if type(element) is not str or not element.isascii():
+                    return False
+        elif value is not None and kind is not bool:
+            return False
+    return True
 
 
 def _check_object(members: dict[str, object], where: str, depth: int) -> None:
@@ -192,13 +220,18 @@ def _check_header(fields: Mapping[str, object]) -> None:
     if type(version) is not int or version != VERSION:
         raise LeafError(Fault.VERSION, "$.v", repr(version))
     kind = fields.get("type")
-    if not isinstance(kind, str) or len(kind) > 64 or not _TYPE.fullmatch(kind):
+    if not isinstance(kind, str) or not _is_type(kind):
         raise LeafError(Fault.TYPE, "$.type", repr(kind))
     time = fields.get("time")
     if not isinstance(time, str) or not _TIME.fullmatch(time) or not _is_date(time):
         raise LeafError(Fault.TIME, "$.time", repr(time))
     if "items_root" in fields:
         _check_items(fields["items_root"], fields.get("items"))
+
+
+@lru_cache(maxsize=256)
+def _is_type(kind: str) -> bool:
+    return len(kind) <= 64 and _TYPE.fullmatch(kind) is not None
 
 
 def _check_items(root: object, count: object) -> None:

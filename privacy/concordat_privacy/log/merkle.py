@@ -100,19 +100,32 @@ class Frontier:
 
         The nodes include the leaves themselves (level 0). Each is new: store them all.
         """
-        size, peaks, nodes = self.size, list(self.peaks), []
+        frontier, completed = self.complete(leaf_hashes)
+        nodes = [
+            Node(level, position >> level, hashes[start : start + HASH_BYTES])
+            for position, hashes in enumerate(completed, self.size)
+            for level, start in enumerate(range(0, len(hashes), HASH_BYTES))
+        ]
+        return frontier, nodes
+
+    def complete(self, leaf_hashes: Iterable[bytes]) -> tuple["Frontier", list[bytes]]:
+        """As `extend`, with the nodes told by the leaf that completed them.
+
+        For each leaf 32 bytes a level: its own hash, then those of the subtrees that end with it.
+        """
+        size, peaks, completed = self.size, list(self.peaks), []
         for digest in leaf_hashes:
             if len(digest) != HASH_BYTES:
                 raise LogError(f"frontier: leaf hash has {len(digest)} bytes, wants 32")
-            level, position = 0, size
-            nodes.append(Node(0, position, digest))
+            hashes, position = digest, size
             while position & 1:
-                digest = node_hash(peaks.pop(), digest)
-                level, position = level + 1, position >> 1
-                nodes.append(Node(level, position, digest))
+                digest = _sha256(b"\x01" + peaks.pop() + digest).digest()
+                hashes += digest
+                position >>= 1
             peaks.append(digest)
+            completed.append(hashes)
             size += 1
-        return Frontier(size, tuple(peaks)), nodes
+        return Frontier(size, tuple(peaks)), completed
 
     def to_bytes(self) -> bytes:
         """8 bytes of size (big-endian), then the peaks, 32 bytes each."""
@@ -203,6 +216,16 @@ def consistency_proof(old: int, new: int, get_node: GetNode) -> list[bytes]:
         path.append(_range_root(begin, end, get_node))
     path.reverse()
     return path
+
+
+def peaks_of(size: int) -> list[tuple[int, int]]:
+    """(level, position) of the complete subtrees that make up a tree, left to right."""
+    peaks, at = [], 0
+    for level in reversed(range(size.bit_length())):
+        if size >> level & 1:
+            peaks.append((level, at >> level))
+            at += 1 << level
+    return peaks
 
 
 def _left_size(size: int) -> int:

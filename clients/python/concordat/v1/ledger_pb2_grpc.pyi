@@ -47,6 +47,20 @@ class LedgerServiceStub:
     Errors: OUT_OF_RANGE, INVALID_ARGUMENT (old_size is 0 or larger than
     new_size).
     """
+    AddCosignature: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.AddCosignatureRequest, _ledger_pb2.AddCosignatureResponse]
+    """Adds a witness's cosignature to the checkpoint of a tree. For whoever runs
+    one of the witnesses that the gateway is configured with. Repeating it
+    changes nothing.
+    Errors: INVALID_ARGUMENT (also where the cosignature is not over the
+    ledger's own checkpoint of this size), OUT_OF_RANGE, NOT_FOUND (reason
+    WITNESS_UNKNOWN).
+    """
+    GetCosignedCheckpoint: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCosignedCheckpointRequest, _ledger_pb2.GetCosignedCheckpointResponse]
+    """The newest checkpoint that as many witnesses cosigned as the gateway's
+    policy wants, with all the cosignatures it has. Where the policy wants none,
+    the newest that any cosigned, or the newest of all.
+    Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
+    """
     ExportEntries: _grpc.UnaryStreamMultiCallable[_ledger_pb2.ExportEntriesRequest, _ledger_pb2.ExportEntriesResponse]
     """Streams the entries from start_index to the end of a tree, for export
     and replay. Auditor and operator only. That somebody reads entries is
@@ -74,6 +88,20 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Proves that one tree is a prefix of another.
     Errors: OUT_OF_RANGE, INVALID_ARGUMENT (old_size is 0 or larger than
     new_size).
+    """
+    AddCosignature: _aio.UnaryUnaryMultiCallable[_ledger_pb2.AddCosignatureRequest, _ledger_pb2.AddCosignatureResponse]  # type: ignore[assignment]
+    """Adds a witness's cosignature to the checkpoint of a tree. For whoever runs
+    one of the witnesses that the gateway is configured with. Repeating it
+    changes nothing.
+    Errors: INVALID_ARGUMENT (also where the cosignature is not over the
+    ledger's own checkpoint of this size), OUT_OF_RANGE, NOT_FOUND (reason
+    WITNESS_UNKNOWN).
+    """
+    GetCosignedCheckpoint: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCosignedCheckpointRequest, _ledger_pb2.GetCosignedCheckpointResponse]  # type: ignore[assignment]
+    """The newest checkpoint that as many witnesses cosigned as the gateway's
+    policy wants, with all the cosignatures it has. Where the policy wants none,
+    the newest that any cosigned, or the newest of all.
+    Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
     """
     ExportEntries: _aio.UnaryStreamMultiCallable[_ledger_pb2.ExportEntriesRequest, _ledger_pb2.ExportEntriesResponse]  # type: ignore[assignment]
     """Streams the entries from start_index to the end of a tree, for export
@@ -117,6 +145,32 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Proves that one tree is a prefix of another.
         Errors: OUT_OF_RANGE, INVALID_ARGUMENT (old_size is 0 or larger than
         new_size).
+        """
+
+    @_abc_1.abstractmethod
+    def AddCosignature(
+        self,
+        request: _ledger_pb2.AddCosignatureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.AddCosignatureResponse, _abc.Awaitable[_ledger_pb2.AddCosignatureResponse]]:
+        """Adds a witness's cosignature to the checkpoint of a tree. For whoever runs
+        one of the witnesses that the gateway is configured with. Repeating it
+        changes nothing.
+        Errors: INVALID_ARGUMENT (also where the cosignature is not over the
+        ledger's own checkpoint of this size), OUT_OF_RANGE, NOT_FOUND (reason
+        WITNESS_UNKNOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def GetCosignedCheckpoint(
+        self,
+        request: _ledger_pb2.GetCosignedCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.GetCosignedCheckpointResponse, _abc.Awaitable[_ledger_pb2.GetCosignedCheckpointResponse]]:
+        """The newest checkpoint that as many witnesses cosigned as the gateway's
+        policy wants, with all the cosignatures it has. Where the policy wants none,
+        the newest that any cosigned, or the newest of all.
+        Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
         """
 
     @_abc_1.abstractmethod

@@ -7,8 +7,8 @@ jurisdiction: there were no policies to check them against.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "control_0004"
-down_revision = "control_0003"
+revision = "control_0005"
+down_revision = "control_0004"
 
 BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
