@@ -4,18 +4,15 @@ A file of a person's keys says everything about the person. A bundle gets, of ea
 name and salt that open this one commitment, and never a key.
 """
 
-import hashlib
-import hmac
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from concordat_privacy.log import subjects
 from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.leaf import Json
 
-KEY_BYTES: Final = 32
-SALT_BYTES: Final = 16
 MAX_CONSENTS: Final = 100_000
 # What stands for the request in the salt of an entry's own subject.
 _REQUESTS: Final = ("request", "dispute", "erasure", "view")
@@ -35,8 +32,7 @@ class Opening:
     @property
     def commitment(self) -> str:
         """What the entry says, hexadecimal."""
-        digest = hashlib.sha256(b"concordat/subject/v1" + self.salt + self.name)
-        return digest.hexdigest()
+        return subjects.commitment(self.name, self.salt)
 
 
 class Person:
@@ -49,7 +45,7 @@ class Person:
             for key, count in evidence.items()
             for opening in _of_consents(key, count)
         }
-        self._asking = [(key, _hmac(key, b"asking")) for key in asking]
+        self._asking = [(key, subjects.asking_id(key)) for key in asking]
 
     @classmethod
     def parse(cls, text: str, origin: str) -> "Person":
@@ -86,25 +82,22 @@ class Person:
         if not isinstance(request, str) or not isinstance(subject, str):
             return None
         try:
-            message = bytes.fromhex(request) + item.to_bytes(8, "big")
+            asked = bytes.fromhex(request)
         except ValueError:
             return None
+        if len(asked) != subjects.REQUEST_ID_BYTES:
+            return None
         for key, name in self._asking:
-            opening = Opening(name, _hmac(key, message)[:SALT_BYTES])
+            opening = Opening(name, subjects.asking_salt(key, asked, item))
             if opening.commitment == subject:
                 return opening
         return None
 
 
 def _of_consents(key: bytes, count: int) -> Iterator[Opening]:
-    name = _hmac(key, b"record")
+    name = subjects.record_id(key)
     for number in range(count):
-        salt = _hmac(key, b"consent" + number.to_bytes(8, "big"))
-        yield Opening(name, salt[:SALT_BYTES])
-
-
-def _hmac(key: bytes, message: bytes) -> bytes:
-    return hmac.digest(key, message, "sha256")
+        yield Opening(name, subjects.consent_salt(key, number))
 
 
 def _objects(value: object) -> Iterator[dict[str, object]]:
@@ -118,7 +111,7 @@ def _key(fields: Mapping[str, object]) -> bytes:
         key = bytes.fromhex(str(fields.get("key")))
     except ValueError:
         key = b""
-    if len(key) != KEY_BYTES:
+    if len(key) != subjects.KEY_BYTES:
         raise SubjectKeyError("subject keys: a key has 32 bytes, in hexadecimal")
     return key
 
