@@ -41,6 +41,7 @@ def test_it_carries_types_generated_code_and_migrations(wheel: zipfile.ZipFile) 
     names = set(wheel.namelist())
     assert {"concordat/py.typed", "concordat_privacy/py.typed"} <= names
     assert "concordat/v1/signal_pb2.pyi" in names
+    assert "concordat_privacy/verifier/verify.py" in names
     for package, store in (
         ("concordat_gateway", "control"),
         ("concordat_gateway", "signals"),
