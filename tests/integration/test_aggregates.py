@@ -110,6 +110,7 @@ class Pool:
                     "notice_version": "1",
                     "evidence_sha256": bytes(32),
                     "granted_at": now,
+                    "activated_at": now,
                     "grant_entry": 0,
                     "salt": bytes(16),
                 }
