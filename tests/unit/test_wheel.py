@@ -1,4 +1,4 @@
-"""What is shipped: the five packages with their types and migrations, and nothing else."""
+"""What is shipped: the packages with their types and migrations, and nothing else."""
 
 import subprocess
 import sys
@@ -16,6 +16,7 @@ PACKAGES = {
     "concordat_keyholder",
     "concordat_privacy",
     "concordat_rpc",
+    "concordat_witness",
 }
 
 
