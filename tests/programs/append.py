@@ -1,7 +1,7 @@
 """Appends entries from several threads and prints each acknowledged one.
 
-A line an entry: `index leaf-hex base64-of-the-checkpoint`. A call that the store cannot serve now is
-repeated, as a member would.
+A line an entry: `index leaf-hex base64-of-the-checkpoint`. A call that the store cannot serve now
+is repeated, as a member would.
 
 Usage: python -m tests.programs.append CONTROL_URL NAME THREADS ENTRIES_A_THREAD
 """
