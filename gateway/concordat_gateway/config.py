@@ -149,6 +149,8 @@ class GatewayConfig:
     membership: Membership
     budgets: PrivacyBudgets
     consents: ConsentPolicies
+    retention: str
+    """Code of the jurisdiction whose policy says how long adverse rows stay."""
     witnesses: Witnesses
     lookup_quota: Quota
     carried_quota: Quota
@@ -180,6 +182,7 @@ def load_config(file: Path) -> GatewayConfig:
         membership=_membership(settings.table("membership")),
         budgets=_budgets(settings.table("budgets")),
         consents=_consents(settings.table("consents")),
+        retention=_retention(settings.table("retention")),
         witnesses=_witnesses(settings.table("witnesses")),
         lookup_quota=lookup_quota,
         carried_quota=_carried_quota(quotas, lookup_quota),
@@ -307,6 +310,16 @@ def _consents(settings: Settings) -> ConsentPolicies:
         raise settings.wrong("default", f"{default!r} is not one of the jurisdictions")
     settings.finish()
     return ConsentPolicies(tuple(codes), default)
+
+
+def _retention(settings: Settings) -> str:
+    code = settings.text("jurisdiction", default=UNNAMED)
+    if code not in policies():
+        raise settings.wrong(
+            "jurisdiction", f"no policy of {code!r}; there are {', '.join(sorted(policies()))}"
+        )
+    settings.finish()
+    return code
 
 
 def _witnesses(settings: Settings) -> Witnesses:
