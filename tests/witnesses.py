@@ -1,12 +1,24 @@
-"""Witnesses for tests: keys, their folders, and what they would say of a ledger."""
+"""Witnesses for tests: keys, processes, and what they would say of a ledger."""
 
+import http.client
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 from concordat.v1 import ledger_pb2
 from concordat_gateway.ledger.journal import Journal
-from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
+from concordat_privacy.log.checkpoint import (
+    Checkpoint,
+    SigningKey,
+    parse_checkpoint,
+    parse_note,
+    sign,
+)
 from concordat_privacy.log.cosignature import Quorum, WitnessSigningKey
+from concordat_privacy.log.merkle import Tree
+from concordat_privacy.log.witnessing import AddCheckpoint
 from concordat_store.database import Database
 from tests.services import CALL_SECONDS, Caller
 from tests.stores import ManualClock, StoreUrls, ledger_key_of_tests
@@ -67,3 +79,77 @@ def cosigned(caller: Caller) -> str:
     """The newest checkpoint that enough witnesses cosigned."""
     request = ledger_pb2.GetCosignedCheckpointRequest()
     return caller.ledger.GetCosignedCheckpoint(request, timeout=CALL_SECONDS).checkpoint
+
+
+class Branching:
+    """A log whose holder keeps two histories, the same up to entry `fork`."""
+
+    def __init__(self, fork: int, size: int, name: str = "forked.example/ledger") -> None:
+        self.key = SigningKey(name, bytes([5] * 32))
+        shared = [b"shared %d" % number for number in range(fork)]
+        self.branches = tuple(
+            [*shared, *(b"branch %d entry %d" % (branch, n) for n in range(fork, size))]
+            for branch in (0, 1)
+        )
+
+    def checkpoint(self, branch: int, size: int) -> Checkpoint:
+        """The branch's first `size` entries."""
+        return Checkpoint(self.key.name, size, Tree.of(self.branches[branch][:size]).root)
+
+    def request(self, branch: int, old: int, size: int) -> AddCheckpoint:
+        """Asks to cosign a tree of the branch, proven as well as that branch can."""
+        tree = Tree.of(self.branches[branch][:size])
+        proof = tree.consistency_proof(old) if 0 < old <= size else []
+        note = sign(self.checkpoint(branch, size), self.key)
+        return AddCheckpoint(old, tuple(proof), note)
+
+    def branch_of(self, size: int, root: bytes) -> set[int]:
+        """The branches that have this tree."""
+        return {at for at in (0, 1) if self.checkpoint(at, size).root == root}
+
+
+def run_witness(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `concordat witness` and wait for it."""
+    command = [sys.executable, "-m", "concordat_witness", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90)
+
+
+class ServingWitness:
+    """A `concordat witness serve` process."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "concordat_witness", "serve", str(folder)]
+        self._process = subprocess.Popen(
+            [*command, "--listen", "127.0.0.1:0", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        ready = self._process.stdout.readline()
+        self.port = int(ready.rpartition(":")[2] or 0)
+        assert self.port, ready
+
+    @property
+    def url(self) -> str:
+        """Its submission prefix."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        """End it with no chance to react."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """End it; the exit code."""
+        self._process.terminate()
+        return self._process.wait(30)
+
+
+def post(port: int, body: bytes, path: str = "/add-checkpoint") -> tuple[int, str, bytes]:
+    """Post a request: status, content type and body of the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with closing(connection):
+        connection.request("POST", path, body)
+        response = connection.getresponse()
+        return response.status, response.getheader("Content-Type", ""), response.read()
