@@ -1,6 +1,7 @@
 """Witnesses for tests: keys, processes, and what they would say of a ledger."""
 
 import http.client
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from concordat_privacy.log.cosignature import Quorum, WitnessSigningKey
 from concordat_privacy.log.merkle import Tree
 from concordat_privacy.log.witnessing import AddCheckpoint
 from concordat_store.database import Database
+from tests.gateways import Gateway, free_port
 from tests.services import CALL_SECONDS, Caller
 from tests.stores import ManualClock, StoreUrls, ledger_key_of_tests
 
@@ -153,3 +155,30 @@ def post(port: int, body: bytes, path: str = "/add-checkpoint") -> tuple[int, st
         connection.request("POST", path, body)
         response = connection.getresponse()
         return response.status, response.getheader("Content-Type", ""), response.read()
+
+
+def with_witnesses(
+    gateway: Gateway, *witnesses: tuple[str, str], quorum: int = 1, grace_seconds: int = 3_600
+) -> None:
+    """Configure witnesses, given as (vkey, URL or ""); works on the gateway's next start."""
+    lines = [f"[witnesses]\nquorum = {quorum}\ngrace_seconds = {grace_seconds}\n"]
+    for vkey, url in witnesses:
+        lines.append(f'[[witnesses.witness]]\nvkey = "{vkey}"\n')
+        lines.append(f'url = "{url}"\n' if url else "")
+    text = gateway.config.read_text().partition("[witnesses]")[0]
+    gateway.config.write_text(text + "".join(lines))
+
+
+@contextmanager
+def forked(gateway: Gateway, folder: Path) -> Iterator[Gateway]:
+    """A copy of a stopped gateway: its keys and its past, and from now on a history of its own."""
+    shutil.copytree(gateway.folder, folder)
+    copy = Gateway.__new__(Gateway)
+    copy.folder, copy.port, copy._process = folder, free_port(), None
+    for file in (copy.config, *folder.rglob("profile.toml")):
+        text = file.read_text().replace(gateway.address, copy.address)
+        file.write_text(text.replace(str(gateway.folder), str(folder)))
+    try:
+        yield copy
+    finally:
+        copy.close()
