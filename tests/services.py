@@ -31,6 +31,7 @@ from concordat.v1 import (
 )
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
+from concordat_gateway.rules.policies import Jurisdictions
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.server import POLICY
 from concordat_gateway.services.consent import ConsentServicer
@@ -62,6 +63,7 @@ YEAR_SECONDS = 365 * 86_400
 NO_WITNESSES = Quorum((), 0)
 AMPLE = Quota(daily=10**6, monthly=10**7, per_second=1e6, burst=10**6)
 """More lookups than any test makes."""
+ALL_JURISDICTIONS = Jurisdictions.of(["CN", "EU", "US", "ZZ"], "ZZ")
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,20 @@ def serving(
     keys: TokenKeys = KEYS,
     quota: Quota = AMPLE,
     carried: Quota = AMPLE,
+    jurisdictions: Jurisdictions = ALL_JURISDICTIONS,
     quorum: Quorum = NO_WITNESSES,
 ) -> Iterator[Consortium]:
     """A consortium for the length of the block.
 
-    `quota` is what each member may look up, `carried` how many older tokens it may have carried.
+    `quota` is what each member may look up, `carried` how many older tokens it may have carried,
+    `jurisdictions` the policies that consents are taken under.
     """
     join_members(journal)
     subjects = subjects_of(journal, clock, keys, carried)
-    consent = ConsentServicer(journal, subjects, clock)
-    contribution = ContributionServicer(journal, signal_store, subjects, clock)
+    consent = ConsentServicer(journal, subjects, jurisdictions, clock)
+    contribution = ContributionServicer(
+        journal, signal_store, subjects, clock, jurisdictions.default
+    )
     signal = SignalServicer(journal, signal_store, subjects, quota)
     ledger = LedgerServicer(journal, quorum)
     usage = UsageServicer(journal, quota, carried, clock)

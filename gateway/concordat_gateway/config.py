@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from concordat_privacy.epochs import MAX_EPOCH
+from concordat_privacy.jurisdictions import UNNAMED, policies
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
 from concordat_privacy.log.cosignature import Quorum, WitnessKey
 from concordat_privacy.metering import MAX_PER_SECOND, Quota
@@ -76,6 +77,16 @@ class PrivacyBudgets:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentPolicies:
+    """Under which jurisdictions' policies consents are taken."""
+
+    jurisdictions: tuple[str, ...]
+    """Codes of `concordat_privacy.jurisdictions`."""
+    default: str
+    """That of drafts that name none; one of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Witness:
     """One of the ledger's witnesses."""
 
@@ -135,6 +146,7 @@ class GatewayConfig:
     """At least one, in the file's order."""
     membership: Membership
     budgets: PrivacyBudgets
+    consents: ConsentPolicies
     witnesses: Witnesses
     lookup_quota: Quota
     carried_quota: Quota
@@ -164,6 +176,7 @@ def load_config(file: Path) -> GatewayConfig:
         keyholders=_keyholders(settings),
         membership=_membership(settings.table("membership")),
         budgets=_budgets(settings.table("budgets")),
+        consents=_consents(settings.table("consents")),
         witnesses=_witnesses(settings.table("witnesses")),
         lookup_quota=lookup_quota,
         carried_quota=_carried_quota(quotas, lookup_quota),
@@ -275,6 +288,22 @@ def _budgets(settings: Settings) -> PrivacyBudgets:
     )
     settings.finish()
     return budgets
+
+
+def _consents(settings: Settings) -> ConsentPolicies:
+    """All jurisdictions that there are, and "ZZ" (no place named) by default."""
+    known = sorted(policies())
+    codes = settings.texts("jurisdictions", default=known)
+    for code in codes:
+        if code not in known:
+            raise settings.wrong(
+                "jurisdictions", f"no policy of {code!r}; there are {', '.join(known)}"
+            )
+    default = settings.text("default", default=UNNAMED)
+    if default not in codes:
+        raise settings.wrong("default", f"{default!r} is not one of the jurisdictions")
+    settings.finish()
+    return ConsentPolicies(tuple(codes), default)
 
 
 def _witnesses(settings: Settings) -> Witnesses:

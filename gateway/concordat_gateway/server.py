@@ -24,8 +24,10 @@ from concordat_gateway.keyholder import Endpoint, KeyholderClient
 from concordat_gateway.keylog import KeyLogFile, unanswerable
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import members
+from concordat_gateway.rules.adopting import adopt_keys
 from concordat_gateway.rules.budgets import Caps
 from concordat_gateway.rules.members import Registrar
+from concordat_gateway.rules.policies import Jurisdictions
 from concordat_gateway.rules.stores_epoch import is_pepper_of
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.rules.witnesses import Policy
@@ -44,7 +46,7 @@ from concordat_privacy.dp.rho import MicroEpsilon, cap
 from concordat_privacy.keylog import KeyLog
 from concordat_rpc.address import Address
 from concordat_rpc.metrics import CallMetrics
-from concordat_rpc.peer import Role
+from concordat_rpc.peer import Role, read_certificate
 from concordat_rpc.server import RpcServer, build_server
 from concordat_rpc.settings import SettingsError
 from concordat_rpc.tls import Identity, load_identity
@@ -62,9 +64,17 @@ _SERVICES = {
     "TokenService": {"ListTokenKeys": _ALL, "Evaluate": _MEMBER},
     "ConsentService": {
         "GrantConsents": _MEMBER,
-        "WithdrawConsent": _MEMBER,
+        "RequestConsents": _MEMBER,
+        "ActivateConsent": _MEMBER,
+        "PauseConsent": _MEMBER,
+        "ResumeConsent": _MEMBER,
+        "WithdrawConsent": _MEMBER | _OPERATOR,
+        "RevokeConsent": _MEMBER | _OPERATOR,
         "GetConsent": _MEMBER,
         "ListConsents": _MEMBER,
+        "RegisterConsentManager": _OPERATOR,
+        "DisableConsentManager": _OPERATOR,
+        "ListConsentManagers": _ALL,
     },
     "ContributionService": {"Contribute": _MEMBER, "GetBatch": _MEMBER},
     "SignalService": {"Lookup": _MEMBER, "BatchLookup": _MEMBER, "ListSignals": _ALL},
@@ -101,6 +111,11 @@ def caps_of(budgets: PrivacyBudgets) -> Caps:
         pool=cap(MicroEpsilon(int(budgets.pool_epsilon * 1_000_000))),
         member=cap(MicroEpsilon(int(budgets.member_epsilon * 1_000_000))),
     )
+
+
+def jurisdictions(config: GatewayConfig) -> Jurisdictions:
+    """The policies that consents are taken under. The configuration names only known ones."""
+    return Jurisdictions.of(config.consents.jurisdictions, config.consents.default)
 
 
 def witness_policy(config: GatewayConfig) -> Policy:
@@ -198,10 +213,15 @@ def _build(
     port: int,
     keyholders: Sequence[Address],
 ) -> RpcServer:
-    key_log = KeyLogFile(
-        config.key_log, config.key_log_vkey, functools.partial(_tell_unanswerable, config)
-    )
+    gateway = read_certificate(identity.certificate_pem, config.trust_domain).peer
+
+    def take(log: KeyLog) -> None:
+        adopt_keys(journal, log, gateway.spiffe_id)
+        _tell_unanswerable(config, log)
+
+    key_log = KeyLogFile(config.key_log, config.key_log_vkey, take)
     check_epoch(config, journal, key_log.current())
+    adopt_keys(journal, key_log.current(), gateway.spiffe_id)
     client = KeyholderClient(endpoints(config, keyholders), identity)
     subjects = Subjects(
         journal,
@@ -219,8 +239,10 @@ def _build(
         system_clock,
     )
     token = TokenServicer(journal, client, key_log, subjects)
-    consent = ConsentServicer(journal, subjects, system_clock)
-    contribution = ContributionServicer(journal, signals, subjects, system_clock)
+    consent = ConsentServicer(journal, subjects, jurisdictions(config), system_clock)
+    contribution = ContributionServicer(
+        journal, signals, subjects, system_clock, jurisdictions(config).default
+    )
     signal = SignalServicer(journal, signals, subjects, config.lookup_quota)
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
     ledger = LedgerServicer(journal, config.witnesses.quorum)

@@ -144,6 +144,15 @@ def test_the_ledger_has_what_the_report_counts(told: Told) -> None:
     assert kinds["lookup"] == 1 + 4
 
 
+def test_every_consent_is_a_full_record_under_the_law_of_the_data(told: Told) -> None:
+    granted = [entry for entry in told.entries if entry["type"] == "consent.granted"]
+    assert granted
+    for entry in granted:
+        assert (entry["jurisdiction"], entry["language"]) == ("US", "en-US")
+        assert len(entry["notice_sha256"]) == len(entry["evidence_sha256"]) == 64
+        assert entry["withdrawal_method"].startswith("mailto:")
+
+
 def test_every_applicant_was_looked_up(told: Told) -> None:
     assert told.report["subjects"] == told.report["lookups"] == APPLICANTS
     items = [

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from concordat.v1 import consent_pb2
+from concordat.v1 import common_pb2, consent_pb2, signal_pb2
 from concordat_gateway.rules.rotation import RotationError, rotate, status
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
 from concordat_gateway.store.subjects import subject_key
@@ -13,7 +13,7 @@ from concordat_privacy.log.merkle import Frontier
 from concordat_store.database import Database
 from concordat_store.migration import History
 from tests.rotations import means_of
-from tests.services import CALL_SECONDS, PEPPER, serving, token
+from tests.services import CALL_SECONDS, PEPPER, serving, timestamp, token
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
 from tests.tokenkeys import TokenKeys
 
@@ -89,3 +89,96 @@ def test_subjects_of_the_first_schema_are_those_of_epoch_1_without_elements(
         assert rotate(means, None, leave_unsealed=True).subjects == 0
         # Left where it was, under its old name.
         assert signals.histories([SUBJECT], 2)[SUBJECT].relations
+
+
+def third_store(urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock) -> None:
+    """A control store of the third schema: a live consent, a withdrawn one, an empty ledger."""
+    empty = Frontier()
+    head = sa.text(
+        "INSERT INTO ledger_head (id, size, frontier, checkpoint, time, pool_version)"
+        " VALUES (1, 0, :frontier, :checkpoint, :time, 5)"
+    ).bindparams(
+        frontier=empty.to_bytes(),
+        checkpoint=sign(Checkpoint(ledger_key.name, 0, empty.root), ledger_key),
+        time=clock.microseconds,
+    )
+    member = sa.text(
+        "INSERT INTO member (member_id, member_no, display_name, state, invited_at)"
+        " VALUES ('old', 9, 'Old', 2, 0)"
+    )
+    consents = [
+        sa.text(
+            "INSERT INTO consent (consent_id, subject, recipient, purposes, categories, starts_at,"
+            " expires_at, notice_version, evidence_sha256, granted_at, withdrawn_at, grant_entry,"
+            " withdraw_entry, salt) VALUES (:id, :subject, 'alpha', 2, 2, 10, :expires_at, '1',"
+            " :sha, 5, :withdrawn_at, :entry, :withdraw_entry, :id)"
+        ).bindparams(
+            id=bytes([number]) * 16,
+            subject=SUBJECT,
+            expires_at=clock.microseconds + 10**12,
+            sha=b"\xee" * 32,
+            withdrawn_at=withdrawn_at,
+            entry=number,
+            withdraw_entry=None if withdrawn_at is None else 3,
+        )
+        for number, withdrawn_at in ((1, None), (2, 20))
+    ]
+    migrate_to(CONTROL, urls.control_url, "control_0003", head, member, *consents)
+
+
+def test_consents_of_the_third_schema_stay_given_and_permit_what_they_did(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
+) -> None:
+    third_store(empty_urls, ledger_key, clock)
+    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+
+    with (
+        open_journal(empty_urls, clock, ledger_key) as journal,
+        open_signals(empty_urls, clock) as signals,
+        serving(journal, signals, clock) as consortium,
+    ):
+        listed = consortium.alpha.consents.ListConsents(
+            consent_pb2.ListConsentsRequest(), timeout=CALL_SECONDS
+        )
+        live, withdrawn = listed.consents
+        assert live.state == consent_pb2.CONSENT_STATE_ACTIVE
+        assert live.evidence_sha256 == b"\xee" * 32
+        assert live.activated_at == live.granted_at == timestamp(5)
+        assert (live.jurisdiction, live.policies) == ("", 0)
+        assert withdrawn.state == consent_pb2.CONSENT_STATE_WITHDRAWN
+        question = signal_pb2.LookupRequest(
+            token=token(1), purpose=common_pb2.PURPOSE_UNDERWRITING, request_id=bytes(16)
+        )
+        response = consortium.alpha.signals.Lookup(question, timeout=CALL_SECONDS)
+        assert response.result.status == signal_pb2.SUBJECT_STATUS_OK
+        # Its life goes on as any other's.
+        pause = consent_pb2.PauseConsentRequest(consent_id=live.consent_id, reason="x")
+        paused = consortium.alpha.consents.PauseConsent(pause, timeout=CALL_SECONDS)
+        assert paused.consent.state == consent_pb2.CONSENT_STATE_PAUSED
+
+
+def test_the_checks_of_consents_survive_their_migration(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
+) -> None:
+    third_store(empty_urls, ledger_key, clock)
+    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    database = Database.open(empty_urls.control_url)
+    spoiled = [
+        "UPDATE consent SET salt = :short",
+        "UPDATE consent SET subject = :short",
+        "UPDATE consent SET evidence_sha256 = :short",
+        "UPDATE consent SET notice_sha256 = :short",
+        "UPDATE consent SET evidence_terms_sha256 = :short",
+        "UPDATE consent SET evidence_terms_sha256 = :long",
+    ]
+    try:
+        for statement in spoiled:
+            with pytest.raises(sa.exc.IntegrityError), database.write() as connection:
+                connection.execute(
+                    sa.text(statement),
+                    {"short": b"\1" * 3, "long": b"\1" * 32}
+                    if ":long" in statement
+                    else {"short": b"\1" * 3},
+                )
+    finally:
+        database.close()

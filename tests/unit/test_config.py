@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from concordat_gateway.config import GatewayConfig, load_config
+from concordat_gateway.config import ConsentPolicies, GatewayConfig, load_config
 from concordat_gateway.installation import InstallationError, Wishes, install
 from concordat_gateway.keylog import KeyLogFile
 from concordat_privacy.metering import Quota
@@ -69,6 +69,7 @@ def test_what_init_writes_is_what_was_wished(installed: Path) -> None:
     assert config.resume_seconds == 60.0
     assert config.alarm_seconds == 300.0
     assert config.limits == Limits()
+    assert config.consents == ConsentPolicies(("CN", "EU", "US", "ZZ"), "ZZ")
     assert list(config.peppers) == [1]
     [key] = KeyLogFile(config.key_log, config.key_log_vkey).current().keys
     assert (key.epoch, key.valid_to, key.holders) == (1, None, ())
@@ -109,6 +110,19 @@ def test_any_limit_can_be_set(file: Path) -> None:
     assert config.limits == Limits(max_receive_bytes=1000, drain_seconds=3.0)
 
 
+def test_a_gateway_takes_the_jurisdictions_that_it_names(file: Path) -> None:
+    edited(file, 'jurisdictions = ["CN", "EU", "US", "ZZ"]', 'jurisdictions = ["CN"]')
+    edited(file, 'default = "ZZ"', 'default = "CN"')
+    assert load_config(file).consents == ConsentPolicies(("CN",), "CN")
+
+
+def test_a_file_of_before_policies_takes_all_and_names_none(file: Path) -> None:
+    text = file.read_text()
+    start, end = text.index("[consents]"), text.index("[quotas]")
+    file.write_text(text[:start] + text[end:])
+    assert load_config(file).consents == ConsentPolicies(("CN", "EU", "US", "ZZ"), "ZZ")
+
+
 def test_a_key_holder_on_a_host_of_its_own(file: Path) -> None:
     edited(file, 'config = "keyholder/keyholder.toml"', 'address = "keys.example:7444"')
     config = load_config(file)
@@ -132,6 +146,11 @@ def test_a_key_holder_on_a_host_of_its_own(file: Path) -> None:
         ("pool_epsilon = 6.0", "pool_epsilon = 0", "budgets.pool_epsilon: must be 0.001 to 100"),
         ("[limits]", "[limits]\nunary_threads = 0", "limits.unary_threads: must be 1 to"),
         ("[limits]", "[limits]\nthreads = 4", "limits.threads: no such entry"),
+        ('["CN", ', '["CN", "XX", ', "consents.jurisdictions: no policy of 'XX'"),
+        ('["CN", ', '["CN", "CN", ', "consents.jurisdictions: must have one or more, each once"),
+        ('["CN", ', "[5, ", "consents.jurisdictions: must be a list of texts"),
+        ('"US", "ZZ"]', '"US"]', "consents.default: 'ZZ' is not one of the jurisdictions"),
+        ('default = "ZZ"', 'standard = "ZZ"', "consents.standard: no such entry"),
         ("1 = ", "0 = ", "peppers.0: not the number of a key epoch"),
         ("[peppers]", "[other]", "peppers: at least one is needed"),
         ("1 = ", "first = ", "peppers.first: not the number of a key epoch"),

@@ -91,7 +91,7 @@ def test_importing_the_sdk_loads_nothing_heavy() -> None:
     program = (
         "import sys, concordat\n"
         "heavy = {'sqlalchemy', 'sqlmodel', 'numpy', 'pandas', 'torch', 'opendp', 'matplotlib',\n"
-        "         'psycopg', 'concordat_gateway', 'concordat_rpc', 'concordat_keyholder'}\n"
+        "         'psycopg', 'jwt', 'concordat_gateway', 'concordat_rpc', 'concordat_keyholder'}\n"
         "print(sorted(heavy & sys.modules.keys()))\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -24,6 +24,7 @@ from concordat.enums import (
     Purpose,
     SignalStatus,
     SubjectStatus,
+    TimeUnit,
     UsageKind,
 )
 from concordat.errors import (
@@ -62,6 +63,9 @@ from concordat.results import (
     Budget,
     Cell,
     Consent,
+    ConsentChange,
+    ConsentManager,
+    ConsentManagerChange,
     ContributionResult,
     CountResult,
     GrantedConsent,
@@ -75,6 +79,7 @@ from concordat.results import (
     MembershipChange,
     MemberUsage,
     Receipt,
+    RequestResult,
     Signal,
     SignalCatalogue,
     SignalInfo,
@@ -84,6 +89,7 @@ from concordat.results import (
     VerifiedReceipt,
     Withdrawal,
 )
+from concordat.terms import consent_terms
 from concordat_privacy.catalogue.bands import (
     AccountStatus,
     AmountBand,
@@ -108,6 +114,7 @@ from concordat_privacy.identifiers import (
 )
 from concordat_privacy.log.checkpoint import Checkpoint
 from concordat_privacy.oprf import Token
+from concordat_privacy.periods import Frequency, Period
 
 __all__ = [
     "AccountSnapshot",
@@ -129,8 +136,11 @@ __all__ = [
     "ConcordatError",
     "Conflict",
     "Consent",
+    "ConsentChange",
     "ConsentDraft",
     "ConsentId",
+    "ConsentManager",
+    "ConsentManagerChange",
     "ConsentState",
     "ContributionResult",
     "CountResult",
@@ -142,6 +152,7 @@ __all__ = [
     "Environment",
     "FailedPrecondition",
     "FieldViolation",
+    "Frequency",
     "GrantResult",
     "GrantedConsent",
     "Identifier",
@@ -163,6 +174,7 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "Options",
+    "Period",
     "PhoneNumber",
     "ProductClass",
     "Profile",
@@ -174,6 +186,7 @@ __all__ = [
     "Receipt",
     "ReceiptInvalid",
     "RequestId",
+    "RequestResult",
     "ResidentId",
     "RetryPolicy",
     "Row",
@@ -186,6 +199,7 @@ __all__ = [
     "SubjectStatus",
     "Suspended",
     "TechnicalFault",
+    "TimeUnit",
     "Token",
     "TokenKeyInfo",
     "Unavailable",
@@ -198,6 +212,7 @@ __all__ = [
     "VolatilityBand",
     "Withdrawal",
     "amount_band",
+    "consent_terms",
     "day_number",
     "days_past_due_band",
     "month_number",

@@ -35,7 +35,42 @@ GRANT_CONSENTS = Method(
     consent_pb2.GrantConsentsResponse,
     Repeat.SAFE,
 )
-# Withdrawing a withdrawn consent changes nothing.
+REQUEST_CONSENTS = Method(
+    "ConsentService",
+    "RequestConsents",
+    consent_pb2.RequestConsentsRequest,
+    consent_pb2.RequestConsentsResponse,
+    Repeat.SAFE,
+)
+# A change to the state that a consent is in changes nothing.
+ACTIVATE_CONSENT = Method(
+    "ConsentService",
+    "ActivateConsent",
+    consent_pb2.ActivateConsentRequest,
+    consent_pb2.ActivateConsentResponse,
+    Repeat.SAFE,
+)
+PAUSE_CONSENT = Method(
+    "ConsentService",
+    "PauseConsent",
+    consent_pb2.PauseConsentRequest,
+    consent_pb2.PauseConsentResponse,
+    Repeat.SAFE,
+)
+RESUME_CONSENT = Method(
+    "ConsentService",
+    "ResumeConsent",
+    consent_pb2.ResumeConsentRequest,
+    consent_pb2.ResumeConsentResponse,
+    Repeat.SAFE,
+)
+REVOKE_CONSENT = Method(
+    "ConsentService",
+    "RevokeConsent",
+    consent_pb2.RevokeConsentRequest,
+    consent_pb2.RevokeConsentResponse,
+    Repeat.SAFE,
+)
 WITHDRAW_CONSENT = Method(
     "ConsentService",
     "WithdrawConsent",
@@ -55,6 +90,27 @@ LIST_CONSENTS = Method(
     "ListConsents",
     consent_pb2.ListConsentsRequest,
     consent_pb2.ListConsentsResponse,
+    Repeat.SAFE,
+)
+REGISTER_CONSENT_MANAGER = Method(
+    "ConsentService",
+    "RegisterConsentManager",
+    consent_pb2.RegisterConsentManagerRequest,
+    consent_pb2.RegisterConsentManagerResponse,
+    Repeat.SAFE,
+)
+DISABLE_CONSENT_MANAGER = Method(
+    "ConsentService",
+    "DisableConsentManager",
+    consent_pb2.DisableConsentManagerRequest,
+    consent_pb2.DisableConsentManagerResponse,
+    Repeat.SAFE,
+)
+LIST_CONSENT_MANAGERS = Method(
+    "ConsentService",
+    "ListConsentManagers",
+    consent_pb2.ListConsentManagersRequest,
+    consent_pb2.ListConsentManagersResponse,
     Repeat.SAFE,
 )
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from concordat._operations import (
     contributions,
     ledger,
     lookups,
+    managers,
     members,
     token_keys,
 )
@@ -30,6 +32,9 @@ from concordat.results import (
     BatchStatus,
     Budget,
     Consent,
+    ConsentChange,
+    ConsentManager,
+    ConsentManagerChange,
     ContributionResult,
     CountResult,
     GrantResult,
@@ -41,6 +46,7 @@ from concordat.results import (
     MembershipChange,
     MemberUsage,
     Receipt,
+    RequestResult,
     SignalCatalogue,
     SignedCheckpoint,
     TokenKeyInfo,
@@ -171,12 +177,87 @@ class AsyncClient:
             "grant_consents", consents.grant_consents(self._context, drafts, request_id, timeout)
         )
 
+    async def request_consents(
+        self,
+        drafts: Iterable[ConsentDraft],
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> RequestResult:
+        """See `Client.request_consents`."""
+        return await self._runner.run(
+            "request_consents",
+            consents.request_consents(self._context, drafts, request_id, timeout),
+        )
+
+    async def activate_consent(
+        self,
+        consent_id: bytes,
+        *,
+        evidence_sha256: bytes | None = None,
+        evidence_jws: str | None = None,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """See `Client.activate_consent`."""
+        return await self._runner.run(
+            "activate_consent",
+            consents.activate_consent(
+                self._context, consent_id, evidence_sha256, evidence_jws, timeout
+            ),
+        )
+
+    async def pause_consent(
+        self,
+        consent_id: bytes,
+        reason: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """See `Client.pause_consent`."""
+        return await self._runner.run(
+            "pause_consent", consents.pause_consent(self._context, consent_id, reason, timeout)
+        )
+
+    async def resume_consent(
+        self,
+        consent_id: bytes,
+        reason: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """See `Client.resume_consent`."""
+        return await self._runner.run(
+            "resume_consent", consents.resume_consent(self._context, consent_id, reason, timeout)
+        )
+
     async def withdraw_consent(
-        self, consent_id: bytes, *, timeout: float | None = None
+        self,
+        consent_id: bytes,
+        *,
+        asked_at: datetime | None = None,
+        evidence_sha256: bytes | None = None,
+        timeout: float | None = None,
     ) -> Withdrawal:
         """See `Client.withdraw_consent`."""
         return await self._runner.run(
-            "withdraw_consent", consents.withdraw_consent(self._context, consent_id, timeout)
+            "withdraw_consent",
+            consents.withdraw_consent(
+                self._context, consent_id, asked_at, evidence_sha256, timeout
+            ),
+        )
+
+    async def revoke_consent(
+        self,
+        consent_id: bytes,
+        reason: str,
+        *,
+        manager_id: str | None = None,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """See `Client.revoke_consent`."""
+        return await self._runner.run(
+            "revoke_consent",
+            consents.revoke_consent(self._context, consent_id, reason, manager_id, timeout),
         )
 
     async def get_consent(self, consent_id: bytes, *, timeout: float | None = None) -> Consent:
@@ -197,19 +278,58 @@ class AsyncClient:
             "list_consents", consents.list_consents(self._context, token, page_size, timeout)
         )
 
+    async def register_consent_manager(
+        self,
+        manager_id: str,
+        name: str,
+        jwk: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentManagerChange:
+        """See `Client.register_consent_manager`."""
+        return await self._runner.run(
+            "register_consent_manager",
+            managers.register_consent_manager(self._context, manager_id, name, jwk, timeout),
+        )
+
+    async def disable_consent_manager(
+        self,
+        manager_id: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentManagerChange:
+        """See `Client.disable_consent_manager`."""
+        return await self._runner.run(
+            "disable_consent_manager",
+            managers.disable_consent_manager(self._context, manager_id, timeout),
+        )
+
+    async def list_consent_managers(
+        self,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[ConsentManager, ...]:
+        """See `Client.list_consent_managers`."""
+        return await self._runner.run(
+            "list_consent_managers", managers.list_consent_managers(self._context, timeout)
+        )
+
     # Contributions
 
     async def contribute(
         self,
         rows: Iterable[Row],
         *,
+        adverse_notice_sha256: bytes | None = None,
         request_id: bytes | None = None,
         timeout: float | None = None,
     ) -> ContributionResult:
         """See `Client.contribute`."""
         return await self._runner.run(
             "contribute",
-            contributions.contribute(self._context, rows, request_id, timeout),
+            contributions.contribute(
+                self._context, rows, adverse_notice_sha256, request_id, timeout
+            ),
         )
 
     async def get_batch(self, request_id: bytes, *, timeout: float | None = None) -> BatchStatus:
@@ -326,10 +446,15 @@ class AsyncClient:
         )
 
     def export_entries(
-        self, start_index: int = 0, *, cosigned: bool = False, timeout: float | None = None
+        self,
+        start_index: int = 0,
+        *,
+        case: str = "",
+        cosigned: bool = False,
+        timeout: float | None = None,
     ) -> AsyncIterator[LedgerEntry]:
         """See `Client.export_entries`."""
-        request, reader = ledger.export(self._context, start_index, cosigned)
+        request, reader = ledger.export(self._context, start_index, case, cosigned)
         seconds = self._context.timeout_seconds(Flow.DOWNLOAD, timeout)
         return self._runner.download("export_entries", EXPORT_ENTRIES, request, seconds, reader)
 

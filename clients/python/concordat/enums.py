@@ -8,6 +8,7 @@ from enum import IntEnum
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.signals import Coverage, SignalStatus
 from concordat_privacy.dp.query import Dimension
+from concordat_privacy.periods import TimeUnit
 
 __all__ = [
     "AlarmKind",
@@ -20,6 +21,7 @@ __all__ = [
     "Purpose",
     "SignalStatus",
     "SubjectStatus",
+    "TimeUnit",
     "UsageKind",
 ]
 
@@ -39,8 +41,16 @@ class ConsentState(IntEnum):
     """State of a consent when the reply was made."""
 
     ACTIVE = 1
+    """Given; permits from its start to its expiry, see `Consent.permits_at`."""
     WITHDRAWN = 2
+    """Ended by the subject."""
     EXPIRED = 3
+    REQUESTED = 4
+    """Asked for, not given yet."""
+    PAUSED = 5
+    """Permits nothing until it is resumed."""
+    REVOKED = 6
+    """Ended by another than the subject."""
 
 
 class SubjectStatus(IntEnum):

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from concordat_gateway.commands._client import opened, profile_option
+from concordat_gateway.commands._exports import verifier_key
 
 if TYPE_CHECKING:
     from concordat import LedgerEntry
@@ -25,15 +26,19 @@ def ledger() -> None:
 
 @ledger.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--case", default="", help="What for, in your own words or numbers: it is recorded.")
 @profile_option
-def export(folder: Path, profile: Path) -> None:
-    """Write the whole ledger to FOLDER, which must not exist. For auditor and operator."""
+def export(folder: Path, case: str, profile: Path) -> None:
+    """Write the whole ledger to FOLDER, which must not exist. For auditor and operator.
+
+    That you read it is recorded first, in an entry after those that you get.
+    """
     from concordat_privacy.log.tiles import TileError, write_export
 
     if folder.exists():
         raise click.BadParameter(f"{folder} exists already", param_hint="FOLDER")
     with opened(profile) as client, tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
-        stream = client.export_entries()
+        stream = client.export_entries(case=case)
         first = next(stream, None)
         # An empty ledger has no entry that could carry the checkpoint.
         signed = client.checkpoint() if first is None else first.checkpoint
@@ -52,33 +57,49 @@ def export(folder: Path, profile: Path) -> None:
     "--key", required=True, metavar="VKEY|FILE", help="The ledger's verifier key, or its file."
 )
 @click.option("--without-items", is_flag=True, help="Accept an export without batch items.")
+@click.option(
+    "--replay", is_flag=True, help="Hold every use against its consent too: concordat audit."
+)
 @click.pass_context
-def verify(context: click.Context, folder: Path, key: str, without_items: bool) -> None:
+def verify(
+    context: click.Context, folder: Path, key: str, without_items: bool, replay: bool
+) -> None:
     """Re-check the export in FOLDER, trusting nobody but the holder of the key.
 
-    Ends with code 0 if it verifies, 1 if it does not, 2 for wrong usage.
+    That says whether the log is whole and unchanged. Whether what it records was allowed is
+    another question: --replay answers it in short, `concordat audit exceptions` in full.
+
+    Ends with code 0 if it verifies, 1 if it does not (with --replay: or if there are exceptions),
+    2 for wrong usage.
     """
     from concordat_privacy.log.verify import verify_export
 
+    checkpoint_key = verifier_key(key)
     try:
-        report = verify_export(folder, _verifier_key(key), without_items=without_items)
+        if replay:
+            context.exit(_replayed(folder, checkpoint_key, without_items))
+        report = verify_export(folder, checkpoint_key, without_items=without_items)
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     click.echo(report.summary())
     context.exit(0 if report.ok else 1)
 
 
-def _verifier_key(text: str) -> VerifierKey:
-    from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+def _replayed(folder: Path, key: VerifierKey, without_items: bool) -> int:
+    from concordat_privacy.audit.reading import audit_export
 
-    try:
-        if "+" not in text or Path(text).is_file():
-            text = Path(text).read_text(encoding="utf-8")
-        return VerifierKey.decode(text)
-    except (OSError, UnicodeDecodeError, CheckpointError) as error:
-        raise click.BadParameter(
-            f"neither a key nor its file: {error}", param_hint="--key"
-        ) from None
+    audit = audit_export(folder, key, without_items=without_items)
+    click.echo(audit.report.summary())
+    if audit.replay is None:
+        return 1
+    counts, found = audit.replay.uses.counts, audit.replay.findings.counts.total()
+    click.echo(
+        f"Replayed: {counts.checked} uses held against their consents, {counts.unfounded} without "
+        f"a valid one, {counts.unchecked} not re-checkable. Exceptions: {found}."
+    )
+    if found:
+        click.echo("See them with: concordat audit exceptions")
+    return 1 if found else 0
 
 
 def _spooling(entries: Iterable[LedgerEntry], spool: IO[str]) -> Iterator[bytes]:

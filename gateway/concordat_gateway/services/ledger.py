@@ -7,9 +7,11 @@ import grpc
 from concordat.v1 import ledger_pb2, ledger_pb2_grpc
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import witnesses
+from concordat_gateway.rules.staff import Viewed, check_case, record_view
 from concordat_gateway.services._translate import seconds_left
 from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
 from concordat_privacy.log.cosignature import Quorum
+from concordat_rpc import call
 from concordat_rpc.errors import out_of_range
 
 PAGE_BYTES = 512 * 1024
@@ -70,6 +72,11 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         size = parse_checkpoint(parse_note(checkpoint).text).size
         if request.start_index > size:
             raise out_of_range("start_index", f"the exported tree has {size} entries")
+        check_case(request.case)
+        # Its own entry comes after the tree that is exported, and is part of the next export.
+        if request.start_index < size:
+            viewed = Viewed("ledger.export", case=request.case, first=request.start_index, end=size)
+            record_view(self._journal, call.current().peer, viewed, seconds_left())
         checkpoint = witnesses.with_known_cosignatures(self._journal, checkpoint, size)
         message = ledger_pb2.ExportEntriesResponse(checkpoint=checkpoint)
         message_bytes = 0

@@ -157,6 +157,23 @@ def retention_months(status: AccountStatus) -> int:
     return ADVERSE_RETENTION_MONTHS if status in _ADVERSE else RETENTION_MONTHS
 
 
+def is_adverse(row: Row) -> bool:
+    """Whether a row says something adverse of its subject: what laws attach notices and limits to.
+
+    An account that was charged off or settled for less; one that is 30 days or more past due now,
+    or was in any month of its payment profile. Fewer days are late payments that lenders do not
+    commonly report. Unknown bands are not adverse, nor
+    is an application, a sale, a restructuring or a dispute.
+    """
+    if isinstance(row, ApplicationEvent):
+        return False
+    return (
+        row.status in _ADVERSE
+        or row.days_past_due >= DaysPastDueBand.FROM_30_TO_59
+        or max(row.payment_profile, default=0) >= DaysPastDueBand.FROM_30_TO_59
+    )
+
+
 def problems(row: Row, today_day: int) -> list[FieldProblem]:
     """Everything that is wrong with a row on the day `today_day`; empty for a good row.
 

@@ -99,12 +99,14 @@ def prove_entry(context: Context, index: int, timeout: float | None) -> Operatio
 
 
 def export(
-    context: Context, start_index: int, cosigned: bool
+    context: Context, start_index: int, case: str, cosigned: bool
 ) -> tuple[ledger_pb2.ExportEntriesRequest, ExportReader]:
     """What to ask for, and what reads the replies. Raises InvalidInput."""
     start = checked_integer(start_index, "start_index", 0, MAX_SIZE)
     request = ledger_pb2.ExportEntriesRequest(
-        start_index=start, cosigned=checked_type(cosigned, bool, "cosigned")
+        start_index=start,
+        case=checked_type(case, str, "case"),
+        cosigned=checked_type(cosigned, bool, "cosigned"),
     )
     return request, ExportReader(context.ledger, start)
 

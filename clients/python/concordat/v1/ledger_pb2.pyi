@@ -172,9 +172,14 @@ class ExportEntriesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     START_INDEX_FIELD_NUMBER: _builtins.int
+    CASE_FIELD_NUMBER: _builtins.int
     COSIGNED_FIELD_NUMBER: _builtins.int
     start_index: _builtins.int
     """First entry wanted, from 0."""
+    case: _builtins.str
+    """What for: the reader's own reference, recorded with the view. Up to 200
+    printable characters, or empty.
+    """
     cosigned: _builtins.bool
     """Export the tree of GetCosignedCheckpoint instead of the newest. Then the
     export proves by itself that witnesses have seen it.
@@ -184,11 +189,12 @@ class ExportEntriesRequest(_message.Message):
         self,
         *,
         start_index: _builtins.int = ...,
+        case: _builtins.str = ...,
         cosigned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cosigned", b"cosigned", "start_index", b"start_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "cosigned", b"cosigned", "start_index", b"start_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

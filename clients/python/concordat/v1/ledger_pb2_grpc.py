@@ -122,8 +122,11 @@ class LedgerServiceServicer(object):
 
     def ExportEntries(self, request, context):
         """Streams the entries from start_index to the end of a tree, for export
-        and replay. Auditor and operator only.
-        Errors: OUT_OF_RANGE (start_index larger than the ledger).
+        and replay. Auditor and operator only. That somebody reads entries is
+        itself recorded before they are sent: an entry "staff.viewed" after the
+        exported tree's last.
+        Errors: OUT_OF_RANGE (start_index larger than the ledger),
+        INVALID_ARGUMENT (case).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

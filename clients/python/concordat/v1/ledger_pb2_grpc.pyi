@@ -63,8 +63,11 @@ class LedgerServiceStub:
     """
     ExportEntries: _grpc.UnaryStreamMultiCallable[_ledger_pb2.ExportEntriesRequest, _ledger_pb2.ExportEntriesResponse]
     """Streams the entries from start_index to the end of a tree, for export
-    and replay. Auditor and operator only.
-    Errors: OUT_OF_RANGE (start_index larger than the ledger).
+    and replay. Auditor and operator only. That somebody reads entries is
+    itself recorded before they are sent: an entry "staff.viewed" after the
+    exported tree's last.
+    Errors: OUT_OF_RANGE (start_index larger than the ledger),
+    INVALID_ARGUMENT (case).
     """
 
 @_typing.type_check_only
@@ -102,8 +105,11 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """
     ExportEntries: _aio.UnaryStreamMultiCallable[_ledger_pb2.ExportEntriesRequest, _ledger_pb2.ExportEntriesResponse]  # type: ignore[assignment]
     """Streams the entries from start_index to the end of a tree, for export
-    and replay. Auditor and operator only.
-    Errors: OUT_OF_RANGE (start_index larger than the ledger).
+    and replay. Auditor and operator only. That somebody reads entries is
+    itself recorded before they are sent: an entry "staff.viewed" after the
+    exported tree's last.
+    Errors: OUT_OF_RANGE (start_index larger than the ledger),
+    INVALID_ARGUMENT (case).
     """
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -174,8 +180,11 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ledger_pb2.ExportEntriesResponse], _abc.AsyncIterator[_ledger_pb2.ExportEntriesResponse]]:
         """Streams the entries from start_index to the end of a tree, for export
-        and replay. Auditor and operator only.
-        Errors: OUT_OF_RANGE (start_index larger than the ledger).
+        and replay. Auditor and operator only. That somebody reads entries is
+        itself recorded before they are sent: an entry "staff.viewed" after the
+        exported tree's last.
+        Errors: OUT_OF_RANGE (start_index larger than the ledger),
+        INVALID_ARGUMENT (case).
         """
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "control_0005"
-down_revision = "control_0004"
+revision = "control_0006"
+down_revision = "control_0005"
 
 BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
