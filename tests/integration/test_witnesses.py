@@ -359,12 +359,13 @@ def test_an_export_carries_the_cosignatures_of_its_tree(watched: Consortium) -> 
         messages = list(watched.auditor.ledger.ExportEntries(request, timeout=CALL_SECONDS))
         return messages[0].checkpoint, sum(len(message.entries) for message in messages)
 
+    size = watched.journal.size
     newest, entries = exported()
-    assert (size_of(newest), entries) == (watched.journal.size, watched.journal.size)
+    assert (size_of(newest), entries) == (size, size)
     with pytest.raises(CheckpointError):
         QUORUM.check(newest)
     note, entries = exported(cosigned=True)
-    assert (size_of(note), entries) == (watched.journal.size - 1, watched.journal.size - 1)
+    assert (size_of(note), entries) == (size - 1, size - 1)
     assert len(QUORUM.check(note)) == 2
 
 
