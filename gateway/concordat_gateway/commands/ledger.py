@@ -15,9 +15,11 @@ from concordat_gateway.commands._client import errors_shown, opened, profile_opt
 from concordat_gateway.commands._exports import chosen_quorum, verifier_key, witness_options
 
 if TYPE_CHECKING:
+    import concordat
     from concordat import LedgerEntry
     from concordat_privacy.log.checkpoint import VerifierKey
     from concordat_privacy.log.cosignature import Quorum
+    from concordat_privacy.log.report import Report
 
 
 @click.group()
@@ -50,7 +52,13 @@ def export(folder: Path, case: str, cosigned: bool, profile: Path) -> None:
         signed = client.checkpoint() if first is None else first.checkpoint
         entries = stream if first is None else chain([first], stream)
         try:
-            write_export(folder, _spooling(entries, spool), signed.note, _spooled(spool))
+            write_export(
+                folder,
+                _spooling(entries, spool),
+                signed.note,
+                _spooled(spool),
+                _timestamps(client, signed.checkpoint.size),
+            )
         except TileError as error:
             raise click.ClickException(f"the gateway's export is wrong: {error}") from None
     click.echo(f"Exported {signed.checkpoint.size} entries to {folder}. Verify them with:")
@@ -67,9 +75,19 @@ def export(folder: Path, case: str, cosigned: bool, profile: Path) -> None:
 @click.option(
     "--replay", is_flag=True, help="Hold every use against its consent too: concordat audit."
 )
+@click.option(
+    "--tsa-ca",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Certificates (PEM) of the time-stamping authority that you trust: check its time-stamps.",
+)
 @click.pass_context
 def verify(
-    context: click.Context, folder: Path, key: str, without_items: bool, replay: bool
+    context: click.Context,
+    folder: Path,
+    key: str,
+    without_items: bool,
+    replay: bool,
+    tsa_ca: Path | None,
 ) -> None:
     """Re-check the export in FOLDER, trusting nobody but the holder of the key.
 
@@ -87,12 +105,31 @@ def verify(
     checkpoint_key, quorum = verifier_key(key), chosen_quorum()
     try:
         if replay:
-            context.exit(_replayed(folder, checkpoint_key, without_items, quorum))
-        report = verify_export(folder, checkpoint_key, without_items=without_items, quorum=quorum)
+            report, ok = _replayed(folder, checkpoint_key, without_items, quorum)
+        else:
+            report = verify_export(
+                folder, checkpoint_key, without_items=without_items, quorum=quorum
+            )
+            ok = report.ok
+            click.echo(report.summary())
+        if tsa_ca is not None and report.ok:
+            ok = _stamped(folder, report, tsa_ca) and ok
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
-    click.echo(report.summary())
-    context.exit(0 if report.ok else 1)
+    context.exit(0 if ok else 1)
+
+
+def _stamped(folder: Path, report: Report, ca: Path) -> bool:
+    from concordat_privacy.log.stamped import check_timestamps
+    from concordat_privacy.log.timestamp import TimestampError, authorities
+
+    try:
+        trusted = authorities(ca.read_bytes())
+        stamps = check_timestamps(folder, report.origin, report.size, trusted)
+    except TimestampError as error:
+        raise click.BadParameter(str(error), param_hint="--tsa-ca") from None
+    click.echo(stamps.summary())
+    return stamps.ok
 
 
 @ledger.command()
@@ -172,13 +209,15 @@ def check_proof(context: click.Context, file: Path, entry_file: Path, key: str) 
         click.echo(f"Cosigned by {name} at {moment_text(seconds)}.")
 
 
-def _replayed(folder: Path, key: VerifierKey, without_items: bool, quorum: Quorum | None) -> int:
+def _replayed(
+    folder: Path, key: VerifierKey, without_items: bool, quorum: Quorum | None
+) -> tuple[Report, bool]:
     from concordat_privacy.audit.reading import audit_export
 
     audit = audit_export(folder, key, without_items=without_items, quorum=quorum)
     click.echo(audit.report.summary())
     if audit.replay is None:
-        return 1
+        return audit.report, False
     counts, found = audit.replay.uses.counts, audit.replay.findings.counts.total()
     click.echo(
         f"Replayed: {counts.checked} uses held against their consents, {counts.unfounded} without "
@@ -186,7 +225,18 @@ def _replayed(folder: Path, key: VerifierKey, without_items: bool, quorum: Quoru
     )
     if found:
         click.echo("See them with: concordat audit exceptions")
-    return 1 if found else 0
+    return audit.report, not found
+
+
+def _timestamps(client: concordat.Client, size: int) -> Iterator[tuple[int, bytes]]:
+    """Those of checkpoints up to this size."""
+    after = 0
+    while page := client.timestamps(after):
+        for one in page:
+            if one.size > size:
+                return
+            yield one.size, one.response
+        after = page[-1].size
 
 
 def _spooling(entries: Iterable[LedgerEntry], spool: IO[str]) -> Iterator[bytes]:
