@@ -1,9 +1,10 @@
 """What every test may ask of a ledger: nothing missing, nothing forked, everything provable."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
@@ -47,6 +48,35 @@ def check_ledger(journal: Journal, key: VerifierKey) -> list[bytes]:
             old_root = merkle_root(leaves[:old])
             proof = journal.consistency_proof(old, size)
             verify_consistency(old, size, old_root, tree.root, proof)
+    return leaves
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """What a caller was told: an entry, and the signed checkpoint that came with it."""
+
+    index: int
+    leaf: bytes
+    note: str
+
+
+def check_acknowledged(
+    journal: Journal, key: VerifierKey, acknowledged: Sequence[Acknowledged]
+) -> list[bytes]:
+    """Verify a whole ledger, and all that was ever promised about it; returns its leaves."""
+    leaves = check_ledger(journal, key)
+    newest = open_note(journal.checkpoint(), [key])
+    indexes = {entry.index for entry in acknowledged}
+    assert len(indexes) == len(acknowledged), "one place was promised twice"
+    for entry in acknowledged:
+        assert leaves[entry.index] == entry.leaf
+        then, digest = open_note(entry.note, [key]), leaf_hash(entry.leaf)
+        assert entry.index < then.size <= newest.size
+        proof = journal.consistency_proof(then.size, newest.size)
+        verify_consistency(then.size, newest.size, then.root, newest.root, proof)
+        for tree in (then, newest):
+            proof = journal.inclusion_proof(entry.index, tree.size)
+            verify_inclusion(digest, entry.index, tree.size, proof, tree.root)
     return leaves
 
 

@@ -26,6 +26,7 @@ from concordat.v1 import (
     contribution_pb2,
     contribution_pb2_grpc,
     ledger_pb2_grpc,
+    notice_pb2_grpc,
     signal_pb2_grpc,
     usage_pb2_grpc,
 )
@@ -37,6 +38,7 @@ from concordat_gateway.server import POLICY
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
 from concordat_gateway.services.ledger import LedgerServicer
+from concordat_gateway.services.notice import NoticeServicer
 from concordat_gateway.services.signal import SignalServicer
 from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.control_tables import member as member_table
@@ -75,6 +77,7 @@ class Caller:
     signals: signal_pb2_grpc.SignalServiceStub
     ledger: ledger_pb2_grpc.LedgerServiceStub
     usage: usage_pb2_grpc.UsageServiceStub
+    notices: notice_pb2_grpc.NoticeServiceStub
 
     @classmethod
     def on(cls, channel: grpc.Channel) -> "Caller":
@@ -84,6 +87,7 @@ class Caller:
             signal_pb2_grpc.SignalServiceStub(channel),
             ledger_pb2_grpc.LedgerServiceStub(channel),
             usage_pb2_grpc.UsageServiceStub(channel),
+            notice_pb2_grpc.NoticeServiceStub(channel),
         )
 
 
@@ -126,6 +130,7 @@ def serving(
     signal = SignalServicer(journal, signal_store, subjects, quota)
     ledger = LedgerServicer(journal, quorum)
     usage = UsageServicer(journal, quota, carried, clock)
+    notice = NoticeServicer(journal)
     server = build_server(
         [
             lambda s: consent_pb2_grpc.add_ConsentServiceServicer_to_server(consent, s),
@@ -135,6 +140,7 @@ def serving(
             lambda s: signal_pb2_grpc.add_SignalServiceServicer_to_server(signal, s),
             lambda s: ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, s),
             lambda s: usage_pb2_grpc.add_UsageServiceServicer_to_server(usage, s),
+            lambda s: notice_pb2_grpc.add_NoticeServiceServicer_to_server(notice, s),
         ],
         address="127.0.0.1:0",
         tls=_identity(Role.GATEWAY, "gateway", ["localhost", "127.0.0.1"]),

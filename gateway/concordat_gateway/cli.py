@@ -21,6 +21,7 @@ from concordat_gateway.commands.ledger import ledger
 from concordat_gateway.commands.lookup import lookup
 from concordat_gateway.commands.manager import manager
 from concordat_gateway.commands.member import member
+from concordat_gateway.commands.notice import notice
 from concordat_gateway.commands.pki import pki
 from concordat_gateway.commands.serve import serve
 from concordat_gateway.commands.usage import quota, usage
@@ -33,7 +34,7 @@ def main() -> None:
 
 
 _COMMANDS = (
-    *(init, serve, member, consent, manager, keys, pki, ledger, audit, evidence),
+    *(init, serve, member, consent, notice, manager, keys, pki, ledger, audit, evidence),
     *(ask, budget, lookup, usage, quota),
 )
 for _command in _COMMANDS:

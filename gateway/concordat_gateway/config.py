@@ -139,6 +139,8 @@ class GatewayConfig:
     not publish has nobody else to do it, unless its caller asks again."""
     alarm_seconds: float
     """How often all members' counters are looked at for alarms."""
+    job_seconds: float
+    """How often overdue notices and the like are looked for, see `concordat_gateway.jobs`."""
     metrics: Address | None
     """Loopback address of the Prometheus endpoint; None: no endpoint."""
     identity: IdentityFiles
@@ -178,6 +180,7 @@ def load_config(file: Path) -> GatewayConfig:
         workers=settings.integer("workers", 1, 256, default=2),
         resume_seconds=settings.number("resume_seconds", 0.1, 86_400.0, default=60.0),
         alarm_seconds=settings.number("alarm_seconds", 0.1, 86_400.0, default=300.0),
+        job_seconds=settings.number("job_seconds", 0.1, 86_400.0, default=600.0),
         metrics=_metrics(settings),
         identity=_identity(settings.table("identity")),
         stores=_stores(settings.table("stores")),

@@ -14,6 +14,7 @@ from concordat.v1 import (
     contribution_pb2_grpc,
     ledger_pb2_grpc,
     member_pb2_grpc,
+    notice_pb2_grpc,
     signal_pb2_grpc,
     token_pb2_grpc,
     usage_pb2_grpc,
@@ -36,6 +37,7 @@ from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
 from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.membership import MembershipServicer
+from concordat_gateway.services.notice import NoticeServicer
 from concordat_gateway.services.signal import SignalServicer
 from concordat_gateway.services.token import TokenServicer
 from concordat_gateway.services.usage import UsageServicer
@@ -94,6 +96,11 @@ _SERVICES = {
         "SuspendMember": _OPERATOR,
         "ReinstateMember": _OPERATOR,
         "ListMembers": _OVERSIGHT,
+    },
+    "NoticeService": {
+        "ListNotices": _ALL,
+        "AcknowledgeNotice": _MEMBER,
+        "ConfirmDeletion": _MEMBER,
     },
     "UsageService": {"ListUsage": _ALL, "SetLookupQuota": _OPERATOR},
 }
@@ -248,6 +255,7 @@ def _build(
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
     ledger = LedgerServicer(journal, config.witnesses.quorum)
     membership = MembershipServicer(journal, registrar)
+    notice = NoticeServicer(journal)
     usage = UsageServicer(journal, config.lookup_quota, config.carried_quota, system_clock)
     return build_server(
         [
@@ -260,6 +268,7 @@ def _build(
             functools.partial(aggregate_pb2_grpc.add_AggregateServiceServicer_to_server, aggregate),
             functools.partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, ledger),
             functools.partial(member_pb2_grpc.add_MembershipServiceServicer_to_server, membership),
+            functools.partial(notice_pb2_grpc.add_NoticeServiceServicer_to_server, notice),
             functools.partial(usage_pb2_grpc.add_UsageServiceServicer_to_server, usage),
         ],
         address=str(config.listen.with_port(port)),

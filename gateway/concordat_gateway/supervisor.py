@@ -26,12 +26,14 @@ from concordat_gateway.children import Child, stop_all
 from concordat_gateway.config import GatewayConfig, PrivacyBudgets
 from concordat_gateway.cosigning import cosigning
 from concordat_gateway.embedded import running_keyholders
+from concordat_gateway.jobs import Job, running_jobs
 from concordat_gateway.keyfiles import load_authority
 from concordat_gateway.keylog import KeyLogFile
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
+from concordat_gateway.rules.notices import mark_overdue
 from concordat_gateway.rules.stores_epoch import adopt_epoch
 from concordat_gateway.rules.witnesses import adopt as adopt_witnesses
 from concordat_gateway.server import caps_of, check_epoch, check_holders, opened_stores
@@ -41,6 +43,7 @@ from concordat_gateway.timestamping import timestamping
 from concordat_gateway.watching import AlarmGauge, watching
 from concordat_privacy.dp.rho import spent_epsilon
 from concordat_rpc.address import Address
+from concordat_rpc.peer import read_certificate
 from concordat_rpc.server import PortTaken
 from concordat_rpc.tls import load_identity
 from concordat_store.clock import system_clock
@@ -70,6 +73,7 @@ def serve(config: GatewayConfig, workers: int) -> None:
         watching(journal, config.alarm_seconds, AlarmGauge(registry)),
         cosigning(journal, config.witnesses, registry),
         timestamping(journal, config.timestamps, registry),
+        running_jobs(_jobs(config, journal)),
         running_keyholders(config, stopping) as keyholders,
         _workers(config, workers, port, keyholders.addresses, metrics_folder) as serving,
     ):
@@ -93,6 +97,17 @@ def serve(config: GatewayConfig, workers: int) -> None:
             # Not stopping.wait(): it holds a lock that the signal's handler, in this thread, takes.
             time.sleep(_POLL_SECONDS)
         _log.info("stopping")
+
+
+def _jobs(config: GatewayConfig, journal: Journal) -> list[Job]:
+    own = read_certificate(config.identity.certificate.read_bytes(), config.trust_domain).peer
+    return [
+        Job(
+            "notices",
+            config.job_seconds,
+            lambda: mark_overdue(journal, own.spiffe_id, system_clock()),
+        ),
+    ]
 
 
 def _stop_signals() -> threading.Event:

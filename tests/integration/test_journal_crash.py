@@ -40,7 +40,7 @@ def acknowledgements(lines: list[str]) -> dict[int, bytes]:
     acknowledged: dict[int, bytes] = {}
     for line in lines:
         if line.endswith("\n"):
-            index, leaf = line.split()
+            index, leaf, _note = line.split()
             assert int(index) not in acknowledged
             acknowledged[int(index)] = bytes.fromhex(leaf)
     return acknowledged

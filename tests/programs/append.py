@@ -1,12 +1,19 @@
-"""Appends entries from several threads and prints each acknowledged one: `index leaf-hex`.
+"""Appends entries from several threads and prints each acknowledged one.
+
+A line an entry: `index leaf-hex base64-of-the-checkpoint`. A call that the store cannot serve now
+is repeated, as a member would.
 
 Usage: python -m tests.programs.append CONTROL_URL NAME THREADS ENTRIES_A_THREAD
 """
 
+import base64
 import sys
 import threading
+import time
+from collections.abc import Callable
 
-from concordat_gateway.ledger.journal import Journal, Transaction
+from concordat_gateway.ledger.journal import Committed, Journal, Transaction
+from concordat_rpc.errors import Kind, Refusal
 from concordat_store.clock import system_clock
 from concordat_store.database import Database
 from tests.stores import ledger_key_of_tests
@@ -34,10 +41,24 @@ def _append(journal: Journal, name: str, entries: int) -> None:
             entry = transaction.append("test.appended", name, {"number": number})
             return entry.index, entry.leaf
 
-        index, leaf = journal.write(change).value
+        committed = _write(journal, change)
+        index, leaf = committed.value
         # Only now: what is printed has been acknowledged.
         with _OUTPUT:
-            print(index, leaf.hex(), flush=True)
+            print(index, leaf.hex(), base64.b64encode(committed.checkpoint.encode()).decode())
+            sys.stdout.flush()
+
+
+def _write(
+    journal: Journal, change: Callable[[Transaction], tuple[int, bytes]]
+) -> Committed[tuple[int, bytes]]:
+    while True:
+        try:
+            return journal.write(change)
+        except Refusal as refusal:
+            if refusal.kind is not Kind.UNAVAILABLE:
+                raise
+            time.sleep(0.02)
 
 
 if __name__ == "__main__":

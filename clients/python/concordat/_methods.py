@@ -7,6 +7,7 @@ from concordat.v1 import (
     contribution_pb2,
     ledger_pb2,
     member_pb2,
+    notice_pb2,
     signal_pb2,
     token_pb2,
     usage_pb2,
@@ -270,5 +271,27 @@ SET_LOOKUP_QUOTA = Method(
     "SetLookupQuota",
     usage_pb2.SetLookupQuotaRequest,
     usage_pb2.SetLookupQuotaResponse,
+    Repeat.SAFE,
+)
+
+LIST_NOTICES = Method(
+    "NoticeService",
+    "ListNotices",
+    notice_pb2.ListNoticesRequest,
+    notice_pb2.ListNoticesResponse,
+    Repeat.SAFE,
+)
+ACKNOWLEDGE_NOTICE = Method(
+    "NoticeService",
+    "AcknowledgeNotice",
+    notice_pb2.AcknowledgeNoticeRequest,
+    notice_pb2.AcknowledgeNoticeResponse,
+    Repeat.SAFE,
+)
+CONFIRM_DELETION = Method(
+    "NoticeService",
+    "ConfirmDeletion",
+    notice_pb2.ConfirmDeletionRequest,
+    notice_pb2.ConfirmDeletionResponse,
     Repeat.SAFE,
 )

@@ -18,6 +18,7 @@ from concordat._operations import (
     lookups,
     managers,
     members,
+    notices,
     token_keys,
 )
 from concordat._operations import tokens as token_operations
@@ -46,6 +47,8 @@ from concordat.results import (
     Member,
     MembershipChange,
     MemberUsage,
+    Notice,
+    NoticeChange,
     Receipt,
     RequestResult,
     SignalCatalogue,
@@ -313,6 +316,42 @@ class AsyncClient:
         """See `Client.list_consent_managers`."""
         return await self._runner.run(
             "list_consent_managers", managers.list_consent_managers(self._context, timeout)
+        )
+
+    # Notices
+
+    def list_notices(
+        self,
+        *,
+        with_settled: bool = False,
+        page_size: int = 1_000,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Notice]:
+        """See `Client.list_notices`."""
+        return self._runner.pages(
+            "list_notices", notices.list_notices(self._context, with_settled, page_size, timeout)
+        )
+
+    async def acknowledge_notice(
+        self, notice_id: bytes, *, timeout: float | None = None
+    ) -> NoticeChange:
+        """See `Client.acknowledge_notice`."""
+        return await self._runner.run(
+            "acknowledge_notice", notices.acknowledge_notice(self._context, notice_id, timeout)
+        )
+
+    async def confirm_deletion(
+        self,
+        notice_id: bytes,
+        deleted_at: datetime,
+        record_sha256: bytes,
+        *,
+        timeout: float | None = None,
+    ) -> NoticeChange:
+        """See `Client.confirm_deletion`."""
+        return await self._runner.run(
+            "confirm_deletion",
+            notices.confirm_deletion(self._context, notice_id, deleted_at, record_sha256, timeout),
         )
 
     # Contributions

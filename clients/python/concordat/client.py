@@ -18,6 +18,7 @@ from concordat._operations import (
     lookups,
     managers,
     members,
+    notices,
     token_keys,
 )
 from concordat._operations import tokens as token_operations
@@ -46,6 +47,8 @@ from concordat.results import (
     Member,
     MembershipChange,
     MemberUsage,
+    Notice,
+    NoticeChange,
     Receipt,
     RequestResult,
     SignalCatalogue,
@@ -399,6 +402,54 @@ class Client:
         """All consent managers by id, disabled ones too."""
         return self._runner.run(
             "list_consent_managers", managers.list_consent_managers(self._context, timeout)
+        )
+
+    # Notices
+
+    def list_notices(
+        self,
+        *,
+        with_settled: bool = False,
+        page_size: int = 1_000,
+        timeout: float | None = None,
+    ) -> Iterator[Notice]:
+        """Notices of consents that ended, oldest first: a member's own, or all for oversight.
+
+        Without those whose deletion was confirmed, unless `with_settled`. What operator and
+        auditors read is recorded in the ledger. Pages are read as the iterator advances; `timeout`
+        is a page's.
+        """
+        return self._runner.pages(
+            "list_notices", notices.list_notices(self._context, with_settled, page_size, timeout)
+        )
+
+    def acknowledge_notice(self, notice_id: bytes, *, timeout: float | None = None) -> NoticeChange:
+        """Acknowledge a notice of the calling member. Raises NotFound."""
+        return self._runner.run(
+            "acknowledge_notice", notices.acknowledge_notice(self._context, notice_id, timeout)
+        )
+
+    def confirm_deletion(
+        self,
+        notice_id: bytes,
+        deleted_at: datetime,
+        record_sha256: bytes,
+        *,
+        timeout: float | None = None,
+    ) -> NoticeChange:
+        """The deletion receipt: what was learned under the consent is deleted wherever it was.
+
+        Args:
+            deleted_at: when that was done.
+            record_sha256: SHA-256 of your own record of the deletion, 32 bytes.
+
+        Raises:
+            NotFound: the calling member has no such notice.
+            FailedPrecondition: NOTICE_NOT_ACKNOWLEDGED.
+        """
+        return self._runner.run(
+            "confirm_deletion",
+            notices.confirm_deletion(self._context, notice_id, deleted_at, record_sha256, timeout),
         )
 
     # Contributions

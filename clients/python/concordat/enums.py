@@ -18,6 +18,7 @@ __all__ = [
     "DataCategory",
     "Dimension",
     "MemberState",
+    "NoticeCause",
     "Purpose",
     "SignalStatus",
     "SubjectStatus",
@@ -51,6 +52,17 @@ class ConsentState(IntEnum):
     """Permits nothing until it is resumed."""
     REVOKED = 6
     """Ended by another than the subject."""
+
+
+class NoticeCause(IntEnum):
+    """Why the consent ended that a notice is about."""
+
+    WITHDRAWN = 1
+    """By the subject."""
+    REVOKED = 2
+    """By another."""
+    ERASED = 3
+    """With the subject."""
 
 
 class SubjectStatus(IntEnum):
@@ -108,3 +120,5 @@ class AlarmKind(IntEnum):
     """The day's evaluations are far above the member's own past."""
     QUOTA_EXHAUSTED = 5
     """A quota was exhausted."""
+    NOTICE_OVERDUE = 6
+    """A notice was not acknowledged in time, or the deletion not confirmed."""

@@ -24,7 +24,7 @@ from concordat_gateway.rules.evidence import (
     signatories_of,
     verified,
 )
-from concordat_gateway.rules.notices import NoticeCause, notice_fields
+from concordat_gateway.rules.notices import NoticeCause, issue
 from concordat_gateway.rules.standing import require_active
 from concordat_privacy.consent_terms import terms_bytes
 from concordat_privacy.log.leaf import Json
@@ -158,7 +158,7 @@ def withdraw(
             fields["asked_at"] = rfc3339(asked_at)
         if evidence_sha256:
             fields["evidence_sha256"] = evidence_sha256.hex()
-        fields.update(notice_fields(transaction, consent, NoticeCause.WITHDRAWN))
+        fields.update(_notice(transaction, consent, NoticeCause.WITHDRAWN))
         columns = {"withdrawn_at": transaction.now, "asked_at": asked_at}
         return _changed(
             transaction, caller, consent, "consent.withdrawn", columns, fields, "withdraw_entry"
@@ -198,13 +198,17 @@ def revoke(
         if not changes(consent.state(transaction.now), Change.REVOKE):
             return Changed(consent, None)
         fields: dict[str, Json] = {"by": by, "reason": reason}
-        fields.update(notice_fields(transaction, consent, NoticeCause.REVOKED))
+        fields.update(_notice(transaction, consent, NoticeCause.REVOKED))
         columns = {"revoked_at": transaction.now, "revoked_by": by, "reason": reason}
         return _changed(
             transaction, caller, consent, "consent.revoked", columns, fields, "revoke_entry"
         )
 
     return journal.write(change, timeout_seconds)
+
+
+def _notice(transaction: Transaction, consent: Consent, cause: NoticeCause) -> dict[str, Json]:
+    return issue(transaction, consent.consent_id, consent.recipient, consent.jurisdiction, cause)
 
 
 def _changed(

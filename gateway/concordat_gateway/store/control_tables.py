@@ -205,6 +205,35 @@ class RotationPair(_Control, table=True):
     sealed: bytes
 
 
+class Notice(_Control, table=True):
+    """That a consent has ended, told to its recipient, who must acknowledge and delete in time."""
+
+    __tablename__ = "notice"
+    __table_args__ = (
+        exactly("notice_id", 16),
+        exactly("consent_id", 16),
+        sa.Index(None, "recipient", "notice_no"),
+    )
+
+    notice_id: bytes = Field(primary_key=True)
+    notice_no: int = big_int(unique=True)
+    consent_id: bytes
+    recipient: str
+    cause: int = small_int()
+    """A number of the contract's NoticeCause."""
+    issued_at: int = big_int()
+    acknowledge_by: int = big_int()
+    delete_by: int = big_int()
+    acknowledged_at: int | None = big_int(default=None)
+    deleted_at: int | None = big_int(default=None)
+    """As the recipient says."""
+    confirmed_at: int | None = big_int(default=None)
+    late_since: int | None = big_int(default=None)
+    """When it was recorded that the acknowledgement is overdue."""
+    undeleted_since: int | None = big_int(default=None)
+    """When it was recorded that the deletion is overdue."""
+
+
 class Batch(_Control, table=True):
     """An accepted contribution. Whether it is published is for the signals store to say."""
 
@@ -383,6 +412,7 @@ subject_element = METADATA.tables["subject_element"]
 subject_alias = METADATA.tables["subject_alias"]
 rotation = METADATA.tables["rotation"]
 rotation_pair = METADATA.tables["rotation_pair"]
+notice = METADATA.tables["notice"]
 batch = METADATA.tables["batch"]
 request = METADATA.tables["request"]
 ledger_entry = METADATA.tables["ledger_entry"]
