@@ -7,7 +7,7 @@ import grpc
 import pytest
 import sqlalchemy as sa
 
-from concordat.v1 import common_pb2, ledger_pb2, signal_pb2
+from concordat.v1 import common_pb2, consent_pb2, ledger_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.aggregates import ask
 from concordat_gateway.rules.witnesses import Policy, adopt, to_cosign, unwitnessed_seconds
@@ -176,8 +176,13 @@ def test_uses_stop_when_the_grace_is_over_and_what_takes_away_goes_on(
     assert refused.value.reason == "LEDGER_NOT_WITNESSED"
     assert watched.journal.size == size
 
-    assert withdraw(watched.alpha, consent_id).receipt.entry_index == size
-    assert size_of(asked_for(watched.beta)) == size + 1
+    consents = watched.alpha.consents
+    pause = consent_pb2.PauseConsentRequest(consent_id=consent_id, reason="x")
+    assert consents.PauseConsent(pause, timeout=CALL_SECONDS).receipt.entry_index == size
+    resume = consent_pb2.ResumeConsentRequest(consent_id=consent_id, reason="x")
+    assert refusal(lambda: consents.ResumeConsent(resume, timeout=CALL_SECONDS)) == not_witnessed
+    assert withdraw(watched.alpha, consent_id).receipt.entry_index == size + 1
+    assert size_of(asked_for(watched.beta)) == size + 2
     cosign_all(watched)
     look_up(watched)
 
