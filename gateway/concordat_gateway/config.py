@@ -159,6 +159,8 @@ class GatewayConfig:
     membership: Membership
     budgets: PrivacyBudgets
     consents: ConsentPolicies
+    retention: str
+    """Code of the jurisdiction whose policy says how long adverse rows stay."""
     witnesses: Witnesses
     timestamps: Timestamps | None
     """None: no time-stamps."""
@@ -192,6 +194,7 @@ def load_config(file: Path) -> GatewayConfig:
         membership=_membership(settings.table("membership")),
         budgets=_budgets(settings.table("budgets")),
         consents=_consents(settings.table("consents")),
+        retention=_retention(settings.table("retention")),
         witnesses=_witnesses(settings.table("witnesses")),
         timestamps=_timestamps(settings),
         lookup_quota=lookup_quota,
@@ -320,6 +323,16 @@ def _consents(settings: Settings) -> ConsentPolicies:
         raise settings.wrong("default", f"{default!r} is not one of the jurisdictions")
     settings.finish()
     return ConsentPolicies(tuple(codes), default)
+
+
+def _retention(settings: Settings) -> str:
+    code = settings.text("jurisdiction", default=UNNAMED)
+    if code not in policies():
+        raise settings.wrong(
+            "jurisdiction", f"no policy of {code!r}; there are {', '.join(sorted(policies()))}"
+        )
+    settings.finish()
+    return code
 
 
 def _witnesses(settings: Settings) -> Witnesses:

@@ -34,6 +34,7 @@ from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
 from concordat_gateway.rules.notices import mark_overdue
+from concordat_gateway.rules.retention import enforce
 from concordat_gateway.rules.stores_epoch import adopt_epoch
 from concordat_gateway.rules.witnesses import adopt as adopt_witnesses
 from concordat_gateway.server import caps_of, check_epoch, check_holders, opened_stores
@@ -42,6 +43,7 @@ from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.timestamping import timestamping
 from concordat_gateway.watching import AlarmGauge, watching
 from concordat_privacy.dp.rho import spent_epsilon
+from concordat_privacy.jurisdictions import policies
 from concordat_rpc.address import Address
 from concordat_rpc.peer import read_certificate
 from concordat_rpc.server import PortTaken
@@ -73,7 +75,7 @@ def serve(config: GatewayConfig, workers: int) -> None:
         watching(journal, config.alarm_seconds, AlarmGauge(registry)),
         cosigning(journal, config.witnesses, registry),
         timestamping(journal, config.timestamps, registry),
-        running_jobs(_jobs(config, journal)),
+        running_jobs(_jobs(config, journal, signals)),
         running_keyholders(config, stopping) as keyholders,
         _workers(config, workers, port, keyholders.addresses, metrics_folder) as serving,
     ):
@@ -99,13 +101,20 @@ def serve(config: GatewayConfig, workers: int) -> None:
         _log.info("stopping")
 
 
-def _jobs(config: GatewayConfig, journal: Journal) -> list[Job]:
+def _jobs(config: GatewayConfig, journal: Journal, signals: SignalStore) -> list[Job]:
     own = read_certificate(config.identity.certificate.read_bytes(), config.trust_domain).peer
     return [
         Job(
             "notices",
             config.job_seconds,
             lambda: mark_overdue(journal, own.spiffe_id, system_clock()),
+        ),
+        Job(
+            "retention",
+            config.job_seconds,
+            lambda: enforce(
+                journal, signals, policies()[config.retention], own.spiffe_id, system_clock()
+            ),
         ),
     ]
 

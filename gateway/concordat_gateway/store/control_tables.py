@@ -234,6 +234,20 @@ class Notice(_Control, table=True):
     """When it was recorded that the deletion is overdue."""
 
 
+class RetentionRun(_Control, table=True):
+    """The newest day on which rows past their retention were deleted: one row or none."""
+
+    __tablename__ = "retention_run"
+    __table_args__ = (sa.CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = small_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    day: int
+    """Counted from 1970-01-01."""
+    adverse_years: int
+    finished: bool
+    """False from the entry to the end of the deletion."""
+
+
 class Batch(_Control, table=True):
     """An accepted contribution. Whether it is published is for the signals store to say."""
 
@@ -413,6 +427,7 @@ subject_alias = METADATA.tables["subject_alias"]
 rotation = METADATA.tables["rotation"]
 rotation_pair = METADATA.tables["rotation_pair"]
 notice = METADATA.tables["notice"]
+retention_run = METADATA.tables["retention_run"]
 batch = METADATA.tables["batch"]
 request = METADATA.tables["request"]
 ledger_entry = METADATA.tables["ledger_entry"]

@@ -25,8 +25,8 @@ def upgrade() -> None:
         sa.Column("confirmed_at", BigInt, nullable=True),
         sa.Column("late_since", BigInt, nullable=True),
         sa.Column("undeleted_since", BigInt, nullable=True),
-        sa.CheckConstraint("length(notice_id) = 16", name="ck_notice_notice_id_length"),
-        sa.CheckConstraint("length(consent_id) = 16", name="ck_notice_consent_id_length"),
+        sa.CheckConstraint("length(notice_id) = 16", name="notice_id_length"),
+        sa.CheckConstraint("length(consent_id) = 16", name="consent_id_length"),
         sa.PrimaryKeyConstraint("notice_id", name="pk_notice"),
         sa.UniqueConstraint("notice_no", name="uq_notice_notice_no"),
     )
