@@ -17,16 +17,20 @@ def entries(count: int) -> list[bytes]:
 
 
 def main() -> None:
-    made = entries(int(sys.argv[1]))
-    seconds = []
-    for _ in range(int(sys.argv[2])):
-        tree = InmemoryTree(algorithm="sha256")
-        started = time.process_time()
-        for entry in made:
-            tree.append_entry(entry)
-        root = tree.get_state()
-        seconds.append(time.process_time() - started)
-    print(json.dumps({"seconds": min(seconds), "root": root.hex()}))
+    count, group = int(sys.argv[1]), int(sys.argv[2])
+    made = entries(count)
+    tree = InmemoryTree(algorithm="sha256")
+    started = time.process_time()
+    for at in range(0, count, group):
+        tree.append_entries(made[at : at + group])
+    root = tree.get_state()
+    appended = time.process_time()
+    for index in range(1, count + 1):
+        tree.prove_inclusion(index, count)
+    proven = time.process_time()
+    print(
+        json.dumps({"append": appended - started, "prove": proven - appended, "root": root.hex()})
+    )
 
 
 if __name__ == "__main__":
