@@ -29,11 +29,11 @@ $(VENV)/.created:
 
 # rbcl carries libsodium for machines that have none; the system's own is preferred when there is one.
 $(VENV)/.run: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) -e '.[server,sodium,demo,demo-data]'
+	$(PIP) -e '.[server,sodium,witness,timestamps,demo,demo-data]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(PIP) -e '.[server,sodium,demo,demo-data,dev]'
+	$(PIP) -e '.[server,sodium,witness,timestamps,demo,demo-data,dev]'
 	touch $@
 
 demo: $(VENV)/.run

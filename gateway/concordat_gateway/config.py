@@ -105,6 +105,16 @@ class Witnesses:
     listed: tuple[Witness, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Timestamps:
+    """The time-stamping authority (RFC 3161) that checkpoints are brought to."""
+
+    url: str
+    ca: Path
+    """Its root certificates, and intermediates that it does not send. PEM."""
+    every: timedelta
+
+
 DEFAULT_LOOKUP_QUOTA = Quota(daily=10_000, monthly=100_000, per_second=20.0, burst=1_000)
 """Of a member for which neither the file nor the operator says otherwise: enough to decide on
 applications, too little to try a register. The burst is one batch of the largest size."""
@@ -152,6 +162,8 @@ class GatewayConfig:
     retention: str
     """Code of the jurisdiction whose policy says how long adverse rows stay."""
     witnesses: Witnesses
+    timestamps: Timestamps | None
+    """None: no time-stamps."""
     lookup_quota: Quota
     carried_quota: Quota
     """Of a member's tokens of earlier epochs that are carried over."""
@@ -184,6 +196,7 @@ def load_config(file: Path) -> GatewayConfig:
         consents=_consents(settings.table("consents")),
         retention=_retention(settings.table("retention")),
         witnesses=_witnesses(settings.table("witnesses")),
+        timestamps=_timestamps(settings),
         lookup_quota=lookup_quota,
         carried_quota=_carried_quota(quotas, lookup_quota),
         limits=_limits(settings.table("limits")),
@@ -339,11 +352,29 @@ def _witness(settings: Settings) -> Witness:
         key = WitnessKey.decode(settings.text("vkey"))
     except CheckpointError as error:
         raise settings.wrong("vkey", str(error)) from None
-    url = settings.text("url", default="")
-    if url and not url.startswith(("http://", "https://")):
-        raise settings.wrong("url", "an address that begins with https:// or http:// is wanted")
+    url = _url(settings) if settings.has("url") else ""
     settings.finish()
     return Witness(key, url.rstrip("/"))
+
+
+def _timestamps(settings: Settings) -> Timestamps | None:
+    if not settings.has("timestamps"):
+        return None
+    table = settings.table("timestamps")
+    timestamps = Timestamps(
+        _url(table),
+        table.path("ca"),
+        timedelta(seconds=table.integer("every_seconds", 1, 7 * 86_400, default=3_600)),
+    )
+    table.finish()
+    return timestamps
+
+
+def _url(settings: Settings) -> str:
+    url = settings.text("url")
+    if not url.startswith(("http://", "https://")):
+        raise settings.wrong("url", "an address that begins with https:// or http:// is wanted")
+    return url
 
 
 def _carried_quota(settings: Settings, lookups: Quota) -> Quota:

@@ -241,6 +241,8 @@ carried_daily = 2_000_000
 carried_per_second = 5_000.0
 carried_burst = 100_000
 
+# Witnesses of the ledger and time-stamps: docs/witnesses.md says what to write here.
+
 [limits]
 # Any field of concordat_rpc.limits.Limits, e.g. drain_seconds = 10.0
 """

@@ -87,6 +87,7 @@ _SERVICES = {
         "GetConsistencyProof": _ALL,
         "AddCosignature": _MEMBER | _OVERSIGHT,
         "GetCosignedCheckpoint": _ALL,
+        "ListTimestamps": _ALL,
         "ExportEntries": _OVERSIGHT,
     },
     "MembershipService": {

@@ -40,6 +40,7 @@ from concordat_gateway.rules.witnesses import adopt as adopt_witnesses
 from concordat_gateway.server import caps_of, check_epoch, check_holders, opened_stores
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.timestamping import timestamping
 from concordat_gateway.watching import AlarmGauge, watching
 from concordat_privacy.dp.rho import spent_epsilon
 from concordat_privacy.jurisdictions import policies
@@ -73,6 +74,7 @@ def serve(config: GatewayConfig, workers: int) -> None:
         _metrics(config, registry) as metrics_folder,
         watching(journal, config.alarm_seconds, AlarmGauge(registry)),
         cosigning(journal, config.witnesses, registry),
+        timestamping(journal, config.timestamps, registry),
         running_jobs(_jobs(config, journal, signals)),
         running_keyholders(config, stopping) as keyholders,
         _workers(config, workers, port, keyholders.addresses, metrics_folder) as serving,

@@ -6,16 +6,20 @@ from alembic import command
 
 from concordat.v1 import common_pb2, consent_pb2, signal_pb2
 from concordat_gateway.rules.rotation import RotationError, rotate, status
+from concordat_gateway.rules.witnesses import add, adopt, newest, unwitnessed_seconds
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
 from concordat_gateway.store.subjects import subject_key
-from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
-from concordat_privacy.log.merkle import Frontier
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, parse_note, sign
+from concordat_privacy.log.leaf import encode
+from concordat_privacy.log.merkle import Frontier, leaf_hash
+from concordat_privacy.moments import rfc3339
 from concordat_store.database import Database
 from concordat_store.migration import History
 from tests.rotations import means_of
 from tests.services import CALL_SECONDS, PEPPER, serving, timestamp, token
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
 from tests.tokenkeys import TokenKeys
+from tests.witnesses import ONE, SECONDS, quorum_of, witnessed_journal
 
 SUBJECT = subject_key(PEPPER, token(1))
 CONSENT = bytes(range(16))
@@ -182,3 +186,37 @@ def test_the_checks_of_consents_survive_their_migration(
                 )
     finally:
         database.close()
+
+
+def test_a_ledger_of_before_witnesses_waits_for_them_from_its_newest_change_on(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
+) -> None:
+    """What lies before could be cosigned by nobody: it is not overdue at the first start."""
+    leaf = encode(
+        {"v": 1, "type": "test", "time": rfc3339(5), "actor": "spiffe://concordat.test/x"}
+    )
+    frontier, _ = Frontier().extend([leaf_hash(leaf)])
+    head = sa.text(
+        "INSERT INTO ledger_head (id, size, frontier, checkpoint, time, pool_version)"
+        " VALUES (1, 1, :frontier, :checkpoint, :time, 0)"
+    ).bindparams(
+        frontier=frontier.to_bytes(),
+        checkpoint=sign(Checkpoint(ledger_key.name, 1, frontier.root), ledger_key),
+        time=clock.microseconds,
+    )
+    entry = sa.text(
+        "INSERT INTO ledger_entry (entry_index, hashes, leaf) VALUES (0, :hashes, :leaf)"
+    )
+    entry = entry.bindparams(hashes=leaf_hash(leaf), leaf=leaf)
+    migrate_to(CONTROL, empty_urls.control_url, "control_0005", head, entry)
+    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+
+    clock.advance(30)
+    with witnessed_journal(empty_urls, clock) as journal:
+        adopt(journal, quorum_of(1))
+        assert unwitnessed_seconds(journal, clock()) == 30
+        note = journal.checkpoint()
+        line = ONE.cosign(parse_note(note).text, SECONDS)
+        assert add(journal, quorum_of(1), 1, line, CALL_SECONDS) == 1
+        assert unwitnessed_seconds(journal, clock()) == 0
+        assert quorum_of(1).check(newest(journal, quorum_of(1))) == {ONE.name: SECONDS}

@@ -8,6 +8,8 @@ import pytest
 from concordat_gateway.config import ConsentPolicies, GatewayConfig, load_config
 from concordat_gateway.installation import InstallationError, Wishes, install
 from concordat_gateway.keylog import KeyLogFile
+from concordat_gateway.server import witness_policy
+from concordat_privacy.log.cosignature import Quorum, WitnessSigningKey
 from concordat_privacy.metering import Quota
 from concordat_rpc.address import Address
 from concordat_rpc.limits import Limits
@@ -169,6 +171,62 @@ def test_a_wrong_entry_is_named(file: Path, old: str, new: str, message: str) ->
         load_config(file)
 
     assert f"{file}: {message}" in str(raised.value)
+
+
+ONE, TWO = (WitnessSigningKey(f"witness.example/w{n}", bytes([n] * 32)) for n in (1, 2))
+WITNESS = f'[[witnesses.witness]]\nvkey = "{ONE.verifier.encode()}"\n'
+
+
+def with_witnesses(file: Path, text: str) -> GatewayConfig:
+    file.write_text(f"{file.read_text()}\n[witnesses]\n{text}")
+    return load_config(file)
+
+
+def test_no_witness_is_wanted_unless_the_file_says_so(file: Path) -> None:
+    assert load_config(file).witnesses.quorum == Quorum((), 0)
+    assert witness_policy(load_config(file)).grace is None
+
+
+def test_witnesses_and_how_long_they_may_be_missing(file: Path) -> None:
+    second = f'[[witnesses.witness]]\nvkey = "{TWO.verifier.encode()}"\n'
+    config = with_witnesses(
+        file, f'quorum = 2\ngrace_seconds = 90\n{WITNESS}url = "https://w1.example/"\n{second}'
+    )
+    assert config.witnesses.quorum == Quorum((ONE.verifier, TWO.verifier), 2)
+    assert [one.url for one in config.witnesses.listed] == ["https://w1.example", ""]
+    assert witness_policy(config).grace == 90_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("quorum = 1\n", "1 of 0 witnesses cannot be met"),
+        (f"quorum = 2\n{WITNESS}", "2 of 1 witnesses cannot be met"),
+        (f"quorum = -1\n{WITNESS}", "must be 0 to 100"),
+        (WITNESS + WITNESS, "named twice"),
+        (WITNESS.replace("+", "+ ", 1), "key id"),
+        ('[[witnesses.witness]]\nvkey = "x"\n', "name, key id and key wanted"),
+        (f'{WITNESS}url = "ftp://w1.example"\n', "https://"),
+        (f"{WITNESS}uri = 1\n", "no such entry"),
+        ("grace_seconds = -1\n", "must be 0 to"),
+        ("grace = 5\n", "no such entry"),
+    ],
+)
+def test_a_wrong_entry_about_witnesses_is_named(file: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"witnesses.*{message}"):
+        with_witnesses(file, text)
+
+
+def test_one_key_is_one_witness_under_whatever_name(file: Path) -> None:
+    alias = WitnessSigningKey("witness.example/other", ONE.seed).verifier.encode()
+    with pytest.raises(SettingsError, match="two witnesses have one key"):
+        with_witnesses(file, f'{WITNESS}[[witnesses.witness]]\nvkey = "{alias}"\n')
+
+
+def test_a_ledgers_key_is_no_witnesses_key(file: Path, installed: Path) -> None:
+    vkey = (installed / "gateway" / "ledger.vkey").read_text().strip()
+    with pytest.raises(SettingsError, match=r"vkey: .*algorithm 4"):
+        with_witnesses(file, f'[[witnesses.witness]]\nvkey = "{vkey}"\n')
 
 
 def test_several_key_holders(file: Path) -> None:

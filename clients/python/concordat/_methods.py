@@ -176,6 +176,14 @@ ADD_COSIGNATURE = Method(
     Repeat.SAFE,
 )
 
+LIST_TIMESTAMPS = Method(
+    "LedgerService",
+    "ListTimestamps",
+    ledger_pb2.ListTimestampsRequest,
+    ledger_pb2.ListTimestampsResponse,
+    Repeat.SAFE,
+)
+
 GET_COSIGNED_CHECKPOINT = Method(
     "LedgerService",
     "GetCosignedCheckpoint",

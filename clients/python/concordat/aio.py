@@ -42,6 +42,7 @@ from concordat.results import (
     InvitedMember,
     JoinedMember,
     LedgerEntry,
+    LedgerTimestamp,
     LookupResult,
     Member,
     MembershipChange,
@@ -482,6 +483,14 @@ class AsyncClient:
         """See `Client.prove_entry`."""
         return await self._runner.run(
             "prove_entry", ledger.prove_entry(self._context, index, timeout)
+        )
+
+    async def timestamps(
+        self, after_size: int = 0, *, timeout: float | None = None
+    ) -> tuple[LedgerTimestamp, ...]:
+        """See `Client.timestamps`."""
+        return await self._runner.run(
+            "timestamps", ledger.timestamps(self._context, after_size, timeout)
         )
 
     def export_entries(

@@ -42,6 +42,7 @@ from concordat.results import (
     InvitedMember,
     JoinedMember,
     LedgerEntry,
+    LedgerTimestamp,
     LookupResult,
     Member,
     MembershipChange,
@@ -651,6 +652,17 @@ class Client:
         InvalidInput for an entry beyond the ledger.
         """
         return self._runner.run("prove_entry", ledger.prove_entry(self._context, index, timeout))
+
+    def timestamps(
+        self, after_size: int = 0, *, timeout: float | None = None
+    ) -> tuple[LedgerTimestamp, ...]:
+        """Time-stamps of checkpoints of more than `after_size` entries, by ascending size.
+
+        Some at a time: ask again with the last one's size, until there are none. They are not
+        verified here, which takes the authority's certificates and the library of the extra
+        `timestamps`: `concordat ledger verify --tsa-ca` does.
+        """
+        return self._runner.run("timestamps", ledger.timestamps(self._context, after_size, timeout))
 
     def export_entries(
         self,

@@ -423,6 +423,16 @@ class VerifiedReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerTimestamp:
+    """A time-stamping authority's answer (RFC 3161) about one checkpoint, not verified."""
+
+    size: int
+    """Of the checkpoint's tree."""
+    response: bytes
+    """TimeStampResp in DER, see `concordat_privacy.log.timestamp.verify_timestamp`."""
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """One exported entry."""
 

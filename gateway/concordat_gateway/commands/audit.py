@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from concordat_gateway.commands._exports import verifier_key
+from concordat_gateway.commands._exports import chosen_quorum, verifier_key, witness_options
 
 if TYPE_CHECKING:
     from concordat_privacy.audit.documents import Document
@@ -77,6 +77,7 @@ def _of_export(command: Callable[..., None]) -> Callable[..., None]:
             "time with its zone. The last entry's time if not given.",
         ),
         click.option("--without-items", is_flag=True, help="Accept an export without items."),
+        witness_options,
         click.option(
             "--key",
             required=True,
@@ -208,7 +209,7 @@ def _audited(
     """The audit of an export that verifies; ends the command with code 2 for another one."""
     from concordat_privacy.audit.reading import audit_export
 
-    checkpoint_key = verifier_key(key)
+    checkpoint_key, quorum = verifier_key(key), chosen_quorum()
     try:
         found = audit_export(
             export,
@@ -216,6 +217,7 @@ def _audited(
             as_of=as_of,
             followers=followers,
             without_items=without_items,
+            quorum=quorum,
         )
     except OSError as error:
         click.echo(f"Error: {error.filename}: {error.strerror}", err=True)

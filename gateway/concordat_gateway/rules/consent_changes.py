@@ -55,7 +55,7 @@ def activate(
 
     Raises Refusal INVALID_ARGUMENT, NOT_FOUND (CONSENT_NOT_FOUND), PERMISSION_DENIED
     (MEMBER_SUSPENDED), FAILED_PRECONDITION (EVIDENCE_INVALID, CONSENT_<STATE>; CONSENT_ACTIVE for
-    one that has other evidence).
+    one that has other evidence), UNAVAILABLE (LEDGER_NOT_WITNESSED).
     """
     check_consent_id(consent_id)
     _check_evidence(evidence_sha256, evidence_jws)
@@ -72,6 +72,7 @@ def activate(
             if given != (evidence_sha256, evidence_jws):
                 raise wrong_state(state, Change.ACTIVATE)
             return Changed(consent, None)
+        transaction.require_witnessed()
         for problem in evidence_problems(transaction.connection, {0: evidence}).values():
             raise failed_precondition(problem.reason, problem.description)
         columns = {"activated_at": transaction.now, **evidence.columns()}
@@ -108,7 +109,10 @@ def pause(
 def resume(
     journal: Journal, recipient: Peer, consent_id: bytes, reason: str, timeout_seconds: float
 ) -> Committed[Changed]:
-    """Lift a pause. Raises as `pause`, and PERMISSION_DENIED (MEMBER_SUSPENDED)."""
+    """Lift a pause.
+
+    Raises as `pause`, and PERMISSION_DENIED (MEMBER_SUSPENDED), UNAVAILABLE (LEDGER_NOT_WITNESSED).
+    """
     check_consent_id(consent_id)
     _check_reason(reason)
 
@@ -117,6 +121,7 @@ def resume(
         consent = find(transaction.connection, recipient, consent_id)
         if not changes(consent.state(transaction.now), Change.RESUME):
             return Changed(consent, None)
+        transaction.require_witnessed()
         columns = {"paused_at": None, "resumed_at": transaction.now, "reason": None}
         return _changed(
             transaction, recipient, consent, "consent.resumed", columns, {"reason": reason}

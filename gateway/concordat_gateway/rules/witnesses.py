@@ -86,7 +86,7 @@ def adopt(journal: Journal, quorum: Quorum) -> None:
 
     def change(transaction: Transaction) -> None:
         seen = _Stand.read(transaction.connection, quorum).seen
-        if seen != transaction.witnessed_size or not seen:
+        if seen != transaction.witnessed_size:
             transaction.witnessed(seen, _time_of(transaction.connection, seen))
 
     journal.write(change)

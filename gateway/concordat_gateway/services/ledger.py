@@ -6,7 +6,7 @@ import grpc
 
 from concordat.v1 import ledger_pb2, ledger_pb2_grpc
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.rules import witnesses
+from concordat_gateway.rules import timestamps, witnesses
 from concordat_gateway.rules.staff import Viewed, check_case, record_view
 from concordat_gateway.services._translate import seconds_left
 from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
@@ -60,6 +60,17 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> ledger_pb2.GetCosignedCheckpointResponse:
         note = witnesses.newest(self._journal, self._quorum)
         return ledger_pb2.GetCosignedCheckpointResponse(checkpoint=note)
+
+    def ListTimestamps(
+        self, request: ledger_pb2.ListTimestampsRequest, _context: grpc.ServicerContext
+    ) -> ledger_pb2.ListTimestampsResponse:
+        found = timestamps.after(self._journal, request.after_tree_size)
+        return ledger_pb2.ListTimestampsResponse(
+            timestamps=(
+                ledger_pb2.LedgerTimestamp(tree_size=size, response=response)
+                for size, response in found
+            )
+        )
 
     def ExportEntries(
         self, request: ledger_pb2.ExportEntriesRequest, _context: grpc.ServicerContext

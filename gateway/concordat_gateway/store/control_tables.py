@@ -360,6 +360,15 @@ class Cosignature(_Control, table=True):
     received_at: int = big_int()
 
 
+class LedgerTimestamp(_Control, table=True):
+    """A time-stamping authority's answer (RFC 3161) about the checkpoint of one tree."""
+
+    __tablename__ = "ledger_timestamp"
+
+    tree_size: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    response: bytes
+
+
 class Budget(_Control, table=True):
     """Privacy budget of a scope ("pool", "member:<member_id>") in billionths of zCDP rho."""
 
@@ -424,6 +433,7 @@ request = METADATA.tables["request"]
 ledger_entry = METADATA.tables["ledger_entry"]
 ledger_item = METADATA.tables["ledger_item"]
 ledger_head = METADATA.tables["ledger_head"]
+ledger_timestamp = METADATA.tables["ledger_timestamp"]
 cosignature = METADATA.tables["cosignature"]
 budget = METADATA.tables["budget"]
 answer = METADATA.tables["answer"]

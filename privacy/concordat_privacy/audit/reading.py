@@ -12,6 +12,7 @@ from pathlib import Path
 from concordat_privacy.audit.entry import Moment
 from concordat_privacy.audit.replay import Follower, Replay
 from concordat_privacy.log.checkpoint import VerifierKey
+from concordat_privacy.log.cosignature import Quorum
 from concordat_privacy.log.report import Report
 from concordat_privacy.log.verify import verify_export
 
@@ -31,13 +32,16 @@ def audit_export(
     as_of: Moment | None = None,
     followers: Sequence[Follower] = (),
     without_items: bool = False,
+    quorum: Quorum | None = None,
 ) -> Audit:
-    """Verify an export against the log's key, and replay it.
+    """Verify an export against the log's key, and its witnesses' if a quorum is given; replay it.
 
     Nothing that a follower saw counts where `replay` is None. Raises as `verify_export`.
     """
     replay = Replay(as_of, followers)
-    report = verify_export(directory, key, without_items=without_items, visit=replay.visit)
+    report = verify_export(
+        directory, key, without_items=without_items, visit=replay.visit, quorum=quorum
+    )
     if not report.ok:
         return Audit(report, None)
     replay.finish()

@@ -9,13 +9,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from concordat_privacy.log import leaf
 from concordat_privacy.log.batch import check_items
 from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, VerifierKey, open_note
+from concordat_privacy.log.cosignature import Quorum
 from concordat_privacy.log.localise import (
     Hashes,
     Settled,
@@ -41,6 +42,7 @@ from concordat_privacy.log.tiles import (
     paths_of,
     read_file,
     tiles_of_level,
+    timestamp_size,
 )
 
 __all__ = ["MAX_PROBLEMS", "Problem", "ProblemKind", "Report", "Visit", "verify_export"]
@@ -61,11 +63,15 @@ def verify_export(
     *,
     without_items: bool = False,
     visit: Visit | None = None,
+    quorum: Quorum | None = None,
 ) -> Report:
     """Check an export against the log's key. Whatever its files hold, the result is a Report.
 
     An export that lacks the items of its batch entries fails, unless `without_items` says that
     they were left out on purpose; then the report warns that they were not checked.
+
+    With a `quorum` the checkpoint must carry the cosignatures that it needs: one without is as
+    little authentic as one that the log did not sign.
 
     `visit` is given the entries in order as they are read, until the first problem. What it saw is
     proven only once the report is ok: throw it away otherwise.
@@ -77,6 +83,7 @@ def verify_export(
     try:
         text = read_file(directory, CHECKPOINT, _MAX_CHECKPOINT_BYTES).decode()
         checkpoint = open_note(text, [key])
+        cosigned = {} if quorum is None else quorum.check(text)
     except FileNotFoundError:
         problem = Problem(ProblemKind.MISSING, "there is no checkpoint", CHECKPOINT)
     except UnicodeDecodeError:
@@ -84,7 +91,8 @@ def verify_export(
     except (CheckpointError, TileError) as error:
         problem = Problem(ProblemKind.CHECKPOINT, str(error), CHECKPOINT)
     else:
-        return _Verification(directory, checkpoint, without_items, visit).run()
+        report = _Verification(directory, checkpoint, without_items, visit).run()
+        return replace(report, cosigned=cosigned)
     return Report(key.name, 0, "", (problem,), (), {}, complete=False)
 
 
@@ -346,6 +354,10 @@ class _Verification:
                     message = "a symbolic link: what it shows may be outside, and may change"
                     self._report(Problem(ProblemKind.UNEXPECTED, message, path))
                 elif position >= len(folders) and path not in expected:
+                    # Time-stamps are not the log's: who trusts their authority looks at them.
+                    stamped = timestamp_size(path)
+                    if stamped is not None and stamped <= self._checkpoint.size:
+                        continue
                     message = "not part of an export of this size"
                     self._report(Problem(ProblemKind.UNEXPECTED, message, path))
 

@@ -1,5 +1,7 @@
 """Checkpoints, receipts and exports."""
 
+from itertools import pairwise
+
 from concordat._context import Context
 from concordat._export import ExportReader
 from concordat._ledger import check_consistency, check_inclusion
@@ -9,11 +11,12 @@ from concordat._methods import (
     GET_CONSISTENCY_PROOF,
     GET_COSIGNED_CHECKPOINT,
     GET_INCLUSION_PROOF,
+    LIST_TIMESTAMPS,
 )
 from concordat._steps import Operation
-from concordat.errors import InvalidInput, LedgerForked, NotFound
+from concordat.errors import InvalidInput, LedgerForked, NotFound, ProtocolViolation
 from concordat.requests import checked_integer, checked_text, checked_type
-from concordat.results import Receipt, SignedCheckpoint, VerifiedReceipt
+from concordat.results import LedgerTimestamp, Receipt, SignedCheckpoint, VerifiedReceipt
 from concordat.v1 import ledger_pb2
 from concordat_privacy.log.merkle import MAX_SIZE
 from concordat_privacy.log.proof import TlogProof
@@ -81,6 +84,20 @@ def add_cosignature(
     )
     reply = yield from context.send(ADD_COSIGNATURE, request, timeout)
     return reply.cosignatures, reply.quorum
+
+
+def timestamps(
+    context: Context, after_size: int, timeout: float | None
+) -> Operation[tuple[LedgerTimestamp, ...]]:
+    """Some time-stamps of larger trees, in order of size."""
+    after = checked_integer(after_size, "after_size", 0, MAX_SIZE)
+    request = ledger_pb2.ListTimestampsRequest(after_tree_size=after)
+    reply = yield from context.send(LIST_TIMESTAMPS, request, timeout)
+    found = tuple(LedgerTimestamp(one.tree_size, one.response) for one in reply.timestamps)
+    sizes = [after, *(one.size for one in found)]
+    if any(left >= right for left, right in pairwise(sizes)):
+        raise ProtocolViolation("the time-stamps are not in order of their trees' sizes")
+    return found
 
 
 def prove(context: Context, receipt: Receipt, timeout: float | None) -> Operation[TlogProof]:

@@ -166,6 +166,80 @@ class GetConsistencyProofResponse(_message.Message):
 Global___GetConsistencyProofResponse: _TypeAlias = GetConsistencyProofResponse  # noqa: Y015
 
 @_typing.final
+class ListTimestampsRequest(_message.Message):
+    """Request of ListTimestamps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_TREE_SIZE_FIELD_NUMBER: _builtins.int
+    after_tree_size: _builtins.int
+    """Only those of larger trees."""
+    def __init__(
+        self,
+        *,
+        after_tree_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_tree_size", b"after_tree_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTimestampsRequest: _TypeAlias = ListTimestampsRequest  # noqa: Y015
+
+@_typing.final
+class LedgerTimestamp(_message.Message):
+    """The time-stamp of one checkpoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TREE_SIZE_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    tree_size: _builtins.int
+    """Size of the checkpoint's tree."""
+    response: _builtins.bytes
+    """TimeStampResp in DER, over the SHA-256 of the text that the checkpoint of
+    this size signs, with its final newline.
+    """
+    def __init__(
+        self,
+        *,
+        tree_size: _builtins.int = ...,
+        response: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "tree_size", b"tree_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerTimestamp: _TypeAlias = LedgerTimestamp  # noqa: Y015
+
+@_typing.final
+class ListTimestampsResponse(_message.Message):
+    """Reply of ListTimestamps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIMESTAMPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def timestamps(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerTimestamp]:
+        """Up to 50; none where there are no more."""
+
+    def __init__(
+        self,
+        *,
+        timestamps: _abc.Iterable[Global___LedgerTimestamp] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["timestamps", b"timestamps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTimestampsResponse: _TypeAlias = ListTimestampsResponse  # noqa: Y015
+
+@_typing.final
 class ExportEntriesRequest(_message.Message):
     """Request of ExportEntries."""
 

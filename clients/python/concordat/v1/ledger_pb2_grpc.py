@@ -61,6 +61,11 @@ class LedgerServiceStub(object):
                 request_serializer=concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointRequest.SerializeToString,
                 response_deserializer=concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointResponse.FromString,
                 _registered_method=True)
+        self.ListTimestamps = channel.unary_unary(
+                '/concordat.v1.LedgerService/ListTimestamps',
+                request_serializer=concordat_dot_v1_dot_ledger__pb2.ListTimestampsRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_ledger__pb2.ListTimestampsResponse.FromString,
+                _registered_method=True)
         self.ExportEntries = channel.unary_stream(
                 '/concordat.v1.LedgerService/ExportEntries',
                 request_serializer=concordat_dot_v1_dot_ledger__pb2.ExportEntriesRequest.SerializeToString,
@@ -120,6 +125,15 @@ class LedgerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTimestamps(self, request, context):
+        """The time-stamps (RFC 3161) that a time-stamping authority gave to
+        checkpoints, by ascending size. The ledger's clock is the operator's; an
+        authority's is not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportEntries(self, request, context):
         """Streams the entries from start_index to the end of a tree, for export
         and replay. Auditor and operator only. That somebody reads entries is
@@ -159,6 +173,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.GetCosignedCheckpoint,
                     request_deserializer=concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointRequest.FromString,
                     response_serializer=concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointResponse.SerializeToString,
+            ),
+            'ListTimestamps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTimestamps,
+                    request_deserializer=concordat_dot_v1_dot_ledger__pb2.ListTimestampsRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_ledger__pb2.ListTimestampsResponse.SerializeToString,
             ),
             'ExportEntries': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportEntries,
@@ -303,6 +322,33 @@ class LedgerService(object):
             '/concordat.v1.LedgerService/GetCosignedCheckpoint',
             concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointRequest.SerializeToString,
             concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTimestamps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.LedgerService/ListTimestamps',
+            concordat_dot_v1_dot_ledger__pb2.ListTimestampsRequest.SerializeToString,
+            concordat_dot_v1_dot_ledger__pb2.ListTimestampsResponse.FromString,
             options,
             channel_credentials,
             insecure,

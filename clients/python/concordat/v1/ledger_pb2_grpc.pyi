@@ -61,6 +61,11 @@ class LedgerServiceStub:
     the newest that any cosigned, or the newest of all.
     Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
     """
+    ListTimestamps: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListTimestampsRequest, _ledger_pb2.ListTimestampsResponse]
+    """The time-stamps (RFC 3161) that a time-stamping authority gave to
+    checkpoints, by ascending size. The ledger's clock is the operator's; an
+    authority's is not.
+    """
     ExportEntries: _grpc.UnaryStreamMultiCallable[_ledger_pb2.ExportEntriesRequest, _ledger_pb2.ExportEntriesResponse]
     """Streams the entries from start_index to the end of a tree, for export
     and replay. Auditor and operator only. That somebody reads entries is
@@ -102,6 +107,11 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     policy wants, with all the cosignatures it has. Where the policy wants none,
     the newest that any cosigned, or the newest of all.
     Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
+    """
+    ListTimestamps: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListTimestampsRequest, _ledger_pb2.ListTimestampsResponse]  # type: ignore[assignment]
+    """The time-stamps (RFC 3161) that a time-stamping authority gave to
+    checkpoints, by ascending size. The ledger's clock is the operator's; an
+    authority's is not.
     """
     ExportEntries: _aio.UnaryStreamMultiCallable[_ledger_pb2.ExportEntriesRequest, _ledger_pb2.ExportEntriesResponse]  # type: ignore[assignment]
     """Streams the entries from start_index to the end of a tree, for export
@@ -171,6 +181,17 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         policy wants, with all the cosignatures it has. Where the policy wants none,
         the newest that any cosigned, or the newest of all.
         Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
+        """
+
+    @_abc_1.abstractmethod
+    def ListTimestamps(
+        self,
+        request: _ledger_pb2.ListTimestampsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ListTimestampsResponse, _abc.Awaitable[_ledger_pb2.ListTimestampsResponse]]:
+        """The time-stamps (RFC 3161) that a time-stamping authority gave to
+        checkpoints, by ascending size. The ledger's clock is the operator's; an
+        authority's is not.
         """
 
     @_abc_1.abstractmethod

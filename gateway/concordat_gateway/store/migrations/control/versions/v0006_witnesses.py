@@ -1,4 +1,4 @@
-"""Cosignatures of witnesses, and how far the ledger is witnessed."""
+"""Cosignatures of witnesses, how far the ledger is witnessed, and time-stamps."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,6 +17,12 @@ def upgrade() -> None:
         sa.Column("line", sa.String(), nullable=False),
         sa.Column("received_at", BigInt, nullable=False),
         sa.PrimaryKeyConstraint("tree_size", "witness", name="pk_cosignature"),
+    )
+    op.create_table(
+        "ledger_timestamp",
+        sa.Column("tree_size", BigInt, autoincrement=False, nullable=False),
+        sa.Column("response", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tree_size", name="pk_ledger_timestamp"),
     )
     op.add_column(
         "ledger_head", sa.Column("witnessed_size", BigInt, nullable=False, server_default="0")
