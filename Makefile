@@ -7,6 +7,9 @@ BUF_VERSION := 1.75.0
 # As in bench/psi.py.
 PSI_VERSION := 2.0.6
 PSI_VENV := build/psi-venv
+# As in bench/merkle.py.
+PYMERKLE_VERSION := 7.0.0
+PYMERKLE_VENV := build/pymerkle-venv
 
 .PHONY: help demo test test-all bench check proto catalogue buf released clean
 
@@ -26,11 +29,11 @@ $(VENV)/.created:
 
 # rbcl carries libsodium for machines that have none; the system's own is preferred when there is one.
 $(VENV)/.run: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) -e '.[server,sodium,demo,demo-data]'
+	$(PIP) -e '.[server,sodium,witness,timestamps,demo,demo-data]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(PIP) -e '.[server,sodium,demo,demo-data,dev]'
+	$(PIP) -e '.[server,sodium,witness,timestamps,demo,demo-data,dev]'
 	touch $@
 
 demo: $(VENV)/.run
@@ -47,7 +50,17 @@ bench: $(VENV)/.dev
 ifneq ($(filter tokens,$(or $(ONLY),tokens)),)
 	@$(MAKE) --no-print-directory $(PSI_VENV)/.openmined-psi-$(PSI_VERSION) || echo "no openmined-psi: its figures are left out"
 endif
+ifneq ($(filter ledger,$(or $(ONLY),ledger)),)
+	@$(MAKE) --no-print-directory $(PYMERKLE_VENV)/.pymerkle-$(PYMERKLE_VERSION) || echo "no pymerkle: its figure is left out"
+endif
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+# GPL-3.0: never a dependency, and in an environment of its own.
+$(PYMERKLE_VENV)/.pymerkle-$(PYMERKLE_VERSION): $(VENV)/.created
+	rm -rf $(PYMERKLE_VENV)
+	$(BIN)/python -m venv $(PYMERKLE_VENV)
+	$(PYMERKLE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check pymerkle==$(PYMERKLE_VERSION) || (rm -rf $(PYMERKLE_VENV); false)
+	touch $@
 
 # openmined-psi pins protobuf==6.30.2, older than Concordat's: an environment of its own.
 $(PSI_VENV)/.openmined-psi-$(PSI_VERSION): $(VENV)/.created

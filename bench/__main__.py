@@ -10,7 +10,7 @@ from bench import harness
 GROUPS = {
     "tokens": ("tokens", "token_costs", "psi"),
     "refusals": ("refusals",),
-    "ledger": ("ledger", "journal"),
+    "ledger": ("ledger", "journal", "merkle"),
 }
 """The modules that measure each group."""
 OUTPUT = Path("build/bench.json")

@@ -26,21 +26,25 @@ from concordat.v1 import (
     contribution_pb2,
     contribution_pb2_grpc,
     ledger_pb2_grpc,
+    notice_pb2_grpc,
     signal_pb2_grpc,
     usage_pb2_grpc,
 )
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
+from concordat_gateway.rules.policies import Jurisdictions
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.server import POLICY
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
 from concordat_gateway.services.ledger import LedgerServicer
+from concordat_gateway.services.notice import NoticeServicer
 from concordat_gateway.services.signal import SignalServicer
 from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_privacy.log.cosignature import Quorum
 from concordat_privacy.metering import Quota
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import Peer, Role, Serial, spiffe_id
@@ -58,8 +62,10 @@ _MAKER = TokenKeys.of_epochs(1, 2, 3)
 MEMBERS = ("alpha", "beta", "gamma")
 CALL_SECONDS = 60
 YEAR_SECONDS = 365 * 86_400
+NO_WITNESSES = Quorum((), 0)
 AMPLE = Quota(daily=10**6, monthly=10**7, per_second=1e6, burst=10**6)
 """More lookups than any test makes."""
+ALL_JURISDICTIONS = Jurisdictions.of(["CN", "EU", "US", "ZZ"], "ZZ")
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class Caller:
     signals: signal_pb2_grpc.SignalServiceStub
     ledger: ledger_pb2_grpc.LedgerServiceStub
     usage: usage_pb2_grpc.UsageServiceStub
+    notices: notice_pb2_grpc.NoticeServiceStub
 
     @classmethod
     def on(cls, channel: grpc.Channel) -> "Caller":
@@ -80,6 +87,7 @@ class Caller:
             signal_pb2_grpc.SignalServiceStub(channel),
             ledger_pb2_grpc.LedgerServiceStub(channel),
             usage_pb2_grpc.UsageServiceStub(channel),
+            notice_pb2_grpc.NoticeServiceStub(channel),
         )
 
 
@@ -105,18 +113,24 @@ def serving(
     keys: TokenKeys = KEYS,
     quota: Quota = AMPLE,
     carried: Quota = AMPLE,
+    jurisdictions: Jurisdictions = ALL_JURISDICTIONS,
+    quorum: Quorum = NO_WITNESSES,
 ) -> Iterator[Consortium]:
     """A consortium for the length of the block.
 
-    `quota` is what each member may look up, `carried` how many older tokens it may have carried.
+    `quota` is what each member may look up, `carried` how many older tokens it may have carried,
+    `jurisdictions` the policies that consents are taken under.
     """
     join_members(journal)
     subjects = subjects_of(journal, clock, keys, carried)
-    consent = ConsentServicer(journal, subjects, clock)
-    contribution = ContributionServicer(journal, signal_store, subjects, clock)
+    consent = ConsentServicer(journal, subjects, jurisdictions, clock)
+    contribution = ContributionServicer(
+        journal, signal_store, subjects, clock, jurisdictions.default
+    )
     signal = SignalServicer(journal, signal_store, subjects, quota)
-    ledger = LedgerServicer(journal)
+    ledger = LedgerServicer(journal, quorum)
     usage = UsageServicer(journal, quota, carried, clock)
+    notice = NoticeServicer(journal)
     server = build_server(
         [
             lambda s: consent_pb2_grpc.add_ConsentServiceServicer_to_server(consent, s),
@@ -126,6 +140,7 @@ def serving(
             lambda s: signal_pb2_grpc.add_SignalServiceServicer_to_server(signal, s),
             lambda s: ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, s),
             lambda s: usage_pb2_grpc.add_UsageServiceServicer_to_server(usage, s),
+            lambda s: notice_pb2_grpc.add_NoticeServiceServicer_to_server(notice, s),
         ],
         address="127.0.0.1:0",
         tls=_identity(Role.GATEWAY, "gateway", ["localhost", "127.0.0.1"]),

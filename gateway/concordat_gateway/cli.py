@@ -12,11 +12,16 @@ import click
 
 import concordat_rpc  # noqa: F401  first: it settles what gRPC reads when it is imported
 from concordat_gateway.commands.ask import ask, budget
+from concordat_gateway.commands.audit import audit
+from concordat_gateway.commands.consent import consent
+from concordat_gateway.commands.evidence import evidence
 from concordat_gateway.commands.init import init
 from concordat_gateway.commands.keys import keys
 from concordat_gateway.commands.ledger import ledger
 from concordat_gateway.commands.lookup import lookup
+from concordat_gateway.commands.manager import manager
 from concordat_gateway.commands.member import member
+from concordat_gateway.commands.notice import notice
 from concordat_gateway.commands.pki import pki
 from concordat_gateway.commands.serve import serve
 from concordat_gateway.commands.usage import quota, usage
@@ -28,7 +33,11 @@ def main() -> None:
     """Share banded credit signals between lenders, under a consent ledger."""
 
 
-for _command in (init, serve, member, keys, pki, ledger, ask, budget, lookup, usage, quota):
+_COMMANDS = (
+    *(init, serve, member, consent, notice, manager, keys, pki, ledger, audit, evidence),
+    *(ask, budget, lookup, usage, quota),
+)
+for _command in _COMMANDS:
     main.add_command(_command)
 
 # Commands of other trust domains: their code and the gateway's do not import each other.

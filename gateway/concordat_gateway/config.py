@@ -12,7 +12,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from concordat_privacy.epochs import MAX_EPOCH
+from concordat_privacy.jurisdictions import UNNAMED, policies
 from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+from concordat_privacy.log.cosignature import Quorum, WitnessKey
 from concordat_privacy.metering import MAX_PER_SECOND, Quota
 from concordat_privacy.oprf import MAX_HOLDERS
 from concordat_rpc.address import Address
@@ -74,9 +76,49 @@ class PrivacyBudgets:
     """Of the answers that one member asks for."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConsentPolicies:
+    """Under which jurisdictions' policies consents are taken."""
+
+    jurisdictions: tuple[str, ...]
+    """Codes of `concordat_privacy.jurisdictions`."""
+    default: str
+    """That of drafts that name none; one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """One of the ledger's witnesses."""
+
+    key: WitnessKey
+    url: str
+    """Where the gateway brings its checkpoints (C2SP tlog-witness); "": the witness follows the
+    gateway by itself and brings its cosignatures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """Who must have seen the ledger, and for how long they may be missing."""
+
+    quorum: Quorum
+    grace: timedelta
+    listed: tuple[Witness, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamps:
+    """The time-stamping authority (RFC 3161) that checkpoints are brought to."""
+
+    url: str
+    ca: Path
+    """Its root certificates, and intermediates that it does not send. PEM."""
+    every: timedelta
+
+
 DEFAULT_LOOKUP_QUOTA = Quota(daily=10_000, monthly=100_000, per_second=20.0, burst=1_000)
 """Of a member for which neither the file nor the operator says otherwise: enough to decide on
 applications, too little to try a register. The burst is one batch of the largest size."""
+DEFAULT_GRACE_SECONDS = 3_600
 _CARRIED_PER_SECOND = 20.0
 _CARRIED_BURST = 20_000
 _DAYS_A_MONTH = 31
@@ -97,6 +139,8 @@ class GatewayConfig:
     not publish has nobody else to do it, unless its caller asks again."""
     alarm_seconds: float
     """How often all members' counters are looked at for alarms."""
+    job_seconds: float
+    """How often overdue notices and the like are looked for, see `concordat_gateway.jobs`."""
     metrics: Address | None
     """Loopback address of the Prometheus endpoint; None: no endpoint."""
     identity: IdentityFiles
@@ -114,6 +158,12 @@ class GatewayConfig:
     """At least one, in the file's order."""
     membership: Membership
     budgets: PrivacyBudgets
+    consents: ConsentPolicies
+    retention: str
+    """Code of the jurisdiction whose policy says how long adverse rows stay."""
+    witnesses: Witnesses
+    timestamps: Timestamps | None
+    """None: no time-stamps."""
     lookup_quota: Quota
     carried_quota: Quota
     """Of a member's tokens of earlier epochs that are carried over."""
@@ -132,6 +182,7 @@ def load_config(file: Path) -> GatewayConfig:
         workers=settings.integer("workers", 1, 256, default=2),
         resume_seconds=settings.number("resume_seconds", 0.1, 86_400.0, default=60.0),
         alarm_seconds=settings.number("alarm_seconds", 0.1, 86_400.0, default=300.0),
+        job_seconds=settings.number("job_seconds", 0.1, 86_400.0, default=600.0),
         metrics=_metrics(settings),
         identity=_identity(settings.table("identity")),
         stores=_stores(settings.table("stores")),
@@ -142,6 +193,10 @@ def load_config(file: Path) -> GatewayConfig:
         keyholders=_keyholders(settings),
         membership=_membership(settings.table("membership")),
         budgets=_budgets(settings.table("budgets")),
+        consents=_consents(settings.table("consents")),
+        retention=_retention(settings.table("retention")),
+        witnesses=_witnesses(settings.table("witnesses")),
+        timestamps=_timestamps(settings),
         lookup_quota=lookup_quota,
         carried_quota=_carried_quota(quotas, lookup_quota),
         limits=_limits(settings.table("limits")),
@@ -252,6 +307,74 @@ def _budgets(settings: Settings) -> PrivacyBudgets:
     )
     settings.finish()
     return budgets
+
+
+def _consents(settings: Settings) -> ConsentPolicies:
+    """All jurisdictions that there are, and "ZZ" (no place named) by default."""
+    known = sorted(policies())
+    codes = settings.texts("jurisdictions", default=known)
+    for code in codes:
+        if code not in known:
+            raise settings.wrong(
+                "jurisdictions", f"no policy of {code!r}; there are {', '.join(known)}"
+            )
+    default = settings.text("default", default=UNNAMED)
+    if default not in codes:
+        raise settings.wrong("default", f"{default!r} is not one of the jurisdictions")
+    settings.finish()
+    return ConsentPolicies(tuple(codes), default)
+
+
+def _retention(settings: Settings) -> str:
+    code = settings.text("jurisdiction", default=UNNAMED)
+    if code not in policies():
+        raise settings.wrong(
+            "jurisdiction", f"no policy of {code!r}; there are {', '.join(sorted(policies()))}"
+        )
+    settings.finish()
+    return code
+
+
+def _witnesses(settings: Settings) -> Witnesses:
+    listed = tuple(_witness(table) for table in settings.tables("witness"))
+    needed = settings.integer("quorum", 0, 100, default=0)
+    try:
+        quorum = Quorum(tuple(one.key for one in listed), needed)
+    except CheckpointError as error:
+        raise settings.wrong("quorum", str(error)) from None
+    seconds = settings.integer("grace_seconds", 0, 30 * 86_400, default=DEFAULT_GRACE_SECONDS)
+    settings.finish()
+    return Witnesses(quorum, timedelta(seconds=seconds), listed)
+
+
+def _witness(settings: Settings) -> Witness:
+    try:
+        key = WitnessKey.decode(settings.text("vkey"))
+    except CheckpointError as error:
+        raise settings.wrong("vkey", str(error)) from None
+    url = _url(settings) if settings.has("url") else ""
+    settings.finish()
+    return Witness(key, url.rstrip("/"))
+
+
+def _timestamps(settings: Settings) -> Timestamps | None:
+    if not settings.has("timestamps"):
+        return None
+    table = settings.table("timestamps")
+    timestamps = Timestamps(
+        _url(table),
+        table.path("ca"),
+        timedelta(seconds=table.integer("every_seconds", 1, 7 * 86_400, default=3_600)),
+    )
+    table.finish()
+    return timestamps
+
+
+def _url(settings: Settings) -> str:
+    url = settings.text("url")
+    if not url.startswith(("http://", "https://")):
+        raise settings.wrong("url", "an address that begins with https:// or http:// is wanted")
+    return url
 
 
 def _carried_quota(settings: Settings, lookups: Quota) -> Quota:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, ne
 from concordat_gateway.profiles import Gateway, write_profile
 from concordat_gateway.store.subjects import PEPPER_BYTES
 from concordat_privacy.epochs import FIRST_EPOCH
+from concordat_privacy.jurisdictions import UNNAMED, policies
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.address import Address
 from concordat_rpc.peer import Role, spiffe_id
@@ -220,6 +222,12 @@ certificate_days = 365
 pool_epsilon = {wishes.pool_epsilon}
 member_epsilon = {wishes.member_epsilon}
 
+[consents]
+# Jurisdictions whose policies consents are taken under, and the one of consents that name none.
+# "ZZ" stands for no place: for development. See docs/consents.md.
+jurisdictions = {_list(sorted(policies()))}
+default = {toml_text(UNNAMED)}
+
 [quotas]
 # Lookups of a member for which the operator set no other limits (`concordat quota set`). Generous,
 # for development; without these lines 10,000 a day, 100,000 a month, 20 a second, 1,000 at once.
@@ -233,6 +241,12 @@ carried_daily = 2_000_000
 carried_per_second = 5_000.0
 carried_burst = 100_000
 
+# Witnesses of the ledger and time-stamps: docs/witnesses.md says what to write here.
+
 [limits]
 # Any field of concordat_rpc.limits.Limits, e.g. drain_seconds = 10.0
 """
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(toml_text, texts))}]"

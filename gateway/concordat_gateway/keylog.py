@@ -14,6 +14,7 @@ from typing import Final
 
 from concordat_privacy.keylog import EpochKey, KeyLog, KeyLogError
 from concordat_privacy.log.checkpoint import VerifierKey
+from concordat_rpc.errors import Refusal
 from concordat_rpc.settings import SettingsError
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,11 @@ class KeyLogFile:
         verifier_key: VerifierKey,
         on_taken: Callable[[KeyLog], None] = lambda _: None,
     ) -> None:
-        """Read and verify the file; `on_taken` is told of each later log. Raises SettingsError."""
+        """Read and verify the file. Raises SettingsError.
+
+        `on_taken` is told of each later log before it is taken; where it raises Refusal, as when
+        the ledger cannot record it, the log is not taken yet.
+        """
         self._on_taken = on_taken
         self._file = file
         self._verifier_key = verifier_key
@@ -62,12 +67,12 @@ class KeyLogFile:
             try:
                 newer = self._read()
                 newer.check_extends(self._log)
-            except (OSError, KeyLogError, UnicodeDecodeError) as error:
+                self._on_taken(newer)
+            except (OSError, KeyLogError, UnicodeDecodeError, Refusal) as error:
                 self._tell(stamp, str(error))
                 return self._log
             _log.info("key log: %d entries, epochs to %d", len(newer.entries), newer.keys[-1].epoch)
             self._log, self._stamp = newer, stamp
-            self._on_taken(newer)
             return newer
 
     def _tell(self, stamp: _Stamp, why: str) -> None:

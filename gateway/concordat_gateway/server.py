@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
 
 from concordat.v1 import (
     aggregate_pb2_grpc,
@@ -13,6 +14,7 @@ from concordat.v1 import (
     contribution_pb2_grpc,
     ledger_pb2_grpc,
     member_pb2_grpc,
+    notice_pb2_grpc,
     signal_pb2_grpc,
     token_pb2_grpc,
     usage_pb2_grpc,
@@ -23,15 +25,19 @@ from concordat_gateway.keyholder import Endpoint, KeyholderClient
 from concordat_gateway.keylog import KeyLogFile, unanswerable
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import members
+from concordat_gateway.rules.adopting import adopt_keys
 from concordat_gateway.rules.budgets import Caps
 from concordat_gateway.rules.members import Registrar
+from concordat_gateway.rules.policies import Jurisdictions
 from concordat_gateway.rules.stores_epoch import is_pepper_of
 from concordat_gateway.rules.subjects import Subjects
+from concordat_gateway.rules.witnesses import Policy
 from concordat_gateway.services.aggregate import AggregateServicer
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
 from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.membership import MembershipServicer
+from concordat_gateway.services.notice import NoticeServicer
 from concordat_gateway.services.signal import SignalServicer
 from concordat_gateway.services.token import TokenServicer
 from concordat_gateway.services.usage import UsageServicer
@@ -42,7 +48,7 @@ from concordat_privacy.dp.rho import MicroEpsilon, cap
 from concordat_privacy.keylog import KeyLog
 from concordat_rpc.address import Address
 from concordat_rpc.metrics import CallMetrics
-from concordat_rpc.peer import Role
+from concordat_rpc.peer import Role, read_certificate
 from concordat_rpc.server import RpcServer, build_server
 from concordat_rpc.settings import SettingsError
 from concordat_rpc.tls import Identity, load_identity
@@ -60,9 +66,17 @@ _SERVICES = {
     "TokenService": {"ListTokenKeys": _ALL, "Evaluate": _MEMBER},
     "ConsentService": {
         "GrantConsents": _MEMBER,
-        "WithdrawConsent": _MEMBER,
+        "RequestConsents": _MEMBER,
+        "ActivateConsent": _MEMBER,
+        "PauseConsent": _MEMBER,
+        "ResumeConsent": _MEMBER,
+        "WithdrawConsent": _MEMBER | _OPERATOR,
+        "RevokeConsent": _MEMBER | _OPERATOR,
         "GetConsent": _MEMBER,
         "ListConsents": _MEMBER,
+        "RegisterConsentManager": _OPERATOR,
+        "DisableConsentManager": _OPERATOR,
+        "ListConsentManagers": _ALL,
     },
     "ContributionService": {"Contribute": _MEMBER, "GetBatch": _MEMBER},
     "SignalService": {"Lookup": _MEMBER, "BatchLookup": _MEMBER, "ListSignals": _ALL},
@@ -71,6 +85,9 @@ _SERVICES = {
         "GetCheckpoint": _ALL,
         "GetInclusionProof": _ALL,
         "GetConsistencyProof": _ALL,
+        "AddCosignature": _MEMBER | _OVERSIGHT,
+        "GetCosignedCheckpoint": _ALL,
+        "ListTimestamps": _ALL,
         "ExportEntries": _OVERSIGHT,
     },
     "MembershipService": {
@@ -79,6 +96,11 @@ _SERVICES = {
         "SuspendMember": _OPERATOR,
         "ReinstateMember": _OPERATOR,
         "ListMembers": _OVERSIGHT,
+    },
+    "NoticeService": {
+        "ListNotices": _ALL,
+        "AcknowledgeNotice": _MEMBER,
+        "ConfirmDeletion": _MEMBER,
     },
     "UsageService": {"ListUsage": _ALL, "SetLookupQuota": _OPERATOR},
 }
@@ -97,6 +119,17 @@ def caps_of(budgets: PrivacyBudgets) -> Caps:
         pool=cap(MicroEpsilon(int(budgets.pool_epsilon * 1_000_000))),
         member=cap(MicroEpsilon(int(budgets.member_epsilon * 1_000_000))),
     )
+
+
+def jurisdictions(config: GatewayConfig) -> Jurisdictions:
+    """The policies that consents are taken under. The configuration names only known ones."""
+    return Jurisdictions.of(config.consents.jurisdictions, config.consents.default)
+
+
+def witness_policy(config: GatewayConfig) -> Policy:
+    """Who must have seen the ledger, and for how long they may be missing."""
+    witnesses = config.witnesses
+    return Policy(witnesses.quorum, witnesses.grace // timedelta(microseconds=1))
 
 
 def endpoints(config: GatewayConfig, addresses: Sequence[Address]) -> list[Endpoint]:
@@ -154,7 +187,9 @@ def opened_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalStore]
     with (
         closing(Database.open(config.stores.control)) as control,
         closing(Database.open(config.stores.signals)) as signals,
-        closing(Journal(control, ledger_key, system_clock)) as journal,
+        closing(
+            Journal(control, ledger_key, system_clock, witness_policy(config).grace)
+        ) as journal,
     ):
         yield journal, SignalStore(signals, system_clock)
 
@@ -186,10 +221,15 @@ def _build(
     port: int,
     keyholders: Sequence[Address],
 ) -> RpcServer:
-    key_log = KeyLogFile(
-        config.key_log, config.key_log_vkey, functools.partial(_tell_unanswerable, config)
-    )
+    gateway = read_certificate(identity.certificate_pem, config.trust_domain).peer
+
+    def take(log: KeyLog) -> None:
+        adopt_keys(journal, log, gateway.spiffe_id)
+        _tell_unanswerable(config, log)
+
+    key_log = KeyLogFile(config.key_log, config.key_log_vkey, take)
     check_epoch(config, journal, key_log.current())
+    adopt_keys(journal, key_log.current(), gateway.spiffe_id)
     client = KeyholderClient(endpoints(config, keyholders), identity)
     subjects = Subjects(
         journal,
@@ -207,12 +247,15 @@ def _build(
         system_clock,
     )
     token = TokenServicer(journal, client, key_log, subjects)
-    consent = ConsentServicer(journal, subjects, system_clock)
-    contribution = ContributionServicer(journal, signals, subjects, system_clock)
+    consent = ConsentServicer(journal, subjects, jurisdictions(config), system_clock)
+    contribution = ContributionServicer(
+        journal, signals, subjects, system_clock, jurisdictions(config).default
+    )
     signal = SignalServicer(journal, signals, subjects, config.lookup_quota)
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
-    ledger = LedgerServicer(journal)
+    ledger = LedgerServicer(journal, config.witnesses.quorum)
     membership = MembershipServicer(journal, registrar)
+    notice = NoticeServicer(journal)
     usage = UsageServicer(journal, config.lookup_quota, config.carried_quota, system_clock)
     return build_server(
         [
@@ -225,6 +268,7 @@ def _build(
             functools.partial(aggregate_pb2_grpc.add_AggregateServiceServicer_to_server, aggregate),
             functools.partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, ledger),
             functools.partial(member_pb2_grpc.add_MembershipServiceServicer_to_server, membership),
+            functools.partial(notice_pb2_grpc.add_NoticeServiceServicer_to_server, notice),
             functools.partial(usage_pb2_grpc.add_UsageServiceServicer_to_server, usage),
         ],
         address=str(config.listen.with_port(port)),

@@ -24,20 +24,28 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from concordat_gateway.children import Child, stop_all
 from concordat_gateway.config import GatewayConfig, PrivacyBudgets
+from concordat_gateway.cosigning import cosigning
 from concordat_gateway.embedded import running_keyholders
+from concordat_gateway.jobs import Job, running_jobs
 from concordat_gateway.keyfiles import load_authority
 from concordat_gateway.keylog import KeyLogFile
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
+from concordat_gateway.rules.notices import mark_overdue
+from concordat_gateway.rules.retention import enforce
 from concordat_gateway.rules.stores_epoch import adopt_epoch
+from concordat_gateway.rules.witnesses import adopt as adopt_witnesses
 from concordat_gateway.server import caps_of, check_epoch, check_holders, opened_stores
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.timestamping import timestamping
 from concordat_gateway.watching import AlarmGauge, watching
 from concordat_privacy.dp.rho import spent_epsilon
+from concordat_privacy.jurisdictions import policies
 from concordat_rpc.address import Address
+from concordat_rpc.peer import read_certificate
 from concordat_rpc.server import PortTaken
 from concordat_rpc.tls import load_identity
 from concordat_store.clock import system_clock
@@ -65,6 +73,9 @@ def serve(config: GatewayConfig, workers: int) -> None:
         resuming(journal, signals, config.resume_seconds) as resumption,
         _metrics(config, registry) as metrics_folder,
         watching(journal, config.alarm_seconds, AlarmGauge(registry)),
+        cosigning(journal, config.witnesses, registry),
+        timestamping(journal, config.timestamps, registry),
+        running_jobs(_jobs(config, journal, signals)),
         running_keyholders(config, stopping) as keyholders,
         _workers(config, workers, port, keyholders.addresses, metrics_folder) as serving,
     ):
@@ -88,6 +99,24 @@ def serve(config: GatewayConfig, workers: int) -> None:
             # Not stopping.wait(): it holds a lock that the signal's handler, in this thread, takes.
             time.sleep(_POLL_SECONDS)
         _log.info("stopping")
+
+
+def _jobs(config: GatewayConfig, journal: Journal, signals: SignalStore) -> list[Job]:
+    own = read_certificate(config.identity.certificate.read_bytes(), config.trust_domain).peer
+    return [
+        Job(
+            "notices",
+            config.job_seconds,
+            lambda: mark_overdue(journal, own.spiffe_id, system_clock()),
+        ),
+        Job(
+            "retention",
+            config.job_seconds,
+            lambda: enforce(
+                journal, signals, policies()[config.retention], own.spiffe_id, system_clock()
+            ),
+        ),
+    ]
 
 
 def _stop_signals() -> threading.Event:
@@ -146,6 +175,7 @@ def _prepared_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalSto
         adopt_epoch(journal, signals, key_log, peppers, system_clock())
         check_epoch(config, journal, key_log)
         resume(journal, signals, system_clock)
+        adopt_witnesses(journal, config.witnesses.quorum)
         _warn_of_other_caps(journal, config.budgets)
         yield journal, signals
 

@@ -73,6 +73,16 @@ class Settings:
             raise self.wrong(key, "must not be empty")
         return value
 
+    def texts(self, key: str, default: list[str]) -> list[str]:
+        """A list of non-empty texts, at least one, each once."""
+        values = self._get(key, list, default)
+        for value in values:
+            if not isinstance(value, str) or not value:
+                raise self.wrong(key, "must be a list of texts")
+        if not values or len(values) != len(set(values)):
+            raise self.wrong(key, "must have one or more, each once")
+        return values
+
     def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
         """A whole number between `low` and `high`, both included."""
         value = self._get(key, int, default)

@@ -19,6 +19,7 @@ from concordat_privacy.log.checkpoint import (
     parse_checkpoint,
     parse_note,
 )
+from concordat_privacy.log.cosignature import WitnessKey, cosignatures
 from concordat_privacy.log.merkle import (
     ProofError,
     Tree,
@@ -26,7 +27,10 @@ from concordat_privacy.log.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from concordat_privacy.log.proof import TlogProof
 from concordat_privacy.log.tiles import decode_bundle, decode_tile, write_export
+from concordat_privacy.log.verify import verify_export
+from concordat_privacy.log.witnessing import AddCheckpoint, Seen, Status, WitnessRefusal, judge
 
 VECTORS = Path(__file__).parents[3] / "shared" / "conformance" / "ledger"
 
@@ -146,6 +150,44 @@ def test_a_golden_checkpoint_fails_under_another_key() -> None:
         open_note((GOLDEN / "log/checkpoint").read_text(), [other])
 
 
+def test_a_witness_cosigns_every_golden_checkpoint_over_every_older_one() -> None:
+    """From 0 too, from where the Merkle vectors know no proof."""
+    entries, logs = golden_entries(), {golden_key().name: golden_key()}
+    checkpoints = list(golden_checkpoints())
+    for new in checkpoints:
+        text = (GOLDEN / f"log/checkpoint.{new.size}").read_text()
+        for old in checkpoints[: new.size + 1]:
+            proof = Tree.of(entries[: new.size]).consistency_proof(old.size) if old.size else []
+            request = AddCheckpoint.decode(AddCheckpoint(old.size, tuple(proof), text).encode())
+            seen = {old.origin: Seen(old.size, old.root, "")}
+            origin, kept = judge(request, logs, seen)
+            assert (origin, kept.size, kept.root) == (new.origin, new.size, new.root)
+            if old.size and old.size < new.size:
+                wrong = AddCheckpoint(old.size, tuple(proof[:-1]), text)
+                with pytest.raises(WitnessRefusal) as refusal:
+                    judge(wrong, logs, seen)
+                assert refusal.value.status is Status.NOT_CONSISTENT
+
+
+def test_golden_entries_are_proven_by_files() -> None:
+    entries = golden_entries()
+    note = (GOLDEN / "log/checkpoint").read_text()
+    tree = Tree.of(entries)
+    for index, entry in enumerate(entries):
+        proof = TlogProof.decode(
+            TlogProof(index, tuple(tree.inclusion_proof(index)), note).encode()
+        )
+        assert proof.verify(entry, golden_key()).size == 15
+
+
+def test_the_golden_export_leads_to_its_root(tmp_path: Path) -> None:
+    """Its entries are no leaves of ours, which the verification says of each, and nothing else."""
+    write_export(tmp_path / "export", golden_entries(), (GOLDEN / "log/checkpoint").read_text())
+    report = verify_export(tmp_path / "export", golden_key())
+    assert (report.size, len(report.problems)) == (15, 15)
+    assert {problem.kind.value for problem in report.problems} == {"leaf"}
+
+
 SIGSTORE = VECTORS / "sigstore"
 ED25519_ACCEPTED = (
     "rekor2-checkpoint-cosigned",
@@ -208,6 +250,37 @@ def test_sigstore_checkpoints_with_foreign_signatures_are_accepted(folder: str) 
     assert checkpoint.size == int(proof["treeSize"])
     assert checkpoint.root == base64.b64decode(proof["rootHash"])
     check_sigstore_inclusion(folder)
+
+
+COSIGNED = {
+    "rekor2-checkpoint-cosigned": ["witness.example"],
+    "rekor2-checkpoint-multiple-cosigs": ["witness.example/w1", "witness.example/w2"],
+    "rekor2-checkpoint-two-sigs-cosigned": ["witness.example"],
+}
+
+
+@pytest.mark.parametrize(("folder", "names"), COSIGNED.items())
+def test_sigstore_cosignatures_are_of_the_form_and_of_no_known_witness(
+    folder: str, names: list[str]
+) -> None:
+    """The vectors do not publish their witnesses' keys: what can be checked is the form."""
+    note = parse_note(envelope(folder))
+    timestamped = [line for line in note.signatures if line.name.startswith("witness.")]
+    assert [line.name for line in timestamped] == names
+    stranger = WitnessKey(names[0], golden_key().public)
+    assert cosignatures(envelope(folder), [stranger]) == {}
+    for line in timestamped:
+        assert len(line.signature) == 8 + 64
+        made_in_2025 = int.from_bytes(line.signature[:8], "big")
+        assert 1_735_689_600 <= made_in_2025 < 1_767_225_600
+
+
+def test_every_sigstore_folder_that_must_fail_is_held_to_it() -> None:
+    folders = {path.name for path in SIGSTORE.iterdir() if path.name.endswith("_fail")}
+    proofs = {"inclusion-proof-corrupted-hash_fail", "invalid-inclusion-proof_fail"}
+    assert folders == {*ED25519_REFUSED, *ECDSA, *proofs}
+    accepted = {path.name for path in SIGSTORE.iterdir()} - folders
+    assert accepted == set(ED25519_ACCEPTED)
 
 
 @pytest.mark.parametrize(("folder", "reason"), ED25519_REFUSED.items())

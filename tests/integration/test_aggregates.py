@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -40,6 +41,10 @@ CHARGE = NanoRho(4_500_000_000)
 NOISE = 40
 """More than this comes up once in 10^26 draws at epsilon 3, also with two cells a person."""
 AMPLE = Caps(pool=NanoRho(10**12), member=NanoRho(10**12))
+RESTS_ON = {
+    "purposes": ["contribution", "aggregate_statistics"],
+    "categories": ["credit_accounts"],
+}
 COUNTABLE = (Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS)
 
 
@@ -110,6 +115,7 @@ class Pool:
                     "notice_version": "1",
                     "evidence_sha256": bytes(32),
                     "granted_at": now,
+                    "activated_at": now,
                     "grant_entry": 0,
                     "salt": bytes(16),
                 }
@@ -291,7 +297,10 @@ def test_the_same_question_gives_the_same_answer_free_to_everybody(people: Pool)
     assert charged["query"] == EVERYBODY.content
     assert charged["nano_rho"] == CHARGE
     assert charged["scopes"] == ["pool", "member:alpha"]
+    assert charged["rests_on"] == RESTS_ON
     assert repeated["actor"] == BETA.spiffe_id
+    assert repeated["charged"] == first.entry.index
+    assert "rests_on" not in repeated
 
 
 def test_the_order_in_which_a_question_is_put_does_not_matter(people: Pool) -> None:
@@ -364,7 +373,28 @@ def test_a_charge_outlives_a_crash_and_is_not_made_twice(people: Pool) -> None:
     assert again.charged == 0
     assert abs(again.answer.counts[0] - 400) <= NOISE
     assert people.spent(POOL) == first.charged
+    # The answer that was computed only now rests on the consents of now.
+    _, (_, repeated) = people.entries()
+    assert (repeated["charged"], repeated["rests_on"]) == (first.entry.index, RESTS_ON)
     assert people.ask().answer == again.answer
+
+
+def test_whoever_withdraws_between_the_charge_and_the_reading_is_not_counted(
+    people: Pool, store_urls: StoreUrls, clock: ManualClock
+) -> None:
+    class Withdrawing(SignalStore):
+        def relations_by_bucket(
+            self, columns: Sequence[str], epoch: int
+        ) -> Iterator[tuple[int, Sequence[Any]]]:
+            for number in range(300):
+                people.withdraw(number)
+            return super().relations_by_bucket(columns, epoch)
+
+    with closing(Database.open(store_urls.signals_url)) as database:
+        people.signals = Withdrawing(database, clock)
+        asked = people.ask()
+    assert asked.charged == CHARGE
+    assert abs(asked.answer.counts[0] - 100) <= NOISE
 
 
 def test_nothing_is_read_before_the_charge_is_durable(

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -16,6 +17,8 @@ import sqlalchemy as sa
 from concordat.v1 import common_pb2, contribution_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import contributions
+from concordat_gateway.rules.policies import Jurisdictions
+from concordat_gateway.store.control_tables import consent as consent_table
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_store.database import Database
@@ -510,3 +513,154 @@ def table_missing(urls: StoreUrls, table: str) -> Iterator[None]:
 def rename(urls: StoreUrls, old: str, new: str) -> None:
     with closing(Database.open(urls.signals_url)) as database, database.write() as connection:
         connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+
+def consents_named(
+    consortium: Consortium, entry_index: int
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, str]]]:
+    """A batch's entry, its items, and for each accepted row {category: consent id}."""
+    [(_, leaf, contents)] = consortium.journal.entries(entry_index, entry_index + 1)
+    items = [json.loads(content) for content in contents]
+    uses = [item["uses"][index] for item in items for index in item["rows"]]
+    return json.loads(leaf), items, uses
+
+
+def test_the_entry_names_the_consents_of_every_row(consortium: Consortium) -> None:
+    ids = allow(consortium, range(300), [ACCOUNTS])
+    spending = allow(consortium, [1], [SPENDING])
+    inquiries = allow(consortium, [0, 1], [INQUIRIES])
+    rows = [account(consortium, subject) for subject in range(300)]
+    rows.insert(0, account(consortium, 999))  # refused, so it has no place among the accepted
+    rows += [application(consortium, 0), application(consortium, 1)]
+    rows += [account(consortium, 1, ref=2, spend_volatility=2), account(consortium, 1, ref=3)]
+    response = contribute(consortium.beta, rows)
+    assert response.rows_accepted == 304
+
+    entry, items, uses = consents_named(consortium, response.receipt.entry_index)
+    assert uses == [
+        *({"credit_accounts": consent.hex()} for consent in ids),
+        {"inquiries": inquiries[0].hex()},
+        {"inquiries": inquiries[1].hex()},
+        {"credit_accounts": ids[1].hex(), "spending": spending[0].hex()},
+        {"credit_accounts": ids[1].hex()},
+    ]
+    assert [(item["first"], len(item["rows"])) for item in items] == [(0, 256), (256, 48)]
+    assert (entry["items"], entry["rows"], entry["refused"]) == (2, 304, 1)
+    # One use for all rows of an item that share it.
+    again = contribute(consortium.beta, [account(consortium, 1, ref) for ref in range(10, 40)])
+    _, [only], _ = consents_named(consortium, again.receipt.entry_index)
+    assert only["uses"] == [{"credit_accounts": ids[1].hex()}]
+    assert only["rows"] == [0] * 30
+
+
+def test_a_batch_of_which_no_row_is_taken_has_no_items(consortium: Consortium) -> None:
+    response = contribute(consortium.beta, [account(consortium, 1)])
+    entry, items, _ = consents_named(consortium, response.receipt.entry_index)
+    assert items == []
+    assert "items" not in entry
+    assert (entry["rows"], entry["adverse"]) == (0, 0)
+
+
+def test_the_largest_batch_with_a_consent_a_row_fits_the_ledger(consortium: Consortium) -> None:
+    for start in range(0, 3000, 1000):
+        allow(consortium, range(start, start + 1000))
+    rows = [account(consortium, subject, spend_volatility=2) for subject in range(3000)]
+    response = contribute(consortium.beta, rows)
+    assert response.rows_accepted == 3000
+    _, items, uses = consents_named(consortium, response.receipt.entry_index)
+    assert len({use["spending"] for use in uses}) == 3000
+    assert [item["first"] for item in items] == list(range(0, 3000, 256))
+
+
+def adverse_rows(consortium: Consortium) -> list[contribution_pb2.ContributionRow]:
+    """One good row that is not adverse, then three that are."""
+    return [
+        account(consortium, 1, ref=1, days_past_due=3, payment_profile=b"\1\2\3"),
+        account(consortium, 1, ref=2, status=4),
+        account(consortium, 1, ref=3, days_past_due=4, past_due=3),
+        account(consortium, 1, ref=4, payment_profile=b"\1\4\1"),
+    ]
+
+
+def contribute_after_notice(
+    caller: Caller, rows: Sequence[contribution_pb2.ContributionRow], notice: bytes, request: bytes
+) -> contribution_pb2.ContributeResponse:
+    first = header(request)
+    first.header.adverse_notice_sha256 = notice
+    return caller.contributions.Contribute(iter([first, chunk(rows)]), timeout=CALL_SECONDS)
+
+
+def test_adverse_rows_are_counted_and_their_notice_is_recorded(consortium: Consortium) -> None:
+    allow(consortium, [1])
+    notice = hashlib.sha256(b"what the subject was told").digest()
+    without = contribute(consortium.beta, adverse_rows(consortium))
+    given = contribute_after_notice(consortium.beta, adverse_rows(consortium), notice, request_id())
+    assert (without.rows_accepted, given.rows_accepted) == (4, 4)
+    entry, _, _ = consents_named(consortium, without.receipt.entry_index)
+    assert entry["adverse"] == 3
+    assert "adverse_notice_sha256" not in entry
+    entry, _, _ = consents_named(consortium, given.receipt.entry_index)
+    assert (entry["adverse"], entry["adverse_notice_sha256"]) == (3, notice.hex())
+
+
+def allow_under(consortium: Consortium, subject: int, code: str) -> None:
+    """A consent of a jurisdiction for beta to contribute, with all that any policy requires."""
+    one = draft(consortium, subject, [CONTRIBUTION])
+    one.jurisdiction, one.notice_sha256 = code, b"\x11" * 32
+    one.language, one.withdrawal_method = "en", "https://beta.example/withdraw"
+    grant_one(consortium.beta, one)
+
+
+def test_where_the_law_wants_a_notice_adverse_rows_without_one_are_refused(
+    consortium: Consortium,
+) -> None:
+    codes = {"CN": True, "EU": False, "US": True, "ZZ": False}
+    rows = []
+    for subject, code in enumerate(codes):
+        allow_under(consortium, subject, code)
+        rows += [account(consortium, subject, 1), account(consortium, subject, 2, status=4)]
+    rows.append(account(consortium, 99, status=4))
+    response = contribute(consortium.beta, rows)
+    assert [(one.item, one.field, one.reason) for one in response.refused] == [
+        (1, "", "ADVERSE_NOTICE_REQUIRED"),
+        (5, "", "ADVERSE_NOTICE_REQUIRED"),
+        (8, "token", "NO_CONSENT"),
+    ]
+    entry, _, uses = consents_named(consortium, response.receipt.entry_index)
+    assert (entry["adverse"], entry["rows"], len(uses)) == (2, 6, 6)
+
+    given = contribute_after_notice(consortium.beta, rows, b"\7" * 32, request_id())
+    assert [one.item for one in given.refused] == [8]
+
+
+def test_consents_from_before_the_policies_are_under_that_of_the_gateway(
+    journal: Journal, signal_store: SignalStore, clock: ManualClock
+) -> None:
+    with serving(
+        journal, signal_store, clock, jurisdictions=Jurisdictions.of(["US", "ZZ"], "US")
+    ) as consortium:
+        allow_under(consortium, 1, "ZZ")
+        assert contribute(consortium.beta, adverse_rows(consortium)).rows_accepted == 4
+        unnamed = sa.update(consent_table).values(jurisdiction=None)
+        journal.write(lambda transaction: transaction.connection.execute(unnamed))
+        assert contribute(consortium.beta, adverse_rows(consortium)).rows_accepted == 1
+
+
+def test_a_notice_is_part_of_the_request(consortium: Consortium) -> None:
+    allow(consortium, [1])
+    rows, request = adverse_rows(consortium), request_id()
+    first = contribute_after_notice(consortium.beta, rows, b"\7" * 32, request)
+    assert contribute_after_notice(consortium.beta, rows, b"\7" * 32, request) == first
+    for other in (b"", b"\6" * 32):
+        with pytest.raises(grpc.RpcError) as refusal:
+            contribute_after_notice(consortium.beta, rows, other, request)
+        assert reason_of(refusal.value) == "REQUEST_ID_REUSED"
+
+
+def test_a_notice_of_a_wrong_length_is_refused(consortium: Consortium) -> None:
+    for length in (1, 31, 33):
+        with pytest.raises(grpc.RpcError) as refusal:
+            contribute_after_notice(
+                consortium.beta, adverse_rows(consortium), bytes(length), request_id()
+            )
+        assert fields_of(refusal.value) == ["header.adverse_notice_sha256"]

@@ -132,6 +132,17 @@ def test_the_seconds_of_all_steps_are_shown(told: Told) -> None:
     assert f"Seconds: {listed}; seconds_total {total:.1f}." in told.said
 
 
+def test_every_use_was_allowed_and_one_is_proven(told: Told) -> None:
+    report = told.report
+    kinds = Counter(entry["type"] for entry in told.entries)
+    assert report["uses_without_valid_consent"] == report["audit_findings"] == 0
+    assert report["uses_not_recheckable"] == 0
+    # Three lookups about the person who withdrew: one was refused twice, two were allowed.
+    assert report["uses_checked"] == report["rows_contributed"] + report["lookups"] + 2
+    assert kinds["lookup"] > 0
+    assert report["evidence_proven"] is True
+
+
 def test_the_ledger_has_what_the_report_counts(told: Told) -> None:
     kinds = Counter(entry["type"] for entry in told.entries)
     assert told.report["ledger_entries"] == len(told.entries)
@@ -142,6 +153,15 @@ def test_the_ledger_has_what_the_report_counts(told: Told) -> None:
     assert kinds["aggregate.charged"] == kinds["aggregate.repeated"] == 1
     # One entry for each thousand applicants, and four single lookups of the person who withdraws.
     assert kinds["lookup"] == 1 + 4
+
+
+def test_every_consent_is_a_full_record_under_the_law_of_the_data(told: Told) -> None:
+    granted = [entry for entry in told.entries if entry["type"] == "consent.granted"]
+    assert granted
+    for entry in granted:
+        assert (entry["jurisdiction"], entry["language"]) == ("US", "en-US")
+        assert len(entry["notice_sha256"]) == len(entry["evidence_sha256"]) == 64
+        assert entry["withdrawal_method"].startswith("mailto:")
 
 
 def test_every_applicant_was_looked_up(told: Told) -> None:

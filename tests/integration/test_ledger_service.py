@@ -1,6 +1,7 @@
 """The ledger as its readers see it: checkpoints, proofs, exports."""
 
 import hashlib
+import json
 import os
 
 import grpc
@@ -17,8 +18,10 @@ def checkpoint(caller: Caller, key: SigningKey) -> Checkpoint:
     return open_note(response.checkpoint, [key.verifier])
 
 
-def export(caller: Caller, start_index: int = 0) -> list[ledger_pb2.ExportEntriesResponse]:
-    request = ledger_pb2.ExportEntriesRequest(start_index=start_index)
+def export(
+    caller: Caller, start_index: int = 0, case: str = ""
+) -> list[ledger_pb2.ExportEntriesResponse]:
+    request = ledger_pb2.ExportEntriesRequest(start_index=start_index, case=case)
     return list(caller.ledger.ExportEntries(request, timeout=CALL_SECONDS))
 
 
@@ -49,7 +52,8 @@ def test_a_large_export_comes_in_messages_of_bounded_size(consortium: Consortium
     assert len(messages) > 1
     assert max(message.ByteSize() for message in messages) < 2 * 1024 * 1024
     entries = [entry for message in messages for entry in message.entries]
-    assert len(entries) == consortium.journal.size
+    # All but the one that says who reads them.
+    assert len(entries) == consortium.journal.size - 1
     assert [len(entry.items) for entry in entries[-3:]] == [1000, 1000, 1000]
 
 
@@ -59,12 +63,12 @@ def test_an_export_can_begin_anywhere_up_to_the_end(
     grant(consortium.alpha, [draft(consortium, subject) for subject in range(5)])
     size = checkpoint(consortium.auditor, ledger_key).size
 
-    tail = [entry.entry_index for m in export(consortium.auditor, size - 2) for entry in m.entries]
-    assert tail == [size - 2, size - 1]
     [nothing_more] = export(consortium.auditor, size)
     assert nothing_more.checkpoint
     assert not nothing_more.entries
-    for beyond in (size + 1, 2**64 - 1):
+    tail = [entry.entry_index for m in export(consortium.auditor, size - 2) for entry in m.entries]
+    assert tail == [size - 2, size - 1]
+    for beyond in (size + 2, 2**64 - 1):
         with pytest.raises(grpc.RpcError) as refusal:
             export(consortium.auditor, beyond)
         assert refusal.value.code() is grpc.StatusCode.OUT_OF_RANGE
@@ -84,6 +88,59 @@ def test_an_export_is_of_one_tree_whatever_is_appended_meanwhile(
     count = len(first.entries) + sum(len(message.entries) for message in stream)
     tree = open_note(first.checkpoint, [ledger_key.verifier])
     assert count == tree.size < consortium.journal.size
+
+
+def test_who_exports_is_recorded_before_anything_is_sent(consortium: Consortium) -> None:
+    grant(consortium.alpha, [draft(consortium, subject) for subject in range(1000)])
+    size = consortium.journal.size
+    stream = consortium.auditor.ledger.ExportEntries(
+        ledger_pb2.ExportEntriesRequest(start_index=3, case="2026/17"), timeout=CALL_SECONDS
+    )
+    next(stream)
+    stream.cancel()
+    [(index, entry, _)] = consortium.journal.entries(size, size + 9)
+    fields = json.loads(entry)
+    del fields["time"]
+    assert fields == {
+        "actor": "spiffe://concordat.test/auditor/auditor",
+        "case": "2026/17",
+        "from": 3,
+        "to": size,
+        "type": "staff.viewed",
+        "v": 1,
+        "view": "ledger.export",
+    }
+    # The next one holds it, and is a view of its own.
+    [message] = export(consortium.operator, index)
+    assert [exported.entry for exported in message.entries] == [entry]
+    [(_, next_entry, _)] = consortium.journal.entries(index + 1, index + 9)
+    fields = json.loads(next_entry)
+    assert (fields["from"], fields["to"]) == (index, index + 1)
+    assert fields["actor"] == "spiffe://concordat.test/operator/operator"
+    assert "case" not in fields
+
+
+def test_checkpoints_proofs_and_exports_of_nothing_are_no_views(
+    consortium: Consortium, ledger_key: SigningKey
+) -> None:
+    grant(consortium.alpha, [draft(consortium, subject) for subject in range(3)])
+    size = checkpoint(consortium.auditor, ledger_key).size
+    inclusion = ledger_pb2.GetInclusionProofRequest(entry_index=0, tree_size=size)
+    consortium.auditor.ledger.GetInclusionProof(inclusion, timeout=CALL_SECONDS)
+    consistency = ledger_pb2.GetConsistencyProofRequest(old_size=1, new_size=size)
+    consortium.operator.ledger.GetConsistencyProof(consistency, timeout=CALL_SECONDS)
+    export(consortium.auditor, size)
+    assert consortium.journal.size == size
+
+
+def test_a_case_that_cannot_stand_in_the_ledger_is_refused(consortium: Consortium) -> None:
+    grant(consortium.alpha, [draft(consortium, 1)])
+    size = consortium.journal.size
+    for case in ("two\nlines", "x" * 201, "e\u0301"):
+        with pytest.raises(grpc.RpcError) as refusal:
+            export(consortium.auditor, case=case)
+        assert fields_of(refusal.value) == ["case"]
+    assert consortium.journal.size == size
 
 
 def test_a_member_cannot_export(consortium: Consortium) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -12,7 +11,7 @@ import grpc
 import pytest
 import sqlalchemy as sa
 
-from concordat.v1 import common_pb2, signal_pb2
+from concordat.v1 import common_pb2, consent_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store.signal_store import SignalStore
@@ -35,7 +34,7 @@ from tests.services import (
     token,
     withdraw,
 )
-from tests.stores import ManualClock, Traced, listening, statements, traced
+from tests.stores import ManualClock, listening, shape_of, statements, traced
 from tests.tokenkeys import TokenKeys
 
 UNDERWRITING = common_pb2.PURPOSE_UNDERWRITING
@@ -155,6 +154,28 @@ def make_refusals(consortium: Consortium) -> dict[str, int]:
     grant_one(consortium.gamma, draft(consortium, 6, [UNDERWRITING], EVERYTHING))
     furnish(consortium, 7)
     grant_one(consortium.alpha, draft(consortium, 7, starts_in_seconds=7200))
+    furnish(consortium, 11)
+    asked = draft(consortium, 11, [UNDERWRITING], EVERYTHING)
+    asked.ClearField("evidence_sha256")
+    consortium.alpha.consents.RequestConsents(
+        consent_pb2.RequestConsentsRequest(request_id=REQUEST_ID, consents=[asked]),
+        timeout=CALL_SECONDS,
+    )
+    furnish(consortium, 12)
+    paused = consent_pb2.PauseConsentRequest(
+        consent_id=consent_to_look_up(consortium, 12), reason="a pause"
+    )
+    consortium.alpha.consents.PauseConsent(paused, timeout=CALL_SECONDS)
+    furnish(consortium, 13)
+    revoked = consent_pb2.RevokeConsentRequest(
+        consent_id=consent_to_look_up(consortium, 13), reason="a mistake"
+    )
+    consortium.operator.consents.RevokeConsent(revoked, timeout=CALL_SECONDS)
+    furnish(consortium, 14)
+    once = draft(consortium, 14, [UNDERWRITING], EVERYTHING)
+    once.frequency.CopyFrom(consent_pb2.Frequency(unit=consent_pb2.TIME_UNIT_INF, uses=1))
+    grant_one(consortium.alpha, once)
+    assert look_up(consortium.alpha, 14).result.status == OK
     consortium.clock.advance(60)
     return {
         "unknown subject": 1,
@@ -164,6 +185,10 @@ def make_refusals(consortium: Consortium) -> dict[str, int]:
         "expired": 5,
         "another member's": 6,
         "not begun": 7,
+        "only requested": 11,
+        "paused": 12,
+        "revoked": 13,
+        "exhausted": 14,
     }
 
 
@@ -211,25 +236,13 @@ def test_refusals_take_the_same_statements_and_never_read_signals(consortium: Co
     assert "inquiry" not in read
 
 
-def shape(run: Sequence[Traced]) -> list[Traced]:
-    """A run without what the number of entries before it decides: the tree's shape."""
-    return [
-        replace(one, parameters=[(0, 0, *row[2:]) for row in one.parameters])
-        if "ledger_entry" in one.text
-        else replace(one, parameters=())
-        if "ledger_head" in one.text
-        else one
-        for one in run
-    ]
-
-
 def test_whoever_watches_the_database_cannot_tell_refusals_apart(consortium: Consortium) -> None:
     refused = make_refusals(consortium)
     runs, replies = [], []
     for subject in refused.values():
         with traced() as seen:
             replies.append(look_up(consortium.alpha, subject))
-        runs.append(shape(seen))
+        runs.append(shape_of(seen))
 
     assert all(run == runs[0] for run in runs)
     # The caller's standing and quota, its consents, contributors: two of three answer nothing.
@@ -240,7 +253,7 @@ def test_whoever_watches_the_database_cannot_tell_refusals_apart(consortium: Con
     consent_to_look_up(consortium, 8)
     with traced() as seen:
         look_up(consortium.alpha, 8)
-    assert shape(seen) != runs[0]
+    assert shape_of(seen) != runs[0]
 
 
 def test_whoever_watches_the_database_cannot_tell_refusals_in_batches_apart(
@@ -257,7 +270,7 @@ def test_whoever_watches_the_database_cannot_tell_refusals_in_batches_apart(
         for subjects in batches:
             with traced() as seen:
                 response = look_up_batch(consortium.alpha, subjects)
-            runs.append(shape(seen))
+            runs.append(shape_of(seen))
             results.add(b"".join(r.SerializeToString() for r in response.results))
         assert len(runs) > 5
         assert all(run == runs[0] for run in runs)
@@ -286,7 +299,7 @@ def test_refusals_by_tokens_of_an_earlier_epoch_cannot_be_told_apart(
             )
             with traced() as seen:
                 replies.append(consortium.alpha.signals.Lookup(request, timeout=CALL_SECONDS))
-            runs.append((shape(seen), keys.asked - carried))
+            runs.append((shape_of(seen), keys.asked - carried))
         assert {reply.result.status for reply in replies} == {REFUSED}
         assert runs[1] == runs[2] == runs[3]
         assert runs[1][1] > 0
@@ -413,9 +426,14 @@ def test_no_lookup_that_commits_after_a_withdrawal_rests_on_it(consortium: Conso
         thread.join()
 
     order = withdrawal.receipt.entry_index
-    before = {r.result.status for r in replies if r.receipt.entry_index < order}
-    after = {r.result.status for r in replies if r.receipt.entry_index > order}
-    assert (before, after) == ({OK}, {REFUSED})
+    before = {r.receipt.entry_index: r.result.status for r in replies}
+    after = {before.pop(index) for index in list(before) if index > order}
+    assert after == {REFUSED}
+    assert OK in before.values()
+    # Those that were under way were kept back, and the ledger says so.
+    entries = [json.loads(leaf) for _, leaf, _ in consortium.journal.entries(order, 10**6)]
+    withheld = {entry["lookup"] for entry in entries if entry["type"] == "lookup.withheld"}
+    assert {index for index, status in before.items() if status == REFUSED} == withheld
 
 
 def test_signals_of_categories_without_consent_are_marked_and_not_computed(

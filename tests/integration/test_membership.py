@@ -53,9 +53,12 @@ def test_a_member_joins_and_may_call(gateway: Gateway) -> None:
     assert found.display_name == "Bank joining-bank"
     assert found.joined_at is not None
     assert found.invited_at <= found.joined_at <= datetime.now(UTC)
-    assert [one["type"] for one in entries if one.get("member") == "joining-bank"] == [
-        *("member.invited", "member.joined")
-    ]
+    told = [one for one in entries if one.get("member") == "joining-bank"]
+    assert [one["type"] for one in told] == ["member.invited", "member.joined"]
+    # Each change of a member's certificate is told: that of the invitation, then its own.
+    certificate = x509.load_pem_x509_certificate((profile / "cert.pem").read_bytes())
+    assert told[1]["certificate"] == certificate.fingerprint(hashes.SHA256()).hex()
+    assert told[0]["certificate"] != told[1]["certificate"]
 
 
 def test_a_member_certificate_says_who_it_is_and_nothing_else(gateway: Gateway) -> None:

@@ -510,7 +510,7 @@ def test_elements_are_forgotten_once_their_epoch_has_ended(two: Rotating) -> Non
 
     def forget() -> int:
         log = two.keys.log()
-        return retiring.forget_elements(consortium.journal, log, 1, clock.microseconds)
+        return retiring.forget_elements(consortium.journal, log, 1, clock.microseconds, ACTOR)
 
     with pytest.raises(RotationError, match="epoch 1 has not ended"):
         forget()
@@ -518,8 +518,11 @@ def test_elements_are_forgotten_once_their_epoch_has_ended(two: Rotating) -> Non
     with pytest.raises(RotationError, match="the stores have not left epoch 1"):
         forget()
     two.rotate()
-    assert forget() == 0
+    assert forget() == forget() == 0
     assert two.look_up(3, 2).status == OK
+    entries = [json.loads(leaf) for _, leaf, _ in consortium.journal.entries(0, 10**6)]
+    [retired] = [entry for entry in entries if entry["type"] == "key.retired"]
+    assert (retired["epoch"], retired["actor"]) == (1, ACTOR)
 
 
 def test_stores_without_subjects_begin_at_the_newest_epoch(

@@ -1,6 +1,7 @@
 """`concordat keys rotate` on a serving gateway, with key-holders as processes of their own."""
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -187,6 +188,17 @@ def test_an_epoch_that_has_ended_is_retired(make_gateway: MakeGateway) -> None:
 
     gateway.stop()
     gateway.start()
+    with concordat.Client.open(gateway.auditor) as auditor:
+        fields = [json.loads(entry.entry) for entry in auditor.export_entries()]
+    told = [(one["type"], one.get("epoch")) for one in fields]
+    assert [one for one in told if str(one[0]).startswith(("key.", "tokens."))] == [
+        ("key.adopted", 1),
+        ("key.adopted", 2),
+        ("tokens.rotated", None),
+        ("key.retired", 1),
+    ]
+    # Recorded before anything that could rest on it.
+    assert told[0] == ("key.adopted", 1)
     with concordat.Client.open(alpha) as member:
         assert reading(member, new) == before
         assert member.tokenise(PEOPLE[:2]) == new

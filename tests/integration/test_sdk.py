@@ -1,6 +1,7 @@
 """The whole story through both clients, against a real gateway with its own processes."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -361,6 +362,26 @@ def test_a_question_is_charged_once_and_grouped_by_bands(
     assert scopes["pool"].spent_rho >= answer.charged_rho
     assert scopes["pool"].left_rho == scopes["pool"].cap_rho - scopes["pool"].spent_rho
     lender.verify_receipt(answer.receipt)
+
+
+def test_a_notice_of_adverse_rows_stands_in_the_batchs_entry(
+    furnisher: Client, person: Token
+) -> None:
+    furnisher.grant_consents([consent(person, Purpose.CONTRIBUTION)])
+    notice = hashlib.sha256(b"what the subject was told").digest()
+    [batch] = furnisher.contribute([account(person)], adverse_notice_sha256=notice).batches
+    assert batch.receipt.fields["adverse_notice_sha256"] == notice.hex()
+    assert batch.receipt.fields["adverse"] == 1
+    with pytest.raises(InvalidInput) as refused:
+        furnisher.contribute([account(person)], adverse_notice_sha256=notice[:31])
+    assert [one.field for one in refused.value.violations] == ["adverse_notice_sha256"]
+
+
+def test_a_view_names_its_case(opened: Opener, gateway: Gateway) -> None:
+    auditor = opened(gateway.auditor)
+    list(auditor.export_entries(case="2026/18"))
+    last = list(auditor.export_entries())[-1]
+    assert json.loads(last.entry)["case"] == "2026/18"
 
 
 def test_an_auditor_exports_and_may_not_look_anybody_up(

@@ -14,7 +14,7 @@ from tests.gateways import Gateway, MakeGateway, concordat
 
 APPLICANT = resident_id(4711)
 SERVER_PACKAGES = (
-    *("alembic", "grpc_health", "opendp", "prometheus_client"),
+    *("alembic", "grpc_health", "jwt", "opendp", "prometheus_client"),
     *("psycopg", "pysqlite3", "sqlalchemy", "sqlmodel"),
 )
 
@@ -39,7 +39,20 @@ def test_an_export_verifies_and_a_changed_one_does_not(gateway: Gateway, tmp_pat
     assert (with_text.returncode, with_file.returncode) == (0, 0)
     assert "verifies" in with_text.stdout
     assert after.returncode == 1
-    assert "First wrong entry: 0" in after.stdout
+    # The first is about the token key that the gateway serves.
+    assert "First wrong entry: 1" in after.stdout
+
+
+def test_an_export_says_who_exported_before_and_what_for(gateway: Gateway, tmp_path: Path) -> None:
+    options = ("--profile", gateway.auditor, "--case", "2026/17")
+    first = concordat("ledger", "export", tmp_path / "first", *options)
+    assert first.returncode == 0, first.stderr
+    folder = exported(gateway, tmp_path / "second")
+    verified = concordat("ledger", "verify", folder, "--key", gateway.ledger_vkey)
+    assert verified.returncode == 0, verified.stdout
+    assert "staff.viewed" in verified.stdout
+    bundles = (file for file in (folder / "tile" / "entries").rglob("*") if file.is_file())
+    assert any(b'"case":"2026/17"' in bundle.read_bytes() for bundle in bundles)
 
 
 @pytest.mark.parametrize("key", ["concordat.test/ledger+00000000+AAAA", "no/such/file"])

@@ -4,18 +4,22 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from concordat.v1 import consent_pb2
+from concordat.v1 import common_pb2, consent_pb2, signal_pb2
 from concordat_gateway.rules.rotation import RotationError, rotate, status
+from concordat_gateway.rules.witnesses import add, adopt, newest, unwitnessed_seconds
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
 from concordat_gateway.store.subjects import subject_key
-from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
-from concordat_privacy.log.merkle import Frontier
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, parse_note, sign
+from concordat_privacy.log.leaf import encode
+from concordat_privacy.log.merkle import Frontier, leaf_hash
+from concordat_privacy.moments import rfc3339
 from concordat_store.database import Database
 from concordat_store.migration import History
 from tests.rotations import means_of
-from tests.services import CALL_SECONDS, PEPPER, serving, token
+from tests.services import CALL_SECONDS, PEPPER, serving, timestamp, token
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
 from tests.tokenkeys import TokenKeys
+from tests.witnesses import ONE, SECONDS, quorum_of, witnessed_journal
 
 SUBJECT = subject_key(PEPPER, token(1))
 CONSENT = bytes(range(16))
@@ -89,3 +93,130 @@ def test_subjects_of_the_first_schema_are_those_of_epoch_1_without_elements(
         assert rotate(means, None, leave_unsealed=True).subjects == 0
         # Left where it was, under its old name.
         assert signals.histories([SUBJECT], 2)[SUBJECT].relations
+
+
+def third_store(urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock) -> None:
+    """A control store of the third schema: a live consent, a withdrawn one, an empty ledger."""
+    empty = Frontier()
+    head = sa.text(
+        "INSERT INTO ledger_head (id, size, frontier, checkpoint, time, pool_version)"
+        " VALUES (1, 0, :frontier, :checkpoint, :time, 5)"
+    ).bindparams(
+        frontier=empty.to_bytes(),
+        checkpoint=sign(Checkpoint(ledger_key.name, 0, empty.root), ledger_key),
+        time=clock.microseconds,
+    )
+    member = sa.text(
+        "INSERT INTO member (member_id, member_no, display_name, state, invited_at)"
+        " VALUES ('old', 9, 'Old', 2, 0)"
+    )
+    consents = [
+        sa.text(
+            "INSERT INTO consent (consent_id, subject, recipient, purposes, categories, starts_at,"
+            " expires_at, notice_version, evidence_sha256, granted_at, withdrawn_at, grant_entry,"
+            " withdraw_entry, salt) VALUES (:id, :subject, 'alpha', 2, 2, 10, :expires_at, '1',"
+            " :sha, 5, :withdrawn_at, :entry, :withdraw_entry, :id)"
+        ).bindparams(
+            id=bytes([number]) * 16,
+            subject=SUBJECT,
+            expires_at=clock.microseconds + 10**12,
+            sha=b"\xee" * 32,
+            withdrawn_at=withdrawn_at,
+            entry=number,
+            withdraw_entry=None if withdrawn_at is None else 3,
+        )
+        for number, withdrawn_at in ((1, None), (2, 20))
+    ]
+    migrate_to(CONTROL, urls.control_url, "control_0003", head, member, *consents)
+
+
+def test_consents_of_the_third_schema_stay_given_and_permit_what_they_did(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
+) -> None:
+    third_store(empty_urls, ledger_key, clock)
+    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+
+    with (
+        open_journal(empty_urls, clock, ledger_key) as journal,
+        open_signals(empty_urls, clock) as signals,
+        serving(journal, signals, clock) as consortium,
+    ):
+        listed = consortium.alpha.consents.ListConsents(
+            consent_pb2.ListConsentsRequest(), timeout=CALL_SECONDS
+        )
+        live, withdrawn = listed.consents
+        assert live.state == consent_pb2.CONSENT_STATE_ACTIVE
+        assert live.evidence_sha256 == b"\xee" * 32
+        assert live.activated_at == live.granted_at == timestamp(5)
+        assert (live.jurisdiction, live.policies) == ("", 0)
+        assert withdrawn.state == consent_pb2.CONSENT_STATE_WITHDRAWN
+        question = signal_pb2.LookupRequest(
+            token=token(1), purpose=common_pb2.PURPOSE_UNDERWRITING, request_id=bytes(16)
+        )
+        response = consortium.alpha.signals.Lookup(question, timeout=CALL_SECONDS)
+        assert response.result.status == signal_pb2.SUBJECT_STATUS_OK
+        # Its life goes on as any other's.
+        pause = consent_pb2.PauseConsentRequest(consent_id=live.consent_id, reason="x")
+        paused = consortium.alpha.consents.PauseConsent(pause, timeout=CALL_SECONDS)
+        assert paused.consent.state == consent_pb2.CONSENT_STATE_PAUSED
+
+
+def test_the_checks_of_consents_survive_their_migration(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
+) -> None:
+    third_store(empty_urls, ledger_key, clock)
+    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    database = Database.open(empty_urls.control_url)
+    spoiled = [
+        "UPDATE consent SET salt = :short",
+        "UPDATE consent SET subject = :short",
+        "UPDATE consent SET evidence_sha256 = :short",
+        "UPDATE consent SET notice_sha256 = :short",
+        "UPDATE consent SET evidence_terms_sha256 = :short",
+        "UPDATE consent SET evidence_terms_sha256 = :long",
+    ]
+    try:
+        for statement in spoiled:
+            with pytest.raises(sa.exc.IntegrityError), database.write() as connection:
+                connection.execute(
+                    sa.text(statement),
+                    {"short": b"\1" * 3, "long": b"\1" * 32}
+                    if ":long" in statement
+                    else {"short": b"\1" * 3},
+                )
+    finally:
+        database.close()
+
+
+def test_a_ledger_of_before_witnesses_waits_for_them_from_its_newest_change_on(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
+) -> None:
+    """What lies before could be cosigned by nobody: it is not overdue at the first start."""
+    leaf = encode(
+        {"v": 1, "type": "test", "time": rfc3339(5), "actor": "spiffe://concordat.test/x"}
+    )
+    frontier, _ = Frontier().extend([leaf_hash(leaf)])
+    head = sa.text(
+        "INSERT INTO ledger_head (id, size, frontier, checkpoint, time, pool_version)"
+        " VALUES (1, 1, :frontier, :checkpoint, :time, 0)"
+    ).bindparams(
+        frontier=frontier.to_bytes(),
+        checkpoint=sign(Checkpoint(ledger_key.name, 1, frontier.root), ledger_key),
+        time=clock.microseconds,
+    )
+    entry = sa.text(
+        "INSERT INTO ledger_entry (entry_index, hashes, leaf) VALUES (0, :hashes, :leaf)"
+    )
+    entry = entry.bindparams(hashes=leaf_hash(leaf), leaf=leaf)
+    migrate_to(CONTROL, empty_urls.control_url, "control_0005", head, entry)
+    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+
+    clock.advance(30)
+    with witnessed_journal(empty_urls, clock) as journal:
+        adopt(journal, quorum_of(1))
+        assert unwitnessed_seconds(journal, clock()) == 30
+        note = journal.checkpoint()
+        line = ONE.cosign(parse_note(note).text, SECONDS)
+        assert add(journal, quorum_of(1), 1, line, CALL_SECONDS) == 1
+        assert unwitnessed_seconds(journal, clock()) == 0
+        assert quorum_of(1).check(newest(journal, quorum_of(1))) == {ONE.name: SECONDS}

@@ -20,6 +20,7 @@ from concordat_privacy.catalogue.rows import (
     ApplicationEvent,
     Row,
     RowError,
+    is_adverse,
     pack_row,
     problems,
     row_leaf,
@@ -231,3 +232,36 @@ def test_what_is_no_packed_row_is_refused(data: bytes) -> None:
 def test_a_row_of_the_wrong_length_cannot_be_packed(row: Row) -> None:
     with pytest.raises(ValueError):
         pack_row(row)
+
+
+@pytest.mark.parametrize(
+    ("change", "adverse"),
+    [
+        ({"payment_profile": b""}, False),
+        ({"payment_profile": bytes([1, 2, 3, 0])}, False),
+        ({"payment_profile": bytes([1, 1, 4])}, True),
+        ({"payment_profile": bytes([7])}, True),
+        ({"payment_profile": b"", "days_past_due": DaysPastDueBand.FROM_8_TO_29}, False),
+        ({"payment_profile": b"", "days_past_due": DaysPastDueBand.FROM_30_TO_59}, True),
+        ({"payment_profile": b"", "days_past_due": DaysPastDueBand.UNSPECIFIED}, False),
+        *(
+            ({"payment_profile": b"", "status": status}, adverse)
+            for status, adverse in [
+                (AccountStatus.CLOSED, False),
+                (AccountStatus.SETTLED_LESS, True),
+                (AccountStatus.CHARGED_OFF, True),
+                (AccountStatus.SOLD, False),
+                (AccountStatus.RESTRUCTURED, False),
+                (AccountStatus.DISPUTED, False),
+            ]
+        ),
+    ],
+)
+def test_a_row_is_adverse_from_30_days_past_due_or_by_how_it_ended(
+    change: dict[str, Any], adverse: bool
+) -> None:
+    assert is_adverse(replace(GOOD, **change)) is adverse
+
+
+def test_an_application_is_never_adverse() -> None:
+    assert not is_adverse(APPLICATION)

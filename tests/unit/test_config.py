@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from concordat_gateway.config import GatewayConfig, load_config
+from concordat_gateway.config import ConsentPolicies, GatewayConfig, load_config
 from concordat_gateway.installation import InstallationError, Wishes, install
 from concordat_gateway.keylog import KeyLogFile
+from concordat_gateway.server import witness_policy
+from concordat_privacy.log.cosignature import Quorum, WitnessSigningKey
 from concordat_privacy.metering import Quota
 from concordat_rpc.address import Address
 from concordat_rpc.limits import Limits
@@ -69,6 +71,7 @@ def test_what_init_writes_is_what_was_wished(installed: Path) -> None:
     assert config.resume_seconds == 60.0
     assert config.alarm_seconds == 300.0
     assert config.limits == Limits()
+    assert config.consents == ConsentPolicies(("CN", "EU", "US", "ZZ"), "ZZ")
     assert list(config.peppers) == [1]
     [key] = KeyLogFile(config.key_log, config.key_log_vkey).current().keys
     assert (key.epoch, key.valid_to, key.holders) == (1, None, ())
@@ -109,6 +112,19 @@ def test_any_limit_can_be_set(file: Path) -> None:
     assert config.limits == Limits(max_receive_bytes=1000, drain_seconds=3.0)
 
 
+def test_a_gateway_takes_the_jurisdictions_that_it_names(file: Path) -> None:
+    edited(file, 'jurisdictions = ["CN", "EU", "US", "ZZ"]', 'jurisdictions = ["CN"]')
+    edited(file, 'default = "ZZ"', 'default = "CN"')
+    assert load_config(file).consents == ConsentPolicies(("CN",), "CN")
+
+
+def test_a_file_of_before_policies_takes_all_and_names_none(file: Path) -> None:
+    text = file.read_text()
+    start, end = text.index("[consents]"), text.index("[quotas]")
+    file.write_text(text[:start] + text[end:])
+    assert load_config(file).consents == ConsentPolicies(("CN", "EU", "US", "ZZ"), "ZZ")
+
+
 def test_a_key_holder_on_a_host_of_its_own(file: Path) -> None:
     edited(file, 'config = "keyholder/keyholder.toml"', 'address = "keys.example:7444"')
     config = load_config(file)
@@ -132,6 +148,11 @@ def test_a_key_holder_on_a_host_of_its_own(file: Path) -> None:
         ("pool_epsilon = 6.0", "pool_epsilon = 0", "budgets.pool_epsilon: must be 0.001 to 100"),
         ("[limits]", "[limits]\nunary_threads = 0", "limits.unary_threads: must be 1 to"),
         ("[limits]", "[limits]\nthreads = 4", "limits.threads: no such entry"),
+        ('["CN", ', '["CN", "XX", ', "consents.jurisdictions: no policy of 'XX'"),
+        ('["CN", ', '["CN", "CN", ', "consents.jurisdictions: must have one or more, each once"),
+        ('["CN", ', "[5, ", "consents.jurisdictions: must be a list of texts"),
+        ('"US", "ZZ"]', '"US"]', "consents.default: 'ZZ' is not one of the jurisdictions"),
+        ('default = "ZZ"', 'standard = "ZZ"', "consents.standard: no such entry"),
         ("1 = ", "0 = ", "peppers.0: not the number of a key epoch"),
         ("[peppers]", "[other]", "peppers: at least one is needed"),
         ("1 = ", "first = ", "peppers.first: not the number of a key epoch"),
@@ -150,6 +171,62 @@ def test_a_wrong_entry_is_named(file: Path, old: str, new: str, message: str) ->
         load_config(file)
 
     assert f"{file}: {message}" in str(raised.value)
+
+
+ONE, TWO = (WitnessSigningKey(f"witness.example/w{n}", bytes([n] * 32)) for n in (1, 2))
+WITNESS = f'[[witnesses.witness]]\nvkey = "{ONE.verifier.encode()}"\n'
+
+
+def with_witnesses(file: Path, text: str) -> GatewayConfig:
+    file.write_text(f"{file.read_text()}\n[witnesses]\n{text}")
+    return load_config(file)
+
+
+def test_no_witness_is_wanted_unless_the_file_says_so(file: Path) -> None:
+    assert load_config(file).witnesses.quorum == Quorum((), 0)
+    assert witness_policy(load_config(file)).grace is None
+
+
+def test_witnesses_and_how_long_they_may_be_missing(file: Path) -> None:
+    second = f'[[witnesses.witness]]\nvkey = "{TWO.verifier.encode()}"\n'
+    config = with_witnesses(
+        file, f'quorum = 2\ngrace_seconds = 90\n{WITNESS}url = "https://w1.example/"\n{second}'
+    )
+    assert config.witnesses.quorum == Quorum((ONE.verifier, TWO.verifier), 2)
+    assert [one.url for one in config.witnesses.listed] == ["https://w1.example", ""]
+    assert witness_policy(config).grace == 90_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("quorum = 1\n", "1 of 0 witnesses cannot be met"),
+        (f"quorum = 2\n{WITNESS}", "2 of 1 witnesses cannot be met"),
+        (f"quorum = -1\n{WITNESS}", "must be 0 to 100"),
+        (WITNESS + WITNESS, "named twice"),
+        (WITNESS.replace("+", "+ ", 1), "key id"),
+        ('[[witnesses.witness]]\nvkey = "x"\n', "name, key id and key wanted"),
+        (f'{WITNESS}url = "ftp://w1.example"\n', "https://"),
+        (f"{WITNESS}uri = 1\n", "no such entry"),
+        ("grace_seconds = -1\n", "must be 0 to"),
+        ("grace = 5\n", "no such entry"),
+    ],
+)
+def test_a_wrong_entry_about_witnesses_is_named(file: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"witnesses.*{message}"):
+        with_witnesses(file, text)
+
+
+def test_one_key_is_one_witness_under_whatever_name(file: Path) -> None:
+    alias = WitnessSigningKey("witness.example/other", ONE.seed).verifier.encode()
+    with pytest.raises(SettingsError, match="two witnesses have one key"):
+        with_witnesses(file, f'{WITNESS}[[witnesses.witness]]\nvkey = "{alias}"\n')
+
+
+def test_a_ledgers_key_is_no_witnesses_key(file: Path, installed: Path) -> None:
+    vkey = (installed / "gateway" / "ledger.vkey").read_text().strip()
+    with pytest.raises(SettingsError, match=r"vkey: .*algorithm 4"):
+        with_witnesses(file, f'[[witnesses.witness]]\nvkey = "{vkey}"\n')
 
 
 def test_several_key_holders(file: Path) -> None:

@@ -169,7 +169,7 @@ def test_a_key_has_a_fingerprint_for_people() -> None:
         (EXAMPLE_VKEY.replace("c74f20a3", "c74f20a4"), "key id is c74f20a3"),
         (EXAMPLE_VKEY.replace("c74f20a3", "C74F20A3"), "lower-case"),
         (EXAMPLE_VKEY.replace("PeterNeumann", "Peter Neumann"), "not a name"),
-        (EXAMPLE_VKEY.replace("+ARpc", "+ABpc"), "only Ed25519"),
+        (EXAMPLE_VKEY.replace("+ARpc", "+ABpc"), "algorithm 1 is wanted, not of 0"),
         (EXAMPLE_VKEY[:-4], "32 bytes, not 29"),
         (EXAMPLE_VKEY + "!", "not base64"),
     ],

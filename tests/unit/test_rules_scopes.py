@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from concordat.v1 import common_pb2, consent_pb2, contribution_pb2
 from concordat_gateway.rules.calendar import LAST_MOMENT, day_of, more_than_years_apart
 from concordat_gateway.rules.commitments import commitment, fresh_salt
-from concordat_gateway.rules.consents import ConsentState
+from concordat_gateway.rules.consent_states import ConsentState
 from concordat_gateway.rules.contributions import BatchState
 from concordat_gateway.rules.scopes import (
     CATEGORIES,

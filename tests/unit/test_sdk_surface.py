@@ -23,6 +23,7 @@ from concordat.v1 import (
     contribution_pb2,
     ledger_pb2,
     member_pb2,
+    notice_pb2,
     signal_pb2,
     token_pb2,
     usage_pb2,
@@ -36,6 +37,7 @@ FILES = [
     contribution_pb2,
     ledger_pb2,
     member_pb2,
+    notice_pb2,
     signal_pb2,
     token_pb2,
     usage_pb2,
@@ -91,7 +93,7 @@ def test_importing_the_sdk_loads_nothing_heavy() -> None:
     program = (
         "import sys, concordat\n"
         "heavy = {'sqlalchemy', 'sqlmodel', 'numpy', 'pandas', 'torch', 'opendp', 'matplotlib',\n"
-        "         'psycopg', 'concordat_gateway', 'concordat_rpc', 'concordat_keyholder'}\n"
+        "         'psycopg', 'jwt', 'concordat_gateway', 'concordat_rpc', 'concordat_keyholder'}\n"
         "print(sorted(heavy & sys.modules.keys()))\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

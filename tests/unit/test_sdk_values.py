@@ -1,5 +1,6 @@
 """What goes in is checked where it is made; what comes out cannot be misread."""
 
+import hashlib
 import math
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -11,18 +12,22 @@ from concordat import (
     ConsentState,
     Coverage,
     DataCategory,
+    Frequency,
     InvalidInput,
     LookupResult,
     NoConsent,
     Options,
+    Period,
     ProtocolViolation,
     Purpose,
     Receipt,
     Signal,
     SignalStatus,
     SubjectStatus,
+    TimeUnit,
     Token,
     UnknownSignal,
+    consent_terms,
 )
 from concordat._context import numbered_request_id
 from concordat._convert import batches_of, member_of, month_start, refusals_of, timestamp_of
@@ -67,6 +72,22 @@ def draft(**changed: Any) -> ConsentDraft:
         ("notice_version", "\ud800"),
         ("evidence_sha256", bytes(31)),
         ("evidence_sha256", "00" * 32),
+        ("notice_sha256", bytes(31)),
+        ("language", "de_DE"),
+        ("language", 5),
+        ("withdrawal_method", ""),
+        ("withdrawal_method", "x" * 201),
+        ("jurisdiction", ""),
+        ("jurisdiction", 86),
+        ("data_life", 6),
+        ("data_life", Period(TimeUnit.MONTH, 0)),
+        ("data_life", Period(TimeUnit.INF, 1)),
+        ("data_life", Period(2, 1)),  # type: ignore[arg-type]  # a number for a unit
+        ("frequency", (TimeUnit.DAY, 1)),
+        ("frequency", Frequency(TimeUnit.DAY, 0)),
+        ("frequency", Frequency(TimeUnit.INF, True)),
+        ("evidence_jws", "x"),
+        ("evidence_nonce", bytes(15)),
     ],
 )
 def test_a_wrong_draft_cannot_be_made(field: str, value: object) -> None:
@@ -88,6 +109,36 @@ def test_all_wrong_fields_are_named_at_once() -> None:
 def test_a_consent_cannot_end_before_it_starts() -> None:
     with pytest.raises(InvalidInput, match="not after starts_at"):
         draft(starts_at=datetime(2030, 1, 1, tzinfo=UTC))
+
+
+SIGNABLE = {
+    "evidence_sha256": None,
+    "evidence_nonce": bytes(16),
+    "jurisdiction": "CN",
+    "starts_at": datetime(2029, 1, 1, tzinfo=UTC),
+}
+
+
+def test_the_terms_to_sign_are_the_documented_bytes() -> None:
+    binding = hashlib.sha256(b"concordat/consent-terms/v1" + bytes(16) + TOKEN.value).hexdigest()
+    assert consent_terms(draft(**SIGNABLE), "alpha").decode() == (
+        '{"categories":["credit_accounts"],"expires_at":"2030-01-01T00:00:00.000000Z",'
+        '"jurisdiction":"CN","notice_version":"2026-1","purposes":["underwriting"],'
+        f'"recipient":"alpha","starts_at":"2029-01-01T00:00:00.000000Z","subject":"{binding}",'
+        '"type":"consent.terms","v":1}'
+    )
+
+
+@pytest.mark.parametrize("field", ["evidence_nonce", "jurisdiction", "starts_at"])
+def test_terms_that_are_not_complete_cannot_be_signed(field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        consent_terms(draft(**{**SIGNABLE, field: None}), "alpha")
+    assert [violation.field for violation in caught.value.violations] == [field]
+
+
+def test_terms_that_the_gateway_would_not_read_alike_cannot_be_signed() -> None:
+    with pytest.raises(InvalidInput, match="NFC"):
+        consent_terms(draft(**SIGNABLE, withdrawal_method="e\u0301"), "alpha")
 
 
 def test_a_time_travels_as_the_same_instant() -> None:

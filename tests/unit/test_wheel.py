@@ -1,4 +1,4 @@
-"""What is shipped: the five packages with their types and migrations, and nothing else."""
+"""What is shipped: the packages with their types and migrations, and nothing else."""
 
 import subprocess
 import sys
@@ -16,6 +16,7 @@ PACKAGES = {
     "concordat_keyholder",
     "concordat_privacy",
     "concordat_rpc",
+    "concordat_witness",
 }
 
 
@@ -41,6 +42,7 @@ def test_it_carries_types_generated_code_and_migrations(wheel: zipfile.ZipFile) 
     names = set(wheel.namelist())
     assert {"concordat/py.typed", "concordat_privacy/py.typed"} <= names
     assert "concordat/v1/signal_pb2.pyi" in names
+    assert "concordat_privacy/verifier/verify.py" in names
     for package, store in (
         ("concordat_gateway", "control"),
         ("concordat_gateway", "signals"),

@@ -89,6 +89,9 @@ def _say_what_is_left(narrator: Narrator, workspace: Workspace) -> None:
     narrator.say(f"Left behind in {_shown(workspace.root)}:")
     narrator.say("  report.json  every figure above      report.png  what the signals are worth")
     narrator.say("  gateway/     the gateway's data       ledger/     the exported ledger")
+    narrator.say(
+        "  evidence/    a lookup, with proofs    verify.py   checks it, needs nothing of ours"
+    )
     narrator.say()
     narrator.say(
         "Three commands to try next, from this folder: serve the gateway again (in a terminal of "

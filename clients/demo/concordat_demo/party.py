@@ -28,6 +28,14 @@ from concordat_demo.lenders import Lender
 from concordat_demo.market import Book
 
 NOTICE_VERSION: Final = "2026-1"
+NOTICE_SHA256: Final = hashlib.sha256(
+    b"We share banded credit signals about you with other lenders, for the purposes that you allow."
+).digest()
+"""Of the notice that the applicants were shown."""
+ADVERSE_NOTICE_SHA256: Final = hashlib.sha256(
+    b"You are in arrears with us. We report it to the other lenders, as you allowed."
+).digest()
+"""Of the notice that borrowers in arrears were sent before it was reported."""
 PER_REQUEST: Final = 1_000
 """Consents, and subjects of a lookup, in one request."""
 _CONSENT_DAYS: Final = 365
@@ -77,6 +85,10 @@ class Party:
                         expires_at=expires_at,
                         notice_version=NOTICE_VERSION,
                         evidence_sha256=self._evidence(person),
+                        notice_sha256=NOTICE_SHA256,
+                        language="en-US",
+                        withdrawal_method=f"mailto:privacy@{self.lender.member_id}.example",
+                        jurisdiction="US",
                     )
                     for person in part
                 ]
@@ -94,7 +106,10 @@ class Party:
 
         Raises DemoFailed if a row is refused.
         """
-        result = self.client.contribute(self._rows(book, done))
+        # The law of the consents wants subjects told before anything adverse is contributed.
+        result = self.client.contribute(
+            self._rows(book, done), adverse_notice_sha256=ADVERSE_NOTICE_SHA256
+        )
         if result.refused:
             first = result.refused[0]
             raise DemoFailed(

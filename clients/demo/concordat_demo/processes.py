@@ -47,6 +47,20 @@ def concordat(*arguments: str | Path, expect: Sequence[int] = (0,)) -> tuple[int
     return done.returncode, done.stdout
 
 
+def verify_evidence(verifier: Path, evidence: Path, ledger_key: Path) -> tuple[bool, str]:
+    """Run the verifier by itself: whether it proves, and its words."""
+    command = [sys.executable, "-I", str(verifier), str(evidence)]
+    done = subprocess.run(  # noqa: S603 - a file that the command line just wrote, no shell
+        [*command, "--key", ledger_key.read_text().strip()],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_COMMAND_SECONDS,
+        check=False,
+    )
+    return done.returncode == 0, done.stdout + done.stderr
+
+
 def free_address() -> str:
     """A loopback address that nobody listens on now."""
     with socket.socket() as probe:

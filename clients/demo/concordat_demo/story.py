@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import indent
 from typing import Final, TypeVar
 
 from concordat import (
@@ -32,7 +34,7 @@ from concordat_demo.lenders import CONTRIBUTORS, SCORING, Lender
 from concordat_demo.market import Market, divide_market
 from concordat_demo.narrator import Narrator
 from concordat_demo.party import Party
-from concordat_demo.processes import Gateway, concordat, free_address
+from concordat_demo.processes import Gateway, concordat, free_address, verify_evidence
 from concordat_demo.report import REAL, SIMULATED, Figure, Report
 from concordat_demo.tamper import change_one_byte, ledger_size
 from concordat_demo.workspace import Workspace
@@ -89,6 +91,8 @@ class Story:
             self._ask(market, person, lender, parties)
             widths = self._signal_widths(parties.scoring)
             self._export()
+        self._audit()
+        self._prove()
         self._score(loans, results, widths)
         self._tamper()
         narrator = self.narrator
@@ -238,6 +242,7 @@ class Story:
                 lenders_open_after_furnisher_withdrawal=now,
                 status_before_withdrawal=before.status.name,
                 status_after_withdrawal=after.status.name,
+                lookup_entry=before.receipt.entry_index,
                 refusal_entry=proven.entry_index,
                 consents_withdrawn=2,
             )
@@ -291,6 +296,45 @@ class Story:
             self._show(ledger_entries=ledger_size(workspace.ledger), ledger_verified=code == 0)
         if code != 0:
             raise DemoFailed("the exported ledger does not verify")
+
+    def _audit(self) -> None:
+        """Hold every use in the export against the consent that it names, without the gateway."""
+        workspace = self.workspace
+        title = "From the export alone: was every use allowed by a consent?"
+        with self.narrator.step("audit", title):
+            _, said = concordat(
+                *("audit", "exceptions", workspace.ledger),
+                *("--key", workspace.ledger_key, "--format", "json"),
+            )
+            answer = json.loads(said)
+            facts = answer["facts"]
+            self._show(
+                uses_checked=facts["uses_checked"],
+                uses_without_valid_consent=facts["uses_without_valid_consent"],
+                uses_not_recheckable=facts["uses_not_recheckable"],
+                audit_findings=answer["findings"],
+            )
+        if facts["uses_without_valid_consent"] or answer["findings"]:
+            raise DemoFailed(f"the audit found something:\n{said}")
+
+    def _prove(self) -> None:
+        """One lookup as evidence, checked by a single file that knows nothing of the gateway."""
+        workspace = self.workspace
+        with self.narrator.step("evidence", "One lookup as evidence for a court"):
+            concordat(
+                *("evidence", "make", workspace.ledger, workspace.evidence),
+                *("--key", workspace.ledger_key),
+                *("--entry", str(self.report.figures["lookup_entry"])),
+            )
+            _, verifier = concordat("evidence", "verifier")
+            workspace.verifier.write_text(verifier)
+            proven, said = verify_evidence(
+                workspace.verifier, workspace.evidence, workspace.ledger_key
+            )
+            self._show(evidence_proven=proven)
+            self.narrator.say(indent(said.strip(), "     "))
+        if not proven:
+            raise DemoFailed("the evidence does not hold")
 
     def _tamper(self) -> None:
         """Change one byte of a copy: the verification must fail, and name that entry."""

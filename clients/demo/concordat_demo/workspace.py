@@ -71,6 +71,16 @@ class Workspace:
         return self.root / "ledger-tampered"
 
     @property
+    def evidence(self) -> Path:
+        """One lookup as a bundle of evidence."""
+        return self.root / "evidence"
+
+    @property
+    def verifier(self) -> Path:
+        """The single file that checks it."""
+        return self.root / "verify.py"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.json"
 

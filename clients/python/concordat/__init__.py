@@ -21,9 +21,11 @@ from concordat.enums import (
     DataCategory,
     Dimension,
     MemberState,
+    NoticeCause,
     Purpose,
     SignalStatus,
     SubjectStatus,
+    TimeUnit,
     UsageKind,
 )
 from concordat.errors import (
@@ -62,6 +64,9 @@ from concordat.results import (
     Budget,
     Cell,
     Consent,
+    ConsentChange,
+    ConsentManager,
+    ConsentManagerChange,
     ContributionResult,
     CountResult,
     GrantedConsent,
@@ -70,11 +75,15 @@ from concordat.results import (
     ItemRefusal,
     JoinedMember,
     LedgerEntry,
+    LedgerTimestamp,
     LookupResult,
     Member,
     MembershipChange,
     MemberUsage,
+    Notice,
+    NoticeChange,
     Receipt,
+    RequestResult,
     Signal,
     SignalCatalogue,
     SignalInfo,
@@ -84,6 +93,7 @@ from concordat.results import (
     VerifiedReceipt,
     Withdrawal,
 )
+from concordat.terms import consent_terms
 from concordat_privacy.catalogue.bands import (
     AccountStatus,
     AmountBand,
@@ -108,6 +118,7 @@ from concordat_privacy.identifiers import (
 )
 from concordat_privacy.log.checkpoint import Checkpoint
 from concordat_privacy.oprf import Token
+from concordat_privacy.periods import Frequency, Period
 
 __all__ = [
     "AccountSnapshot",
@@ -129,8 +140,11 @@ __all__ = [
     "ConcordatError",
     "Conflict",
     "Consent",
+    "ConsentChange",
     "ConsentDraft",
     "ConsentId",
+    "ConsentManager",
+    "ConsentManagerChange",
     "ConsentState",
     "ContributionResult",
     "CountResult",
@@ -142,6 +156,7 @@ __all__ = [
     "Environment",
     "FailedPrecondition",
     "FieldViolation",
+    "Frequency",
     "GrantResult",
     "GrantedConsent",
     "Identifier",
@@ -154,6 +169,7 @@ __all__ = [
     "KeyLogInvalid",
     "LedgerEntry",
     "LedgerForked",
+    "LedgerTimestamp",
     "LookupResult",
     "Member",
     "MemberState",
@@ -162,7 +178,11 @@ __all__ = [
     "NoConsent",
     "NotFound",
     "NotPermitted",
+    "Notice",
+    "NoticeCause",
+    "NoticeChange",
     "Options",
+    "Period",
     "PhoneNumber",
     "ProductClass",
     "Profile",
@@ -174,6 +194,7 @@ __all__ = [
     "Receipt",
     "ReceiptInvalid",
     "RequestId",
+    "RequestResult",
     "ResidentId",
     "RetryPolicy",
     "Row",
@@ -186,6 +207,7 @@ __all__ = [
     "SubjectStatus",
     "Suspended",
     "TechnicalFault",
+    "TimeUnit",
     "Token",
     "TokenKeyInfo",
     "Unavailable",
@@ -198,6 +220,7 @@ __all__ = [
     "VolatilityBand",
     "Withdrawal",
     "amount_band",
+    "consent_terms",
     "day_number",
     "days_past_due_band",
     "month_number",

@@ -5,6 +5,10 @@ _OWN_NAMES = {
     "epsilon_micros": "epsilon",
     "header.epoch": "epoch",
     "header.request_id": "request_id",
+    "data_life.unit": "data_life",
+    "data_life.value": "data_life",
+    "frequency.unit": "frequency",
+    "frequency.uses": "frequency",
     "validity.expiry": "expires_at",
     "validity.start": "starts_at",
 }

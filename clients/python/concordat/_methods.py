@@ -7,6 +7,7 @@ from concordat.v1 import (
     contribution_pb2,
     ledger_pb2,
     member_pb2,
+    notice_pb2,
     signal_pb2,
     token_pb2,
     usage_pb2,
@@ -35,7 +36,42 @@ GRANT_CONSENTS = Method(
     consent_pb2.GrantConsentsResponse,
     Repeat.SAFE,
 )
-# Withdrawing a withdrawn consent changes nothing.
+REQUEST_CONSENTS = Method(
+    "ConsentService",
+    "RequestConsents",
+    consent_pb2.RequestConsentsRequest,
+    consent_pb2.RequestConsentsResponse,
+    Repeat.SAFE,
+)
+# A change to the state that a consent is in changes nothing.
+ACTIVATE_CONSENT = Method(
+    "ConsentService",
+    "ActivateConsent",
+    consent_pb2.ActivateConsentRequest,
+    consent_pb2.ActivateConsentResponse,
+    Repeat.SAFE,
+)
+PAUSE_CONSENT = Method(
+    "ConsentService",
+    "PauseConsent",
+    consent_pb2.PauseConsentRequest,
+    consent_pb2.PauseConsentResponse,
+    Repeat.SAFE,
+)
+RESUME_CONSENT = Method(
+    "ConsentService",
+    "ResumeConsent",
+    consent_pb2.ResumeConsentRequest,
+    consent_pb2.ResumeConsentResponse,
+    Repeat.SAFE,
+)
+REVOKE_CONSENT = Method(
+    "ConsentService",
+    "RevokeConsent",
+    consent_pb2.RevokeConsentRequest,
+    consent_pb2.RevokeConsentResponse,
+    Repeat.SAFE,
+)
 WITHDRAW_CONSENT = Method(
     "ConsentService",
     "WithdrawConsent",
@@ -55,6 +91,27 @@ LIST_CONSENTS = Method(
     "ListConsents",
     consent_pb2.ListConsentsRequest,
     consent_pb2.ListConsentsResponse,
+    Repeat.SAFE,
+)
+REGISTER_CONSENT_MANAGER = Method(
+    "ConsentService",
+    "RegisterConsentManager",
+    consent_pb2.RegisterConsentManagerRequest,
+    consent_pb2.RegisterConsentManagerResponse,
+    Repeat.SAFE,
+)
+DISABLE_CONSENT_MANAGER = Method(
+    "ConsentService",
+    "DisableConsentManager",
+    consent_pb2.DisableConsentManagerRequest,
+    consent_pb2.DisableConsentManagerResponse,
+    Repeat.SAFE,
+)
+LIST_CONSENT_MANAGERS = Method(
+    "ConsentService",
+    "ListConsentManagers",
+    consent_pb2.ListConsentManagersRequest,
+    consent_pb2.ListConsentManagersResponse,
     Repeat.SAFE,
 )
 
@@ -108,6 +165,30 @@ GET_BUDGET = Method(
     "GetBudget",
     aggregate_pb2.GetBudgetRequest,
     aggregate_pb2.GetBudgetResponse,
+    Repeat.SAFE,
+)
+
+ADD_COSIGNATURE = Method(
+    "LedgerService",
+    "AddCosignature",
+    ledger_pb2.AddCosignatureRequest,
+    ledger_pb2.AddCosignatureResponse,
+    Repeat.SAFE,
+)
+
+LIST_TIMESTAMPS = Method(
+    "LedgerService",
+    "ListTimestamps",
+    ledger_pb2.ListTimestampsRequest,
+    ledger_pb2.ListTimestampsResponse,
+    Repeat.SAFE,
+)
+
+GET_COSIGNED_CHECKPOINT = Method(
+    "LedgerService",
+    "GetCosignedCheckpoint",
+    ledger_pb2.GetCosignedCheckpointRequest,
+    ledger_pb2.GetCosignedCheckpointResponse,
     Repeat.SAFE,
 )
 
@@ -190,5 +271,27 @@ SET_LOOKUP_QUOTA = Method(
     "SetLookupQuota",
     usage_pb2.SetLookupQuotaRequest,
     usage_pb2.SetLookupQuotaResponse,
+    Repeat.SAFE,
+)
+
+LIST_NOTICES = Method(
+    "NoticeService",
+    "ListNotices",
+    notice_pb2.ListNoticesRequest,
+    notice_pb2.ListNoticesResponse,
+    Repeat.SAFE,
+)
+ACKNOWLEDGE_NOTICE = Method(
+    "NoticeService",
+    "AcknowledgeNotice",
+    notice_pb2.AcknowledgeNoticeRequest,
+    notice_pb2.AcknowledgeNoticeResponse,
+    Repeat.SAFE,
+)
+CONFIRM_DELETION = Method(
+    "NoticeService",
+    "ConfirmDeletion",
+    notice_pb2.ConfirmDeletionRequest,
+    notice_pb2.ConfirmDeletionResponse,
     Repeat.SAFE,
 )

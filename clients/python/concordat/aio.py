@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +16,9 @@ from concordat._operations import (
     contributions,
     ledger,
     lookups,
+    managers,
     members,
+    notices,
     token_keys,
 )
 from concordat._operations import tokens as token_operations
@@ -30,17 +33,24 @@ from concordat.results import (
     BatchStatus,
     Budget,
     Consent,
+    ConsentChange,
+    ConsentManager,
+    ConsentManagerChange,
     ContributionResult,
     CountResult,
     GrantResult,
     InvitedMember,
     JoinedMember,
     LedgerEntry,
+    LedgerTimestamp,
     LookupResult,
     Member,
     MembershipChange,
     MemberUsage,
+    Notice,
+    NoticeChange,
     Receipt,
+    RequestResult,
     SignalCatalogue,
     SignedCheckpoint,
     TokenKeyInfo,
@@ -48,6 +58,7 @@ from concordat.results import (
     Withdrawal,
 )
 from concordat_privacy.identifiers import Identifier
+from concordat_privacy.log.proof import TlogProof
 from concordat_privacy.oprf import Token
 
 
@@ -170,12 +181,87 @@ class AsyncClient:
             "grant_consents", consents.grant_consents(self._context, drafts, request_id, timeout)
         )
 
+    async def request_consents(
+        self,
+        drafts: Iterable[ConsentDraft],
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> RequestResult:
+        """See `Client.request_consents`."""
+        return await self._runner.run(
+            "request_consents",
+            consents.request_consents(self._context, drafts, request_id, timeout),
+        )
+
+    async def activate_consent(
+        self,
+        consent_id: bytes,
+        *,
+        evidence_sha256: bytes | None = None,
+        evidence_jws: str | None = None,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """See `Client.activate_consent`."""
+        return await self._runner.run(
+            "activate_consent",
+            consents.activate_consent(
+                self._context, consent_id, evidence_sha256, evidence_jws, timeout
+            ),
+        )
+
+    async def pause_consent(
+        self,
+        consent_id: bytes,
+        reason: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """See `Client.pause_consent`."""
+        return await self._runner.run(
+            "pause_consent", consents.pause_consent(self._context, consent_id, reason, timeout)
+        )
+
+    async def resume_consent(
+        self,
+        consent_id: bytes,
+        reason: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """See `Client.resume_consent`."""
+        return await self._runner.run(
+            "resume_consent", consents.resume_consent(self._context, consent_id, reason, timeout)
+        )
+
     async def withdraw_consent(
-        self, consent_id: bytes, *, timeout: float | None = None
+        self,
+        consent_id: bytes,
+        *,
+        asked_at: datetime | None = None,
+        evidence_sha256: bytes | None = None,
+        timeout: float | None = None,
     ) -> Withdrawal:
         """See `Client.withdraw_consent`."""
         return await self._runner.run(
-            "withdraw_consent", consents.withdraw_consent(self._context, consent_id, timeout)
+            "withdraw_consent",
+            consents.withdraw_consent(
+                self._context, consent_id, asked_at, evidence_sha256, timeout
+            ),
+        )
+
+    async def revoke_consent(
+        self,
+        consent_id: bytes,
+        reason: str,
+        *,
+        manager_id: str | None = None,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """See `Client.revoke_consent`."""
+        return await self._runner.run(
+            "revoke_consent",
+            consents.revoke_consent(self._context, consent_id, reason, manager_id, timeout),
         )
 
     async def get_consent(self, consent_id: bytes, *, timeout: float | None = None) -> Consent:
@@ -196,19 +282,94 @@ class AsyncClient:
             "list_consents", consents.list_consents(self._context, token, page_size, timeout)
         )
 
+    async def register_consent_manager(
+        self,
+        manager_id: str,
+        name: str,
+        jwk: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentManagerChange:
+        """See `Client.register_consent_manager`."""
+        return await self._runner.run(
+            "register_consent_manager",
+            managers.register_consent_manager(self._context, manager_id, name, jwk, timeout),
+        )
+
+    async def disable_consent_manager(
+        self,
+        manager_id: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentManagerChange:
+        """See `Client.disable_consent_manager`."""
+        return await self._runner.run(
+            "disable_consent_manager",
+            managers.disable_consent_manager(self._context, manager_id, timeout),
+        )
+
+    async def list_consent_managers(
+        self,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[ConsentManager, ...]:
+        """See `Client.list_consent_managers`."""
+        return await self._runner.run(
+            "list_consent_managers", managers.list_consent_managers(self._context, timeout)
+        )
+
+    # Notices
+
+    def list_notices(
+        self,
+        *,
+        with_settled: bool = False,
+        page_size: int = 1_000,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Notice]:
+        """See `Client.list_notices`."""
+        return self._runner.pages(
+            "list_notices", notices.list_notices(self._context, with_settled, page_size, timeout)
+        )
+
+    async def acknowledge_notice(
+        self, notice_id: bytes, *, timeout: float | None = None
+    ) -> NoticeChange:
+        """See `Client.acknowledge_notice`."""
+        return await self._runner.run(
+            "acknowledge_notice", notices.acknowledge_notice(self._context, notice_id, timeout)
+        )
+
+    async def confirm_deletion(
+        self,
+        notice_id: bytes,
+        deleted_at: datetime,
+        record_sha256: bytes,
+        *,
+        timeout: float | None = None,
+    ) -> NoticeChange:
+        """See `Client.confirm_deletion`."""
+        return await self._runner.run(
+            "confirm_deletion",
+            notices.confirm_deletion(self._context, notice_id, deleted_at, record_sha256, timeout),
+        )
+
     # Contributions
 
     async def contribute(
         self,
         rows: Iterable[Row],
         *,
+        adverse_notice_sha256: bytes | None = None,
         request_id: bytes | None = None,
         timeout: float | None = None,
     ) -> ContributionResult:
         """See `Client.contribute`."""
         return await self._runner.run(
             "contribute",
-            contributions.contribute(self._context, rows, request_id, timeout),
+            contributions.contribute(
+                self._context, rows, adverse_notice_sha256, request_id, timeout
+            ),
         )
 
     async def get_batch(self, request_id: bytes, *, timeout: float | None = None) -> BatchStatus:
@@ -284,11 +445,64 @@ class AsyncClient:
             "verify_receipt", ledger.verify_receipt(self._context, receipt, timeout)
         )
 
+    async def cosigned_checkpoint(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """See `Client.cosigned_checkpoint`."""
+        return await self._runner.run(
+            "cosigned_checkpoint", ledger.cosigned_checkpoint(self._context, timeout)
+        )
+
+    async def add_cosignature(
+        self, size: int, cosignature: str, *, timeout: float | None = None
+    ) -> tuple[int, int]:
+        """See `Client.add_cosignature`."""
+        return await self._runner.run(
+            "add_cosignature",
+            ledger.add_cosignature(self._context, size, cosignature, timeout),
+        )
+
+    async def prove(self, receipt: Receipt, *, timeout: float | None = None) -> TlogProof:
+        """See `Client.prove`."""
+        return await self._runner.run("prove", ledger.prove(self._context, receipt, timeout))
+
+    async def checkpoint_to_cosign(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """See `Client.checkpoint_to_cosign`."""
+        return await self._runner.run(
+            "checkpoint_to_cosign", ledger.checkpoint_to_cosign(self._context, timeout)
+        )
+
+    async def consistency_proof(
+        self, old_size: int, new_size: int, *, timeout: float | None = None
+    ) -> tuple[bytes, ...]:
+        """See `Client.consistency_proof`."""
+        return await self._runner.run(
+            "consistency_proof",
+            ledger.consistency_proof(self._context, old_size, new_size, timeout),
+        )
+
+    async def prove_entry(self, index: int, *, timeout: float | None = None) -> TlogProof:
+        """See `Client.prove_entry`."""
+        return await self._runner.run(
+            "prove_entry", ledger.prove_entry(self._context, index, timeout)
+        )
+
+    async def timestamps(
+        self, after_size: int = 0, *, timeout: float | None = None
+    ) -> tuple[LedgerTimestamp, ...]:
+        """See `Client.timestamps`."""
+        return await self._runner.run(
+            "timestamps", ledger.timestamps(self._context, after_size, timeout)
+        )
+
     def export_entries(
-        self, start_index: int = 0, *, timeout: float | None = None
+        self,
+        start_index: int = 0,
+        *,
+        case: str = "",
+        cosigned: bool = False,
+        timeout: float | None = None,
     ) -> AsyncIterator[LedgerEntry]:
         """See `Client.export_entries`."""
-        request, reader = ledger.export(self._context, start_index)
+        request, reader = ledger.export(self._context, start_index, case, cosigned)
         seconds = self._context.timeout_seconds(Flow.DOWNLOAD, timeout)
         return self._runner.download("export_entries", EXPORT_ENTRIES, request, seconds, reader)
 

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +16,9 @@ from concordat._operations import (
     contributions,
     ledger,
     lookups,
+    managers,
     members,
+    notices,
     token_keys,
 )
 from concordat._operations import tokens as token_operations
@@ -30,17 +33,24 @@ from concordat.results import (
     BatchStatus,
     Budget,
     Consent,
+    ConsentChange,
+    ConsentManager,
+    ConsentManagerChange,
     ContributionResult,
     CountResult,
     GrantResult,
     InvitedMember,
     JoinedMember,
     LedgerEntry,
+    LedgerTimestamp,
     LookupResult,
     Member,
     MembershipChange,
     MemberUsage,
+    Notice,
+    NoticeChange,
     Receipt,
+    RequestResult,
     SignalCatalogue,
     SignedCheckpoint,
     TokenKeyInfo,
@@ -48,6 +58,7 @@ from concordat.results import (
     Withdrawal,
 )
 from concordat_privacy.identifiers import Identifier
+from concordat_privacy.log.proof import TlogProof
 from concordat_privacy.oprf import Token
 
 
@@ -217,14 +228,115 @@ class Client:
             "grant_consents", consents.grant_consents(self._context, drafts, request_id, timeout)
         )
 
-    def withdraw_consent(self, consent_id: bytes, *, timeout: float | None = None) -> Withdrawal:
-        """Withdraw a consent; effective when this returns. Raises NotFound.
+    def request_consents(
+        self,
+        drafts: Iterable[ConsentDraft],
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> RequestResult:
+        """Record consents that subjects are asked for; they permit nothing until activated.
 
-        Withdrawing a withdrawn consent changes nothing and has no receipt; so does a request
-        that is sent again because the connection broke after the first attempt arrived.
+        As `grant_consents`, with drafts without evidence; `error.partial` is a RequestResult.
         """
         return self._runner.run(
-            "withdraw_consent", consents.withdraw_consent(self._context, consent_id, timeout)
+            "request_consents",
+            consents.request_consents(self._context, drafts, request_id, timeout),
+        )
+
+    def activate_consent(
+        self,
+        consent_id: bytes,
+        *,
+        evidence_sha256: bytes | None = None,
+        evidence_jws: str | None = None,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """Record that the subject has given a requested consent, with evidence of one kind.
+
+        Args:
+            evidence_sha256: SHA-256 of the signed document that the member keeps, 32 bytes.
+            evidence_jws: detached JWS over `concordat.consent_terms` of the requested consent.
+
+        Raises:
+            NotFound, FailedPrecondition (EVIDENCE_INVALID, or CONSENT_ and a state).
+        """
+        return self._runner.run(
+            "activate_consent",
+            consents.activate_consent(
+                self._context, consent_id, evidence_sha256, evidence_jws, timeout
+            ),
+        )
+
+    def pause_consent(
+        self,
+        consent_id: bytes,
+        reason: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """Pause a consent: it permits nothing from before this returns until it is resumed.
+
+        `reason` (1 to 500 characters) goes into the ledger. Raises NotFound, FailedPrecondition.
+        """
+        return self._runner.run(
+            "pause_consent", consents.pause_consent(self._context, consent_id, reason, timeout)
+        )
+
+    def resume_consent(
+        self,
+        consent_id: bytes,
+        reason: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """Lift a pause. `reason` goes into the ledger. Raises NotFound, FailedPrecondition."""
+        return self._runner.run(
+            "resume_consent", consents.resume_consent(self._context, consent_id, reason, timeout)
+        )
+
+    def withdraw_consent(
+        self,
+        consent_id: bytes,
+        *,
+        asked_at: datetime | None = None,
+        evidence_sha256: bytes | None = None,
+        timeout: float | None = None,
+    ) -> Withdrawal:
+        """Withdraw a consent; effective when this returns. Raises NotFound, FailedPrecondition.
+
+        Withdrawing a withdrawn consent changes nothing and has no receipt; so does a request
+        that is sent again because the connection broke after the first attempt arrived. The
+        operator may withdraw any, where the subject turned to the consortium.
+
+        Args:
+            asked_at: when the subject asked, with a time zone, not in the future.
+            evidence_sha256: SHA-256 of the subject's own words, 32 bytes.
+        """
+        return self._runner.run(
+            "withdraw_consent",
+            consents.withdraw_consent(
+                self._context, consent_id, asked_at, evidence_sha256, timeout
+            ),
+        )
+
+    def revoke_consent(
+        self,
+        consent_id: bytes,
+        reason: str,
+        *,
+        manager_id: str | None = None,
+        timeout: float | None = None,
+    ) -> ConsentChange:
+        """End a consent by another than its subject; effective when this returns.
+
+        A member ends its own; the operator any, also for the registered consent manager that
+        `manager_id` names. What the subject ends is `withdraw_consent`. `reason` (1 to 500
+        characters) goes into the ledger. Raises NotFound, NotPermitted, FailedPrecondition.
+        """
+        return self._runner.run(
+            "revoke_consent",
+            consents.revoke_consent(self._context, consent_id, reason, manager_id, timeout),
         )
 
     def get_consent(self, consent_id: bytes, *, timeout: float | None = None) -> Consent:
@@ -248,12 +360,105 @@ class Client:
             "list_consents", consents.list_consents(self._context, token, page_size, timeout)
         )
 
+    def register_consent_manager(
+        self,
+        manager_id: str,
+        name: str,
+        jwk: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentManagerChange:
+        """Register a consent manager, whose signatures are then evidence. For the operator.
+
+        Args:
+            manager_id: the `kid` of its signatures; never used again.
+            jwk: its public key as a JSON Web Key, Ed25519 or P-256.
+
+        Raises:
+            Conflict: MANAGER_EXISTS, MANAGER_KEY_EXISTS.
+        """
+        return self._runner.run(
+            "register_consent_manager",
+            managers.register_consent_manager(self._context, manager_id, name, jwk, timeout),
+        )
+
+    def disable_consent_manager(
+        self,
+        manager_id: str,
+        *,
+        timeout: float | None = None,
+    ) -> ConsentManagerChange:
+        """Take no more evidence of a consent manager. For the operator. Raises NotFound."""
+        return self._runner.run(
+            "disable_consent_manager",
+            managers.disable_consent_manager(self._context, manager_id, timeout),
+        )
+
+    def list_consent_managers(
+        self,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[ConsentManager, ...]:
+        """All consent managers by id, disabled ones too."""
+        return self._runner.run(
+            "list_consent_managers", managers.list_consent_managers(self._context, timeout)
+        )
+
+    # Notices
+
+    def list_notices(
+        self,
+        *,
+        with_settled: bool = False,
+        page_size: int = 1_000,
+        timeout: float | None = None,
+    ) -> Iterator[Notice]:
+        """Notices of consents that ended, oldest first: a member's own, or all for oversight.
+
+        Without those whose deletion was confirmed, unless `with_settled`. What operator and
+        auditors read is recorded in the ledger. Pages are read as the iterator advances; `timeout`
+        is a page's.
+        """
+        return self._runner.pages(
+            "list_notices", notices.list_notices(self._context, with_settled, page_size, timeout)
+        )
+
+    def acknowledge_notice(self, notice_id: bytes, *, timeout: float | None = None) -> NoticeChange:
+        """Acknowledge a notice of the calling member. Raises NotFound."""
+        return self._runner.run(
+            "acknowledge_notice", notices.acknowledge_notice(self._context, notice_id, timeout)
+        )
+
+    def confirm_deletion(
+        self,
+        notice_id: bytes,
+        deleted_at: datetime,
+        record_sha256: bytes,
+        *,
+        timeout: float | None = None,
+    ) -> NoticeChange:
+        """The deletion receipt: what was learned under the consent is deleted wherever it was.
+
+        Args:
+            deleted_at: when that was done.
+            record_sha256: SHA-256 of your own record of the deletion, 32 bytes.
+
+        Raises:
+            NotFound: the calling member has no such notice.
+            FailedPrecondition: NOTICE_NOT_ACKNOWLEDGED.
+        """
+        return self._runner.run(
+            "confirm_deletion",
+            notices.confirm_deletion(self._context, notice_id, deleted_at, record_sha256, timeout),
+        )
+
     # Contributions
 
     def contribute(
         self,
         rows: Iterable[Row],
         *,
+        adverse_notice_sha256: bytes | None = None,
         request_id: bytes | None = None,
         timeout: float | None = None,
     ) -> ContributionResult:
@@ -264,10 +469,15 @@ class Client:
         for a band, are refused here and not sent. If a later batch fails or holds what is no Row,
         `error.partial` (a ContributionResult) says what was taken before; repeat the call with
         all rows and its request_id to go on. All tokens of one call must be of one epoch.
+        `adverse_notice_sha256` is the hash of the notice that the subjects of adverse rows (see
+        `concordat_privacy.catalogue.rows.is_adverse`) were given before: where the jurisdiction of
+        a consent asks for one, such rows are refused without it (ADVERSE_NOTICE_REQUIRED).
         """
         return self._runner.run(
             "contribute",
-            contributions.contribute(self._context, rows, request_id, timeout),
+            contributions.contribute(
+                self._context, rows, adverse_notice_sha256, request_id, timeout
+            ),
         )
 
     def get_batch(self, request_id: bytes, *, timeout: float | None = None) -> BatchStatus:
@@ -381,18 +591,102 @@ class Client:
             "verify_receipt", ledger.verify_receipt(self._context, receipt, timeout)
         )
 
+    def cosigned_checkpoint(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """The newest checkpoint that as many witnesses cosigned as the gateway wants.
+
+        Its note carries the cosignatures; check them against the witnesses that *you* trust, with
+        `concordat_privacy.log.cosignature.Quorum`. Raises NotFound where there is none yet,
+        LedgerForked, ReceiptInvalid.
+        """
+        return self._runner.run(
+            "cosigned_checkpoint", ledger.cosigned_checkpoint(self._context, timeout)
+        )
+
+    def add_cosignature(
+        self, size: int, cosignature: str, *, timeout: float | None = None
+    ) -> tuple[int, int]:
+        """Bring a witness's cosignature of the checkpoint of `size` entries to the gateway.
+
+        Returns how many witnesses have cosigned it, and how many are wanted. Raises NotFound
+        (WITNESS_UNKNOWN), InvalidInput.
+        """
+        return self._runner.run(
+            "add_cosignature",
+            ledger.add_cosignature(self._context, size, cosignature, timeout),
+        )
+
+    def prove(self, receipt: Receipt, *, timeout: float | None = None) -> TlogProof:
+        """A receipt's entry as a C2SP tlog-proof, which verifies offline with the ledger's key.
+
+        Its checkpoint carries the cosignatures that there are. Raises as `verify_receipt`.
+        """
+        return self._runner.run("prove", ledger.prove(self._context, receipt, timeout))
+
+    def checkpoint_to_cosign(self, *, timeout: float | None = None) -> SignedCheckpoint:
+        """The checkpoint that the gateway asks its witnesses to cosign now.
+
+        Shown to agree with every one this client has verified; it may be older than the newest,
+        so that all witnesses cosign the same. Raises as `checkpoint`.
+        """
+        return self._runner.run(
+            "checkpoint_to_cosign", ledger.checkpoint_to_cosign(self._context, timeout)
+        )
+
+    def consistency_proof(
+        self, old_size: int, new_size: int, *, timeout: float | None = None
+    ) -> tuple[bytes, ...]:
+        """The gateway's proof (RFC 9162, 2.1.4) that one of its trees extends another.
+
+        Not verified here: `concordat_privacy.log.merkle.verify_consistency` does, with both roots.
+        Raises InvalidInput for sizes that the ledger does not have.
+        """
+        return self._runner.run(
+            "consistency_proof",
+            ledger.consistency_proof(self._context, old_size, new_size, timeout),
+        )
+
+    def prove_entry(self, index: int, *, timeout: float | None = None) -> TlogProof:
+        """As `prove`, for an entry that is known by its index alone.
+
+        The proof is not verified here, since that takes the entry: `TlogProof.verify` does. Raises
+        InvalidInput for an entry beyond the ledger.
+        """
+        return self._runner.run("prove_entry", ledger.prove_entry(self._context, index, timeout))
+
+    def timestamps(
+        self, after_size: int = 0, *, timeout: float | None = None
+    ) -> tuple[LedgerTimestamp, ...]:
+        """Time-stamps of checkpoints of more than `after_size` entries, by ascending size.
+
+        Some at a time: ask again with the last one's size, until there are none. They are not
+        verified here, which takes the authority's certificates and the library of the extra
+        `timestamps`: `concordat ledger verify --tsa-ca` does.
+        """
+        return self._runner.run("timestamps", ledger.timestamps(self._context, after_size, timeout))
+
     def export_entries(
-        self, start_index: int = 0, *, timeout: float | None = None
+        self,
+        start_index: int = 0,
+        *,
+        case: str = "",
+        cosigned: bool = False,
+        timeout: float | None = None,
     ) -> Iterator[LedgerEntry]:
         """The ledger's entries from an index on. Auditors and operators only.
 
-        Every entry carries the export's checkpoint. When the last one has been read, the export
-        is checked to be whole and, if it began at 0, to have the signed root.
+        Who reads them, and for which `case` (a reference of your own), is recorded in the ledger
+        before they come, in an entry that the next export holds. Every entry carries the export's
+        checkpoint. When the last one has been read, the export is checked to be whole and, if it
+        began at 0, to have the signed root.
+
+        Args:
+            cosigned: end where `cosigned_checkpoint` does, and carry that one, instead of the
+                newest.
 
         Raises:
             ReceiptInvalid: it does not. What was read before is then not trustworthy.
         """
-        request, reader = ledger.export(self._context, start_index)
+        request, reader = ledger.export(self._context, start_index, case, cosigned)
         seconds = self._context.timeout_seconds(Flow.DOWNLOAD, timeout)
         return self._runner.download("export_entries", EXPORT_ENTRIES, request, seconds, reader)
 

@@ -8,6 +8,7 @@ from enum import IntEnum
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.signals import Coverage, SignalStatus
 from concordat_privacy.dp.query import Dimension
+from concordat_privacy.periods import TimeUnit
 
 __all__ = [
     "AlarmKind",
@@ -17,9 +18,11 @@ __all__ = [
     "DataCategory",
     "Dimension",
     "MemberState",
+    "NoticeCause",
     "Purpose",
     "SignalStatus",
     "SubjectStatus",
+    "TimeUnit",
     "UsageKind",
 ]
 
@@ -39,8 +42,27 @@ class ConsentState(IntEnum):
     """State of a consent when the reply was made."""
 
     ACTIVE = 1
+    """Given; permits from its start to its expiry, see `Consent.permits_at`."""
     WITHDRAWN = 2
+    """Ended by the subject."""
     EXPIRED = 3
+    REQUESTED = 4
+    """Asked for, not given yet."""
+    PAUSED = 5
+    """Permits nothing until it is resumed."""
+    REVOKED = 6
+    """Ended by another than the subject."""
+
+
+class NoticeCause(IntEnum):
+    """Why the consent ended that a notice is about."""
+
+    WITHDRAWN = 1
+    """By the subject."""
+    REVOKED = 2
+    """By another."""
+    ERASED = 3
+    """With the subject."""
 
 
 class SubjectStatus(IntEnum):
@@ -98,3 +120,5 @@ class AlarmKind(IntEnum):
     """The day's evaluations are far above the member's own past."""
     QUOTA_EXHAUSTED = 5
     """A quota was exhausted."""
+    NOTICE_OVERDUE = 6
+    """A notice was not acknowledged in time, or the deletion not confirmed."""

@@ -11,12 +11,20 @@ from typing import NewType, TypeVar
 from concordat.enums import DataCategory, Purpose
 from concordat.errors import FieldViolation, InvalidInput
 from concordat_privacy.catalogue.rows import Row as Record
+from concordat_privacy.consent_terms import NONCE_BYTES
+from concordat_privacy.languages import is_language_tag
 from concordat_privacy.oprf import Token
+from concordat_privacy.periods import Frequency, Period, TimeUnit
 
 REQUEST_ID_BYTES = 16
 CONSENT_ID_BYTES = 16
 SHA256_BYTES = 32
 MAX_NOTICE_VERSION_CHARACTERS = 64
+MAX_WITHDRAWAL_METHOD_CHARACTERS = 200
+MAX_JURISDICTION_CHARACTERS = 8
+MAX_JWS_CHARACTERS = 2_048
+MAX_PERIOD = 100_000
+MAX_USES = 1_000_000
 MAX_TIMEOUT_SECONDS = 86_400
 
 RequestId = NewType("RequestId", bytes)
@@ -30,7 +38,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ConsentDraft:
-    """A consent that a subject gave to the calling member, to be recorded.
+    """A consent that a subject gave to the calling member, or is asked for, to be recorded.
+
+    Given, it has evidence of one kind, `evidence_sha256` or `evidence_jws`; asked for, none yet.
+    Which fields may be left out is for the policy of its jurisdiction to say (docs/consents.md).
 
     Raises:
         InvalidInput: names each wrong field.
@@ -45,10 +56,26 @@ class ConsentDraft:
     """With a time zone; at most five years after the start."""
     notice_version: str
     """Version of the notice that the subject was shown, 1 to 64 characters."""
-    evidence_sha256: bytes
+    evidence_sha256: bytes | None = None
     """SHA-256 of the signed consent document that the member keeps, 32 bytes."""
     starts_at: datetime | None = None
     """With a time zone; None: from the moment the gateway records it."""
+    notice_sha256: bytes | None = None
+    """SHA-256 of the notice, 32 bytes."""
+    language: str | None = None
+    """Of notice and consent, a BCP 47 tag such as "zh-Hans-CN"."""
+    withdrawal_method: str | None = None
+    """How the subject can withdraw, such as a URL; 1 to 200 characters."""
+    jurisdiction: str | None = None
+    """Whose policy it is checked against, such as "CN"; None: the gateway's default."""
+    data_life: Period | None = None
+    """How long the member may keep what it learns."""
+    frequency: Frequency | None = None
+    """How often it may be used for lookups; None: without limit."""
+    evidence_jws: str | None = None
+    """Detached JWS over `concordat.consent_terms` of this draft."""
+    evidence_nonce: bytes | None = None
+    """16 random bytes, with a JWS now or later: they bind the terms to the subject."""
 
     def __post_init__(self) -> None:
         wrong = [
@@ -63,10 +90,23 @@ class ConsentDraft:
                     "notice_version",
                     text_fault(self.notice_version, MAX_NOTICE_VERSION_CHARACTERS),
                 ),
-                ("evidence_sha256", bytes_fault(self.evidence_sha256, SHA256_BYTES)),
+                ("evidence_sha256", _optional_bytes(self.evidence_sha256, SHA256_BYTES)),
+                ("notice_sha256", _optional_bytes(self.notice_sha256, SHA256_BYTES)),
+                ("language", _language_fault(self.language)),
+                (
+                    "withdrawal_method",
+                    _optional_text(self.withdrawal_method, MAX_WITHDRAWAL_METHOD_CHARACTERS),
+                ),
+                ("jurisdiction", _optional_text(self.jurisdiction, MAX_JURISDICTION_CHARACTERS)),
+                ("data_life", _period_fault(self.data_life)),
+                ("frequency", _frequency_fault(self.frequency)),
+                ("evidence_jws", _optional_text(self.evidence_jws, MAX_JWS_CHARACTERS)),
+                ("evidence_nonce", _optional_bytes(self.evidence_nonce, NONCE_BYTES)),
             )
             if description is not None
         ]
+        if not wrong and self.evidence_sha256 is not None and self.evidence_jws is not None:
+            wrong.append(FieldViolation("evidence_jws", "beside evidence_sha256; one is wanted"))
         if not wrong and self.starts_at is not None and self.starts_at >= self.expires_at:
             wrong.append(FieldViolation("expires_at", "not after starts_at"))
         if wrong:
@@ -81,6 +121,14 @@ class Row:
     token: Token
     record: Record
     """An AccountSnapshot or an ApplicationEvent."""
+
+
+def checked_time(time: datetime | None, field: str) -> datetime | None:
+    """The time, if it is one with a zone, or None. Raises InvalidInput."""
+    fault = None if time is None else _time_fault(time)
+    if fault is not None:
+        raise InvalidInput.field(field, fault)
+    return time
 
 
 def checked_token(token: Token, field: str = "token") -> bytes:
@@ -199,6 +247,47 @@ def token_fault(token: object) -> str | None:
     if isinstance(token, Token):
         return None
     return f"a Token wanted, {type(token).__name__} given; Client.tokenise makes tokens"
+
+
+def _optional_bytes(value: object, length: int) -> str | None:
+    return None if value is None else bytes_fault(value, length)
+
+
+def _optional_text(text: object, at_most: int) -> str | None:
+    return None if text is None else text_fault(text, at_most)
+
+
+def _language_fault(language: object) -> str | None:
+    if language is None:
+        return None
+    if not isinstance(language, str) or not is_language_tag(language):
+        return 'a BCP 47 tag wanted, such as "zh-Hans-CN"'
+    return None
+
+
+def _period_fault(period: object) -> str | None:
+    if period is None:
+        return None
+    if not isinstance(period, Period):
+        return f"a Period wanted, {type(period).__name__} given"
+    low, high = (0, 0) if period.unit is TimeUnit.INF else (1, MAX_PERIOD)
+    return _count_fault(period.unit, period.value, low, high)
+
+
+def _frequency_fault(frequency: object) -> str | None:
+    if frequency is None:
+        return None
+    if not isinstance(frequency, Frequency):
+        return f"a Frequency wanted, {type(frequency).__name__} given"
+    return _count_fault(frequency.unit, frequency.uses, 1, MAX_USES)
+
+
+def _count_fault(unit: object, count: object, low: int, high: int) -> str | None:
+    if not isinstance(unit, TimeUnit):
+        return f"{unit!r} is no TimeUnit"
+    if not isinstance(count, int) or isinstance(count, bool) or not low <= count <= high:
+        return f"{count!r} units, {low} to {high} wanted"
+    return None
 
 
 def _time_fault(time: object) -> str | None:

@@ -61,6 +61,7 @@ def rotate(
         from concordat_gateway.embedded import running_keyholders
         from concordat_gateway.keyholder import KeyholderClient
         from concordat_gateway.keylog import KeyLogFile
+        from concordat_gateway.rules.adopting import adopt_keys
         from concordat_gateway.rules.rotation import OWNER_BYTES, Means
         from concordat_gateway.rules.rotation import rotate as rotate_stores
         from concordat_gateway.rules.rotation import status as read_status
@@ -93,6 +94,8 @@ def rotate(
             config = load_config(config_file)
             certificate = read_certificate(identity.certificate_pem, config.trust_domain)
             client = KeyholderClient(endpoints(config, keyholders.addresses), identity)
+            # The stores move to a key that the ledger knows, whether a gateway serves it or not.
+            adopt_keys(journal, key_log.current(), certificate.peer.spiffe_id)
             means = Means(
                 journal=journal,
                 signals=signals,
@@ -153,6 +156,8 @@ def retire(config_file: Path, epoch: int, yes: bool) -> None:
         from concordat_gateway.rules.retiring import check_forgettable, forget_elements
         from concordat_gateway.server import opened_stores
         from concordat_gateway.store.migrate import check_stores
+        from concordat_rpc.peer import read_certificate
+        from concordat_rpc.tls import load_identity
         from concordat_store.clock import system_clock
 
         config = load_config(config_file)
@@ -167,7 +172,11 @@ def retire(config_file: Path, epoch: int, yes: bool) -> None:
                     f"this destroys {file or f'the pepper of epoch {epoch}'} for good; "
                     "say so with --yes"
                 )
-            leftovers = forget_elements(journal, log, epoch, now)
+            identity = load_identity(
+                config.identity.certificate, config.identity.private_key, config.identity.ca
+            )
+            actor = read_certificate(identity.certificate_pem, config.trust_domain).peer.spiffe_id
+            leftovers = forget_elements(journal, log, epoch, now, actor)
             destroyed = file is not None and destroy_pepper(file)
     click.echo(f"Forgot {leftovers} elements that were still sealed under epoch {epoch}.")
     if destroyed:

@@ -47,14 +47,19 @@ _log = logging.getLogger(__name__)
 class Journal:
     """Writer and reader of the control store. Thread-safe; make one a process."""
 
-    def __init__(self, database: Database, key: SigningKey, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, key: SigningKey, clock: Clock, grace: int | None = None
+    ) -> None:
         """Open the ledger, starting it where there is none; key.name is its origin.
 
+        `grace` is how long an entry may wait for its witnesses, in microseconds, before uses of
+        data are refused; None: no witness is waited for.
         Raises StoreError where the ledger is not key's, Refusal UNAVAILABLE where the store fails.
         """
         self._database = database
         self._key = key
         self._clock = clock
+        self._grace = grace
         self._prover = Prover(database)
         self._open_ledger()
         self._writer = database.writer()
@@ -140,6 +145,14 @@ class Journal:
     def consistency_proof(self, old: int, new: int) -> list[bytes]:
         """As `Prover.consistency_proof`."""
         return self._prover.consistency_proof(old, new)
+
+    def checkpoint_of(self, size: int) -> str:
+        """The signed checkpoint of the tree of the first `size` entries, the same note each time.
+
+        Raises Refusal OUT_OF_RANGE (beyond the ledger).
+        """
+        checkpoint = Checkpoint(self._key.name, size, self._prover.root(size))
+        return checkpoints.sign(checkpoint, self._key)
 
     def entries(self, start: int, stop: int) -> Iterator[tuple[int, bytes, tuple[bytes, ...]]]:
         """(index, leaf, items' canonical bytes) of the entries start..stop-1, as far as there are.
@@ -246,7 +259,7 @@ class Journal:
             self._writer.take_turn()
         with self._writer.transaction():
             head = tree.lock_head(self._writer)
-            gathered = Group(self._writer, head, self._clock)
+            gathered = Group(self._writer, head, self._clock, self._grace)
             self._run_changes(group, gathered)
             if len(group) == 1 and group[0].failed:
                 # Nothing else is in the transaction: to undo it costs no flush.

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger import tree
 from concordat_privacy.log import merkle
-from concordat_privacy.log.merkle import GetNode
+from concordat_privacy.log.merkle import Frontier, GetNode
 from concordat_rpc.errors import invalid, out_of_range
 from concordat_store.database import Database
 
@@ -45,6 +45,16 @@ class Prover:
         if not 0 < old <= new:
             raise invalid("old_size", f"1 to new_size ({new}) wanted")
         return self._prove(lambda get_node: merkle.consistency_proof(old, new, get_node))
+
+    def root(self, size: int) -> bytes:
+        """The root of the tree of the first `size` entries.
+
+        Raises Refusal OUT_OF_RANGE (beyond the ledger).
+        """
+        self._check_size("tree_size", size)
+        places = merkle.peaks_of(size)
+        hashes = self._prove(lambda get_node: [get_node(*place) for place in places])
+        return Frontier(size, tuple(hashes)).root
 
     def _check_size(self, field: str, size: int) -> None:
         if size <= self._size:

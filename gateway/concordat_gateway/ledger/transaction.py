@@ -16,11 +16,13 @@ from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.log import leaf
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import Frontier, leaf_hash, merkle_root
+from concordat_rpc.errors import unavailable
 from concordat_store.clock import Clock, rfc3339
 from concordat_store.writer import Writer
 
 T = TypeVar("T")
 
+_WITNESS_RETRY_SECONDS = 5.0
 _RESERVED = frozenset({"v", "type", "time", "actor", "items", "items_root"})
 
 
@@ -77,6 +79,37 @@ class Transaction:
     @tokens_epoch.setter
     def tokens_epoch(self, epoch: int) -> None:
         self._group.tokens_epoch = epoch
+
+    @property
+    def witnessed_size(self) -> int:
+        """Largest tree that as many witnesses as the policy wants have seen."""
+        return self._group.witnessed_size
+
+    @property
+    def unwitnessed_since(self) -> int | None:
+        """Time of the first entry that is not witnessed, in microseconds; None: all are.
+
+        Entries of changes that are not durable yet do not count.
+        """
+        return self._group.unwitnessed_since
+
+    def require_witnessed(self) -> None:
+        """Refuse a use of data while the witnesses have been missing for longer than is allowed.
+
+        Raises Refusal UNAVAILABLE (LEDGER_NOT_WITNESSED).
+        """
+        since, grace = self._group.unwitnessed_since, self._group.grace
+        if grace is not None and since is not None and self.now - since >= grace:
+            raise unavailable(
+                "LEDGER_NOT_WITNESSED",
+                "the ledger's witnesses have not cosigned it for too long; no data is used until "
+                "they do",
+                _WITNESS_RETRY_SECONDS,
+            )
+
+    def witnessed(self, size: int, next_time: int | None) -> None:
+        """Record that a tree is witnessed; `next_time` is that of the entry after it, if any."""
+        self._group.witnessed_size, self._group.unwitnessed_since = size, next_time
 
     def append(
         self,
@@ -135,15 +168,21 @@ class _Mark(NamedTuple):
     items: int
     pool_version: int
     tokens_epoch: int
+    witnessed_size: int
+    unwitnessed_since: int | None
 
 
 class Group:
     """The entries of one durable transaction, gathered before they are integrated together."""
 
-    def __init__(self, writer: Writer, head: Head, clock: Clock) -> None:
+    def __init__(self, writer: Writer, head: Head, clock: Clock, grace: int | None) -> None:
         self.writer = writer
+        self.grace = grace
+        """Longest that an entry may wait for its witnesses, in microseconds; None: for ever."""
         self.pool_version = head.pool_version
         self.tokens_epoch = head.tokens_epoch
+        self.witnessed_size = head.witnessed_size
+        self.unwitnessed_since = head.unwitnessed_since
         self._head = head
         self._clock = clock
         self._time = head.time
@@ -151,6 +190,8 @@ class Group:
         self._second = -1
         self._second_text = ""
         self._leaves: list[bytes] = []
+        self._first_time = 0
+        """Of the first of them."""
         self._items: list[tuple[int, list[StoredItem]]] = []
 
     @property
@@ -180,6 +221,8 @@ class Group:
     def add(self, data: bytes, items: list[StoredItem], changes_pool: bool) -> Entry:
         """Gather one encoded entry."""
         entry = Entry(self._head.frontier.size + len(self._leaves), data)
+        if not self._leaves:
+            self._first_time = self._time
         self._leaves.append(data)
         if items:
             self._items.append((entry.index, items))
@@ -189,7 +232,14 @@ class Group:
 
     def mark(self) -> _Mark:
         """A point to `reset` to."""
-        return _Mark(len(self._leaves), len(self._items), self.pool_version, self.tokens_epoch)
+        return _Mark(
+            len(self._leaves),
+            len(self._items),
+            self.pool_version,
+            self.tokens_epoch,
+            self.witnessed_size,
+            self.unwitnessed_since,
+        )
 
     def reset(self, mark: _Mark) -> None:
         """Forget what was gathered after mark."""
@@ -197,6 +247,8 @@ class Group:
         del self._items[mark.items :]
         self.pool_version = mark.pool_version
         self.tokens_epoch = mark.tokens_epoch
+        self.witnessed_size = mark.witnessed_size
+        self.unwitnessed_since = mark.unwitnessed_since
 
     def extend(self) -> Frontier:
         """Write entries with nodes, and items, to the transaction; returns the tree's new edge."""
@@ -210,5 +262,16 @@ class Group:
 
     def close(self, frontier: Frontier, checkpoint: str) -> None:
         """Write the head, as the last thing before the commit."""
-        head = Head(frontier, checkpoint, self._time, self.pool_version, self.tokens_epoch)
+        since = self.unwitnessed_since
+        if since is None and self._leaves:
+            since = self._first_time
+        head = Head(
+            frontier,
+            checkpoint,
+            self._time,
+            self.pool_version,
+            self.tokens_epoch,
+            self.witnessed_size,
+            since,
+        )
         tree.save_head(self.writer, head)

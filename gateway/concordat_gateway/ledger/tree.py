@@ -28,6 +28,10 @@ class Head:
     pool_version: int
     tokens_epoch: int
     """Key epoch under which the stores name subjects; 0 while they are moved to the next."""
+    witnessed_size: int = 0
+    """Largest tree that as many witnesses as the policy wants have seen."""
+    unwitnessed_since: int | None = None
+    """Time of the first entry beyond it, in microseconds; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,16 @@ class StoredItem:
 
 
 # Columns of the head, in the order of `_head` and `_head_values`.
-_HEAD = ("frontier", "checkpoint", "time", "pool_version", "tokens_epoch", "size")
+_HEAD = (
+    "frontier",
+    "checkpoint",
+    "time",
+    "pool_version",
+    "tokens_epoch",
+    "witnessed_size",
+    "unwitnessed_since",
+    "size",
+)
 _SELECT_HEAD = sa.select(*(ledger_head.c[name] for name in _HEAD))
 _SELECT_TOKENS_EPOCH = sa.select(ledger_head.c.tokens_epoch)
 _CREATE_HEAD = sa.text(
@@ -168,8 +181,8 @@ def read_entries(
 
 
 def _head(row: Sequence[Any]) -> Head:
-    frontier, checkpoint, time, pool_version, tokens_epoch, _size = row
-    return Head(Frontier.from_bytes(frontier), checkpoint, time, pool_version, tokens_epoch)
+    frontier, *rest, _size = row
+    return Head(Frontier.from_bytes(frontier), *rest)
 
 
 def _head_values(head: Head) -> tuple[object, ...]:
@@ -179,5 +192,7 @@ def _head_values(head: Head) -> tuple[object, ...]:
         head.time,
         head.pool_version,
         head.tokens_epoch,
+        head.witnessed_size,
+        head.unwitnessed_since,
         head.frontier.size,
     )

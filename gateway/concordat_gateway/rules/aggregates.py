@@ -8,7 +8,11 @@ the same time or later, gets the same answer free: a second draw of noise would 
 nobody paid for. A crash after the charge keeps the charge; who asks next is answered without one.
 
 Who counts is decided row by row: a row counts while its subject's consents let its furnisher both
-contribute it and have it counted, and while it is within retention.
+contribute it and have it counted, and while it is within retention. The charged entry says which
+consents those are (`rests_on`), so the log alone tells at any time whom an answer could count: who
+had them at its entry's time. Whoever withdraws before the own rows are read is left out; whoever
+withdraws later was counted before, and the noise hides that. An answer that is repeated free names
+the charged entry that it repeats, and has a `rests_on` of its own where it had to be computed.
 """
 
 import json
@@ -22,8 +26,9 @@ from concordat_gateway.ledger.tree import read_tokens_epoch
 from concordat_gateway.rules.budgets import Caps, Scope, reserve, scopes_of
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.contributions import publish_accepted
-from concordat_gateway.rules.permits import countable
+from concordat_gateway.rules.permits import COUNTED_CATEGORY, COUNTED_PURPOSES, countable
 from concordat_gateway.rules.requests import check_request_id
+from concordat_gateway.rules.scopes import names_of
 from concordat_gateway.rules.standing import require_active
 from concordat_gateway.store.control_tables import answer
 from concordat_gateway.store.signal_store import SignalStore
@@ -40,6 +45,10 @@ from concordat_rpc.errors import exhausted
 from concordat_rpc.peer import Peer
 
 _VERSION_BITS: Final = 36
+_RESTS_ON: Final[dict[str, Json]] = {
+    "purposes": names_of(COUNTED_PURPOSES),
+    "categories": names_of([COUNTED_CATEGORY]),
+}
 _COLUMNS: Final = {
     Dimension.PRODUCT: "product",
     Dimension.STATUS: "status",
@@ -144,6 +153,7 @@ def _reserve(
     """Decide, debit and record, all or nothing. A refusal is recorded too, so it does not raise."""
     connection, now = transaction.connection, transaction.now
     epoch = transaction.tokens_epoch
+    transaction.require_witnessed()
     require_epoch(epoch, epoch)
     require_active(connection, caller.name)
     snapshot = snapshot_of(transaction.pool_version, now)
@@ -156,6 +166,10 @@ def _reserve(
     key = {"asked": question.id, "at": snapshot}
     earlier = connection.execute(_FIND, key).first()
     if earlier is not None:
+        named["charged"] = earlier.entry
+        if earlier.reply is None:
+            # Whoever was charged crashed, or is not ready: this call counts, as of now.
+            named["rests_on"] = _RESTS_ON
         entry = transaction.append("aggregate.repeated", caller.spiffe_id, named)
         return _Reserved(snapshot, epoch, now, entry, NanoRho(0), stored=earlier.reply)
 
@@ -169,7 +183,9 @@ def _reserve(
         return _Reserved(snapshot, epoch, now, entry, NanoRho(0), exhausted=refusing)
 
     entry = transaction.append(
-        "aggregate.charged", caller.spiffe_id, {**fields, "scopes": [*scopes_of(caller)]}
+        "aggregate.charged",
+        caller.spiffe_id,
+        {**fields, "scopes": [*scopes_of(caller)], "rests_on": _RESTS_ON},
     )
     connection.execute(
         _INSERT,
@@ -249,7 +265,7 @@ _POSITION: Final = {dimension: _SCANNED.index(column) for dimension, column in _
 _STATUS: Final = _POSITION[Dimension.STATUS]
 
 _THIS = sa.and_(answer.c.question == sa.bindparam("asked"), answer.c.snapshot == sa.bindparam("at"))
-_FIND = sa.select(answer.c.reply).where(_THIS)
+_FIND = sa.select(answer.c.reply, answer.c.entry).where(_THIS)
 _INSERT = sa.insert(answer)
 _STORE = (
     sa.update(answer).where(_THIS, answer.c.reply.is_(None)).values(reply=sa.bindparam("computed"))

@@ -20,6 +20,8 @@ class AlarmKind(IntEnum):
     LOOKUP_SURGE = 3
     EVALUATION_SURGE = 4
     QUOTA_EXHAUSTED = 5
+    NOTICE_OVERDUE = 6
+    """Raised by `rules.notices`, not by counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,15 +19,18 @@ import sqlalchemy as sa
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.rules.intake import Candidate, Intake
 from concordat_gateway.rules.items import ItemRefusal
-from concordat_gateway.rules.permits import NO_PERMIT, Permit, permits
+from concordat_gateway.rules.permits import NO_PERMIT, Ground, permits
 from concordat_gateway.rules.requests import Reply, Request, check_request_id, find, once
-from concordat_gateway.rules.scopes import Purpose
+from concordat_gateway.rules.scopes import ConsentId, Purpose
 from concordat_gateway.rules.standing import require_active
+from concordat_gateway.rules.uses import Use, append_use, use_items
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
+from concordat_privacy.jurisdictions import UNNAMED, Policy, policies
+from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import merkle_root
 from concordat_rpc.errors import Refusal, not_found
 from concordat_rpc.peer import Peer
@@ -76,9 +79,11 @@ def contribute(
     intake: Intake,
     to_reply: Callable[[Accepted], bytes],
     timeout_seconds: float,
+    jurisdiction: str = UNNAMED,
 ) -> Committed[bytes]:
     """Take a complete batch: its good rows are in the pool when this returns.
 
+    `jurisdiction` is the code of the policy that consents without one of their own are under.
     Where publishing fails the batch is accepted all the same; `resume`, or a repeated request,
     publishes it. Returns the bytes that `to_reply` made, now or when the same request came first.
     Raises Refusal INVALID_ARGUMENT, ALREADY_EXISTS (REQUEST_ID_REUSED), UNAVAILABLE,
@@ -99,7 +104,9 @@ def contribute(
         return once(
             transaction,
             request,
-            lambda: _record(transaction, furnisher, batch_id, intake, digest, to_reply),
+            lambda: _record(
+                transaction, furnisher, batch_id, intake, digest, to_reply, jurisdiction
+            ),
         )
 
     # Nothing is discarded where this raises: the commit may have happened, or may still happen.
@@ -169,8 +176,10 @@ def _record(
     intake: Intake,
     digest: bytes,
     to_reply: Callable[[Accepted], bytes],
+    jurisdiction: str,
 ) -> Reply:
     """Ask for every row's consent and record what is taken."""
+    transaction.require_witnessed()
     require_epoch(transaction.tokens_epoch, intake.store_epoch)
     require_active(transaction.connection, furnisher.name)
     permitted = permits(
@@ -180,31 +189,48 @@ def _record(
         {candidate.subject for candidate in intake.candidates},
         transaction.now,
     )
-    leaves: list[bytes] = []
+    notice = intake.header.adverse_notice_sha256
+    noticed = {} if notice else _wanting_notice(permitted.grounds, jurisdiction)
+    taken: list[Candidate] = []
+    uses: list[Use] = []
     refused = list(intake.refused)
     for candidate in intake.candidates:
         permit = permitted.get(candidate.subject, NO_PERMIT)
         missing = [category for category in candidate.needs if category not in permit.consents]
         if missing:
             refused.append(_no_consent(candidate.item, missing[0]))
-        else:
-            leaves.append(_leaf(candidate, permit))
+            continue
+        consents = tuple(permit.consents[category] for category in candidate.needs)
+        if candidate.adverse and (wanting := [c for c in consents if c in noticed]):
+            refused.append(_no_notice(candidate.item, noticed[wanting[0]]))
+            continue
+        taken.append(candidate)
+        uses.append((candidate.needs, consents))
     refused.sort(key=lambda refusal: refusal.item)
-    root = merkle_root(leaves)
-    entry = transaction.append(
+    root = merkle_root(map(_leaf, taken, uses))
+    fields: dict[str, Json] = {
+        "adverse": sum(candidate.adverse for candidate in taken),
+        "batch": batch_id.hex(),
+        "catalogue": intake.header.catalogue_version,
+        "epoch": intake.header.epoch,
+        "refused": len(refused),
+        "request": intake.header.request_id.hex(),
+        "request_sha256": digest.hex(),
+        "rows": len(taken),
+        "rows_root": root.hex(),
+    }
+    if notice:
+        fields["adverse_notice_sha256"] = notice.hex()
+    entry = append_use(
+        transaction,
         "contribution.batch",
-        furnisher.spiffe_id,
-        {
-            "batch": batch_id.hex(),
-            "catalogue": intake.header.catalogue_version,
-            "epoch": intake.header.epoch,
-            "refused": len(refused),
-            "request": intake.header.request_id.hex(),
-            "request_sha256": digest.hex(),
-            "rows": len(leaves),
-            "rows_root": root.hex(),
-        },
-        changes_pool=bool(leaves),
+        furnisher,
+        Purpose.CONTRIBUTION,
+        fields,
+        use_items(uses),
+        subjects=[candidate.subject for candidate in taken],
+        grounds=permitted.grounds,
+        changes_pool=bool(taken),
     )
     transaction.connection.execute(
         _INSERT,
@@ -212,7 +238,7 @@ def _record(
             "batch_id": batch_id,
             "member_id": furnisher.name,
             "request_id": intake.header.request_id,
-            "rows_accepted": len(leaves),
+            "rows_accepted": len(taken),
             "rows_refused": len(refused),
             "refused_rows": _packed([refusal.item for refusal in refused]),
             "root": root,
@@ -220,17 +246,18 @@ def _record(
             "accepted_at": transaction.now,
         },
     )
-    return Reply(to_reply(Accepted(len(leaves), refused, entry)), entry.index)
+    return Reply(to_reply(Accepted(len(taken), refused, entry)), entry.index)
 
 
-def _leaf(candidate: Candidate, permit: Permit) -> bytes:
+def _leaf(candidate: Candidate, use: Use) -> bytes:
     """What the batch's root commits to for one row: `row_leaf` of its token, then the 16-byte id
     of the consent behind each category it needs, in order of the categories.
 
-    So the one entry of a batch says for each of its rows which consent allowed it, and the
-    furnisher, who holds token, row and consent ids, can show that a row was or was not taken.
+    The items say the same in plain, without the row: whoever has them and no row knows which
+    consent allowed each row, and the furnisher, who holds token, row and consent ids, can show
+    that a row was or was not taken, and under which.
     """
-    return candidate.leaf + b"".join(permit.consents[category] for category in candidate.needs)
+    return candidate.leaf + b"".join(use[1])
 
 
 def _no_consent(item: int, category: DataCategory) -> ItemRefusal:
@@ -241,6 +268,23 @@ def _no_consent(item: int, category: DataCategory) -> ItemRefusal:
         field,
         "NO_CONSENT",
         f"no live consent of the subject to contribute {category.name.lower()}",
+    )
+
+
+def _wanting_notice(grounds: Sequence[Ground], default: str) -> dict[ConsentId, Policy]:
+    """The consents whose jurisdiction wants a notice before adverse rows, with its policy."""
+    wanting = {code: policy for code, policy in policies().items() if policy.adverse_notice}
+    codes = ((ground.consent_id, ground.jurisdiction or default) for ground in grounds)
+    return {consent_id: wanting[code] for consent_id, code in codes if code in wanting}
+
+
+def _no_notice(item: int, policy: Policy) -> ItemRefusal:
+    return ItemRefusal(
+        item,
+        "",
+        "ADVERSE_NOTICE_REQUIRED",
+        f"adverse, and the policy of {policy.name} wants its subject told beforehand: "
+        "header.adverse_notice_sha256 is the notice's hash",
     )
 
 

@@ -19,6 +19,7 @@ from concordat_privacy.catalogue.rows import (
     FieldProblem,
     Row,
     RowError,
+    is_adverse,
     pack_row,
     problems,
     row_leaf,
@@ -29,6 +30,7 @@ from concordat_rpc.errors import failed_precondition, invalid
 
 MAX_ROWS = 20_000
 MAX_ROWS_A_MESSAGE = 2_000
+SHA256_BYTES = 32
 
 _ACCOUNT_NUMBERS = struct.Struct(">10q")
 _APPLICATION_NUMBERS = struct.Struct(">2q")
@@ -74,6 +76,8 @@ class Header:
     request_id: bytes
     epoch: int
     catalogue_version: int
+    adverse_notice_sha256: bytes = b""
+    """Hash of the notice that subjects of adverse rows were given; empty where none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class Candidate:
     """As `row_leaf` makes it of the token: the furnisher can make it again."""
     needs: tuple[DataCategory, ...]
     """Categories that a consent must cover, in order of their numbers."""
+    adverse: bool
+    """As `is_adverse` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,11 @@ class Intake:
                 "CATALOGUE_VERSION_UNKNOWN",
                 f"rows are taken in the bands of catalogue version {CATALOGUE_VERSION}",
             )
+        if len(header.adverse_notice_sha256) not in (0, SHA256_BYTES):
+            raise invalid(
+                "header.adverse_notice_sha256",
+                f"{SHA256_BYTES} bytes or none wanted, {len(header.adverse_notice_sha256)} given",
+            )
         self.header = header
         self.rows = 0
         self.candidates: list[Candidate] = []
@@ -130,7 +141,11 @@ class Intake:
         self._names = names
         self._subjects: dict[bytes, SubjectKey] = {}
         self._seen: dict[tuple[bytes, bytes, int], int] = {}
-        self._fingerprint = Fingerprint("Contribute")
+        # Another beginning only where there is a notice: digests of batches without one stay.
+        noticed = header.adverse_notice_sha256
+        self._fingerprint = Fingerprint("ContributeAfterNotice" if noticed else "Contribute")
+        if noticed:
+            self._fingerprint.add(noticed)
         self._fingerprint.add(header.epoch, header.catalogue_version)
 
     def add(self, rows: Sequence[RawRow]) -> None:
@@ -172,8 +187,14 @@ class Intake:
 
     def _candidate(self, parsed: _Parsed) -> Candidate:
         row, token = parsed.row, parsed.token
-        leaf = row_leaf(token, row)
-        return Candidate(parsed.item, self._subjects[token], pack_row(row), leaf, _needs(row))
+        return Candidate(
+            parsed.item,
+            self._subjects[token],
+            pack_row(row),
+            row_leaf(token, row),
+            _needs(row),
+            is_adverse(row),
+        )
 
     def _name(self, tokens: Sequence[bytes]) -> None:
         new = [token for token in dict.fromkeys(tokens) if token not in self._subjects]

@@ -4,8 +4,8 @@ One transaction decides, charges and records. It asks whether the caller's quota
 lookups, which depends on nothing about the subjects; then for the caller's consents and for the
 consents under which other members contribute; it charges, and appends the entry. Only after it is
 durable are signals read, and only those of permitted subjects. A withdrawal that committed before
-it therefore refuses the lookup, or hides the contributor's rows, and one that commits later does
-not reach back.
+it therefore refuses the lookup, or hides the contributor's rows. One that commits later, but before
+the answer is ready, has the same effect: the consents are asked for once more, see `withholding`.
 
 Refusals look alike. No consent, a consent for another purpose and a subject nobody knows take the
 same queries with as many keys, and give entries and replies of the same size.
@@ -18,20 +18,17 @@ from dataclasses import dataclass
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.commitments import commitment, fresh_salt
-from concordat_gateway.rules.permits import NO_PERMIT, Permit, contributors, permits
+from concordat_gateway.rules.permits import Permit, contributors, spent_permits
 from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
 from concordat_gateway.rules.requests import check_request_id
-from concordat_gateway.rules.scopes import (
-    CATEGORIES,
-    CONSENT_ID_BYTES,
-    LOOKUP_PURPOSES,
-    Purpose,
-)
+from concordat_gateway.rules.scopes import LOOKUP_PURPOSES, Purpose
 from concordat_gateway.rules.subjects import Named
+from concordat_gateway.rules.uses import CATEGORY_NAMES, NO_CONSENT, append_use
+from concordat_gateway.rules.withholding import Contributors, Still, still_standing, withhold
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey, require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
-from concordat_privacy.catalogue.relations import restrict
+from concordat_privacy.catalogue.relations import History, restrict
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue, compute
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.metering import Exhausted, Quota
@@ -42,8 +39,6 @@ from concordat_rpc.peer import Peer
 MAX_SUBJECTS = 1_000
 
 _NAMES = frozenset(definition.name for definition in SIGNALS)
-# Stands where no consent covers a category, so that items of any decision have one size.
-_NO_CONSENT = bytes(CONSENT_ID_BYTES).hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +48,9 @@ class SubjectResult:
     permitted: bool
     signals: Sequence[SignalValue]
     """In catalogue order; empty unless permitted."""
+
+
+_REFUSED = SubjectResult(permitted=False, signals=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +87,10 @@ class Lookup:
 class _Decision:
     """What the transaction found out; all that the signals may be read by."""
 
-    permits: Mapping[SubjectKey, Permit]
-    contributors: Mapping[SubjectKey, Mapping[int, Collection[DataCategory]]]
-    today_day: int
+    permits: Sequence[Permit]
+    """One for each position of the call."""
+    contributors: Contributors
+    decided_at: int
     entry: Entry
 
 
@@ -139,47 +138,81 @@ def look_up(
 
     def decide(transaction: Transaction) -> _Decision | Exhausted:
         connection, now = transaction.connection, transaction.now
+        transaction.require_witnessed()
         require_epoch(transaction.tokens_epoch, named.epoch)
         meter = LookupMeter.of(connection, caller.name, quota, now)
         exhausted = meter.check(connection, len(subjects), now)
         if exhausted is not None:
             return exhausted
-        permitted = permits(connection, caller.name, question.purpose, distinct, now)
+        permitted = spent_permits(connection, caller.name, question.purpose, subjects, now)
+        known = {s for s, permit in zip(subjects, permitted, strict=True) if permit.granted}
         # A refused subject is asked for under a random name: nothing here may depend on whether
         # the pool knows it, not even the time a query takes.
-        asked = [s if s in permitted else decoys[s] for s in distinct]
+        asked = [s if s in known else decoys[s] for s in distinct]
         contributing = contributors(connection, asked, now)
         items = [
-            Item(_item(permitted.get(subject, NO_PERMIT), committed), subject, salt)
-            for subject, committed, salt in zip(subjects, commitments, salts, strict=True)
+            Item(_item(permit, committed), subject, salt)
+            for subject, permit, committed, salt in zip(
+                subjects, permitted, commitments, salts, strict=True
+            )
         ]
-        refused = sum(subject not in permitted for subject in subjects)
+        refused = sum(not permit.granted for permit in permitted)
         meter.charge(connection, len(subjects), refused, now)
-        entry = transaction.append("lookup", caller.spiffe_id, _fields(question), items)
-        return _Decision(permitted, contributing, day_of(now), entry)
+        entry = append_use(
+            transaction,
+            "lookup",
+            caller,
+            question.purpose,
+            _fields(question),
+            items,
+            subjects=subjects,
+            grounds=permitted.grounds,
+        )
+        return _Decision(permitted, contributing, now, entry)
 
     committed = journal.write(decide, timeout_seconds)
     decision = committed.value
     if isinstance(decision, Exhausted):
         raise lookups_exhausted(caller.name, decision)
-    answers = _answers(signals, decision, question, named.epoch)
-    refused = SubjectResult(permitted=False, signals=())
-    results = [answers.get(subject, refused) for subject in subjects]
-    return Committed(Lookup(results, decision.entry), committed.checkpoint)
+    known = {s for s, permit in zip(subjects, decision.permits, strict=True) if permit.granted}
+    if not known:
+        return Committed(Lookup([_REFUSED] * len(subjects), decision.entry), committed.checkpoint)
+    histories = signals.histories(sorted(known), named.epoch)
+    still = still_standing(
+        journal, known, decision.permits, decision.contributors, named.epoch, decision.decided_at
+    )
+    checkpoint = committed.checkpoint
+    withheld = [at for at, permit in enumerate(decision.permits) if still.is_ended(permit)]
+    if withheld:
+        checkpoint = withhold(
+            journal, caller, decision.entry, question.request_id, withheld, timeout_seconds
+        ).checkpoint
+    results = _answers(histories, decision, still, subjects, question)
+    return Committed(Lookup(results, decision.entry), checkpoint)
 
 
 def _answers(
-    signals: SignalStore, decision: _Decision, question: Question, epoch: int
-) -> dict[SubjectKey, SubjectResult]:
-    if not decision.permits:
-        return {}
-    histories = signals.histories(sorted(decision.permits), epoch)
-    answers: dict[SubjectKey, SubjectResult] = {}
-    for subject, permit in decision.permits.items():
-        history = restrict(histories[subject], decision.contributors.get(subject, {}))
-        values = compute(history, decision.today_day, permit.consents.keys(), question.names)
-        answers[subject] = SubjectResult(permitted=True, signals=values)
-    return answers
+    histories: Mapping[SubjectKey, History],
+    decision: _Decision,
+    still: Still,
+    subjects: Sequence[SubjectKey],
+    question: Question,
+) -> list[SubjectResult]:
+    """A result for each position; positions of one subject may rest on different consents."""
+    today_day = day_of(decision.decided_at)
+    answers: dict[tuple[SubjectKey, frozenset[DataCategory]], SubjectResult] = {}
+    results: list[SubjectResult] = []
+    for subject, permit in zip(subjects, decision.permits, strict=True):
+        if not permit.granted or still.is_ended(permit):
+            results.append(_REFUSED)
+            continue
+        key = subject, frozenset(permit.consents)
+        if key not in answers:
+            history = restrict(histories[subject], still.contributors[subject])
+            values = compute(history, today_day, permit.consents.keys(), question.names)
+            answers[key] = SubjectResult(permitted=True, signals=values)
+        results.append(answers[key])
+    return results
 
 
 def _fields(question: Question) -> dict[str, Json]:
@@ -196,15 +229,12 @@ def _item(permit: Permit, committed: str) -> dict[str, Json]:
     """One subject's item: the decision, and which consent each category rests on."""
     return {
         "consents": {
-            name: permit.consents[category].hex() if category in permit.consents else _NO_CONSENT
-            for category, name in _CATEGORY_NAMES
+            name: permit.consents[category].hex() if category in permit.consents else NO_CONSENT
+            for category, name in CATEGORY_NAMES.items()
         },
         "decision": "permit" if permit.granted else "refuse",
         "subject": committed,
     }
-
-
-_CATEGORY_NAMES = [(category, category.name.lower()) for category in sorted(CATEGORIES)]
 
 
 def _named(purposes: Collection[Purpose]) -> str:

@@ -8,19 +8,45 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from concordat_gateway.rules.scopes import ConsentId, Purpose, categories_in, covers, mask_of
+from concordat_gateway.rules.scopes import (
+    ConsentId,
+    Mask,
+    Purpose,
+    categories_in,
+    covers,
+    mask_of,
+)
 from concordat_gateway.store.control_tables import consent, member
 from concordat_gateway.store.subjects import SubjectKey, bucket_bounds
 from concordat_privacy.catalogue.bands import DataCategory
+from concordat_privacy.periods import TimeUnit, span_number
 
 # Sorted keys in one statement are read in index order; more than this gains nothing.
 _SUBJECTS_A_QUERY = 1_000
 
 _T = TypeVar("_T")
+
+
+class Ground(NamedTuple):
+    """A consent as the store has it, for `rules.uses` to look at again before an entry names it."""
+
+    subject: SubjectKey
+    consent_id: ConsentId
+    recipient: str
+    purposes: Mask
+    categories: Mask
+    starts_at: int
+    expires_at: int
+    activated_at: int | None
+    paused_at: int | None
+    withdrawn_at: int | None
+    revoked_at: int | None
+    jurisdiction: str | None
+    """Null for consents that were recorded before there were policies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +61,24 @@ class Permit:
         return bool(self.consents)
 
 
+class Permits(dict[SubjectKey, Permit]):
+    """Permits by subject, and all consents that were found."""
+
+    grounds: list[Ground]
+
+
+class SpentPermits(list[Permit]):
+    """Permits by position, and all consents that were found."""
+
+    grounds: list[Ground]
+
+
 NO_PERMIT = Permit()
 _NONE: frozenset[DataCategory] = frozenset()
-_COUNTED = mask_of([Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS])
+COUNTED_PURPOSES = frozenset({Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS})
+"""What a subject must have consented to with a furnisher for its rows to be counted."""
+COUNTED_CATEGORY = DataCategory.CREDIT_ACCOUNTS
+_COUNTED = mask_of(COUNTED_PURPOSES)
 
 
 def permits(
@@ -46,13 +87,14 @@ def permits(
     purpose: Purpose,
     subjects: Collection[SubjectKey],
     now: int,
-) -> dict[SubjectKey, Permit]:
+) -> Permits:
     """What `recipient` may use of each subject for `purpose` at `now`.
 
     A subject without a permit is left out. Where several live consents cover a category, the one
     recorded first counts, so a use names the same consent however often it is repeated.
     """
     found: dict[SubjectKey, dict[DataCategory, ConsentId]] = defaultdict(dict)
+    grounds: list[Ground] = []
     for chunk in _chunks(sorted(subjects)):
         rows = connection.execute(
             _LIVE_OF_RECIPIENT,
@@ -63,10 +105,104 @@ def permits(
                 "now": now,
             },
         )
-        for subject, consent_id, categories in rows:
-            for category in categories_in(categories):
-                found[subject].setdefault(category, consent_id)
-    return {subject: Permit(consents) for subject, consents in found.items()}
+        read = list(map(Ground._make, rows))
+        grounds += read
+        for ground in read:
+            consents = found[ground.subject]
+            for category in categories_in(ground.categories):
+                consents.setdefault(category, ground.consent_id)
+    permitted = Permits((subject, Permit(consents)) for subject, consents in found.items())
+    permitted.grounds = grounds
+    return permitted
+
+
+def spent_permits(
+    connection: sa.Connection,
+    recipient: str,
+    purpose: Purpose,
+    subjects: Sequence[SubjectKey],
+    now: int,
+) -> SpentPermits:
+    """As `permits`, for lookups: one permit for each position of `subjects`, its uses counted.
+
+    A consent with a frequency permits as many uses a calendar unit as it says, and counts one for
+    each position that rests on it; where it is exhausted, another that covers the category may
+    permit. Within one transaction nothing else counts, so no race exceeds it. Only consents with a
+    frequency cost a statement, after the question: a refusal takes the same as any other.
+    """
+    found: dict[SubjectKey, list[_Countable]] = defaultdict(list)
+    grounds: list[Ground] = []
+    spans = {f"span_{unit}": span_number(unit, now) for unit in TimeUnit}
+    for chunk in _chunks(sorted(set(subjects))):
+        rows = connection.execute(
+            _UNSPENT_OF_RECIPIENT,
+            {
+                "subjects": chunk,
+                "recipient": recipient,
+                "purpose": mask_of([purpose]),
+                "now": now,
+                **spans,
+            },
+        )
+        for *read, unit, uses, span, used in rows:
+            ground = Ground._make(read)
+            grounds.append(ground)
+            current = None if unit is None else spans[f"span_{unit}"]
+            left = None if uses is None else uses - (used if span == current else 0)
+            found[ground.subject].append(
+                _Countable(ground.consent_id, categories_in(ground.categories), current, uses, left)
+            )
+    permitted = SpentPermits(
+        _spend(found[subject]) if subject in found else NO_PERMIT for subject in subjects
+    )
+    permitted.grounds = grounds
+    counted = [one for consents in found.values() for one in consents if one.spent]
+    if counted:
+        connection.execute(
+            _COUNT_USES,
+            [
+                {"id": one.consent_id, "span": one.span, "used_now": one.used}
+                for one in sorted(counted, key=lambda one: one.consent_id)
+            ],
+        )
+    return permitted
+
+
+@dataclass(slots=True)
+class _Countable:
+    """A live consent that covers the purpose, and how often it may still be used."""
+
+    consent_id: ConsentId
+    categories: frozenset[DataCategory]
+    span: int | None
+    uses: int | None
+    left: int | None
+    """None: without limit."""
+    spent: bool = False
+
+    @property
+    def used(self) -> int:
+        """Uses in the present calendar unit."""
+        assert self.uses is not None
+        assert self.left is not None
+        return self.uses - self.left
+
+    def spend(self) -> None:
+        """Count one use."""
+        if self.left is not None:
+            self.left -= 1
+            self.spent = True
+
+
+def _spend(consents: Sequence[_Countable]) -> Permit:
+    """What these consents permit once more; each that is used for it counts one use."""
+    chosen: dict[DataCategory, ConsentId] = {}
+    for one in consents:
+        covered = one.categories - chosen.keys()
+        if covered and one.left != 0:
+            chosen.update(dict.fromkeys(sorted(covered), one.consent_id))
+            one.spend()
+    return Permit(chosen) if chosen else NO_PERMIT
 
 
 def contributors(
@@ -87,13 +223,37 @@ def contributors(
     return dict(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which consents of some subjects are live."""
+
+    consents: frozenset[ConsentId]
+    """Whoever holds them."""
+    contributors: Mapping[SubjectKey, Mapping[int, frozenset[DataCategory]]]
+    """As `contributors` gives them."""
+
+
+def standing(connection: sa.Connection, subjects: Sequence[SubjectKey], now: int) -> Standing:
+    """All live consents of subjects, by whoever they were given to: one question for all of it."""
+    live: set[ConsentId] = set()
+    found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
+    for chunk in _chunks(sorted(subjects)):
+        rows = connection.execute(_STANDING, {"subjects": chunk, "now": now})
+        for subject, member_no, purposes, categories, consent_id in rows:
+            live.add(consent_id)
+            if covers(purposes, Purpose.CONTRIBUTION):
+                allowed = found[subject]
+                allowed[member_no] = allowed.get(member_no, _NONE) | categories_in(categories)
+    return Standing(frozenset(live), found)
+
+
 def countable(connection: sa.Connection, bucket: int, now: int) -> set[tuple[SubjectKey, int]]:
     """(subject, member number) of a bucket whose accounts may be contributed and counted now."""
     allowed: dict[tuple[SubjectKey, int], int] = defaultdict(int)
     first, last = bucket_bounds(bucket)
     rows = connection.execute(_LIVE_IN_SPAN, {"first": first, "last": last, "now": now})
     for subject, member_no, purposes, categories in rows:
-        if covers(categories, DataCategory.CREDIT_ACCOUNTS):
+        if covers(categories, COUNTED_CATEGORY):
             allowed[subject, member_no] |= purposes
     return {key for key, purposes in allowed.items() if purposes & _COUNTED == _COUNTED}
 
@@ -101,7 +261,10 @@ def countable(connection: sa.Connection, bucket: int, now: int) -> set[tuple[Sub
 def unended(
     connection: sa.Connection, recipient: str, subjects: Collection[SubjectKey], now: int
 ) -> dict[SubjectKey, int]:
-    """How many consents of each subject `recipient` holds that are live or still to begin."""
+    """How many consents of each subject `recipient` holds that may permit something yet.
+
+    Requested, paused and future ones count.
+    """
     found: dict[SubjectKey, int] = dict.fromkeys(subjects, 0)
     for chunk in _chunks(sorted(found)):
         rows = connection.execute(
@@ -117,16 +280,53 @@ def _chunks(values: Sequence[_T], size: int = _SUBJECTS_A_QUERY) -> Iterator[lis
         yield chunk
 
 
-_UNENDED = sa.and_(consent.c.withdrawn_at.is_(None), consent.c.expires_at > sa.bindparam("now"))
-_LIVE = sa.and_(_UNENDED, consent.c.starts_at <= sa.bindparam("now"))
+# In SQL what `consent_states.permits_at` says of one consent; a test holds them together.
+_UNENDED = sa.and_(
+    consent.c.withdrawn_at.is_(None),
+    consent.c.revoked_at.is_(None),
+    consent.c.expires_at > sa.bindparam("now"),
+)
+_LIVE = sa.and_(
+    _UNENDED,
+    consent.c.activated_at.is_not(None),
+    consent.c.paused_at.is_(None),
+    consent.c.starts_at <= sa.bindparam("now"),
+)
 _OF_SUBJECTS = consent.c.subject.in_(sa.bindparam("subjects", expanding=True))
 _OF_RECIPIENT = consent.c.recipient == sa.bindparam("recipient")
 # The purpose is asked for here and not sorted out later, so that no refusal fetches a row.
 _FOR_PURPOSE = consent.c.purposes.bitwise_and(sa.bindparam("purpose")) != 0
 _LIVE_OF_RECIPIENT = (
-    sa.select(consent.c.subject, consent.c.consent_id, consent.c.categories)
+    sa.select(*(consent.c[name] for name in Ground._fields))
     .where(_OF_SUBJECTS, _OF_RECIPIENT, _LIVE, _FOR_PURPOSE)
     .order_by(consent.c.subject, consent.c.grant_entry)
+)
+# An exhausted consent is left out here, so that its refusal fetches as little as any other.
+_SPAN = sa.case(
+    {int(unit): sa.bindparam(f"span_{unit}", type_=sa.BigInteger) for unit in TimeUnit},
+    value=consent.c.frequency_unit,
+)
+_UNSPENT = sa.or_(
+    consent.c.frequency_uses.is_(None),
+    consent.c.used_span.is_(None),
+    consent.c.used_span != _SPAN,
+    consent.c.used < consent.c.frequency_uses,
+)
+_UNSPENT_OF_RECIPIENT = (
+    sa.select(
+        *(consent.c[name] for name in Ground._fields),
+        consent.c.frequency_unit,
+        consent.c.frequency_uses,
+        consent.c.used_span,
+        consent.c.used,
+    )
+    .where(_OF_SUBJECTS, _OF_RECIPIENT, _LIVE, _FOR_PURPOSE, _UNSPENT)
+    .order_by(consent.c.subject, consent.c.grant_entry)
+)
+_COUNT_USES = (
+    sa.update(consent)
+    .where(consent.c.consent_id == sa.bindparam("id"))
+    .values(used_span=sa.bindparam("span"), used=sa.bindparam("used_now"))
 )
 _UNENDED_OF_RECIPIENT = (
     sa.select(consent.c.subject, sa.func.count())
@@ -139,6 +339,7 @@ _LIVE_OF_MEMBERS = (
     .where(_LIVE)
 )
 _LIVE_OF_SUBJECTS = _LIVE_OF_MEMBERS.where(_OF_SUBJECTS)
+_STANDING = _LIVE_OF_SUBJECTS.add_columns(consent.c.consent_id)
 _LIVE_IN_SPAN = _LIVE_OF_MEMBERS.where(
     consent.c.subject >= sa.bindparam("first"), consent.c.subject <= sa.bindparam("last")
 )

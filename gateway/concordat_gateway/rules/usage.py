@@ -87,7 +87,7 @@ def _raise_alarms(journal: Journal, member_id: str, now: int, timeout: float) ->
 
     def keep(transaction: Transaction) -> list[tuple[str, Alarm]]:
         # Another process may have seen it meanwhile: whoever keeps it tells of it.
-        return [found for found in new if _kept(transaction.connection, *found)]
+        return [found for found in new if keep_alarm(transaction.connection, *found)]
 
     for member, alarm in journal.write(keep, timeout).value:
         _log.warning(
@@ -98,7 +98,8 @@ def _raise_alarms(journal: Journal, member_id: str, now: int, timeout: float) ->
         )
 
 
-def _kept(connection: sa.Connection, member_id: str, alarm: Alarm) -> bool:
+def keep_alarm(connection: sa.Connection, member_id: str, alarm: Alarm) -> bool:
+    """Keep an alarm of a member; whether it is the day's first of its kind."""
     row = connection.execute(
         _KEEP,
         {

@@ -14,6 +14,7 @@ _T = TypeVar("_T")
 _StoredReply = TypeVar(
     "_StoredReply",
     consent_pb2.GrantConsentsResponse,
+    consent_pb2.RequestConsentsResponse,
     contribution_pb2.ContributeResponse,
     member_pb2.InviteMemberResponse,
     member_pb2.AcceptInvitationResponse,

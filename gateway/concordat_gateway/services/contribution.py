@@ -26,6 +26,7 @@ from concordat_gateway.services._translate import (
 )
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
+from concordat_privacy.jurisdictions import UNNAMED
 from concordat_rpc import call
 from concordat_rpc.errors import invalid
 from concordat_store.clock import Clock
@@ -40,7 +41,10 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         signals: SignalStore,
         subjects: Subjects,
         clock: Clock,
+        jurisdiction: str = UNNAMED,
     ) -> None:
+        """`jurisdiction`: code of the policy for consents that name none."""
+        self._jurisdiction = jurisdiction
         self._journal = journal
         self._signals = signals
         self._subjects = subjects
@@ -74,6 +78,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             intake,
             _accepted_reply,
             seconds_left(),
+            self._jurisdiction,
         )
         return stored_reply(contribution_pb2.ContributeResponse, committed)
 
@@ -96,7 +101,12 @@ def _header(messages: Iterator[contribution_pb2.ContributeRequest]) -> Header:
     first = next(messages, None)
     if first is None or first.WhichOneof("part") != "header":
         raise invalid("header", "the first message of a batch carries its header")
-    return Header(first.header.request_id, first.header.epoch, first.header.catalogue_version)
+    return Header(
+        first.header.request_id,
+        first.header.epoch,
+        first.header.catalogue_version,
+        first.header.adverse_notice_sha256,
+    )
 
 
 def _raw(row: contribution_pb2.ContributionRow) -> RawRow:

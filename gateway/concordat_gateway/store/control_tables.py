@@ -45,7 +45,10 @@ class Invitation(_Control, table=True):
 
 
 class Consent(_Control, table=True):
-    """One subject's consent for one recipient. Bit n of a mask stands for enum number n."""
+    """One subject's consent for one recipient. Bit n of a mask stands for enum number n.
+
+    Its state follows from its times alone, see `rules.consent_states`.
+    """
 
     __tablename__ = "consent"
     __table_args__ = (
@@ -53,8 +56,14 @@ class Consent(_Control, table=True):
         exactly("subject", 32),
         exactly("evidence_sha256", 32),
         exactly("salt", 16),
+        exactly("notice_sha256", 32),
+        exactly("evidence_subject", 32),
+        exactly("evidence_terms_sha256", 32),
+        exactly("evidence_key", 32),
         sa.Index(None, "subject", "recipient"),
         sa.Index(None, "recipient", "grant_entry"),
+        # One signature is good for one consent, also where it is written in another way.
+        sa.Index("uq_consent_evidence_terms_sha256", "evidence_terms_sha256", unique=True),
     )
 
     consent_id: bytes = Field(primary_key=True)
@@ -65,14 +74,61 @@ class Consent(_Control, table=True):
     starts_at: int = big_int()
     expires_at: int = big_int()
     notice_version: str
-    evidence_sha256: bytes
+    evidence_sha256: bytes | None = Field(default=None)
     granted_at: int = big_int()
+    """When it was recorded, given or only requested."""
     withdrawn_at: int | None = big_int(default=None)
     grant_entry: int = big_int()
     withdraw_entry: int | None = big_int(default=None)
     salt: bytes
     """Opens the subject commitment of the grant's ledger entry, with the name that the subject had
     then: `subject`, or one that `subject_alias` has for it."""
+    notice_sha256: bytes | None = Field(default=None)
+    language: str | None = Field(default=None)
+    withdrawal_method: str | None = Field(default=None)
+    jurisdiction: str | None = Field(default=None)
+    """Null for consents that were recorded before there were policies."""
+    policies: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    data_life_unit: int | None = small_int(default=None)
+    data_life_value: int | None = Field(default=None)
+    frequency_unit: int | None = small_int(default=None)
+    frequency_uses: int | None = Field(default=None)
+    used_span: int | None = big_int(default=None)
+    """The calendar unit (`concordat_privacy.periods.span_number`) that `used` counts."""
+    used: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    evidence_subject: bytes | None = Field(default=None)
+    """Binding of signed terms to the subject: of its token and a nonce, which is not kept."""
+    evidence_jws: str | None = Field(default=None)
+    evidence_terms_sha256: bytes | None = Field(default=None)
+    """Hash of the terms that `evidence_jws` signs."""
+    evidence_signer: str | None = Field(default=None)
+    evidence_key: bytes | None = Field(default=None)
+    requested_at: int | None = big_int(default=None)
+    activated_at: int | None = big_int(default=None)
+    paused_at: int | None = big_int(default=None)
+    """Since when it is paused; null unless it is."""
+    resumed_at: int | None = big_int(default=None)
+    revoked_at: int | None = big_int(default=None)
+    revoked_by: str | None = Field(default=None)
+    revoke_entry: int | None = big_int(default=None)
+    reason: str | None = Field(default=None)
+    """Why it is paused or was revoked."""
+    asked_at: int | None = big_int(default=None)
+    """When the subject asked for the withdrawal."""
+
+
+class ConsentManager(_Control, table=True):
+    """Somebody whose signatures are evidence of consents. Never deleted, and no key twice."""
+
+    __tablename__ = "consent_manager"
+    __table_args__ = (exactly("thumbprint", 32), sa.UniqueConstraint("thumbprint"))
+
+    manager_id: str = Field(primary_key=True)
+    name: str
+    jwk: str
+    thumbprint: bytes
+    registered_at: int = big_int()
+    disabled_at: int | None = big_int(default=None)
 
 
 class SubjectElement(_Control, table=True):
@@ -147,6 +203,49 @@ class RotationPair(_Control, table=True):
     subject: bytes = Field(primary_key=True)
     new_subject: bytes
     sealed: bytes
+
+
+class Notice(_Control, table=True):
+    """That a consent has ended, told to its recipient, who must acknowledge and delete in time."""
+
+    __tablename__ = "notice"
+    __table_args__ = (
+        exactly("notice_id", 16),
+        exactly("consent_id", 16),
+        sa.Index(None, "recipient", "notice_no"),
+    )
+
+    notice_id: bytes = Field(primary_key=True)
+    notice_no: int = big_int(unique=True)
+    consent_id: bytes
+    recipient: str
+    cause: int = small_int()
+    """A number of the contract's NoticeCause."""
+    issued_at: int = big_int()
+    acknowledge_by: int = big_int()
+    delete_by: int = big_int()
+    acknowledged_at: int | None = big_int(default=None)
+    deleted_at: int | None = big_int(default=None)
+    """As the recipient says."""
+    confirmed_at: int | None = big_int(default=None)
+    late_since: int | None = big_int(default=None)
+    """When it was recorded that the acknowledgement is overdue."""
+    undeleted_since: int | None = big_int(default=None)
+    """When it was recorded that the deletion is overdue."""
+
+
+class RetentionRun(_Control, table=True):
+    """The newest day on which rows past their retention were deleted: one row or none."""
+
+    __tablename__ = "retention_run"
+    __table_args__ = (sa.CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = small_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    day: int
+    """Counted from 1970-01-01."""
+    adverse_years: int
+    finished: bool
+    """False from the entry to the end of the deletion."""
 
 
 class Batch(_Control, table=True):
@@ -238,6 +337,36 @@ class LedgerHead(_Control, table=True):
     """Grows with every change that may alter answers about the whole pool."""
     tokens_epoch: int = Field(sa_column_kwargs={"server_default": "1"})
     """Key epoch under which the stores name subjects; 0 while they are moved to the next."""
+    witnessed_size: int = big_int(sa_column_kwargs={"server_default": "0"})
+    """Largest tree that as many witnesses as the policy wants have seen: each cosigned it, or one
+    that extends it."""
+    unwitnessed_since: int | None = big_int(default=None)
+    """Time of the first entry beyond it."""
+
+
+class Cosignature(_Control, table=True):
+    """A witness's cosignature of the checkpoint of one tree.
+
+    Kept are those of the newest tree that enough witnesses cosigned, of one such tree an hour
+    before it, and each witness's newest beyond it.
+    """
+
+    __tablename__ = "cosignature"
+
+    tree_size: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    witness: str = Field(primary_key=True)
+    """Name and key id, as on the signature line."""
+    line: str
+    received_at: int = big_int()
+
+
+class LedgerTimestamp(_Control, table=True):
+    """A time-stamping authority's answer (RFC 3161) about the checkpoint of one tree."""
+
+    __tablename__ = "ledger_timestamp"
+
+    tree_size: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    response: bytes
 
 
 class Budget(_Control, table=True):
@@ -292,15 +421,20 @@ define_meters(METADATA)
 member = METADATA.tables["member"]
 invitation = METADATA.tables["invitation"]
 consent = METADATA.tables["consent"]
+consent_manager = METADATA.tables["consent_manager"]
 subject_element = METADATA.tables["subject_element"]
 subject_alias = METADATA.tables["subject_alias"]
 rotation = METADATA.tables["rotation"]
 rotation_pair = METADATA.tables["rotation_pair"]
+notice = METADATA.tables["notice"]
+retention_run = METADATA.tables["retention_run"]
 batch = METADATA.tables["batch"]
 request = METADATA.tables["request"]
 ledger_entry = METADATA.tables["ledger_entry"]
 ledger_item = METADATA.tables["ledger_item"]
 ledger_head = METADATA.tables["ledger_head"]
+ledger_timestamp = METADATA.tables["ledger_timestamp"]
+cosignature = METADATA.tables["cosignature"]
 budget = METADATA.tables["budget"]
 answer = METADATA.tables["answer"]
 usage = METADATA.tables["usage"]

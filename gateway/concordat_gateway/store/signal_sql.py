@@ -16,7 +16,9 @@ from concordat_gateway.store.signal_tables import (
     subject_epoch,
 )
 from concordat_gateway.store.subjects import bucket_bounds, bucket_of
-from concordat_privacy.catalogue.relations import Inquiry, Relation
+from concordat_privacy.catalogue.relations import PROFILE_MONTHS, Inquiry, Relation
+from concordat_privacy.catalogue.retention import Cutoffs
+from concordat_privacy.catalogue.rows import ADVERSE_STATUSES
 from concordat_privacy.epochs import FIRST_EPOCH
 
 # In the order of Relation's fields after account_ref.
@@ -83,6 +85,47 @@ SELECT_RELATIONS_OF = _of_subjects(relation, ("account_ref", *_RELATION_STATE)).
 SELECT_INQUIRIES = _of_subjects(inquiry, ("day", "product")).order_by(
     inquiry.c.subject, inquiry.c.member_no, inquiry.c.application_ref
 )
+
+
+def _in_bucket(table: sa.Table) -> sa.ColumnElement[bool]:
+    # As in `in_bucket`: the range is for SQLite's tree, the bucket for PostgreSQL's partitions.
+    return sa.and_(
+        table.c.bucket == sa.bindparam("in_bucket"),
+        table.c.subject >= sa.bindparam("first"),
+        table.c.subject <= sa.bindparam("last"),
+    )
+
+
+_ADVERSE = relation.c.status.in_(sorted(ADVERSE_STATUSES))
+PAST_ADVERSE = sa.and_(
+    _in_bucket(relation), _ADVERSE, relation.c.as_of_month < sa.bindparam("adverse_month")
+)
+PAST_POSITIVE = sa.and_(
+    _in_bucket(relation), ~_ADVERSE, relation.c.as_of_month < sa.bindparam("positive_month")
+)
+PAST_INQUIRY = sa.and_(_in_bucket(inquiry), inquiry.c.day < sa.bindparam("inquiry_day"))
+SELECT_LONG_PROFILES = sa.select(
+    relation.c.subject,
+    relation.c.member_no,
+    relation.c.account_ref,
+    *(relation.c[name] for name in _RELATION_STATE),
+).where(
+    _in_bucket(relation),
+    relation.c.as_of_month < sa.bindparam("adverse_month") + PROFILE_MONTHS,
+)
+
+
+def retention_span(bucket: int, cutoffs: Cutoffs) -> dict[str, Any]:
+    """Parameters of the statements about retention."""
+    first, last = bucket_bounds(bucket)
+    return {
+        "in_bucket": bucket,
+        "first": first,
+        "last": last,
+        "adverse_month": cutoffs.adverse_month,
+        "positive_month": cutoffs.positive_month,
+        "inquiry_day": cutoffs.inquiry_day,
+    }
 
 
 def read_epoch(connection: sa.Connection) -> int:

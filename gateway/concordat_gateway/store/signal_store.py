@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from concordat_gateway.store import signal_sql as sql
-from concordat_gateway.store.signal_tables import relation
+from concordat_gateway.store.signal_tables import inquiry, relation
 from concordat_gateway.store.subjects import SubjectKey, bucket_of, require_epoch
 from concordat_privacy.catalogue.bands import ProductClass
 from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
+from concordat_privacy.catalogue.retention import Cutoffs, kept
 from concordat_privacy.catalogue.rows import AccountSnapshot, unpack_row
 from concordat_store.clock import Clock
 from concordat_store.database import Database
@@ -34,6 +35,23 @@ class StagedRow:
     subject: SubjectKey
     content: bytes
     """The row as the catalogue packs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastRetention:
+    """How many rows are past their retention."""
+
+    adverse: int = 0
+    """Adverse endings, and histories that reach too far back."""
+    positive: int = 0
+    inquiries: int = 0
+
+    def __add__(self, other: "PastRetention") -> "PastRetention":
+        return PastRetention(
+            self.adverse + other.adverse,
+            self.positive + other.positive,
+            self.inquiries + other.inquiries,
+        )
 
 
 class BatchNotStagedError(LookupError):
@@ -151,6 +169,34 @@ class SignalStore:
                 rows = connection.execute(statement, sql.bucket_span(bucket)).all()
             yield bucket, rows
 
+    def count_past(self, cutoffs: Cutoffs) -> PastRetention:
+        """How much is past its retention. Each bucket is read in a transaction of its own."""
+        total = PastRetention()
+        for bucket in range(BUCKETS):
+            span = sql.retention_span(bucket, cutoffs)
+            with self._database.read() as connection:
+                total += PastRetention(
+                    _count(connection, relation, sql.PAST_ADVERSE, span)
+                    + len(_trimmed(connection, span, cutoffs)),
+                    _count(connection, relation, sql.PAST_POSITIVE, span),
+                    _count(connection, inquiry, sql.PAST_INQUIRY, span),
+                )
+        return total
+
+    def drop_past(self, cutoffs: Cutoffs) -> None:
+        """Delete what is past its retention, and cut histories, bucket by bucket. Idempotent."""
+        for bucket in range(BUCKETS):
+            span = sql.retention_span(bucket, cutoffs)
+            with self._database.write() as connection:
+                trimmed = _trimmed(connection, span, cutoffs)
+                for table, past in (
+                    (relation, sql.PAST_ADVERSE),
+                    (relation, sql.PAST_POSITIVE),
+                    (inquiry, sql.PAST_INQUIRY),
+                ):
+                    connection.execute(sa.delete(table).where(past), span)
+                sql.upsert_relations(connection, trimmed)
+
     def epoch(self) -> int:
         """The key epoch under which this store names subjects; 0 while they are moved."""
         with self._database.read() as connection:
@@ -172,6 +218,29 @@ class SignalStore:
                 found = connection.execute(moving.select, moving.span(bucket, names))
                 sql.upsert_moved(connection, moving, found, names)
                 connection.execute(moving.delete, moving.span(bucket, names))
+
+
+def _count(
+    connection: sa.Connection,
+    table: sa.Table,
+    past: sa.ColumnElement[bool],
+    span: Mapping[str, Any],
+) -> int:
+    statement = sa.select(sa.func.count()).select_from(table).where(past)
+    return int(connection.execute(statement, span).scalar_one())
+
+
+def _trimmed(
+    connection: sa.Connection, span: Mapping[str, Any], cutoffs: Cutoffs
+) -> list[tuple[SubjectKey, int, Relation]]:
+    """The relations of a bucket whose history is too long, with one that is not."""
+    found = []
+    for subject, member_no, *numbers in connection.execute(sql.SELECT_LONG_PROFILES, span):
+        stored = Relation.from_numbers(*numbers)
+        remaining = kept(stored, cutoffs)
+        if remaining is not None and remaining != stored:
+            found.append((subject, member_no, remaining))
+    return found
 
 
 def _is_published(connection: sa.Connection, batch_id: bytes) -> bool:

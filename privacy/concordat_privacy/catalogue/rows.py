@@ -27,7 +27,7 @@ MAX_PROFILE_MONTHS: Final = 23
 RETENTION_MONTHS: Final = 24
 ADVERSE_RETENTION_MONTHS: Final = 60
 INQUIRY_RETENTION_DAYS: Final = 730
-_ADVERSE = frozenset({AccountStatus.SETTLED_LESS, AccountStatus.CHARGED_OFF})
+ADVERSE_STATUSES: Final = frozenset({AccountStatus.SETTLED_LESS, AccountStatus.CHARGED_OFF})
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,24 @@ def retention_months(status: AccountStatus) -> int:
     24 after an account's last report; five years for adverse endings, as China's regulation on
     the credit reporting industry (art. 16) sets for adverse items.
     """
-    return ADVERSE_RETENTION_MONTHS if status in _ADVERSE else RETENTION_MONTHS
+    return ADVERSE_RETENTION_MONTHS if status in ADVERSE_STATUSES else RETENTION_MONTHS
+
+
+def is_adverse(row: Row) -> bool:
+    """Whether a row says something adverse of its subject: what laws attach notices and limits to.
+
+    An account that was charged off or settled for less; one that is 30 days or more past due now,
+    or was in any month of its payment profile. Fewer days are late payments that lenders do not
+    commonly report. Unknown bands are not adverse, nor
+    is an application, a sale, a restructuring or a dispute.
+    """
+    if isinstance(row, ApplicationEvent):
+        return False
+    return (
+        row.status in ADVERSE_STATUSES
+        or row.days_past_due >= DaysPastDueBand.FROM_30_TO_59
+        or max(row.payment_profile, default=0) >= DaysPastDueBand.FROM_30_TO_59
+    )
 
 
 def problems(row: Row, today_day: int) -> list[FieldProblem]:

@@ -16,8 +16,17 @@ from concordat_privacy.log.tiles import (
 )
 
 
-def check_items(directory: Path, entry: int, count: int, root: bytes) -> Iterator[Problem]:
-    """Yield what is wrong with the items of one entry; nothing if they are what was logged."""
+def check_items(
+    directory: Path,
+    entry: int,
+    count: int,
+    root: bytes,
+    parsed: list[dict[str, leaf.Json]] | None = None,
+) -> Iterator[Problem]:
+    """Yield what is wrong with the items of one entry; nothing if they are what was logged.
+
+    The items are added to `parsed`: all of them if nothing is yielded.
+    """
     path, hashes_path = items_path(entry), item_hashes_path(entry)
     try:
         lines = list(_lines(directory / path, count))
@@ -41,9 +50,12 @@ def check_items(directory: Path, entry: int, count: int, root: bytes) -> Iterato
         yield Problem(ProblemKind.ITEM, message, hashes_path, entry, wrong)
     for position, line in enumerate(lines):
         try:
-            leaf.parse_item(line)
+            item = leaf.parse_item(line)
         except leaf.LeafError as error:
             yield Problem(ProblemKind.LEAF, f"in the log, but {error}", path, entry, position)
+            continue
+        if parsed is not None:
+            parsed.append(item)
 
 
 def _blame(entry: int, count: int, root: bytes, computed: Hashes, stored: Hashes | None) -> Problem:

@@ -76,7 +76,7 @@ class VerifierKey:
     public: bytes
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
         if len(self.public) != 32:
             raise CheckpointError(f"key: an Ed25519 key has 32 bytes, not {len(self.public)}")
 
@@ -103,7 +103,7 @@ class VerifierKey:
     @classmethod
     def decode(cls, vkey: str) -> "VerifierKey":
         """Parse a vkey. Raises CheckpointError. Whitespace around it is tolerated."""
-        name, key_id, raw = _split_key(vkey.strip())
+        name, key_id, raw = split_key(vkey.strip(), _ED25519)
         key = cls(name, raw)
         if key.key_id.hex() != key_id:
             raise CheckpointError(f"key {name!r}: the key id is {key.key_id.hex()}, not {key_id}")
@@ -129,7 +129,7 @@ class SigningKey:
     _private: Ed25519PrivateKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
         if len(self.seed) != 32:
             raise CheckpointError(f"key: an Ed25519 seed has 32 bytes, not {len(self.seed)}")
         # Derived once: it takes as long as a signature.
@@ -154,7 +154,7 @@ class SigningKey:
         prefix, found, rest = skey.strip().partition("PRIVATE+KEY+")
         if prefix or not found:
             raise CheckpointError("key: a private key starts with PRIVATE+KEY+")
-        name, key_id, seed = _split_key(rest)
+        name, key_id, seed = split_key(rest, _ED25519)
         key = cls(name, seed)
         if key.verifier.key_id.hex() != key_id:
             raise CheckpointError(f"key {name!r}: the key id does not fit the key")
@@ -252,7 +252,7 @@ def parse_checkpoint(body: str) -> Checkpoint:
     origin, size, root, *extensions = lines
     if not _SIZE.fullmatch(size):
         raise CheckpointError(f"checkpoint: {size[:40]!r} is not a size")
-    return Checkpoint(origin, int(size), _base64(root, "root"), tuple(extensions))
+    return Checkpoint(origin, int(size), decode_base64(root, "root"), tuple(extensions))
 
 
 def _parse_signature(line: str) -> Signature:
@@ -261,30 +261,36 @@ def _parse_signature(line: str) -> Signature:
     name, separator, encoded = line[2:].partition(" ")
     if not separator:
         raise CheckpointError(f"note: {line[:40]!r} has no signature")
-    _check_name(name)
-    raw = _base64(encoded, f"signature of {name!r}")
+    check_name(name)
+    raw = decode_base64(encoded, f"signature of {name!r}")
     if len(raw) <= _KEY_ID_BYTES:
         raise CheckpointError(f"note: the signature of {name!r} is too short")
     return Signature(name, raw[:_KEY_ID_BYTES], raw[_KEY_ID_BYTES:])
 
 
-def _split_key(text: str) -> tuple[str, str, bytes]:
-    """(name, key id, key bytes) of a vkey, or of an skey without its prefix."""
+def split_key(text: str, algorithm: bytes) -> tuple[str, str, bytes]:
+    """(name, key id, key bytes) of a vkey, or of an skey without its prefix.
+
+    Raises CheckpointError, also for a key of another algorithm (its byte in signed-note).
+    """
     # Base64 may hold a plus sign, a name may not.
     parts = text.split("+", 2)
     if len(parts) != 3:
         raise CheckpointError("key: name, key id and key wanted, joined by +")
     name, key_id, encoded = parts
-    _check_name(name)
+    check_name(name)
     if not _KEY_ID.fullmatch(key_id):
         raise CheckpointError(f"key {name!r}: the key id is not 8 lower-case hexadecimal digits")
-    raw = _base64(encoded, f"key {name!r}")
-    if raw[:1] != _ED25519:
-        raise CheckpointError(f"key {name!r}: only Ed25519 keys (algorithm 1) are known")
+    raw = decode_base64(encoded, f"key {name!r}")
+    if raw[:1] != algorithm:
+        raise CheckpointError(
+            f"key {name!r}: an Ed25519 key of algorithm {algorithm[0]} is wanted, "
+            f"not of {raw[0] if raw else 'none'}"
+        )
     return name, key_id, raw[1:]
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     if not name or "+" in name or any(c.isspace() for c in name) or _CONTROL.search(name):
         raise CheckpointError(f"key: {name!r} is not a name (no spaces, no plus signs)")
     _check_unicode(name)
@@ -297,7 +303,7 @@ def _check_unicode(text: str) -> None:
         raise CheckpointError("note: a lone surrogate") from None
 
 
-def _base64(text: str, what: str) -> bytes:
+def decode_base64(text: str, what: str) -> bytes:
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

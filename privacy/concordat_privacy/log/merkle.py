@@ -218,6 +218,16 @@ def consistency_proof(old: int, new: int, get_node: GetNode) -> list[bytes]:
     return path
 
 
+def peaks_of(size: int) -> list[tuple[int, int]]:
+    """(level, position) of the complete subtrees that make up a tree, left to right."""
+    peaks, at = [], 0
+    for level in reversed(range(size.bit_length())):
+        if size >> level & 1:
+            peaks.append((level, at >> level))
+            at += 1 << level
+    return peaks
+
+
 def _left_size(size: int) -> int:
     """The largest power of two below size."""
     return 1 << (size - 1).bit_length() - 1

@@ -1,10 +1,21 @@
 """What a verification found, for programs and for people."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
+from concordat_privacy.moments import moment_of
+
 _SHOWN = 20
+
+
+def moment_text(seconds: int) -> str:
+    """A time in POSIX seconds, for people: RFC 3339, UTC; the number itself beyond year 9999."""
+    try:
+        moment = moment_of(seconds * 1_000_000)
+    except OverflowError:
+        return f"POSIX time {seconds}"
+    return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
 class ProblemKind(Enum):
@@ -67,6 +78,8 @@ class Report:
     counts: Mapping[str, int]
     complete: bool = True
     """False if the verification stopped early: no authentic checkpoint, or too many problems."""
+    cosigned: Mapping[str, int] = field(default_factory=dict)
+    """When the witnesses that were asked for cosigned the checkpoint, by name, in POSIX seconds."""
 
     @property
     def ok(self) -> bool:
@@ -86,12 +99,20 @@ class Report:
         return "\n".join(lines)
 
     def _good(self) -> list[str]:
-        return [
+        lines = [
             f"The ledger {self.origin} verifies: {self.size} entries, root {self.root}.",
             "The checkpoint is signed by the log's key, and every file of the export fits it.",
-            "What no export can show: entries that were never written, and whether others were "
-            "shown the same history. Compare checkpoints and receipts for that.",
         ]
+        if not self.cosigned:
+            lines.append(
+                "What no export can show: entries that were never written, and whether others were "
+                "shown the same history. Compare checkpoints and receipts for that."
+            )
+            return lines
+        for name, seconds in sorted(self.cosigned.items()):
+            lines.append(f"Cosigned by {name} at {moment_text(seconds)}.")
+        lines.append("What no export can show: entries that were never written.")
+        return lines
 
     def _bad(self) -> list[str]:
         found = len(self.problems)

@@ -5,11 +5,13 @@
     tile/entries/<N>[.p/<W>]          the entries themselves, each after its length in two bytes
     items/<index>.jsonl               the items of a batch entry, one canonical item a line
     items/<index>.hashes              their leaf hashes, 32 bytes each
+    timestamps/<size>.tsr             an RFC 3161 response over the text of a checkpoint
 
-Source: https://c2sp.org/tlog-tiles. The items folder is this project's own: `items_root` alone
-tells that an item changed, the hashes beside it tell which.
+Source: https://c2sp.org/tlog-tiles. The folders items and timestamps are this project's own:
+`items_root` alone tells that an item changed, the hashes beside it tell which.
 """
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -25,6 +27,7 @@ from concordat_privacy.log.merkle import HASH_BYTES, Frontier, leaf_hash, root_o
 TILE_WIDTH = 256
 MAX_BUNDLE_BYTES = TILE_WIDTH * (2 + MAX_LEAF_BYTES)
 CHECKPOINT = "checkpoint"
+_TIMESTAMP = re.compile(r"timestamps/([1-9][0-9]{0,18})\.tsr")
 
 
 class TileError(LogError):
@@ -65,6 +68,17 @@ def items_path(entry: int) -> str:
 def item_hashes_path(entry: int) -> str:
     """The path of the leaf hashes of a batch entry's items."""
     return f"items/{entry}.hashes"
+
+
+def timestamp_path(size: int) -> str:
+    """The path of the time-stamp of the checkpoint of `size` entries."""
+    return f"timestamps/{size}.tsr"
+
+
+def timestamp_size(path: str) -> int | None:
+    """The size whose time-stamp this path is of; None for other paths."""
+    found = _TIMESTAMP.fullmatch(path)
+    return None if found is None else int(found[1])
 
 
 def _position(index: int, width: int) -> str:
@@ -146,10 +160,12 @@ def write_export(
     entries: Iterable[bytes],
     checkpoint_text: str,
     items: Iterable[tuple[int, Iterable[bytes]]] = (),
+    timestamps: Iterable[tuple[int, bytes]] = (),
 ) -> None:
     """Write a log's first `size` entries, as the checkpoint counts them, into a new directory.
 
-    `items` gives the canonical items of batch entries by entry index. Both are read once, so they
+    `items` gives the canonical items of batch entries by entry index, `timestamps` the time-stamp
+    responses of the log's checkpoints by size. All are read once, so they
     may stream from a database. The files are written aside and moved into place at the end: the
     directory is there whole or not at all.
 
@@ -164,6 +180,8 @@ def write_export(
         _write_log(aside, entries, checkpoint_text)
         for entry, batch in items:
             _write_items(aside, entry, batch)
+        for size, response in timestamps:
+            _write(aside, timestamp_path(size), response)
         aside.chmod(0o755)
         aside.rename(directory)
     except BaseException:

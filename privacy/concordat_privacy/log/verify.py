@@ -7,14 +7,16 @@ named: an entry by its index, a file by its path. `localise` finds where the bla
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from concordat_privacy.log import leaf
 from concordat_privacy.log.batch import check_items
 from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, VerifierKey, open_note
+from concordat_privacy.log.cosignature import Quorum
 from concordat_privacy.log.localise import (
     Hashes,
     Settled,
@@ -40,19 +42,39 @@ from concordat_privacy.log.tiles import (
     paths_of,
     read_file,
     tiles_of_level,
+    timestamp_size,
 )
 
-__all__ = ["MAX_PROBLEMS", "Problem", "ProblemKind", "Report", "verify_export"]
+__all__ = ["MAX_PROBLEMS", "Problem", "ProblemKind", "Report", "Visit", "verify_export"]
 
 MAX_PROBLEMS = 1_000
 _MAX_CHECKPOINT_BYTES = 1_000_000
 
 
-def verify_export(directory: Path, key: VerifierKey, *, without_items: bool = False) -> Report:
+Visit: TypeAlias = Callable[
+    [int, Mapping[str, leaf.Json], Sequence[Mapping[str, leaf.Json]] | None], None
+]
+"""Takes an entry's index, its fields, and its items: None where the export lacks them."""
+
+
+def verify_export(
+    directory: Path,
+    key: VerifierKey,
+    *,
+    without_items: bool = False,
+    visit: Visit | None = None,
+    quorum: Quorum | None = None,
+) -> Report:
     """Check an export against the log's key. Whatever its files hold, the result is a Report.
 
     An export that lacks the items of its batch entries fails, unless `without_items` says that
     they were left out on purpose; then the report warns that they were not checked.
+
+    With a `quorum` the checkpoint must carry the cosignatures that it needs: one without is as
+    little authentic as one that the log did not sign.
+
+    `visit` is given the entries in order as they are read, until the first problem. What it saw is
+    proven only once the report is ok: throw it away otherwise.
 
     Raises NotADirectoryError if there is no such directory, OSError if a file cannot be read.
     """
@@ -61,6 +83,7 @@ def verify_export(directory: Path, key: VerifierKey, *, without_items: bool = Fa
     try:
         text = read_file(directory, CHECKPOINT, _MAX_CHECKPOINT_BYTES).decode()
         checkpoint = open_note(text, [key])
+        cosigned = {} if quorum is None else quorum.check(text)
     except FileNotFoundError:
         problem = Problem(ProblemKind.MISSING, "there is no checkpoint", CHECKPOINT)
     except UnicodeDecodeError:
@@ -68,7 +91,8 @@ def verify_export(directory: Path, key: VerifierKey, *, without_items: bool = Fa
     except (CheckpointError, TileError) as error:
         problem = Problem(ProblemKind.CHECKPOINT, str(error), CHECKPOINT)
     else:
-        return _Verification(directory, checkpoint, without_items).run()
+        report = _Verification(directory, checkpoint, without_items, visit).run()
+        return replace(report, cosigned=cosigned)
     return Report(key.name, 0, "", (problem,), (), {}, complete=False)
 
 
@@ -102,10 +126,17 @@ class _Bundle:
 class _Verification:
     """One run over one export, with what it has found so far."""
 
-    def __init__(self, directory: Path, checkpoint: Checkpoint, without_items: bool) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        checkpoint: Checkpoint,
+        without_items: bool,
+        visit: Visit | None,
+    ) -> None:
         self._directory = directory
         self._checkpoint = checkpoint
         self._without_items = without_items
+        self._visit = visit
         self._problems: list[Problem] = []
         self._counts: Counter[str] = Counter()
         self._last_time = ""
@@ -133,6 +164,7 @@ class _Verification:
 
     def _report(self, problem: Problem) -> None:
         self._problems.append(problem)
+        self._visit = None
         if len(self._problems) >= MAX_PROBLEMS:
             raise _TooManyProblems
 
@@ -282,11 +314,15 @@ class _Verification:
             self._counts[str(fields["type"])] += 1
             times.append((index, str(fields["time"])))
             batch = leaf.batch_of(fields)
+            items: list[dict[str, leaf.Json]] | None = None
             if batch is not None:
                 self._batches.append(index)
                 if self._has_items:
-                    for problem in check_items(self._directory, index, *batch):
+                    items = None if self._visit is None else []
+                    for problem in check_items(self._directory, index, *batch, items):
                         self._report(problem)
+            if self._visit is not None:
+                self._visit(index, fields, items)
         return times
 
     def _check_times(self, times: Iterable[tuple[int, str]]) -> None:
@@ -309,13 +345,19 @@ class _Verification:
         for entry in (*self._batches, *self._unreadable):
             expected |= {items_path(entry), item_hashes_path(entry)}
         for folder, folders, names in os.walk(self._directory):
-            for name in (*folders, *names):
-                found = Path(folder) / name
-                path = found.relative_to(self._directory).as_posix()
-                if found.is_symlink():
+            inside = Path(folder).relative_to(self._directory).as_posix()
+            prefix = "" if inside == "." else f"{inside}/"
+            # A folder of items has as many files as the log has batches, and more.
+            for position, name in enumerate((*folders, *names)):
+                path = f"{prefix}{name}"
+                if (self._directory / path).is_symlink():
                     message = "a symbolic link: what it shows may be outside, and may change"
                     self._report(Problem(ProblemKind.UNEXPECTED, message, path))
-                elif name in names and path not in expected:
+                elif position >= len(folders) and path not in expected:
+                    # Time-stamps are not the log's: who trusts their authority looks at them.
+                    stamped = timestamp_size(path)
+                    if stamped is not None and stamped <= self._checkpoint.size:
+                        continue
                     message = "not part of an export of this size"
                     self._report(Problem(ProblemKind.UNEXPECTED, message, path))
 

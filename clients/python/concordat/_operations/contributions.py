@@ -35,17 +35,22 @@ from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 
 ROWS_PER_BATCH = 20_000
 ROWS_PER_MESSAGE = 2_000
+SHA256_BYTES = 32
 
 
 def contribute(
     context: Context,
     rows: Iterable[Row],
+    adverse_notice_sha256: bytes | None,
     request_id: bytes | None,
     timeout: float | None,
 ) -> Operation[ContributionResult]:
     """Contribute rows in batches of up to 20,000; one batch is in memory at a time."""
     own_id = context.request_id(request_id)
     checked_items(rows, "rows", "Row")
+    notice = b""
+    if adverse_notice_sha256 is not None:
+        notice = checked_bytes(adverse_notice_sha256, "adverse_notice_sha256", SHA256_BYTES)
     today = day_number(context.environment.utc_now().astimezone(UTC).date())
     accepted = 0
     refused: list[ItemRefusal] = []
@@ -63,7 +68,7 @@ def contribute(
             answer = _Answer(0, [], None)
             if checked.messages:
                 batch_id = numbered_request_id(own_id, number)
-                answer = yield from _send_batch(context, checked, batch_id, first, timeout)
+                answer = yield from _send_batch(context, checked, batch_id, notice, first, timeout)
             accepted += answer.rows_accepted
             refused += sorted(checked.refused + answer.refused, key=lambda refusal: refusal.item)
             if answer.receipt is not None:
@@ -134,11 +139,15 @@ def _send_batch(
     context: Context,
     checked: _Checked,
     batch_id: RequestId,
+    notice: bytes,
     first: int,
     timeout: float | None,
 ) -> Operation[_Answer]:
     header = contribution_pb2.BatchHeader(
-        request_id=batch_id, epoch=checked.epoch, catalogue_version=CATALOGUE_VERSION
+        request_id=batch_id,
+        epoch=checked.epoch,
+        catalogue_version=CATALOGUE_VERSION,
+        adverse_notice_sha256=notice,
     )
     upload = (
         contribution_pb2.ContributeRequest(header=header),

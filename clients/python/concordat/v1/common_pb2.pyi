@@ -20,6 +20,10 @@ Conventions that hold for every RPC of this package:
      DEADLINE_EXCEEDED   DEADLINE_EXCEEDED, STREAM_IDLE
      UNAVAILABLE         STORE_UNAVAILABLE, SHUTTING_DOWN
      INTERNAL            INTERNAL (with an id to find it in the log)
+   and any RPC that uses data, or records what uses rest on
+     UNAVAILABLE         LEDGER_NOT_WITNESSED (with RetryInfo: the ledger's
+                         witnesses have not cosigned for longer than the
+                         gateway's policy allows)
    and any RPC that takes tokens, or counts subjects
      FAILED_PRECONDITION EPOCH_NOT_ACTIVE (tokens of this key epoch are not
                          taken: it has ended, or the stores are not there
@@ -181,14 +185,21 @@ class ItemRefusal(_message.Message):
       REQUIRED           the field is empty or unset
       WRONG_LENGTH       it has another length than its comment says
       OUT_OF_RANGE       its value is outside what its comment says
-      MALFORMED          text that is not printable or not in Unicode NFC
+      MALFORMED          text that is not printable or not in Unicode NFC, or
+                         not of the form that its comment names
       UNKNOWN_VALUE      the enum has no such number
       UNKNOWN_BAND       the catalogue has no such band
       INCONSISTENT       it contradicts another field of the item
       DUPLICATE          it repeats another item, or a value of its own list
       NO_CONSENT         no live consent of the subject covers the row
+      ADVERSE_NOTICE_REQUIRED  the row is adverse, its consent's jurisdiction
+                         asks for a notice beforehand, and the batch names none
       TOO_MANY_CONSENTS  the member holds as many consents of the subject as
                          it may
+      POLICY             the policy of the consent's jurisdiction forbids it, or
+                         this gateway does not take the jurisdiction
+      EVIDENCE_INVALID   the signature of the evidence does not stand for this
+                         consent's terms
     """
     description: _builtins.str
     """Explanation for a person. Never carries a token or an identifier."""

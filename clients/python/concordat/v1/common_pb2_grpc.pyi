@@ -20,6 +20,10 @@ Conventions that hold for every RPC of this package:
      DEADLINE_EXCEEDED   DEADLINE_EXCEEDED, STREAM_IDLE
      UNAVAILABLE         STORE_UNAVAILABLE, SHUTTING_DOWN
      INTERNAL            INTERNAL (with an id to find it in the log)
+   and any RPC that uses data, or records what uses rest on
+     UNAVAILABLE         LEDGER_NOT_WITNESSED (with RetryInfo: the ledger's
+                         witnesses have not cosigned for longer than the
+                         gateway's policy allows)
    and any RPC that takes tokens, or counts subjects
      FAILED_PRECONDITION EPOCH_NOT_ACTIVE (tokens of this key epoch are not
                          taken: it has ended, or the stores are not there

@@ -26,37 +26,77 @@ from concordat.v1 import common_pb2 as concordat_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63oncordat/v1/consent.proto\x12\x0c\x63oncordat.v1\x1a\x19\x63oncordat/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n\x0c\x43onsentDraft\x12\r\n\x05token\x18\x01 \x01(\x0c\x12\'\n\x08purposes\x18\x02 \x03(\x0e\x32\x15.concordat.v1.Purpose\x12.\n\ncategories\x18\x03 \x03(\x0e\x32\x1a.concordat.v1.DataCategory\x12(\n\x08validity\x18\x04 \x01(\x0b\x32\x16.concordat.v1.Validity\x12\x16\n\x0enotice_version\x18\x05 \x01(\t\x12\x17\n\x0f\x65vidence_sha256\x18\x06 \x01(\x0c\"\xf9\x02\n\x07\x43onsent\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\'\n\x08purposes\x18\x02 \x03(\x0e\x32\x15.concordat.v1.Purpose\x12.\n\ncategories\x18\x03 \x03(\x0e\x32\x1a.concordat.v1.DataCategory\x12(\n\x08validity\x18\x04 \x01(\x0b\x32\x16.concordat.v1.Validity\x12\x16\n\x0enotice_version\x18\x05 \x01(\t\x12\x17\n\x0f\x65vidence_sha256\x18\x06 \x01(\x0c\x12)\n\x05state\x18\x07 \x01(\x0e\x32\x1a.concordat.v1.ConsentState\x12.\n\ngranted_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cwithdrawn_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11grant_entry_index\x18\n \x01(\x04\"g\n\x14GrantConsentsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12,\n\x08\x63onsents\x18\x02 \x03(\x0b\x32\x1a.concordat.v1.ConsentDraft\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"G\n\x0eGrantedConsent\x12\x0c\n\x04item\x18\x01 \x01(\r\x12\x12\n\nconsent_id\x18\x02 \x01(\x0c\x12\x13\n\x0b\x65ntry_index\x18\x03 \x01(\x04\"\x9a\x01\n\x15GrantConsentsResponse\x12-\n\x07granted\x18\x01 \x03(\x0b\x32\x1c.concordat.v1.GrantedConsent\x12*\n\x07refused\x18\x02 \x03(\x0b\x32\x19.concordat.v1.ItemRefusal\x12&\n\x07receipt\x18\x03 \x01(\x0b\x32\x15.concordat.v1.Receipt\",\n\x16WithdrawConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\"i\n\x17WithdrawConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"\'\n\x11GetConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\"<\n\x12GetConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\"Z\n\x13ListConsentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\x0c\x12\r\n\x05\x65poch\x18\x04 \x01(\r\"X\n\x14ListConsentsResponse\x12\'\n\x08\x63onsents\x18\x01 \x03(\x0b\x32\x15.concordat.v1.Consent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x7f\n\x0c\x43onsentState\x12\x1d\n\x19\x43ONSENT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONSENT_STATE_ACTIVE\x10\x01\x12\x1b\n\x17\x43ONSENT_STATE_WITHDRAWN\x10\x02\x12\x19\n\x15\x43ONSENT_STATE_EXPIRED\x10\x03\x32\xf2\x02\n\x0e\x43onsentService\x12X\n\rGrantConsents\x12\".concordat.v1.GrantConsentsRequest\x1a#.concordat.v1.GrantConsentsResponse\x12^\n\x0fWithdrawConsent\x12$.concordat.v1.WithdrawConsentRequest\x1a%.concordat.v1.WithdrawConsentResponse\x12O\n\nGetConsent\x12\x1f.concordat.v1.GetConsentRequest\x1a .concordat.v1.GetConsentResponse\x12U\n\x0cListConsents\x12!.concordat.v1.ListConsentsRequest\x1a\".concordat.v1.ListConsentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63oncordat/v1/consent.proto\x12\x0c\x63oncordat.v1\x1a\x19\x63oncordat/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"=\n\x06Period\x12$\n\x04unit\x18\x01 \x01(\x0e\x32\x16.concordat.v1.TimeUnit\x12\r\n\x05value\x18\x02 \x01(\r\"?\n\tFrequency\x12$\n\x04unit\x18\x01 \x01(\x0e\x32\x16.concordat.v1.TimeUnit\x12\x0c\n\x04uses\x18\x02 \x01(\r\"\xae\x03\n\x0c\x43onsentDraft\x12\r\n\x05token\x18\x01 \x01(\x0c\x12\'\n\x08purposes\x18\x02 \x03(\x0e\x32\x15.concordat.v1.Purpose\x12.\n\ncategories\x18\x03 \x03(\x0e\x32\x1a.concordat.v1.DataCategory\x12(\n\x08validity\x18\x04 \x01(\x0b\x32\x16.concordat.v1.Validity\x12\x16\n\x0enotice_version\x18\x05 \x01(\t\x12\x17\n\x0f\x65vidence_sha256\x18\x06 \x01(\x0c\x12\x15\n\rnotice_sha256\x18\x07 \x01(\x0c\x12\x10\n\x08language\x18\x08 \x01(\t\x12\x19\n\x11withdrawal_method\x18\t \x01(\t\x12\x14\n\x0cjurisdiction\x18\n \x01(\t\x12\'\n\tdata_life\x18\x0b \x01(\x0b\x32\x14.concordat.v1.Period\x12*\n\tfrequency\x18\x0c \x01(\x0b\x32\x17.concordat.v1.Frequency\x12\x14\n\x0c\x65vidence_jws\x18\r \x01(\t\x12\x16\n\x0e\x65vidence_nonce\x18\x0e \x01(\x0c\"\xde\x07\n\x07\x43onsent\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\'\n\x08purposes\x18\x02 \x03(\x0e\x32\x15.concordat.v1.Purpose\x12.\n\ncategories\x18\x03 \x03(\x0e\x32\x1a.concordat.v1.DataCategory\x12(\n\x08validity\x18\x04 \x01(\x0b\x32\x16.concordat.v1.Validity\x12\x16\n\x0enotice_version\x18\x05 \x01(\t\x12\x17\n\x0f\x65vidence_sha256\x18\x06 \x01(\x0c\x12)\n\x05state\x18\x07 \x01(\x0e\x32\x1a.concordat.v1.ConsentState\x12.\n\ngranted_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cwithdrawn_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11grant_entry_index\x18\n \x01(\x04\x12\x15\n\rnotice_sha256\x18\x0b \x01(\x0c\x12\x10\n\x08language\x18\x0c \x01(\t\x12\x19\n\x11withdrawal_method\x18\r \x01(\t\x12\x14\n\x0cjurisdiction\x18\x0e \x01(\t\x12\x10\n\x08policies\x18\x0f \x01(\r\x12\'\n\tdata_life\x18\x10 \x01(\x0b\x32\x14.concordat.v1.Period\x12*\n\tfrequency\x18\x11 \x01(\x0b\x32\x17.concordat.v1.Frequency\x12\x14\n\x0c\x65vidence_jws\x18\x12 \x01(\t\x12\x17\n\x0f\x65vidence_signer\x18\x13 \x01(\t\x12\x14\n\x0c\x65vidence_key\x18\x14 \x01(\x0c\x12\x18\n\x10\x65vidence_subject\x18\x15 \x01(\x0c\x12\x30\n\x0crequested_at\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x61\x63tivated_at\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tpaused_at\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nresumed_at\x18\x19 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x1a \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrevoked_by\x18\x1b \x01(\t\x12\x0e\n\x06reason\x18\x1c \x01(\t\x12,\n\x08\x61sked_at\x18\x1d \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x14GrantConsentsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12,\n\x08\x63onsents\x18\x02 \x03(\x0b\x32\x1a.concordat.v1.ConsentDraft\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"G\n\x0eGrantedConsent\x12\x0c\n\x04item\x18\x01 \x01(\r\x12\x12\n\nconsent_id\x18\x02 \x01(\x0c\x12\x13\n\x0b\x65ntry_index\x18\x03 \x01(\x04\"\x9a\x01\n\x15GrantConsentsResponse\x12-\n\x07granted\x18\x01 \x03(\x0b\x32\x1c.concordat.v1.GrantedConsent\x12*\n\x07refused\x18\x02 \x03(\x0b\x32\x19.concordat.v1.ItemRefusal\x12&\n\x07receipt\x18\x03 \x01(\x0b\x32\x15.concordat.v1.Receipt\"i\n\x16RequestConsentsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12,\n\x08\x63onsents\x18\x02 \x03(\x0b\x32\x1a.concordat.v1.ConsentDraft\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"\x9e\x01\n\x17RequestConsentsResponse\x12/\n\trequested\x18\x01 \x03(\x0b\x32\x1c.concordat.v1.GrantedConsent\x12*\n\x07refused\x18\x02 \x03(\x0b\x32\x19.concordat.v1.ItemRefusal\x12&\n\x07receipt\x18\x03 \x01(\x0b\x32\x15.concordat.v1.Receipt\"[\n\x16\x41\x63tivateConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\x17\n\x0f\x65vidence_sha256\x18\x02 \x01(\x0c\x12\x14\n\x0c\x65vidence_jws\x18\x03 \x01(\t\"i\n\x17\x41\x63tivateConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"9\n\x13PauseConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"f\n\x14PauseConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\":\n\x14ResumeConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"g\n\x15ResumeConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"s\n\x16WithdrawConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12,\n\x08\x61sked_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x65vidence_sha256\x18\x03 \x01(\x0c\"i\n\x17WithdrawConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"N\n\x14RevokeConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nmanager_id\x18\x03 \x01(\t\"g\n\x15RevokeConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"\'\n\x11GetConsentRequest\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\"<\n\x12GetConsentResponse\x12&\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x15.concordat.v1.Consent\"Z\n\x13ListConsentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\x0c\x12\r\n\x05\x65poch\x18\x04 \x01(\r\"X\n\x14ListConsentsResponse\x12\'\n\x08\x63onsents\x18\x01 \x03(\x0b\x32\x15.concordat.v1.Consent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb0\x01\n\x0e\x43onsentManager\x12\x12\n\nmanager_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03jwk\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\x31\n\rregistered_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64isabled_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x1dRegisterConsentManagerRequest\x12\x12\n\nmanager_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03jwk\x18\x03 \x01(\t\"w\n\x1eRegisterConsentManagerResponse\x12-\n\x07manager\x18\x01 \x01(\x0b\x32\x1c.concordat.v1.ConsentManager\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"2\n\x1c\x44isableConsentManagerRequest\x12\x12\n\nmanager_id\x18\x01 \x01(\t\"v\n\x1d\x44isableConsentManagerResponse\x12-\n\x07manager\x18\x01 \x01(\x0b\x32\x1c.concordat.v1.ConsentManager\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"\x1c\n\x1aListConsentManagersRequest\"M\n\x1bListConsentManagersResponse\x12.\n\x08managers\x18\x01 \x03(\x0b\x32\x1c.concordat.v1.ConsentManager*\xd1\x01\n\x0c\x43onsentState\x12\x1d\n\x19\x43ONSENT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONSENT_STATE_ACTIVE\x10\x01\x12\x1b\n\x17\x43ONSENT_STATE_WITHDRAWN\x10\x02\x12\x19\n\x15\x43ONSENT_STATE_EXPIRED\x10\x03\x12\x1b\n\x17\x43ONSENT_STATE_REQUESTED\x10\x04\x12\x18\n\x14\x43ONSENT_STATE_PAUSED\x10\x05\x12\x19\n\x15\x43ONSENT_STATE_REVOKED\x10\x06*\x88\x01\n\x08TimeUnit\x12\x19\n\x15TIME_UNIT_UNSPECIFIED\x10\x00\x12\x12\n\x0eTIME_UNIT_HOUR\x10\x01\x12\x11\n\rTIME_UNIT_DAY\x10\x02\x12\x13\n\x0fTIME_UNIT_MONTH\x10\x03\x12\x12\n\x0eTIME_UNIT_YEAR\x10\x04\x12\x11\n\rTIME_UNIT_INF\x10\x05\x32\x90\t\n\x0e\x43onsentService\x12X\n\rGrantConsents\x12\".concordat.v1.GrantConsentsRequest\x1a#.concordat.v1.GrantConsentsResponse\x12^\n\x0fRequestConsents\x12$.concordat.v1.RequestConsentsRequest\x1a%.concordat.v1.RequestConsentsResponse\x12^\n\x0f\x41\x63tivateConsent\x12$.concordat.v1.ActivateConsentRequest\x1a%.concordat.v1.ActivateConsentResponse\x12U\n\x0cPauseConsent\x12!.concordat.v1.PauseConsentRequest\x1a\".concordat.v1.PauseConsentResponse\x12X\n\rResumeConsent\x12\".concordat.v1.ResumeConsentRequest\x1a#.concordat.v1.ResumeConsentResponse\x12^\n\x0fWithdrawConsent\x12$.concordat.v1.WithdrawConsentRequest\x1a%.concordat.v1.WithdrawConsentResponse\x12X\n\rRevokeConsent\x12\".concordat.v1.RevokeConsentRequest\x1a#.concordat.v1.RevokeConsentResponse\x12O\n\nGetConsent\x12\x1f.concordat.v1.GetConsentRequest\x1a .concordat.v1.GetConsentResponse\x12U\n\x0cListConsents\x12!.concordat.v1.ListConsentsRequest\x1a\".concordat.v1.ListConsentsResponse\x12s\n\x16RegisterConsentManager\x12+.concordat.v1.RegisterConsentManagerRequest\x1a,.concordat.v1.RegisterConsentManagerResponse\x12p\n\x15\x44isableConsentManager\x12*.concordat.v1.DisableConsentManagerRequest\x1a+.concordat.v1.DisableConsentManagerResponse\x12j\n\x13ListConsentManagers\x12(.concordat.v1.ListConsentManagersRequest\x1a).concordat.v1.ListConsentManagersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'concordat.v1.consent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONSENTSTATE']._serialized_start=1469
-  _globals['_CONSENTSTATE']._serialized_end=1596
-  _globals['_CONSENTDRAFT']._serialized_start=105
-  _globals['_CONSENTDRAFT']._serialized_end=314
-  _globals['_CONSENT']._serialized_start=317
-  _globals['_CONSENT']._serialized_end=694
-  _globals['_GRANTCONSENTSREQUEST']._serialized_start=696
-  _globals['_GRANTCONSENTSREQUEST']._serialized_end=799
-  _globals['_GRANTEDCONSENT']._serialized_start=801
-  _globals['_GRANTEDCONSENT']._serialized_end=872
-  _globals['_GRANTCONSENTSRESPONSE']._serialized_start=875
-  _globals['_GRANTCONSENTSRESPONSE']._serialized_end=1029
-  _globals['_WITHDRAWCONSENTREQUEST']._serialized_start=1031
-  _globals['_WITHDRAWCONSENTREQUEST']._serialized_end=1075
-  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_start=1077
-  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_end=1182
-  _globals['_GETCONSENTREQUEST']._serialized_start=1184
-  _globals['_GETCONSENTREQUEST']._serialized_end=1223
-  _globals['_GETCONSENTRESPONSE']._serialized_start=1225
-  _globals['_GETCONSENTRESPONSE']._serialized_end=1285
-  _globals['_LISTCONSENTSREQUEST']._serialized_start=1287
-  _globals['_LISTCONSENTSREQUEST']._serialized_end=1377
-  _globals['_LISTCONSENTSRESPONSE']._serialized_start=1379
-  _globals['_LISTCONSENTSRESPONSE']._serialized_end=1467
-  _globals['_CONSENTSERVICE']._serialized_start=1599
-  _globals['_CONSENTSERVICE']._serialized_end=1969
+  _globals['_CONSENTSTATE']._serialized_start=4145
+  _globals['_CONSENTSTATE']._serialized_end=4354
+  _globals['_TIMEUNIT']._serialized_start=4357
+  _globals['_TIMEUNIT']._serialized_end=4493
+  _globals['_PERIOD']._serialized_start=104
+  _globals['_PERIOD']._serialized_end=165
+  _globals['_FREQUENCY']._serialized_start=167
+  _globals['_FREQUENCY']._serialized_end=230
+  _globals['_CONSENTDRAFT']._serialized_start=233
+  _globals['_CONSENTDRAFT']._serialized_end=663
+  _globals['_CONSENT']._serialized_start=666
+  _globals['_CONSENT']._serialized_end=1656
+  _globals['_GRANTCONSENTSREQUEST']._serialized_start=1658
+  _globals['_GRANTCONSENTSREQUEST']._serialized_end=1761
+  _globals['_GRANTEDCONSENT']._serialized_start=1763
+  _globals['_GRANTEDCONSENT']._serialized_end=1834
+  _globals['_GRANTCONSENTSRESPONSE']._serialized_start=1837
+  _globals['_GRANTCONSENTSRESPONSE']._serialized_end=1991
+  _globals['_REQUESTCONSENTSREQUEST']._serialized_start=1993
+  _globals['_REQUESTCONSENTSREQUEST']._serialized_end=2098
+  _globals['_REQUESTCONSENTSRESPONSE']._serialized_start=2101
+  _globals['_REQUESTCONSENTSRESPONSE']._serialized_end=2259
+  _globals['_ACTIVATECONSENTREQUEST']._serialized_start=2261
+  _globals['_ACTIVATECONSENTREQUEST']._serialized_end=2352
+  _globals['_ACTIVATECONSENTRESPONSE']._serialized_start=2354
+  _globals['_ACTIVATECONSENTRESPONSE']._serialized_end=2459
+  _globals['_PAUSECONSENTREQUEST']._serialized_start=2461
+  _globals['_PAUSECONSENTREQUEST']._serialized_end=2518
+  _globals['_PAUSECONSENTRESPONSE']._serialized_start=2520
+  _globals['_PAUSECONSENTRESPONSE']._serialized_end=2622
+  _globals['_RESUMECONSENTREQUEST']._serialized_start=2624
+  _globals['_RESUMECONSENTREQUEST']._serialized_end=2682
+  _globals['_RESUMECONSENTRESPONSE']._serialized_start=2684
+  _globals['_RESUMECONSENTRESPONSE']._serialized_end=2787
+  _globals['_WITHDRAWCONSENTREQUEST']._serialized_start=2789
+  _globals['_WITHDRAWCONSENTREQUEST']._serialized_end=2904
+  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_start=2906
+  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_end=3011
+  _globals['_REVOKECONSENTREQUEST']._serialized_start=3013
+  _globals['_REVOKECONSENTREQUEST']._serialized_end=3091
+  _globals['_REVOKECONSENTRESPONSE']._serialized_start=3093
+  _globals['_REVOKECONSENTRESPONSE']._serialized_end=3196
+  _globals['_GETCONSENTREQUEST']._serialized_start=3198
+  _globals['_GETCONSENTREQUEST']._serialized_end=3237
+  _globals['_GETCONSENTRESPONSE']._serialized_start=3239
+  _globals['_GETCONSENTRESPONSE']._serialized_end=3299
+  _globals['_LISTCONSENTSREQUEST']._serialized_start=3301
+  _globals['_LISTCONSENTSREQUEST']._serialized_end=3391
+  _globals['_LISTCONSENTSRESPONSE']._serialized_start=3393
+  _globals['_LISTCONSENTSRESPONSE']._serialized_end=3481
+  _globals['_CONSENTMANAGER']._serialized_start=3484
+  _globals['_CONSENTMANAGER']._serialized_end=3660
+  _globals['_REGISTERCONSENTMANAGERREQUEST']._serialized_start=3662
+  _globals['_REGISTERCONSENTMANAGERREQUEST']._serialized_end=3740
+  _globals['_REGISTERCONSENTMANAGERRESPONSE']._serialized_start=3742
+  _globals['_REGISTERCONSENTMANAGERRESPONSE']._serialized_end=3861
+  _globals['_DISABLECONSENTMANAGERREQUEST']._serialized_start=3863
+  _globals['_DISABLECONSENTMANAGERREQUEST']._serialized_end=3913
+  _globals['_DISABLECONSENTMANAGERRESPONSE']._serialized_start=3915
+  _globals['_DISABLECONSENTMANAGERRESPONSE']._serialized_end=4033
+  _globals['_LISTCONSENTMANAGERSREQUEST']._serialized_start=4035
+  _globals['_LISTCONSENTMANAGERSREQUEST']._serialized_end=4063
+  _globals['_LISTCONSENTMANAGERSRESPONSE']._serialized_start=4065
+  _globals['_LISTCONSENTMANAGERSRESPONSE']._serialized_end=4142
+  _globals['_CONSENTSERVICE']._serialized_start=4496
+  _globals['_CONSENTSERVICE']._serialized_end=5664
 # @@protoc_insertion_point(module_scope)

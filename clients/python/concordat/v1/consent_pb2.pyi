@@ -30,11 +30,17 @@ class _ConsentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConsentS
     CONSENT_STATE_UNSPECIFIED: _ConsentState.ValueType  # 0
     """Never sent."""
     CONSENT_STATE_ACTIVE: _ConsentState.ValueType  # 1
-    """Live within its validity."""
+    """Given. Permits within its validity; not before validity.start."""
     CONSENT_STATE_WITHDRAWN: _ConsentState.ValueType  # 2
     """Withdrawn by the subject."""
     CONSENT_STATE_EXPIRED: _ConsentState.ValueType  # 3
     """Past its expiry."""
+    CONSENT_STATE_REQUESTED: _ConsentState.ValueType  # 4
+    """Asked for, not given yet."""
+    CONSENT_STATE_PAUSED: _ConsentState.ValueType  # 5
+    """Permits nothing until it is resumed."""
+    CONSENT_STATE_REVOKED: _ConsentState.ValueType  # 6
+    """Ended by another than the subject."""
 
 class ConsentState(_ConsentState, metaclass=_ConsentStateEnumTypeWrapper):
     """State of a consent."""
@@ -42,12 +48,108 @@ class ConsentState(_ConsentState, metaclass=_ConsentStateEnumTypeWrapper):
 CONSENT_STATE_UNSPECIFIED: ConsentState.ValueType  # 0
 """Never sent."""
 CONSENT_STATE_ACTIVE: ConsentState.ValueType  # 1
-"""Live within its validity."""
+"""Given. Permits within its validity; not before validity.start."""
 CONSENT_STATE_WITHDRAWN: ConsentState.ValueType  # 2
 """Withdrawn by the subject."""
 CONSENT_STATE_EXPIRED: ConsentState.ValueType  # 3
 """Past its expiry."""
+CONSENT_STATE_REQUESTED: ConsentState.ValueType  # 4
+"""Asked for, not given yet."""
+CONSENT_STATE_PAUSED: ConsentState.ValueType  # 5
+"""Permits nothing until it is resumed."""
+CONSENT_STATE_REVOKED: ConsentState.ValueType  # 6
+"""Ended by another than the subject."""
 Global___ConsentState: _TypeAlias = ConsentState  # noqa: Y015
+
+class _TimeUnit:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TimeUnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TimeUnit.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TIME_UNIT_UNSPECIFIED: _TimeUnit.ValueType  # 0
+    """Never valid."""
+    TIME_UNIT_HOUR: _TimeUnit.ValueType  # 1
+    """An hour."""
+    TIME_UNIT_DAY: _TimeUnit.ValueType  # 2
+    """A day."""
+    TIME_UNIT_MONTH: _TimeUnit.ValueType  # 3
+    """A month."""
+    TIME_UNIT_YEAR: _TimeUnit.ValueType  # 4
+    """A year."""
+    TIME_UNIT_INF: _TimeUnit.ValueType  # 5
+    """Without end: of a frequency, over the consent's whole life."""
+
+class TimeUnit(_TimeUnit, metaclass=_TimeUnitEnumTypeWrapper):
+    """Calendar units of a consent's data life and frequency (ReBIT), in UTC."""
+
+TIME_UNIT_UNSPECIFIED: TimeUnit.ValueType  # 0
+"""Never valid."""
+TIME_UNIT_HOUR: TimeUnit.ValueType  # 1
+"""An hour."""
+TIME_UNIT_DAY: TimeUnit.ValueType  # 2
+"""A day."""
+TIME_UNIT_MONTH: TimeUnit.ValueType  # 3
+"""A month."""
+TIME_UNIT_YEAR: TimeUnit.ValueType  # 4
+"""A year."""
+TIME_UNIT_INF: TimeUnit.ValueType  # 5
+"""Without end: of a frequency, over the consent's whole life."""
+Global___TimeUnit: _TypeAlias = TimeUnit  # noqa: Y015
+
+@_typing.final
+class Period(_message.Message):
+    """A length of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIT_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    unit: Global___TimeUnit.ValueType
+    """Required."""
+    value: _builtins.int
+    """How many units, 1 to 100,000; 0 with TIME_UNIT_INF."""
+    def __init__(
+        self,
+        *,
+        unit: Global___TimeUnit.ValueType = ...,
+        value: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unit", b"unit", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Period: _TypeAlias = Period  # noqa: Y015
+
+@_typing.final
+class Frequency(_message.Message):
+    """How often a consent may be used. Lookups are counted, each subject of a batch
+    for itself; contributions are not.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIT_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
+    unit: Global___TimeUnit.ValueType
+    """Counted afresh with each calendar hour, day, month or year (UTC)."""
+    uses: _builtins.int
+    """Permitted lookups a unit, 1 to 1,000,000."""
+    def __init__(
+        self,
+        *,
+        unit: Global___TimeUnit.ValueType = ...,
+        uses: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unit", b"unit", "uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Frequency: _TypeAlias = Frequency  # noqa: Y015
 
 @_typing.final
 class ConsentDraft(_message.Message):
@@ -63,12 +165,44 @@ class ConsentDraft(_message.Message):
     VALIDITY_FIELD_NUMBER: _builtins.int
     NOTICE_VERSION_FIELD_NUMBER: _builtins.int
     EVIDENCE_SHA256_FIELD_NUMBER: _builtins.int
+    NOTICE_SHA256_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    WITHDRAWAL_METHOD_FIELD_NUMBER: _builtins.int
+    JURISDICTION_FIELD_NUMBER: _builtins.int
+    DATA_LIFE_FIELD_NUMBER: _builtins.int
+    FREQUENCY_FIELD_NUMBER: _builtins.int
+    EVIDENCE_JWS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_NONCE_FIELD_NUMBER: _builtins.int
     token: _builtins.bytes
     """Subject token, 32 bytes."""
     notice_version: _builtins.str
     """Version of the notice the subject was shown, 1 to 64 characters."""
     evidence_sha256: _builtins.bytes
-    """SHA-256 of the signed consent document that the recipient keeps, 32 bytes."""
+    """SHA-256 of the signed consent document that the recipient keeps, 32 bytes.
+    Exactly one of this and evidence_jws; neither in RequestConsents.
+    """
+    notice_sha256: _builtins.bytes
+    """SHA-256 of the notice, 32 bytes. It, language and withdrawal_method may be
+    empty where the jurisdiction's policy does not require them.
+    """
+    language: _builtins.str
+    """Language of the notice and of the consent, a BCP 47 tag."""
+    withdrawal_method: _builtins.str
+    """How the subject can withdraw, such as a URL; 1 to 200 characters."""
+    jurisdiction: _builtins.str
+    """Code of the jurisdiction whose policy the consent is checked against, such
+    as "CN". Empty: the gateway's default.
+    """
+    evidence_jws: _builtins.str
+    """Detached JWS (RFC 7515 appendix F; RFC 7797 b64=false too) over the
+    consent's terms, by the subject's key (`jwk` in the protected header) or a
+    registered consent manager's (`kid`, its id); EdDSA (Ed25519) or ES256. The
+    terms must name validity.start and jurisdiction. See docs/consents.md.
+    """
+    evidence_nonce: _builtins.bytes
+    """Random nonce of the terms' binding to the subject, 16 bytes; required with
+    evidence_jws, and in RequestConsents if a JWS is to follow; else empty.
+    """
     @_builtins.property
     def purposes(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.Purpose.ValueType]:
         """One or more purposes, each once."""
@@ -81,6 +215,14 @@ class ConsentDraft(_message.Message):
     def validity(self) -> _common_pb2.Validity:
         """When it may be used. Expiry required."""
 
+    @_builtins.property
+    def data_life(self) -> Global___Period:
+        """How long the recipient may keep what it learns. Unset: not agreed."""
+
+    @_builtins.property
+    def frequency(self) -> Global___Frequency:
+        """How often it may be used. Unset: without limit."""
+
     def __init__(
         self,
         *,
@@ -90,10 +232,18 @@ class ConsentDraft(_message.Message):
         validity: _common_pb2.Validity | None = ...,
         notice_version: _builtins.str = ...,
         evidence_sha256: _builtins.bytes = ...,
+        notice_sha256: _builtins.bytes = ...,
+        language: _builtins.str = ...,
+        withdrawal_method: _builtins.str = ...,
+        jurisdiction: _builtins.str = ...,
+        data_life: Global___Period | None = ...,
+        frequency: Global___Frequency | None = ...,
+        evidence_jws: _builtins.str = ...,
+        evidence_nonce: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["validity", b"validity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data_life", b"data_life", "frequency", b"frequency", "validity", b"validity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "evidence_sha256", b"evidence_sha256", "notice_version", b"notice_version", "purposes", b"purposes", "token", b"token", "validity", b"validity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "data_life", b"data_life", "evidence_jws", b"evidence_jws", "evidence_nonce", b"evidence_nonce", "evidence_sha256", b"evidence_sha256", "frequency", b"frequency", "jurisdiction", b"jurisdiction", "language", b"language", "notice_sha256", b"notice_sha256", "notice_version", b"notice_version", "purposes", b"purposes", "token", b"token", "validity", b"validity", "withdrawal_method", b"withdrawal_method"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -115,16 +265,63 @@ class Consent(_message.Message):
     GRANTED_AT_FIELD_NUMBER: _builtins.int
     WITHDRAWN_AT_FIELD_NUMBER: _builtins.int
     GRANT_ENTRY_INDEX_FIELD_NUMBER: _builtins.int
+    NOTICE_SHA256_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    WITHDRAWAL_METHOD_FIELD_NUMBER: _builtins.int
+    JURISDICTION_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    DATA_LIFE_FIELD_NUMBER: _builtins.int
+    FREQUENCY_FIELD_NUMBER: _builtins.int
+    EVIDENCE_JWS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_SIGNER_FIELD_NUMBER: _builtins.int
+    EVIDENCE_KEY_FIELD_NUMBER: _builtins.int
+    EVIDENCE_SUBJECT_FIELD_NUMBER: _builtins.int
+    REQUESTED_AT_FIELD_NUMBER: _builtins.int
+    ACTIVATED_AT_FIELD_NUMBER: _builtins.int
+    PAUSED_AT_FIELD_NUMBER: _builtins.int
+    RESUMED_AT_FIELD_NUMBER: _builtins.int
+    REVOKED_AT_FIELD_NUMBER: _builtins.int
+    REVOKED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ASKED_AT_FIELD_NUMBER: _builtins.int
     consent_id: _builtins.bytes
     """16 bytes, made by the gateway."""
     notice_version: _builtins.str
     """Version of the notice."""
     evidence_sha256: _builtins.bytes
-    """SHA-256 of the evidence."""
+    """SHA-256 of the signed document; empty where the evidence is a JWS, and
+    until there is any.
+    """
     state: Global___ConsentState.ValueType
     """State at the time of the reply."""
     grant_entry_index: _builtins.int
-    """Ledger entry of the grant."""
+    """Ledger entry of the grant, or of the request."""
+    notice_sha256: _builtins.bytes
+    """SHA-256 of the notice; empty where none was given."""
+    language: _builtins.str
+    """Language of the notice; empty where none was given."""
+    withdrawal_method: _builtins.str
+    """How the subject can withdraw; empty where none was given."""
+    jurisdiction: _builtins.str
+    """Code of the jurisdiction; empty for consents recorded before there were
+    policies.
+    """
+    policies: _builtins.int
+    """Version of the policies it was checked against; 0 as above."""
+    evidence_jws: _builtins.str
+    """The detached JWS; empty where the evidence is a document."""
+    evidence_signer: _builtins.str
+    """Who signed it: "subject" or "manager:<manager_id>"."""
+    evidence_key: _builtins.bytes
+    """RFC 7638 thumbprint (SHA-256) of the key that signed it, 32 bytes."""
+    evidence_subject: _builtins.bytes
+    """"subject" of the signed terms, 32 bytes: SHA-256(
+    "concordat/consent-terms/v1" || nonce || token). Empty without a nonce.
+    """
+    revoked_by: _builtins.str
+    """Who revoked it: "recipient", "operator" or "manager:<manager_id>"."""
+    reason: _builtins.str
+    """Why it is paused or was revoked; empty otherwise."""
     @_builtins.property
     def purposes(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.Purpose.ValueType]:
         """Purposes."""
@@ -145,6 +342,38 @@ class Consent(_message.Message):
     def withdrawn_at(self) -> _timestamp_pb2.Timestamp:
         """When it was withdrawn; unset otherwise."""
 
+    @_builtins.property
+    def data_life(self) -> Global___Period:
+        """How long the recipient may keep what it learns; unset where not agreed."""
+
+    @_builtins.property
+    def frequency(self) -> Global___Frequency:
+        """How often it may be used; unset where without limit."""
+
+    @_builtins.property
+    def requested_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was requested; unset where it was granted at once."""
+
+    @_builtins.property
+    def activated_at(self) -> _timestamp_pb2.Timestamp:
+        """When the subject had given it; unset while it is only requested."""
+
+    @_builtins.property
+    def paused_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was paused; unset unless it is."""
+
+    @_builtins.property
+    def resumed_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was last resumed; unset if it never was."""
+
+    @_builtins.property
+    def revoked_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was revoked; unset otherwise."""
+
+    @_builtins.property
+    def asked_at(self) -> _timestamp_pb2.Timestamp:
+        """When the subject asked for the withdrawal; unset if that was not told."""
+
     def __init__(
         self,
         *,
@@ -158,10 +387,29 @@ class Consent(_message.Message):
         granted_at: _timestamp_pb2.Timestamp | None = ...,
         withdrawn_at: _timestamp_pb2.Timestamp | None = ...,
         grant_entry_index: _builtins.int = ...,
+        notice_sha256: _builtins.bytes = ...,
+        language: _builtins.str = ...,
+        withdrawal_method: _builtins.str = ...,
+        jurisdiction: _builtins.str = ...,
+        policies: _builtins.int = ...,
+        data_life: Global___Period | None = ...,
+        frequency: Global___Frequency | None = ...,
+        evidence_jws: _builtins.str = ...,
+        evidence_signer: _builtins.str = ...,
+        evidence_key: _builtins.bytes = ...,
+        evidence_subject: _builtins.bytes = ...,
+        requested_at: _timestamp_pb2.Timestamp | None = ...,
+        activated_at: _timestamp_pb2.Timestamp | None = ...,
+        paused_at: _timestamp_pb2.Timestamp | None = ...,
+        resumed_at: _timestamp_pb2.Timestamp | None = ...,
+        revoked_at: _timestamp_pb2.Timestamp | None = ...,
+        revoked_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        asked_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["granted_at", b"granted_at", "validity", b"validity", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activated_at", b"activated_at", "asked_at", b"asked_at", "data_life", b"data_life", "frequency", b"frequency", "granted_at", b"granted_at", "paused_at", b"paused_at", "requested_at", b"requested_at", "resumed_at", b"resumed_at", "revoked_at", b"revoked_at", "validity", b"validity", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "consent_id", b"consent_id", "evidence_sha256", b"evidence_sha256", "grant_entry_index", b"grant_entry_index", "granted_at", b"granted_at", "notice_version", b"notice_version", "purposes", b"purposes", "state", b"state", "validity", b"validity", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated_at", b"activated_at", "asked_at", b"asked_at", "categories", b"categories", "consent_id", b"consent_id", "data_life", b"data_life", "evidence_jws", b"evidence_jws", "evidence_key", b"evidence_key", "evidence_sha256", b"evidence_sha256", "evidence_signer", b"evidence_signer", "evidence_subject", b"evidence_subject", "frequency", b"frequency", "grant_entry_index", b"grant_entry_index", "granted_at", b"granted_at", "jurisdiction", b"jurisdiction", "language", b"language", "notice_sha256", b"notice_sha256", "notice_version", b"notice_version", "paused_at", b"paused_at", "policies", b"policies", "purposes", b"purposes", "reason", b"reason", "requested_at", b"requested_at", "resumed_at", b"resumed_at", "revoked_at", b"revoked_at", "revoked_by", b"revoked_by", "state", b"state", "validity", b"validity", "withdrawal_method", b"withdrawal_method", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -270,22 +518,274 @@ class GrantConsentsResponse(_message.Message):
 Global___GrantConsentsResponse: _TypeAlias = GrantConsentsResponse  # noqa: Y015
 
 @_typing.final
+class RequestConsentsRequest(_message.Message):
+    """Request of RequestConsents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CONSENTS_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    """16 random bytes."""
+    epoch: _builtins.int
+    """Token key epoch of the tokens, as in GrantConsentsRequest."""
+    @_builtins.property
+    def consents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsentDraft]:
+        """1 to 1,000 consents, without evidence."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+        consents: _abc.Iterable[Global___ConsentDraft] | None = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "epoch", b"epoch", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestConsentsRequest: _TypeAlias = RequestConsentsRequest  # noqa: Y015
+
+@_typing.final
+class RequestConsentsResponse(_message.Message):
+    """Reply of RequestConsents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requested(self) -> _containers.RepeatedCompositeFieldContainer[Global___GrantedConsent]:
+        """Recorded items, in the request's order."""
+
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ItemRefusal]:
+        """Refused items."""
+
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """Receipt of the last entry, as in GrantConsentsResponse."""
+
+    def __init__(
+        self,
+        *,
+        requested: _abc.Iterable[Global___GrantedConsent] | None = ...,
+        refused: _abc.Iterable[_common_pb2.ItemRefusal] | None = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "refused", b"refused", "requested", b"requested"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestConsentsResponse: _TypeAlias = RequestConsentsResponse  # noqa: Y015
+
+@_typing.final
+class ActivateConsentRequest(_message.Message):
+    """Request of ActivateConsent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_ID_FIELD_NUMBER: _builtins.int
+    EVIDENCE_SHA256_FIELD_NUMBER: _builtins.int
+    EVIDENCE_JWS_FIELD_NUMBER: _builtins.int
+    consent_id: _builtins.bytes
+    """A requested consent, 16 bytes."""
+    evidence_sha256: _builtins.bytes
+    """SHA-256 of the signed document, 32 bytes. Exactly one of the two."""
+    evidence_jws: _builtins.str
+    """Detached JWS over the terms, as in ConsentDraft; only where the request
+    gave an evidence_nonce.
+    """
+    def __init__(
+        self,
+        *,
+        consent_id: _builtins.bytes = ...,
+        evidence_sha256: _builtins.bytes = ...,
+        evidence_jws: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_id", b"consent_id", "evidence_jws", b"evidence_jws", "evidence_sha256", b"evidence_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateConsentRequest: _TypeAlias = ActivateConsentRequest  # noqa: Y015
+
+@_typing.final
+class ActivateConsentResponse(_message.Message):
+    """Reply of ActivateConsent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consent(self) -> Global___Consent:
+        """The consent after it."""
+
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """The ledger entry; unset where nothing changed."""
+
+    def __init__(
+        self,
+        *,
+        consent: Global___Consent | None = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateConsentResponse: _TypeAlias = ActivateConsentResponse  # noqa: Y015
+
+@_typing.final
+class PauseConsentRequest(_message.Message):
+    """Request of PauseConsent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    consent_id: _builtins.bytes
+    """An active consent, 16 bytes."""
+    reason: _builtins.str
+    """Why, 1 to 500 characters; goes into the ledger."""
+    def __init__(
+        self,
+        *,
+        consent_id: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_id", b"consent_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseConsentRequest: _TypeAlias = PauseConsentRequest  # noqa: Y015
+
+@_typing.final
+class PauseConsentResponse(_message.Message):
+    """Reply of PauseConsent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consent(self) -> Global___Consent:
+        """The consent after it."""
+
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """The ledger entry; unset where nothing changed."""
+
+    def __init__(
+        self,
+        *,
+        consent: Global___Consent | None = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseConsentResponse: _TypeAlias = PauseConsentResponse  # noqa: Y015
+
+@_typing.final
+class ResumeConsentRequest(_message.Message):
+    """Request of ResumeConsent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    consent_id: _builtins.bytes
+    """A paused consent, 16 bytes."""
+    reason: _builtins.str
+    """Why, 1 to 500 characters; goes into the ledger."""
+    def __init__(
+        self,
+        *,
+        consent_id: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_id", b"consent_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeConsentRequest: _TypeAlias = ResumeConsentRequest  # noqa: Y015
+
+@_typing.final
+class ResumeConsentResponse(_message.Message):
+    """Reply of ResumeConsent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consent(self) -> Global___Consent:
+        """The consent after it."""
+
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """The ledger entry; unset where nothing changed."""
+
+    def __init__(
+        self,
+        *,
+        consent: Global___Consent | None = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeConsentResponse: _TypeAlias = ResumeConsentResponse  # noqa: Y015
+
+@_typing.final
 class WithdrawConsentRequest(_message.Message):
     """Request of WithdrawConsent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONSENT_ID_FIELD_NUMBER: _builtins.int
+    ASKED_AT_FIELD_NUMBER: _builtins.int
+    EVIDENCE_SHA256_FIELD_NUMBER: _builtins.int
     consent_id: _builtins.bytes
     """Consent to withdraw, 16 bytes."""
+    evidence_sha256: _builtins.bytes
+    """SHA-256 of the subject's own words, 32 bytes, or empty."""
+    @_builtins.property
+    def asked_at(self) -> _timestamp_pb2.Timestamp:
+        """When the subject asked, not in the future. Unset: not told."""
+
     def __init__(
         self,
         *,
         consent_id: _builtins.bytes = ...,
+        asked_at: _timestamp_pb2.Timestamp | None = ...,
+        evidence_sha256: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_id", b"consent_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at", "consent_id", b"consent_id", "evidence_sha256", b"evidence_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -320,6 +820,66 @@ class WithdrawConsentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WithdrawConsentResponse: _TypeAlias = WithdrawConsentResponse  # noqa: Y015
+
+@_typing.final
+class RevokeConsentRequest(_message.Message):
+    """Request of RevokeConsent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MANAGER_ID_FIELD_NUMBER: _builtins.int
+    consent_id: _builtins.bytes
+    """Consent to revoke, 16 bytes."""
+    reason: _builtins.str
+    """Why, 1 to 500 characters; goes into the ledger."""
+    manager_id: _builtins.str
+    """The consent manager that revoked it, where the operator records that."""
+    def __init__(
+        self,
+        *,
+        consent_id: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+        manager_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_id", b"consent_id", "manager_id", b"manager_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeConsentRequest: _TypeAlias = RevokeConsentRequest  # noqa: Y015
+
+@_typing.final
+class RevokeConsentResponse(_message.Message):
+    """Reply of RevokeConsent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consent(self) -> Global___Consent:
+        """The consent after it."""
+
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """The ledger entry; unset where nothing changed."""
+
+    def __init__(
+        self,
+        *,
+        consent: Global___Consent | None = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeConsentResponse: _TypeAlias = RevokeConsentResponse  # noqa: Y015
 
 @_typing.final
 class GetConsentRequest(_message.Message):
@@ -430,3 +990,202 @@ class ListConsentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListConsentsResponse: _TypeAlias = ListConsentsResponse  # noqa: Y015
+
+@_typing.final
+class ConsentManager(_message.Message):
+    """A consent manager: it keeps subjects' consents and signs them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANAGER_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    JWK_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    REGISTERED_AT_FIELD_NUMBER: _builtins.int
+    DISABLED_AT_FIELD_NUMBER: _builtins.int
+    manager_id: _builtins.str
+    """The `kid` of its signatures: 2 to 40 of a-z, 0-9 and "-", a letter first."""
+    name: _builtins.str
+    """For people."""
+    jwk: _builtins.str
+    """Its public key (RFC 7517 and 8037): Ed25519 or P-256."""
+    key: _builtins.bytes
+    """RFC 7638 thumbprint (SHA-256) of the key, 32 bytes."""
+    @_builtins.property
+    def registered_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was registered."""
+
+    @_builtins.property
+    def disabled_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was disabled; unset otherwise."""
+
+    def __init__(
+        self,
+        *,
+        manager_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        jwk: _builtins.str = ...,
+        key: _builtins.bytes = ...,
+        registered_at: _timestamp_pb2.Timestamp | None = ...,
+        disabled_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disabled_at", b"disabled_at", "registered_at", b"registered_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled_at", b"disabled_at", "jwk", b"jwk", "key", b"key", "manager_id", b"manager_id", "name", b"name", "registered_at", b"registered_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsentManager: _TypeAlias = ConsentManager  # noqa: Y015
+
+@_typing.final
+class RegisterConsentManagerRequest(_message.Message):
+    """Request of RegisterConsentManager."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANAGER_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    JWK_FIELD_NUMBER: _builtins.int
+    manager_id: _builtins.str
+    """As in ConsentManager."""
+    name: _builtins.str
+    """1 to 200 characters."""
+    jwk: _builtins.str
+    """Public key as a JSON Web Key, at most 2,000 characters; no private parts."""
+    def __init__(
+        self,
+        *,
+        manager_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        jwk: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jwk", b"jwk", "manager_id", b"manager_id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterConsentManagerRequest: _TypeAlias = RegisterConsentManagerRequest  # noqa: Y015
+
+@_typing.final
+class RegisterConsentManagerResponse(_message.Message):
+    """Reply of RegisterConsentManager."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANAGER_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def manager(self) -> Global___ConsentManager:
+        """The manager."""
+
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """The ledger entry; unset where nothing changed."""
+
+    def __init__(
+        self,
+        *,
+        manager: Global___ConsentManager | None = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manager", b"manager", "receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manager", b"manager", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterConsentManagerResponse: _TypeAlias = RegisterConsentManagerResponse  # noqa: Y015
+
+@_typing.final
+class DisableConsentManagerRequest(_message.Message):
+    """Request of DisableConsentManager."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANAGER_ID_FIELD_NUMBER: _builtins.int
+    manager_id: _builtins.str
+    """A registered manager."""
+    def __init__(
+        self,
+        *,
+        manager_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manager_id", b"manager_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisableConsentManagerRequest: _TypeAlias = DisableConsentManagerRequest  # noqa: Y015
+
+@_typing.final
+class DisableConsentManagerResponse(_message.Message):
+    """Reply of DisableConsentManager."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANAGER_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def manager(self) -> Global___ConsentManager:
+        """The manager."""
+
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """The ledger entry; unset where nothing changed."""
+
+    def __init__(
+        self,
+        *,
+        manager: Global___ConsentManager | None = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manager", b"manager", "receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manager", b"manager", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisableConsentManagerResponse: _TypeAlias = DisableConsentManagerResponse  # noqa: Y015
+
+@_typing.final
+class ListConsentManagersRequest(_message.Message):
+    """Request of ListConsentManagers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConsentManagersRequest: _TypeAlias = ListConsentManagersRequest  # noqa: Y015
+
+@_typing.final
+class ListConsentManagersResponse(_message.Message):
+    """Reply of ListConsentManagers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANAGERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def managers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsentManager]:
+        """By id."""
+
+    def __init__(
+        self,
+        *,
+        managers: _abc.Iterable[Global___ConsentManager] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["managers", b"managers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConsentManagersResponse: _TypeAlias = ListConsentManagersResponse  # noqa: Y015

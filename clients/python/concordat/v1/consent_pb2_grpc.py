@@ -29,6 +29,16 @@ class ConsentServiceStub(object):
     """The subject's consents. A consent names one subject (by token), one
     recipient member, purposes, data categories and a span of time. A member
     records and sees the consents it received, and no others.
+
+    States (W3C DPV and ISO/IEC TS 27560 name them so; pause as in ReBIT):
+    REQUESTED --activate--> ACTIVE <--resume/pause--> PAUSED
+    any of them --withdraw--> WITHDRAWN, --revoke--> REVOKED, --time--> EXPIRED
+    WITHDRAWN and REVOKED are final; an expired consent can still be withdrawn or
+    revoked. A change from a wrong state fails with FAILED_PRECONDITION and the
+    state as its reason: CONSENT_REQUESTED, CONSENT_ACTIVE, CONSENT_PAUSED,
+    CONSENT_EXPIRED, CONSENT_WITHDRAWN, CONSENT_REVOKED. A change to the state
+    that a consent is in changes nothing and has no receipt. Purposes and
+    categories of a consent never change: a new purpose is a new consent.
     """
 
     def __init__(self, channel):
@@ -42,10 +52,35 @@ class ConsentServiceStub(object):
                 request_serializer=concordat_dot_v1_dot_consent__pb2.GrantConsentsRequest.SerializeToString,
                 response_deserializer=concordat_dot_v1_dot_consent__pb2.GrantConsentsResponse.FromString,
                 _registered_method=True)
+        self.RequestConsents = channel.unary_unary(
+                '/concordat.v1.ConsentService/RequestConsents',
+                request_serializer=concordat_dot_v1_dot_consent__pb2.RequestConsentsRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_consent__pb2.RequestConsentsResponse.FromString,
+                _registered_method=True)
+        self.ActivateConsent = channel.unary_unary(
+                '/concordat.v1.ConsentService/ActivateConsent',
+                request_serializer=concordat_dot_v1_dot_consent__pb2.ActivateConsentRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_consent__pb2.ActivateConsentResponse.FromString,
+                _registered_method=True)
+        self.PauseConsent = channel.unary_unary(
+                '/concordat.v1.ConsentService/PauseConsent',
+                request_serializer=concordat_dot_v1_dot_consent__pb2.PauseConsentRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_consent__pb2.PauseConsentResponse.FromString,
+                _registered_method=True)
+        self.ResumeConsent = channel.unary_unary(
+                '/concordat.v1.ConsentService/ResumeConsent',
+                request_serializer=concordat_dot_v1_dot_consent__pb2.ResumeConsentRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_consent__pb2.ResumeConsentResponse.FromString,
+                _registered_method=True)
         self.WithdrawConsent = channel.unary_unary(
                 '/concordat.v1.ConsentService/WithdrawConsent',
                 request_serializer=concordat_dot_v1_dot_consent__pb2.WithdrawConsentRequest.SerializeToString,
                 response_deserializer=concordat_dot_v1_dot_consent__pb2.WithdrawConsentResponse.FromString,
+                _registered_method=True)
+        self.RevokeConsent = channel.unary_unary(
+                '/concordat.v1.ConsentService/RevokeConsent',
+                request_serializer=concordat_dot_v1_dot_consent__pb2.RevokeConsentRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_consent__pb2.RevokeConsentResponse.FromString,
                 _registered_method=True)
         self.GetConsent = channel.unary_unary(
                 '/concordat.v1.ConsentService/GetConsent',
@@ -57,12 +92,37 @@ class ConsentServiceStub(object):
                 request_serializer=concordat_dot_v1_dot_consent__pb2.ListConsentsRequest.SerializeToString,
                 response_deserializer=concordat_dot_v1_dot_consent__pb2.ListConsentsResponse.FromString,
                 _registered_method=True)
+        self.RegisterConsentManager = channel.unary_unary(
+                '/concordat.v1.ConsentService/RegisterConsentManager',
+                request_serializer=concordat_dot_v1_dot_consent__pb2.RegisterConsentManagerRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_consent__pb2.RegisterConsentManagerResponse.FromString,
+                _registered_method=True)
+        self.DisableConsentManager = channel.unary_unary(
+                '/concordat.v1.ConsentService/DisableConsentManager',
+                request_serializer=concordat_dot_v1_dot_consent__pb2.DisableConsentManagerRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_consent__pb2.DisableConsentManagerResponse.FromString,
+                _registered_method=True)
+        self.ListConsentManagers = channel.unary_unary(
+                '/concordat.v1.ConsentService/ListConsentManagers',
+                request_serializer=concordat_dot_v1_dot_consent__pb2.ListConsentManagersRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_consent__pb2.ListConsentManagersResponse.FromString,
+                _registered_method=True)
 
 
 class ConsentServiceServicer(object):
     """The subject's consents. A consent names one subject (by token), one
     recipient member, purposes, data categories and a span of time. A member
     records and sees the consents it received, and no others.
+
+    States (W3C DPV and ISO/IEC TS 27560 name them so; pause as in ReBIT):
+    REQUESTED --activate--> ACTIVE <--resume/pause--> PAUSED
+    any of them --withdraw--> WITHDRAWN, --revoke--> REVOKED, --time--> EXPIRED
+    WITHDRAWN and REVOKED are final; an expired consent can still be withdrawn or
+    revoked. A change from a wrong state fails with FAILED_PRECONDITION and the
+    state as its reason: CONSENT_REQUESTED, CONSENT_ACTIVE, CONSENT_PAUSED,
+    CONSENT_EXPIRED, CONSENT_WITHDRAWN, CONSENT_REVOKED. A change to the state
+    that a consent is in changes nothing and has no receipt. Purposes and
+    categories of a consent never change: a new purpose is a new consent.
     """
 
     def GrantConsents(self, request, context):
@@ -76,12 +136,60 @@ class ConsentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RequestConsents(self, request, context):
+        """Records what the calling member has asked subjects for and they have not
+        given yet: drafts without evidence. Permits nothing until it is activated.
+        Errors: as GrantConsents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateConsent(self, request, context):
+        """Records that the subject has given a requested consent, with the evidence.
+        Activating an active consent with the evidence that it has changes nothing.
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND),
+        FAILED_PRECONDITION (reason EVIDENCE_INVALID, or of the state).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseConsent(self, request, context):
+        """Pauses a consent: from before the reply it permits nothing until it is
+        resumed. Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND),
+        FAILED_PRECONDITION (reason of the state).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeConsent(self, request, context):
+        """Lifts a pause. Errors: as PauseConsent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WithdrawConsent(self, request, context):
         """Withdraws a consent on the subject's behalf. Effective before the reply:
         no lookup or contribution that commits later can use it. Withdrawing a
-        withdrawn consent changes nothing and says so.
+        withdrawn consent changes nothing and says so. A member may name its own
+        consents; the operator any, where the subject turned to the consortium.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
-        another member's).
+        another member's), FAILED_PRECONDITION (reason CONSENT_REVOKED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeConsent(self, request, context):
+        """Ends a consent by another than its subject: by its recipient, or by the
+        operator, who may name any consent. Effective before the reply.
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND, and
+        MANAGER_NOT_FOUND), PERMISSION_DENIED (reason NOT_OPERATOR: manager_id is
+        the operator's to give), FAILED_PRECONDITION (reason CONSENT_WITHDRAWN,
+        MANAGER_DISABLED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,6 +212,33 @@ class ConsentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RegisterConsentManager(self, request, context):
+        """Registers a consent manager, whose signatures are then taken as evidence.
+        The same once more changes nothing and has no receipt. Ids and keys are
+        never used again: a manager's next key has an id of its own. Operator only.
+        Errors: INVALID_ARGUMENT, ALREADY_EXISTS (reason MANAGER_EXISTS: the id
+        with other content, or disabled; MANAGER_KEY_EXISTS: the key).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisableConsentManager(self, request, context):
+        """Takes no more evidence of a consent manager. Consents that it signed stay.
+        Disabling a disabled one changes nothing. Operator only.
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason MANAGER_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConsentManagers(self, request, context):
+        """Lists all consent managers by id, disabled ones too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConsentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,10 +247,35 @@ def add_ConsentServiceServicer_to_server(servicer, server):
                     request_deserializer=concordat_dot_v1_dot_consent__pb2.GrantConsentsRequest.FromString,
                     response_serializer=concordat_dot_v1_dot_consent__pb2.GrantConsentsResponse.SerializeToString,
             ),
+            'RequestConsents': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestConsents,
+                    request_deserializer=concordat_dot_v1_dot_consent__pb2.RequestConsentsRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_consent__pb2.RequestConsentsResponse.SerializeToString,
+            ),
+            'ActivateConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateConsent,
+                    request_deserializer=concordat_dot_v1_dot_consent__pb2.ActivateConsentRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_consent__pb2.ActivateConsentResponse.SerializeToString,
+            ),
+            'PauseConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseConsent,
+                    request_deserializer=concordat_dot_v1_dot_consent__pb2.PauseConsentRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_consent__pb2.PauseConsentResponse.SerializeToString,
+            ),
+            'ResumeConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeConsent,
+                    request_deserializer=concordat_dot_v1_dot_consent__pb2.ResumeConsentRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_consent__pb2.ResumeConsentResponse.SerializeToString,
+            ),
             'WithdrawConsent': grpc.unary_unary_rpc_method_handler(
                     servicer.WithdrawConsent,
                     request_deserializer=concordat_dot_v1_dot_consent__pb2.WithdrawConsentRequest.FromString,
                     response_serializer=concordat_dot_v1_dot_consent__pb2.WithdrawConsentResponse.SerializeToString,
+            ),
+            'RevokeConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeConsent,
+                    request_deserializer=concordat_dot_v1_dot_consent__pb2.RevokeConsentRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_consent__pb2.RevokeConsentResponse.SerializeToString,
             ),
             'GetConsent': grpc.unary_unary_rpc_method_handler(
                     servicer.GetConsent,
@@ -126,6 +286,21 @@ def add_ConsentServiceServicer_to_server(servicer, server):
                     servicer.ListConsents,
                     request_deserializer=concordat_dot_v1_dot_consent__pb2.ListConsentsRequest.FromString,
                     response_serializer=concordat_dot_v1_dot_consent__pb2.ListConsentsResponse.SerializeToString,
+            ),
+            'RegisterConsentManager': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterConsentManager,
+                    request_deserializer=concordat_dot_v1_dot_consent__pb2.RegisterConsentManagerRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_consent__pb2.RegisterConsentManagerResponse.SerializeToString,
+            ),
+            'DisableConsentManager': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableConsentManager,
+                    request_deserializer=concordat_dot_v1_dot_consent__pb2.DisableConsentManagerRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_consent__pb2.DisableConsentManagerResponse.SerializeToString,
+            ),
+            'ListConsentManagers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConsentManagers,
+                    request_deserializer=concordat_dot_v1_dot_consent__pb2.ListConsentManagersRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_consent__pb2.ListConsentManagersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +314,16 @@ class ConsentService(object):
     """The subject's consents. A consent names one subject (by token), one
     recipient member, purposes, data categories and a span of time. A member
     records and sees the consents it received, and no others.
+
+    States (W3C DPV and ISO/IEC TS 27560 name them so; pause as in ReBIT):
+    REQUESTED --activate--> ACTIVE <--resume/pause--> PAUSED
+    any of them --withdraw--> WITHDRAWN, --revoke--> REVOKED, --time--> EXPIRED
+    WITHDRAWN and REVOKED are final; an expired consent can still be withdrawn or
+    revoked. A change from a wrong state fails with FAILED_PRECONDITION and the
+    state as its reason: CONSENT_REQUESTED, CONSENT_ACTIVE, CONSENT_PAUSED,
+    CONSENT_EXPIRED, CONSENT_WITHDRAWN, CONSENT_REVOKED. A change to the state
+    that a consent is in changes nothing and has no receipt. Purposes and
+    categories of a consent never change: a new purpose is a new consent.
     """
 
     @staticmethod
@@ -169,6 +354,114 @@ class ConsentService(object):
             _registered_method=True)
 
     @staticmethod
+    def RequestConsents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.ConsentService/RequestConsents',
+            concordat_dot_v1_dot_consent__pb2.RequestConsentsRequest.SerializeToString,
+            concordat_dot_v1_dot_consent__pb2.RequestConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.ConsentService/ActivateConsent',
+            concordat_dot_v1_dot_consent__pb2.ActivateConsentRequest.SerializeToString,
+            concordat_dot_v1_dot_consent__pb2.ActivateConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.ConsentService/PauseConsent',
+            concordat_dot_v1_dot_consent__pb2.PauseConsentRequest.SerializeToString,
+            concordat_dot_v1_dot_consent__pb2.PauseConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.ConsentService/ResumeConsent',
+            concordat_dot_v1_dot_consent__pb2.ResumeConsentRequest.SerializeToString,
+            concordat_dot_v1_dot_consent__pb2.ResumeConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def WithdrawConsent(request,
             target,
             options=(),
@@ -185,6 +478,33 @@ class ConsentService(object):
             '/concordat.v1.ConsentService/WithdrawConsent',
             concordat_dot_v1_dot_consent__pb2.WithdrawConsentRequest.SerializeToString,
             concordat_dot_v1_dot_consent__pb2.WithdrawConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.ConsentService/RevokeConsent',
+            concordat_dot_v1_dot_consent__pb2.RevokeConsentRequest.SerializeToString,
+            concordat_dot_v1_dot_consent__pb2.RevokeConsentResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -239,6 +559,87 @@ class ConsentService(object):
             '/concordat.v1.ConsentService/ListConsents',
             concordat_dot_v1_dot_consent__pb2.ListConsentsRequest.SerializeToString,
             concordat_dot_v1_dot_consent__pb2.ListConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegisterConsentManager(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.ConsentService/RegisterConsentManager',
+            concordat_dot_v1_dot_consent__pb2.RegisterConsentManagerRequest.SerializeToString,
+            concordat_dot_v1_dot_consent__pb2.RegisterConsentManagerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableConsentManager(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.ConsentService/DisableConsentManager',
+            concordat_dot_v1_dot_consent__pb2.DisableConsentManagerRequest.SerializeToString,
+            concordat_dot_v1_dot_consent__pb2.DisableConsentManagerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConsentManagers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.ConsentService/ListConsentManagers',
+            concordat_dot_v1_dot_consent__pb2.ListConsentManagersRequest.SerializeToString,
+            concordat_dot_v1_dot_consent__pb2.ListConsentManagersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,6 +30,16 @@ class ConsentServiceStub:
     """The subject's consents. A consent names one subject (by token), one
     recipient member, purposes, data categories and a span of time. A member
     records and sees the consents it received, and no others.
+
+    States (W3C DPV and ISO/IEC TS 27560 name them so; pause as in ReBIT):
+      REQUESTED --activate--> ACTIVE <--resume/pause--> PAUSED
+      any of them --withdraw--> WITHDRAWN, --revoke--> REVOKED, --time--> EXPIRED
+    WITHDRAWN and REVOKED are final; an expired consent can still be withdrawn or
+    revoked. A change from a wrong state fails with FAILED_PRECONDITION and the
+    state as its reason: CONSENT_REQUESTED, CONSENT_ACTIVE, CONSENT_PAUSED,
+    CONSENT_EXPIRED, CONSENT_WITHDRAWN, CONSENT_REVOKED. A change to the state
+    that a consent is in changes nothing and has no receipt. Purposes and
+    categories of a consent never change: a new purpose is a new consent.
     """
 
     @_typing.overload
@@ -43,12 +53,39 @@ class ConsentServiceStub:
     Errors: INVALID_ARGUMENT (the request as a whole), ALREADY_EXISTS (reason
     REQUEST_ID_REUSED). Idempotent by request_id.
     """
+    RequestConsents: _grpc.UnaryUnaryMultiCallable[_consent_pb2.RequestConsentsRequest, _consent_pb2.RequestConsentsResponse]
+    """Records what the calling member has asked subjects for and they have not
+    given yet: drafts without evidence. Permits nothing until it is activated.
+    Errors: as GrantConsents.
+    """
+    ActivateConsent: _grpc.UnaryUnaryMultiCallable[_consent_pb2.ActivateConsentRequest, _consent_pb2.ActivateConsentResponse]
+    """Records that the subject has given a requested consent, with the evidence.
+    Activating an active consent with the evidence that it has changes nothing.
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND),
+    FAILED_PRECONDITION (reason EVIDENCE_INVALID, or of the state).
+    """
+    PauseConsent: _grpc.UnaryUnaryMultiCallable[_consent_pb2.PauseConsentRequest, _consent_pb2.PauseConsentResponse]
+    """Pauses a consent: from before the reply it permits nothing until it is
+    resumed. Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND),
+    FAILED_PRECONDITION (reason of the state).
+    """
+    ResumeConsent: _grpc.UnaryUnaryMultiCallable[_consent_pb2.ResumeConsentRequest, _consent_pb2.ResumeConsentResponse]
+    """Lifts a pause. Errors: as PauseConsent."""
     WithdrawConsent: _grpc.UnaryUnaryMultiCallable[_consent_pb2.WithdrawConsentRequest, _consent_pb2.WithdrawConsentResponse]
     """Withdraws a consent on the subject's behalf. Effective before the reply:
     no lookup or contribution that commits later can use it. Withdrawing a
-    withdrawn consent changes nothing and says so.
+    withdrawn consent changes nothing and says so. A member may name its own
+    consents; the operator any, where the subject turned to the consortium.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
-    another member's).
+    another member's), FAILED_PRECONDITION (reason CONSENT_REVOKED).
+    """
+    RevokeConsent: _grpc.UnaryUnaryMultiCallable[_consent_pb2.RevokeConsentRequest, _consent_pb2.RevokeConsentResponse]
+    """Ends a consent by another than its subject: by its recipient, or by the
+    operator, who may name any consent. Effective before the reply.
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND, and
+    MANAGER_NOT_FOUND), PERMISSION_DENIED (reason NOT_OPERATOR: manager_id is
+    the operator's to give), FAILED_PRECONDITION (reason CONSENT_WITHDRAWN,
+    MANAGER_DISABLED).
     """
     GetConsent: _grpc.UnaryUnaryMultiCallable[_consent_pb2.GetConsentRequest, _consent_pb2.GetConsentResponse]
     """Reads one consent of the calling member.
@@ -59,12 +96,36 @@ class ConsentServiceStub:
     """Lists the calling member's consents, oldest first.
     Errors: INVALID_ARGUMENT (also for a page_token of another list).
     """
+    RegisterConsentManager: _grpc.UnaryUnaryMultiCallable[_consent_pb2.RegisterConsentManagerRequest, _consent_pb2.RegisterConsentManagerResponse]
+    """Registers a consent manager, whose signatures are then taken as evidence.
+    The same once more changes nothing and has no receipt. Ids and keys are
+    never used again: a manager's next key has an id of its own. Operator only.
+    Errors: INVALID_ARGUMENT, ALREADY_EXISTS (reason MANAGER_EXISTS: the id
+    with other content, or disabled; MANAGER_KEY_EXISTS: the key).
+    """
+    DisableConsentManager: _grpc.UnaryUnaryMultiCallable[_consent_pb2.DisableConsentManagerRequest, _consent_pb2.DisableConsentManagerResponse]
+    """Takes no more evidence of a consent manager. Consents that it signed stay.
+    Disabling a disabled one changes nothing. Operator only.
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason MANAGER_NOT_FOUND).
+    """
+    ListConsentManagers: _grpc.UnaryUnaryMultiCallable[_consent_pb2.ListConsentManagersRequest, _consent_pb2.ListConsentManagersResponse]
+    """Lists all consent managers by id, disabled ones too."""
 
 @_typing.type_check_only
 class ConsentServiceAsyncStub(ConsentServiceStub):
     """The subject's consents. A consent names one subject (by token), one
     recipient member, purposes, data categories and a span of time. A member
     records and sees the consents it received, and no others.
+
+    States (W3C DPV and ISO/IEC TS 27560 name them so; pause as in ReBIT):
+      REQUESTED --activate--> ACTIVE <--resume/pause--> PAUSED
+      any of them --withdraw--> WITHDRAWN, --revoke--> REVOKED, --time--> EXPIRED
+    WITHDRAWN and REVOKED are final; an expired consent can still be withdrawn or
+    revoked. A change from a wrong state fails with FAILED_PRECONDITION and the
+    state as its reason: CONSENT_REQUESTED, CONSENT_ACTIVE, CONSENT_PAUSED,
+    CONSENT_EXPIRED, CONSENT_WITHDRAWN, CONSENT_REVOKED. A change to the state
+    that a consent is in changes nothing and has no receipt. Purposes and
+    categories of a consent never change: a new purpose is a new consent.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -75,12 +136,39 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     Errors: INVALID_ARGUMENT (the request as a whole), ALREADY_EXISTS (reason
     REQUEST_ID_REUSED). Idempotent by request_id.
     """
+    RequestConsents: _aio.UnaryUnaryMultiCallable[_consent_pb2.RequestConsentsRequest, _consent_pb2.RequestConsentsResponse]  # type: ignore[assignment]
+    """Records what the calling member has asked subjects for and they have not
+    given yet: drafts without evidence. Permits nothing until it is activated.
+    Errors: as GrantConsents.
+    """
+    ActivateConsent: _aio.UnaryUnaryMultiCallable[_consent_pb2.ActivateConsentRequest, _consent_pb2.ActivateConsentResponse]  # type: ignore[assignment]
+    """Records that the subject has given a requested consent, with the evidence.
+    Activating an active consent with the evidence that it has changes nothing.
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND),
+    FAILED_PRECONDITION (reason EVIDENCE_INVALID, or of the state).
+    """
+    PauseConsent: _aio.UnaryUnaryMultiCallable[_consent_pb2.PauseConsentRequest, _consent_pb2.PauseConsentResponse]  # type: ignore[assignment]
+    """Pauses a consent: from before the reply it permits nothing until it is
+    resumed. Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND),
+    FAILED_PRECONDITION (reason of the state).
+    """
+    ResumeConsent: _aio.UnaryUnaryMultiCallable[_consent_pb2.ResumeConsentRequest, _consent_pb2.ResumeConsentResponse]  # type: ignore[assignment]
+    """Lifts a pause. Errors: as PauseConsent."""
     WithdrawConsent: _aio.UnaryUnaryMultiCallable[_consent_pb2.WithdrawConsentRequest, _consent_pb2.WithdrawConsentResponse]  # type: ignore[assignment]
     """Withdraws a consent on the subject's behalf. Effective before the reply:
     no lookup or contribution that commits later can use it. Withdrawing a
-    withdrawn consent changes nothing and says so.
+    withdrawn consent changes nothing and says so. A member may name its own
+    consents; the operator any, where the subject turned to the consortium.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
-    another member's).
+    another member's), FAILED_PRECONDITION (reason CONSENT_REVOKED).
+    """
+    RevokeConsent: _aio.UnaryUnaryMultiCallable[_consent_pb2.RevokeConsentRequest, _consent_pb2.RevokeConsentResponse]  # type: ignore[assignment]
+    """Ends a consent by another than its subject: by its recipient, or by the
+    operator, who may name any consent. Effective before the reply.
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND, and
+    MANAGER_NOT_FOUND), PERMISSION_DENIED (reason NOT_OPERATOR: manager_id is
+    the operator's to give), FAILED_PRECONDITION (reason CONSENT_WITHDRAWN,
+    MANAGER_DISABLED).
     """
     GetConsent: _aio.UnaryUnaryMultiCallable[_consent_pb2.GetConsentRequest, _consent_pb2.GetConsentResponse]  # type: ignore[assignment]
     """Reads one consent of the calling member.
@@ -91,11 +179,35 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     """Lists the calling member's consents, oldest first.
     Errors: INVALID_ARGUMENT (also for a page_token of another list).
     """
+    RegisterConsentManager: _aio.UnaryUnaryMultiCallable[_consent_pb2.RegisterConsentManagerRequest, _consent_pb2.RegisterConsentManagerResponse]  # type: ignore[assignment]
+    """Registers a consent manager, whose signatures are then taken as evidence.
+    The same once more changes nothing and has no receipt. Ids and keys are
+    never used again: a manager's next key has an id of its own. Operator only.
+    Errors: INVALID_ARGUMENT, ALREADY_EXISTS (reason MANAGER_EXISTS: the id
+    with other content, or disabled; MANAGER_KEY_EXISTS: the key).
+    """
+    DisableConsentManager: _aio.UnaryUnaryMultiCallable[_consent_pb2.DisableConsentManagerRequest, _consent_pb2.DisableConsentManagerResponse]  # type: ignore[assignment]
+    """Takes no more evidence of a consent manager. Consents that it signed stay.
+    Disabling a disabled one changes nothing. Operator only.
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason MANAGER_NOT_FOUND).
+    """
+    ListConsentManagers: _aio.UnaryUnaryMultiCallable[_consent_pb2.ListConsentManagersRequest, _consent_pb2.ListConsentManagersResponse]  # type: ignore[assignment]
+    """Lists all consent managers by id, disabled ones too."""
 
 class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     """The subject's consents. A consent names one subject (by token), one
     recipient member, purposes, data categories and a span of time. A member
     records and sees the consents it received, and no others.
+
+    States (W3C DPV and ISO/IEC TS 27560 name them so; pause as in ReBIT):
+      REQUESTED --activate--> ACTIVE <--resume/pause--> PAUSED
+      any of them --withdraw--> WITHDRAWN, --revoke--> REVOKED, --time--> EXPIRED
+    WITHDRAWN and REVOKED are final; an expired consent can still be withdrawn or
+    revoked. A change from a wrong state fails with FAILED_PRECONDITION and the
+    state as its reason: CONSENT_REQUESTED, CONSENT_ACTIVE, CONSENT_PAUSED,
+    CONSENT_EXPIRED, CONSENT_WITHDRAWN, CONSENT_REVOKED. A change to the state
+    that a consent is in changes nothing and has no receipt. Purposes and
+    categories of a consent never change: a new purpose is a new consent.
     """
 
     @_abc_1.abstractmethod
@@ -112,6 +224,48 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def RequestConsents(
+        self,
+        request: _consent_pb2.RequestConsentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.RequestConsentsResponse, _abc.Awaitable[_consent_pb2.RequestConsentsResponse]]:
+        """Records what the calling member has asked subjects for and they have not
+        given yet: drafts without evidence. Permits nothing until it is activated.
+        Errors: as GrantConsents.
+        """
+
+    @_abc_1.abstractmethod
+    def ActivateConsent(
+        self,
+        request: _consent_pb2.ActivateConsentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.ActivateConsentResponse, _abc.Awaitable[_consent_pb2.ActivateConsentResponse]]:
+        """Records that the subject has given a requested consent, with the evidence.
+        Activating an active consent with the evidence that it has changes nothing.
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND),
+        FAILED_PRECONDITION (reason EVIDENCE_INVALID, or of the state).
+        """
+
+    @_abc_1.abstractmethod
+    def PauseConsent(
+        self,
+        request: _consent_pb2.PauseConsentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.PauseConsentResponse, _abc.Awaitable[_consent_pb2.PauseConsentResponse]]:
+        """Pauses a consent: from before the reply it permits nothing until it is
+        resumed. Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND),
+        FAILED_PRECONDITION (reason of the state).
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeConsent(
+        self,
+        request: _consent_pb2.ResumeConsentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.ResumeConsentResponse, _abc.Awaitable[_consent_pb2.ResumeConsentResponse]]:
+        """Lifts a pause. Errors: as PauseConsent."""
+
+    @_abc_1.abstractmethod
     def WithdrawConsent(
         self,
         request: _consent_pb2.WithdrawConsentRequest,
@@ -119,9 +273,24 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consent_pb2.WithdrawConsentResponse, _abc.Awaitable[_consent_pb2.WithdrawConsentResponse]]:
         """Withdraws a consent on the subject's behalf. Effective before the reply:
         no lookup or contribution that commits later can use it. Withdrawing a
-        withdrawn consent changes nothing and says so.
+        withdrawn consent changes nothing and says so. A member may name its own
+        consents; the operator any, where the subject turned to the consortium.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND; also for
-        another member's).
+        another member's), FAILED_PRECONDITION (reason CONSENT_REVOKED).
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeConsent(
+        self,
+        request: _consent_pb2.RevokeConsentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.RevokeConsentResponse, _abc.Awaitable[_consent_pb2.RevokeConsentResponse]]:
+        """Ends a consent by another than its subject: by its recipient, or by the
+        operator, who may name any consent. Effective before the reply.
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason CONSENT_NOT_FOUND, and
+        MANAGER_NOT_FOUND), PERMISSION_DENIED (reason NOT_OPERATOR: manager_id is
+        the operator's to give), FAILED_PRECONDITION (reason CONSENT_WITHDRAWN,
+        MANAGER_DISABLED).
         """
 
     @_abc_1.abstractmethod
@@ -144,5 +313,37 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the calling member's consents, oldest first.
         Errors: INVALID_ARGUMENT (also for a page_token of another list).
         """
+
+    @_abc_1.abstractmethod
+    def RegisterConsentManager(
+        self,
+        request: _consent_pb2.RegisterConsentManagerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.RegisterConsentManagerResponse, _abc.Awaitable[_consent_pb2.RegisterConsentManagerResponse]]:
+        """Registers a consent manager, whose signatures are then taken as evidence.
+        The same once more changes nothing and has no receipt. Ids and keys are
+        never used again: a manager's next key has an id of its own. Operator only.
+        Errors: INVALID_ARGUMENT, ALREADY_EXISTS (reason MANAGER_EXISTS: the id
+        with other content, or disabled; MANAGER_KEY_EXISTS: the key).
+        """
+
+    @_abc_1.abstractmethod
+    def DisableConsentManager(
+        self,
+        request: _consent_pb2.DisableConsentManagerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.DisableConsentManagerResponse, _abc.Awaitable[_consent_pb2.DisableConsentManagerResponse]]:
+        """Takes no more evidence of a consent manager. Consents that it signed stay.
+        Disabling a disabled one changes nothing. Operator only.
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason MANAGER_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def ListConsentManagers(
+        self,
+        request: _consent_pb2.ListConsentManagersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.ListConsentManagersResponse, _abc.Awaitable[_consent_pb2.ListConsentManagersResponse]]:
+        """Lists all consent managers by id, disabled ones too."""
 
 def add_ConsentServiceServicer_to_server(servicer: ConsentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

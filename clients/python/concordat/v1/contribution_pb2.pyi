@@ -55,22 +55,29 @@ class BatchHeader(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     CATALOGUE_VERSION_FIELD_NUMBER: _builtins.int
+    ADVERSE_NOTICE_SHA256_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     """16 random bytes; names the batch."""
     epoch: _builtins.int
     """Token key epoch of all tokens in the batch."""
     catalogue_version: _builtins.int
     """Catalogue version whose bands are used, e.g. 1."""
+    adverse_notice_sha256: _builtins.bytes
+    """SHA-256 of the notice that the subjects of the batch's adverse rows were
+    given before; 32 bytes, or empty. Where the jurisdiction of a row's consent
+    asks for such a notice, adverse rows without it are refused.
+    """
     def __init__(
         self,
         *,
         request_id: _builtins.bytes = ...,
         epoch: _builtins.int = ...,
         catalogue_version: _builtins.int = ...,
+        adverse_notice_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalogue_version", b"catalogue_version", "epoch", b"epoch", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adverse_notice_sha256", b"adverse_notice_sha256", "catalogue_version", b"catalogue_version", "epoch", b"epoch", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

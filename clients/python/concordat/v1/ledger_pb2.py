@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63oncordat/v1/ledger.proto\x12\x0c\x63oncordat.v1\"\x16\n\x14GetCheckpointRequest\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\"B\n\x18GetInclusionProofRequest\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x11\n\ttree_size\x18\x02 \x01(\x04\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"@\n\x1aGetConsistencyProofRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"+\n\x14\x45xportEntriesRequest\x12\x13\n\x0bstart_index\x18\x01 \x01(\x04\"B\n\rExportedEntry\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\r\n\x05items\x18\x03 \x03(\x0c\"Y\n\x15\x45xportEntriesResponse\x12,\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1b.concordat.v1.ExportedEntry\x12\x12\n\ncheckpoint\x18\x02 \x01(\t2\x97\x03\n\rLedgerService\x12X\n\rGetCheckpoint\x12\".concordat.v1.GetCheckpointRequest\x1a#.concordat.v1.GetCheckpointResponse\x12\x64\n\x11GetInclusionProof\x12&.concordat.v1.GetInclusionProofRequest\x1a\'.concordat.v1.GetInclusionProofResponse\x12j\n\x13GetConsistencyProof\x12(.concordat.v1.GetConsistencyProofRequest\x1a).concordat.v1.GetConsistencyProofResponse\x12Z\n\rExportEntries\x12\".concordat.v1.ExportEntriesRequest\x1a#.concordat.v1.ExportEntriesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63oncordat/v1/ledger.proto\x12\x0c\x63oncordat.v1\")\n\x14GetCheckpointRequest\x12\x11\n\tto_cosign\x18\x01 \x01(\x08\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\"B\n\x18GetInclusionProofRequest\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x11\n\ttree_size\x18\x02 \x01(\x04\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"@\n\x1aGetConsistencyProofRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"0\n\x15ListTimestampsRequest\x12\x17\n\x0f\x61\x66ter_tree_size\x18\x01 \x01(\x04\"6\n\x0fLedgerTimestamp\x12\x11\n\ttree_size\x18\x01 \x01(\x04\x12\x10\n\x08response\x18\x02 \x01(\x0c\"K\n\x16ListTimestampsResponse\x12\x31\n\ntimestamps\x18\x01 \x03(\x0b\x32\x1d.concordat.v1.LedgerTimestamp\"K\n\x14\x45xportEntriesRequest\x12\x13\n\x0bstart_index\x18\x01 \x01(\x04\x12\x0c\n\x04\x63\x61se\x18\x02 \x01(\t\x12\x10\n\x08\x63osigned\x18\x03 \x01(\x08\"B\n\rExportedEntry\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\r\n\x05items\x18\x03 \x03(\x0c\"Y\n\x15\x45xportEntriesResponse\x12,\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1b.concordat.v1.ExportedEntry\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\"?\n\x15\x41\x64\x64\x43osignatureRequest\x12\x11\n\ttree_size\x18\x01 \x01(\x04\x12\x13\n\x0b\x63osignature\x18\x02 \x01(\t\">\n\x16\x41\x64\x64\x43osignatureResponse\x12\x14\n\x0c\x63osignatures\x18\x01 \x01(\r\x12\x0e\n\x06quorum\x18\x02 \x01(\r\"\x1e\n\x1cGetCosignedCheckpointRequest\"3\n\x1dGetCosignedCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t2\xc3\x05\n\rLedgerService\x12X\n\rGetCheckpoint\x12\".concordat.v1.GetCheckpointRequest\x1a#.concordat.v1.GetCheckpointResponse\x12\x64\n\x11GetInclusionProof\x12&.concordat.v1.GetInclusionProofRequest\x1a\'.concordat.v1.GetInclusionProofResponse\x12j\n\x13GetConsistencyProof\x12(.concordat.v1.GetConsistencyProofRequest\x1a).concordat.v1.GetConsistencyProofResponse\x12[\n\x0e\x41\x64\x64\x43osignature\x12#.concordat.v1.AddCosignatureRequest\x1a$.concordat.v1.AddCosignatureResponse\x12p\n\x15GetCosignedCheckpoint\x12*.concordat.v1.GetCosignedCheckpointRequest\x1a+.concordat.v1.GetCosignedCheckpointResponse\x12[\n\x0eListTimestamps\x12#.concordat.v1.ListTimestampsRequest\x1a$.concordat.v1.ListTimestampsResponse\x12Z\n\rExportEntries\x12\".concordat.v1.ExportEntriesRequest\x1a#.concordat.v1.ExportEntriesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,23 +32,37 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'concordat.v1.ledger_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETCHECKPOINTREQUEST']._serialized_start=43
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=65
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=67
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=110
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=112
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=178
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=180
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=223
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=225
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=289
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=291
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=336
-  _globals['_EXPORTENTRIESREQUEST']._serialized_start=338
-  _globals['_EXPORTENTRIESREQUEST']._serialized_end=381
-  _globals['_EXPORTEDENTRY']._serialized_start=383
-  _globals['_EXPORTEDENTRY']._serialized_end=449
-  _globals['_EXPORTENTRIESRESPONSE']._serialized_start=451
-  _globals['_EXPORTENTRIESRESPONSE']._serialized_end=540
-  _globals['_LEDGERSERVICE']._serialized_start=543
-  _globals['_LEDGERSERVICE']._serialized_end=950
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=84
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=86
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=129
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=131
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=197
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=199
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=242
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=244
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=308
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=310
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=355
+  _globals['_LISTTIMESTAMPSREQUEST']._serialized_start=357
+  _globals['_LISTTIMESTAMPSREQUEST']._serialized_end=405
+  _globals['_LEDGERTIMESTAMP']._serialized_start=407
+  _globals['_LEDGERTIMESTAMP']._serialized_end=461
+  _globals['_LISTTIMESTAMPSRESPONSE']._serialized_start=463
+  _globals['_LISTTIMESTAMPSRESPONSE']._serialized_end=538
+  _globals['_EXPORTENTRIESREQUEST']._serialized_start=540
+  _globals['_EXPORTENTRIESREQUEST']._serialized_end=615
+  _globals['_EXPORTEDENTRY']._serialized_start=617
+  _globals['_EXPORTEDENTRY']._serialized_end=683
+  _globals['_EXPORTENTRIESRESPONSE']._serialized_start=685
+  _globals['_EXPORTENTRIESRESPONSE']._serialized_end=774
+  _globals['_ADDCOSIGNATUREREQUEST']._serialized_start=776
+  _globals['_ADDCOSIGNATUREREQUEST']._serialized_end=839
+  _globals['_ADDCOSIGNATURERESPONSE']._serialized_start=841
+  _globals['_ADDCOSIGNATURERESPONSE']._serialized_end=903
+  _globals['_GETCOSIGNEDCHECKPOINTREQUEST']._serialized_start=905
+  _globals['_GETCOSIGNEDCHECKPOINTREQUEST']._serialized_end=935
+  _globals['_GETCOSIGNEDCHECKPOINTRESPONSE']._serialized_start=937
+  _globals['_GETCOSIGNEDCHECKPOINTRESPONSE']._serialized_end=988
+  _globals['_LEDGERSERVICE']._serialized_start=991
+  _globals['_LEDGERSERVICE']._serialized_end=1698
 # @@protoc_insertion_point(module_scope)

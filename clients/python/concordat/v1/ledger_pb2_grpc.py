@@ -51,6 +51,21 @@ class LedgerServiceStub(object):
                 request_serializer=concordat_dot_v1_dot_ledger__pb2.GetConsistencyProofRequest.SerializeToString,
                 response_deserializer=concordat_dot_v1_dot_ledger__pb2.GetConsistencyProofResponse.FromString,
                 _registered_method=True)
+        self.AddCosignature = channel.unary_unary(
+                '/concordat.v1.LedgerService/AddCosignature',
+                request_serializer=concordat_dot_v1_dot_ledger__pb2.AddCosignatureRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_ledger__pb2.AddCosignatureResponse.FromString,
+                _registered_method=True)
+        self.GetCosignedCheckpoint = channel.unary_unary(
+                '/concordat.v1.LedgerService/GetCosignedCheckpoint',
+                request_serializer=concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointResponse.FromString,
+                _registered_method=True)
+        self.ListTimestamps = channel.unary_unary(
+                '/concordat.v1.LedgerService/ListTimestamps',
+                request_serializer=concordat_dot_v1_dot_ledger__pb2.ListTimestampsRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_ledger__pb2.ListTimestampsResponse.FromString,
+                _registered_method=True)
         self.ExportEntries = channel.unary_stream(
                 '/concordat.v1.LedgerService/ExportEntries',
                 request_serializer=concordat_dot_v1_dot_ledger__pb2.ExportEntriesRequest.SerializeToString,
@@ -88,10 +103,44 @@ class LedgerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddCosignature(self, request, context):
+        """Adds a witness's cosignature to the checkpoint of a tree. For whoever runs
+        one of the witnesses that the gateway is configured with. Repeating it
+        changes nothing.
+        Errors: INVALID_ARGUMENT (also where the cosignature is not over the
+        ledger's own checkpoint of this size), OUT_OF_RANGE, NOT_FOUND (reason
+        WITNESS_UNKNOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCosignedCheckpoint(self, request, context):
+        """The newest checkpoint that as many witnesses cosigned as the gateway's
+        policy wants, with all the cosignatures it has. Where the policy wants none,
+        the newest that any cosigned, or the newest of all.
+        Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTimestamps(self, request, context):
+        """The time-stamps (RFC 3161) that a time-stamping authority gave to
+        checkpoints, by ascending size. The ledger's clock is the operator's; an
+        authority's is not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportEntries(self, request, context):
         """Streams the entries from start_index to the end of a tree, for export
-        and replay. Auditor and operator only.
-        Errors: OUT_OF_RANGE (start_index larger than the ledger).
+        and replay. Auditor and operator only. That somebody reads entries is
+        itself recorded before they are sent: an entry "staff.viewed" after the
+        exported tree's last.
+        Errors: OUT_OF_RANGE (start_index larger than the ledger),
+        INVALID_ARGUMENT (case).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,6 +163,21 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.GetConsistencyProof,
                     request_deserializer=concordat_dot_v1_dot_ledger__pb2.GetConsistencyProofRequest.FromString,
                     response_serializer=concordat_dot_v1_dot_ledger__pb2.GetConsistencyProofResponse.SerializeToString,
+            ),
+            'AddCosignature': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddCosignature,
+                    request_deserializer=concordat_dot_v1_dot_ledger__pb2.AddCosignatureRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_ledger__pb2.AddCosignatureResponse.SerializeToString,
+            ),
+            'GetCosignedCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCosignedCheckpoint,
+                    request_deserializer=concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointResponse.SerializeToString,
+            ),
+            'ListTimestamps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTimestamps,
+                    request_deserializer=concordat_dot_v1_dot_ledger__pb2.ListTimestampsRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_ledger__pb2.ListTimestampsResponse.SerializeToString,
             ),
             'ExportEntries': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportEntries,
@@ -204,6 +268,87 @@ class LedgerService(object):
             '/concordat.v1.LedgerService/GetConsistencyProof',
             concordat_dot_v1_dot_ledger__pb2.GetConsistencyProofRequest.SerializeToString,
             concordat_dot_v1_dot_ledger__pb2.GetConsistencyProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddCosignature(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.LedgerService/AddCosignature',
+            concordat_dot_v1_dot_ledger__pb2.AddCosignatureRequest.SerializeToString,
+            concordat_dot_v1_dot_ledger__pb2.AddCosignatureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCosignedCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.LedgerService/GetCosignedCheckpoint',
+            concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointRequest.SerializeToString,
+            concordat_dot_v1_dot_ledger__pb2.GetCosignedCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTimestamps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.LedgerService/ListTimestamps',
+            concordat_dot_v1_dot_ledger__pb2.ListTimestampsRequest.SerializeToString,
+            concordat_dot_v1_dot_ledger__pb2.ListTimestampsResponse.FromString,
             options,
             channel_credentials,
             insecure,

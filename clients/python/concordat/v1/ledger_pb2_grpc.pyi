@@ -47,10 +47,32 @@ class LedgerServiceStub:
     Errors: OUT_OF_RANGE, INVALID_ARGUMENT (old_size is 0 or larger than
     new_size).
     """
+    AddCosignature: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.AddCosignatureRequest, _ledger_pb2.AddCosignatureResponse]
+    """Adds a witness's cosignature to the checkpoint of a tree. For whoever runs
+    one of the witnesses that the gateway is configured with. Repeating it
+    changes nothing.
+    Errors: INVALID_ARGUMENT (also where the cosignature is not over the
+    ledger's own checkpoint of this size), OUT_OF_RANGE, NOT_FOUND (reason
+    WITNESS_UNKNOWN).
+    """
+    GetCosignedCheckpoint: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCosignedCheckpointRequest, _ledger_pb2.GetCosignedCheckpointResponse]
+    """The newest checkpoint that as many witnesses cosigned as the gateway's
+    policy wants, with all the cosignatures it has. Where the policy wants none,
+    the newest that any cosigned, or the newest of all.
+    Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
+    """
+    ListTimestamps: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListTimestampsRequest, _ledger_pb2.ListTimestampsResponse]
+    """The time-stamps (RFC 3161) that a time-stamping authority gave to
+    checkpoints, by ascending size. The ledger's clock is the operator's; an
+    authority's is not.
+    """
     ExportEntries: _grpc.UnaryStreamMultiCallable[_ledger_pb2.ExportEntriesRequest, _ledger_pb2.ExportEntriesResponse]
     """Streams the entries from start_index to the end of a tree, for export
-    and replay. Auditor and operator only.
-    Errors: OUT_OF_RANGE (start_index larger than the ledger).
+    and replay. Auditor and operator only. That somebody reads entries is
+    itself recorded before they are sent: an entry "staff.viewed" after the
+    exported tree's last.
+    Errors: OUT_OF_RANGE (start_index larger than the ledger),
+    INVALID_ARGUMENT (case).
     """
 
 @_typing.type_check_only
@@ -72,10 +94,32 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     Errors: OUT_OF_RANGE, INVALID_ARGUMENT (old_size is 0 or larger than
     new_size).
     """
+    AddCosignature: _aio.UnaryUnaryMultiCallable[_ledger_pb2.AddCosignatureRequest, _ledger_pb2.AddCosignatureResponse]  # type: ignore[assignment]
+    """Adds a witness's cosignature to the checkpoint of a tree. For whoever runs
+    one of the witnesses that the gateway is configured with. Repeating it
+    changes nothing.
+    Errors: INVALID_ARGUMENT (also where the cosignature is not over the
+    ledger's own checkpoint of this size), OUT_OF_RANGE, NOT_FOUND (reason
+    WITNESS_UNKNOWN).
+    """
+    GetCosignedCheckpoint: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCosignedCheckpointRequest, _ledger_pb2.GetCosignedCheckpointResponse]  # type: ignore[assignment]
+    """The newest checkpoint that as many witnesses cosigned as the gateway's
+    policy wants, with all the cosignatures it has. Where the policy wants none,
+    the newest that any cosigned, or the newest of all.
+    Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
+    """
+    ListTimestamps: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListTimestampsRequest, _ledger_pb2.ListTimestampsResponse]  # type: ignore[assignment]
+    """The time-stamps (RFC 3161) that a time-stamping authority gave to
+    checkpoints, by ascending size. The ledger's clock is the operator's; an
+    authority's is not.
+    """
     ExportEntries: _aio.UnaryStreamMultiCallable[_ledger_pb2.ExportEntriesRequest, _ledger_pb2.ExportEntriesResponse]  # type: ignore[assignment]
     """Streams the entries from start_index to the end of a tree, for export
-    and replay. Auditor and operator only.
-    Errors: OUT_OF_RANGE (start_index larger than the ledger).
+    and replay. Auditor and operator only. That somebody reads entries is
+    itself recorded before they are sent: an entry "staff.viewed" after the
+    exported tree's last.
+    Errors: OUT_OF_RANGE (start_index larger than the ledger),
+    INVALID_ARGUMENT (case).
     """
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -114,14 +158,54 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def AddCosignature(
+        self,
+        request: _ledger_pb2.AddCosignatureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.AddCosignatureResponse, _abc.Awaitable[_ledger_pb2.AddCosignatureResponse]]:
+        """Adds a witness's cosignature to the checkpoint of a tree. For whoever runs
+        one of the witnesses that the gateway is configured with. Repeating it
+        changes nothing.
+        Errors: INVALID_ARGUMENT (also where the cosignature is not over the
+        ledger's own checkpoint of this size), OUT_OF_RANGE, NOT_FOUND (reason
+        WITNESS_UNKNOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def GetCosignedCheckpoint(
+        self,
+        request: _ledger_pb2.GetCosignedCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.GetCosignedCheckpointResponse, _abc.Awaitable[_ledger_pb2.GetCosignedCheckpointResponse]]:
+        """The newest checkpoint that as many witnesses cosigned as the gateway's
+        policy wants, with all the cosignatures it has. Where the policy wants none,
+        the newest that any cosigned, or the newest of all.
+        Errors: NOT_FOUND (reason NOT_WITNESSED: none yet).
+        """
+
+    @_abc_1.abstractmethod
+    def ListTimestamps(
+        self,
+        request: _ledger_pb2.ListTimestampsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ListTimestampsResponse, _abc.Awaitable[_ledger_pb2.ListTimestampsResponse]]:
+        """The time-stamps (RFC 3161) that a time-stamping authority gave to
+        checkpoints, by ascending size. The ledger's clock is the operator's; an
+        authority's is not.
+        """
+
+    @_abc_1.abstractmethod
     def ExportEntries(
         self,
         request: _ledger_pb2.ExportEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ledger_pb2.ExportEntriesResponse], _abc.AsyncIterator[_ledger_pb2.ExportEntriesResponse]]:
         """Streams the entries from start_index to the end of a tree, for export
-        and replay. Auditor and operator only.
-        Errors: OUT_OF_RANGE (start_index larger than the ledger).
+        and replay. Auditor and operator only. That somebody reads entries is
+        itself recorded before they are sent: an entry "staff.viewed" after the
+        exported tree's last.
+        Errors: OUT_OF_RANGE (start_index larger than the ledger),
+        INVALID_ARGUMENT (case).
         """
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

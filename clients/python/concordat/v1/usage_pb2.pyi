@@ -81,6 +81,10 @@ class _AlarmKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlarmKind.V
     """The day's evaluations are far above the member's own past."""
     ALARM_KIND_QUOTA_EXHAUSTED: _AlarmKind.ValueType  # 5
     """A quota of a day or a month was exhausted; going too fast is no alarm."""
+    ALARM_KIND_NOTICE_OVERDUE: _AlarmKind.ValueType  # 6
+    """A notice was not acknowledged in time, or what was learned under an ended
+    consent not deleted.
+    """
 
 class AlarmKind(_AlarmKind, metaclass=_AlarmKindEnumTypeWrapper):
     """Patterns that guessing leaves in counts. What they cannot show is in
@@ -101,6 +105,10 @@ ALARM_KIND_EVALUATION_SURGE: AlarmKind.ValueType  # 4
 """The day's evaluations are far above the member's own past."""
 ALARM_KIND_QUOTA_EXHAUSTED: AlarmKind.ValueType  # 5
 """A quota of a day or a month was exhausted; going too fast is no alarm."""
+ALARM_KIND_NOTICE_OVERDUE: AlarmKind.ValueType  # 6
+"""A notice was not acknowledged in time, or what was learned under an ended
+consent not deleted.
+"""
 Global___AlarmKind: _TypeAlias = AlarmKind  # noqa: Y015
 
 @_typing.final

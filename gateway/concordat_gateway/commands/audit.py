@@ -1,0 +1,245 @@
+"""`concordat audit ...`: what was done with persons' data, and whether consents allowed it.
+
+All of it offline, from a verified export alone: no command here asks the gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from concordat_gateway.commands._exports import chosen_quorum, verifier_key, witness_options
+
+if TYPE_CHECKING:
+    from concordat_privacy.audit.documents import Document
+    from concordat_privacy.audit.reading import Audit
+    from concordat_privacy.audit.replay import Follower
+
+_STATES = ("requested", "active", "paused", "withdrawn", "revoked", "erased", "expired")
+_UNVERIFIABLE = 2
+
+
+@click.group()
+def audit() -> None:
+    """Answer an auditor's questions from an export of the ledger, offline.
+
+    EXPORT is a folder that `concordat ledger export` wrote, and --key the ledger's verifier key,
+    which you should have from somewhere else than the export. Each command verifies the export
+    first. Each ends with code 0 if nothing was found, 1 if something was, 2 for wrong usage or an
+    export that does not verify. How to read the answers: docs/audit.md.
+    """
+
+
+class _Moment(click.ParamType[str]):
+    """A day, of which the whole counts, or a time with its zone."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from concordat_privacy.moments import micros_of, rfc3339
+
+        try:
+            if len(value) == 10:
+                end = datetime.combine(date.fromisoformat(value), time.max, UTC)
+                return rfc3339(micros_of(end))
+            moment = datetime.fromisoformat(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if moment.tzinfo is None:
+            self.fail("a time needs its zone, such as 2026-11-05T09:30:00Z", param, ctx)
+        return rfc3339(micros_of(moment))
+
+
+def _of_export(command: Callable[..., None]) -> Callable[..., None]:
+    """The argument and options that all these commands have."""
+    for decorate in (
+        click.option(
+            "--table",
+            metavar="NAME",
+            default="",
+            help="With --format csv: which of the answer's tables; the main one otherwise.",
+        ),
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(["table", "csv", "json"]),
+            default="table",
+            show_default=True,
+        ),
+        click.option(
+            "--as-of",
+            type=_Moment(),
+            help="Leave out what is later, and count as due what was due by then: a day, or a "
+            "time with its zone. The last entry's time if not given.",
+        ),
+        click.option("--without-items", is_flag=True, help="Accept an export without items."),
+        witness_options,
+        click.option(
+            "--key",
+            required=True,
+            metavar="VKEY|FILE",
+            help="The ledger's verifier key, or its file.",
+        ),
+        click.argument("export", type=click.Path(path_type=Path, exists=True, file_okay=False)),
+    ):
+        command = decorate(command)
+    return command
+
+
+@audit.command()
+@_of_export
+def exceptions(
+    export: Path, key: str, without_items: bool, as_of: str | None, form: str, table: str
+) -> None:
+    """List everything that is not as it should be: uses without consent, what came late or never.
+
+    Tables: findings, kinds, unchecked, aggregates, budgets, disputes, erasures, views.
+    """
+    from concordat_privacy.audit import documents
+
+    found = _audited(export, key, without_items, as_of)
+    assert found.replay is not None  # _audited has seen to it
+    _answer(documents.exceptions(found.report, found.replay), form, table)
+
+
+@audit.command()
+@_of_export
+@click.option("--member", metavar="ID", default="", help="Only those given to this member.")
+@click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
+def consents(
+    export: Path,
+    key: str,
+    without_items: bool,
+    as_of: str | None,
+    form: str,
+    table: str,
+    member: str,
+    state: str | None,
+) -> None:
+    """List consents with their states and uses, and what was found about them.
+
+    Tables: consents, states, findings.
+    """
+    from concordat_privacy.audit import documents
+
+    found = _audited(export, key, without_items, as_of)
+    assert found.replay is not None  # _audited has seen to it
+    if member and not documents.has_member(found.replay, member):
+        raise click.BadParameter(f"the ledger knows no member {member}", param_hint="--member")
+    _answer(documents.consents(found.report, found.replay, member, state or ""), form, table)
+
+
+@audit.command()
+@_of_export
+@click.option("--member", metavar="ID", default="", help="Only this one, in detail.")
+def member(
+    export: Path,
+    key: str,
+    without_items: bool,
+    as_of: str | None,
+    form: str,
+    table: str,
+    member: str,
+) -> None:
+    """Sum up what members did: lookups by decision, rows, consents, notices, findings.
+
+    Tables: members, findings; with --member also notices, consents.
+    """
+    from concordat_privacy.audit import documents
+
+    found = _audited(export, key, without_items, as_of)
+    assert found.replay is not None  # _audited has seen to it
+    if member and not documents.has_member(found.replay, member):
+        raise click.BadParameter(f"the ledger knows no member {member}", param_hint="--member")
+    _answer(documents.members(found.report, found.replay, member), form, table)
+
+
+@audit.command()
+@_of_export
+@click.option(
+    "--subject",
+    "subject_file",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The person's keys, as the operator opened them for this audit.",
+)
+def person(
+    export: Path,
+    key: str,
+    without_items: bool,
+    as_of: str | None,
+    form: str,
+    table: str,
+    subject_file: Path,
+) -> None:
+    """Follow one person: every consent, lookup, contribution, dispute and erasure, in order.
+
+    Says whether the history is complete: all of the person's consents are there, each once, and
+    every lookup that they permitted is found by the person's asking keys too.
+
+    Tables: history, consents, findings.
+    """
+    from concordat_privacy.audit import documents
+    from concordat_privacy.audit.person import Person
+    from concordat_privacy.audit.subject_keys import SubjectKeys, SubjectKeysError
+
+    try:
+        text = subject_file.read_text(encoding="utf-8")
+        keys = SubjectKeys.parse(text, verifier_key(key).name)
+    except (OSError, UnicodeDecodeError, SubjectKeysError) as error:
+        raise click.BadParameter(str(error), param_hint="--subject") from None
+    who = Person(keys)
+    found = _audited(export, key, without_items, as_of, [who])
+    assert found.replay is not None  # _audited has seen to it
+    who.finish(found.replay)
+    _answer(documents.person(found.report, found.replay, who), form, table)
+
+
+def _audited(
+    export: Path,
+    key: str,
+    without_items: bool,
+    as_of: str | None,
+    followers: Sequence[Follower] = (),
+) -> Audit:
+    """The audit of an export that verifies; ends the command with code 2 for another one."""
+    from concordat_privacy.audit.reading import audit_export
+
+    checkpoint_key, quorum = verifier_key(key), chosen_quorum()
+    try:
+        found = audit_export(
+            export,
+            checkpoint_key,
+            as_of=as_of,
+            followers=followers,
+            without_items=without_items,
+            quorum=quorum,
+        )
+    except OSError as error:
+        click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
+        raise click.exceptions.Exit(_UNVERIFIABLE) from None
+    if found.replay is None:
+        click.echo(found.report.summary(), err=True)
+        click.echo("Nothing was audited: what does not verify proves nothing.", err=True)
+        raise click.exceptions.Exit(_UNVERIFIABLE)
+    return found
+
+
+def _answer(document: Document, form: str, table: str) -> None:
+    """Print a document; ends the command with code 1 where it has findings."""
+    from concordat_privacy.audit import render
+
+    names = [one.name for one in document.tables]
+    if table and (form != "csv" or table not in names):
+        raise click.BadParameter(
+            f"with --format csv one of {', '.join(names)}", param_hint="--table"
+        )
+    if form == "csv":
+        click.echo(render.as_csv(document, table), nl=False)
+    else:
+        click.echo(render.as_json(document) if form == "json" else render.as_text(document))
+    raise click.exceptions.Exit(0 if document.ok else 1)

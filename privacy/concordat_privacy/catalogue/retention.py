@@ -1,0 +1,53 @@
+"""When contributed rows must be gone: adverse items by law, others by the catalogue.
+
+A snapshot's clock starts with the month that it describes. For an adverse ending (charged off,
+settled for less) that is the month in which the adverse act ended or was last reported; the law's
+years run from there (China's regulation on the credit reporting industry, art. 16; in the US FCRA
+605, which counts from the first delinquency: a furnisher that reports a charge-off again starts
+the clock again, so it must not). Each month of a payment profile ages on its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from concordat_privacy.catalogue.relations import Relation
+from concordat_privacy.catalogue.rows import (
+    ADVERSE_STATUSES,
+    INQUIRY_RETENTION_DAYS,
+    RETENTION_MONTHS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cutoffs:
+    """What lies before these is past its retention."""
+
+    adverse_month: int
+    """Snapshots of adverse endings, and months of any profile; counted from 1970-01."""
+    positive_month: int
+    """All other snapshots."""
+    inquiry_day: int
+    """Applications; counted from 1970-01-01."""
+
+    @classmethod
+    def at(cls, month: int, day: int, adverse_years: int) -> Cutoffs:
+        """The cutoffs on a day, which lies in `month`, where adverse items stay for so long."""
+        return cls(
+            adverse_month=month - 12 * adverse_years,
+            positive_month=month - RETENTION_MONTHS,
+            inquiry_day=day - INQUIRY_RETENTION_DAYS,
+        )
+
+
+def kept(relation: Relation, cutoffs: Cutoffs) -> Relation | None:
+    """What may be kept of a relation: itself, one with a shorter history, or nothing."""
+    adverse = relation.status in ADVERSE_STATUSES
+    if relation.as_of_month < (cutoffs.adverse_month if adverse else cutoffs.positive_month):
+        return None
+    # Position 0 is as_of_month: what lies this far behind it is too old.
+    months = max(0, relation.as_of_month - cutoffs.adverse_month + 1)
+    if not any(relation.profile[months:]):
+        return relation
+    profile = relation.profile[:months].ljust(len(relation.profile), b"\0")
+    return replace(relation, profile=profile)
