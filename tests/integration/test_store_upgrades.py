@@ -5,16 +5,18 @@ import sqlalchemy as sa
 from alembic import command
 
 from concordat.v1 import common_pb2, consent_pb2, signal_pb2
+from concordat_gateway.ledger.tree import read_nodes
 from concordat_gateway.rules.rotation import RotationError, rotate, status
 from concordat_gateway.rules.witnesses import add, adopt, newest, unwitnessed_seconds
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, parse_note, sign
 from concordat_privacy.log.leaf import encode
-from concordat_privacy.log.merkle import Frontier, leaf_hash
+from concordat_privacy.log.merkle import Frontier, Tree, leaf_hash
 from concordat_privacy.moments import rfc3339
 from concordat_store.database import Database
 from concordat_store.migration import History
+from tests.ledgers import appending, check_ledger
 from tests.rotations import means_of
 from tests.services import CALL_SECONDS, PEPPER, serving, timestamp, token
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
@@ -220,3 +222,46 @@ def test_a_ledger_of_before_witnesses_waits_for_them_from_its_newest_change_on(
         assert add(journal, quorum_of(1), 1, line, CALL_SECONDS) == 1
         assert unwitnessed_seconds(journal, clock()) == 0
         assert quorum_of(1).check(newest(journal, quorum_of(1))) == {ONE.name: SECONDS}
+
+
+@pytest.mark.parametrize("entries", [0, 1, 13, 10_001])
+def test_trees_of_the_third_schema_keep_every_node(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock, entries: int
+) -> None:
+    leaves = [b'{"number":%d}' % number for number in range(entries)]
+    tree = Tree.of(leaves)
+    frontier = Frontier().extend(map(leaf_hash, leaves))[0]
+    head = sa.text(
+        "INSERT INTO ledger_head (id, size, frontier, checkpoint, time, pool_version)"
+        " VALUES (1, :size, :frontier, :checkpoint, 0, 0)"
+    ).bindparams(
+        size=entries,
+        frontier=frontier.to_bytes(),
+        checkpoint=sign(Checkpoint(ledger_key.name, entries, tree.root), ledger_key),
+    )
+    migrate_to(CONTROL, empty_urls.control_url, "control_0003", head)
+    database = Database.open(empty_urls.control_url)
+    with database.write() as connection:
+        for number, data in enumerate(leaves):
+            connection.execute(_OLD_ENTRY, {"entry": number, "leaf": data})
+        for level in range(entries.bit_length()):
+            for position in range(entries >> level):
+                place = {"level": level, "position": position, "hash": tree.node(level, position)}
+                connection.execute(_OLD_NODE, place)
+    database.close()
+    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+
+    with open_journal(empty_urls, clock, ledger_key) as journal:
+        assert check_ledger(journal, ledger_key.verifier) == leaves
+        everything = [(level, at) for level in range(15) for at in range(entries >> level)]
+        with journal.read() as connection:
+            stored = read_nodes(connection, everything)
+        assert stored == {place: tree.node(*place) for place in everything}
+        journal.write(appending(0))
+        check_ledger(journal, ledger_key.verifier)
+
+
+_OLD_ENTRY = sa.text("INSERT INTO ledger_entry (entry_index, leaf) VALUES (:entry, :leaf)")
+_OLD_NODE = sa.text(
+    "INSERT INTO ledger_node (level, node_index, hash) VALUES (:level, :position, :hash)"
+)
