@@ -66,7 +66,7 @@ def test_subjects_of_the_first_schema_are_those_of_epoch_1_without_elements(
     empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
 ) -> None:
     first_stores(empty_urls, ledger_key, clock)
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    upgrade_stores(*empty_urls.all)
 
     with (
         open_journal(empty_urls, clock, ledger_key) as journal,
@@ -130,7 +130,7 @@ def test_consents_of_the_third_schema_stay_given_and_permit_what_they_did(
     empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
 ) -> None:
     third_store(empty_urls, ledger_key, clock)
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    upgrade_stores(*empty_urls.all)
 
     with (
         open_journal(empty_urls, clock, ledger_key) as journal,
@@ -161,7 +161,7 @@ def test_the_checks_of_consents_survive_their_migration(
     empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
 ) -> None:
     third_store(empty_urls, ledger_key, clock)
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    upgrade_stores(*empty_urls.all)
     database = Database.open(empty_urls.control_url)
     spoiled = [
         "UPDATE consent SET salt = :short",

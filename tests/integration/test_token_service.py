@@ -194,7 +194,13 @@ def serving(
             monotonic=lambda: now[0],
         )
         subjects = Subjects(
-            journal, file.current, peppers(1).__getitem__, client.update, clock, AMPLE
+            journal,
+            file.current,
+            peppers(1).__getitem__,
+            client.update,
+            clock,
+            AMPLE,
+            subject_keys_of(journal, clock),
         )
         servicer = TokenServicer(journal, client, file, subjects)
         gateway = serve(

@@ -23,6 +23,8 @@ def wishes(folder: Path) -> Wishes:
         host="gateway.example",
         trust_domain="lenders.example",
         control_url=None,
+        evidence_url=None,
+        live_keys_url=None,
         signals_url="postgresql://concordat@db.example/signals",
         pool_epsilon=6.0,
         member_epsilon=4.0,

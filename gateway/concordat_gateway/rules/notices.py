@@ -13,6 +13,7 @@ class NoticeCause(Enum):
 
     WITHDRAWN = "withdrawn"
     REVOKED = "revoked"
+    ERASED = "erased"
 
 
 def notice_fields(
