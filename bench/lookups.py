@@ -32,6 +32,10 @@ SIGNAL = "lenders_open"
 """The one signal that is asked for."""
 
 
+def _asked(subject: SubjectKey, request: bytes, item: int) -> str:
+    return Asker(asking_key(bytes(32), subject)).commitment(request, item).hex()
+
+
 @dataclass(frozen=True)
 class Lookups:
     """The rules of lookups, one member and no consents: every subject is refused."""
@@ -43,7 +47,7 @@ class Lookups:
         """Decide on 1 to 1,000 subjects and record it durably."""
         question = lookups.Question.of(Purpose.UNDERWRITING, [SIGNAL], os.urandom(16))
         caller = Peer(Role.MEMBER, _MEMBER, spiffe_id(TRUST_DOMAIN, Role.MEMBER, _MEMBER))
-        named = Named(1, subjects, [None] * len(subjects), [()] * len(subjects))
+        named = Named(1, subjects, [None] * len(subjects), [()] * len(subjects), _asked)
         return lookups.look_up(self.journal, self.signals, caller, named, question, _QUOTA, 60.0)
 
 

@@ -18,8 +18,7 @@ from concordat_gateway.ledger.journal import (
     Journal,
     Transaction,
 )
-from concordat_gateway.store.control_tables import budget, ledger_head, ledger_item
-from concordat_gateway.store.subjects import SubjectKey
+from concordat_gateway.store.control_tables import budget, ledger_head
 from concordat_privacy.log.checkpoint import SigningKey, open_note
 from concordat_privacy.log.leaf import LeafError
 from concordat_rpc.errors import Kind, Refusal

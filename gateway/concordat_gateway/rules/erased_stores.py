@@ -1,4 +1,4 @@
-"""What the other stores hold of erased subjects: destroyed, and again where a backup brings it back.
+"""What other stores hold of erased subjects: destroyed, again where a backup brings it back.
 
 The control store says who is erased, in one transaction with the entry. What lies elsewhere, the
 live key and the rows of signals, goes afterwards: at once, else at the next start or by the

@@ -8,7 +8,7 @@ A request looks the same whether the pool knows the subject or not, to the membe
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -359,9 +359,7 @@ def _forget(
     if target.record is not None:
         subject_records.forget(connection, subject, target.record.live_id)
     marks = sorted(map(keys.erased_mark, names))
-    connection.execute(
-        _KEEP_NAMES, [{"mark": mark, "erasure_id": erasure_id} for mark in marks]
-    )
+    connection.execute(_KEEP_NAMES, [{"mark": mark, "erasure_id": erasure_id} for mark in marks])
 
 
 def _decide(
@@ -369,7 +367,7 @@ def _decide(
     erasure_id: bytes,
     entry: Entry,
     basis: str,
-    columns: dict[str, object],
+    columns: Mapping[str, object],
 ) -> Erasure:
     transaction.connection.execute(
         sa.update(erasure_table)

@@ -84,7 +84,9 @@ def open_consent(
         return OpenedSubject(((_evidence(subjects, stub.evidence_id), stub.consents),), (), None)
 
     opened = until_unchanged(work)
-    return opened, _recorded(journal, subjects, auditor, permission, opened, consent_id, timeout_seconds)
+    return opened, _recorded(
+        journal, subjects, auditor, permission, opened, consent_id, timeout_seconds
+    )
 
 
 def open_token(

@@ -73,25 +73,26 @@ INSERT_ERASED = sa.text(
 )
 SELECT_ERASED = sa.select(erased.c.erasure_id)
 SELECT_IS_ERASED = SELECT_ERASED.where(erased.c.erasure_id == sa.bindparam("erasure_id"))
+
+
+def _is_subject(table: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        table.c.subject == sa.bindparam("subject"), table.c.bucket == sa.bindparam("bucket")
+    )
+
+
 COUNT_OF_SUBJECT = tuple(
-    sa.select(sa.func.count())
-    .select_from(table)
-    .where(table.c.subject == sa.bindparam("subject"), table.c.bucket == sa.bindparam("bucket"))
+    sa.select(sa.func.count()).select_from(table).where(_is_subject(table))
     for table in (relation, inquiry)
 )
 DELETE_OF_SUBJECT = tuple(
-    sa.delete(table).where(table.c.subject == sa.bindparam("subject"), table.c.bucket == sa.bindparam("bucket"))
-    for table in (relation, inquiry)
+    sa.delete(table).where(_is_subject(table)) for table in (relation, inquiry)
 )
 SELECT_BATCHES_OF_SUBJECT = (
-    sa.select(staged_row.c.batch_id)
-    .where(staged_row.c.subject == sa.bindparam("subject"), staged_row.c.bucket == sa.bindparam("bucket"))
-    .distinct()
+    sa.select(staged_row.c.batch_id).where(_is_subject(staged_row)).distinct()
 )
 DELETE_STAGED_OF_SUBJECT = sa.delete(staged_row).where(
-    staged_row.c.subject == sa.bindparam("subject"),
-    staged_row.c.bucket == sa.bindparam("bucket"),
-    staged_row.c.batch_id == _BATCH_ID,
+    _is_subject(staged_row), staged_row.c.batch_id == _BATCH_ID
 )
 SUBJECTS_IN_BUCKET = tuple(
     sa.select(table.c.subject)

@@ -134,9 +134,7 @@ class KeyStore:
     def old(self, before: int, after: bytes) -> list[bytes]:
         """Some ids beyond `after`, in order, of keys that nobody has asked for since `before`."""
         with self._database.read() as connection:
-            return list(
-                connection.execute(self._old, {"before": before, "after": after}).scalars()
-            )
+            return list(connection.execute(self._old, {"before": before, "after": after}).scalars())
 
     def anchor(self) -> Anchor | None:
         """The largest state of the ledger that this store has seen."""

@@ -5,6 +5,7 @@ Consents that are there already keep the commitment of their grant's entry, and 
 
 import hashlib
 import json
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -51,7 +52,7 @@ def _commit_consents() -> None:
         )
 
 
-def _commitment(row: sa.Row[tuple[bytes, bytes, bytes, bytes | None]]) -> bytes:
+def _commitment(row: sa.Row[Any]) -> bytes:
     _, subject, salt, leaf = row
     try:
         # What the entry says: a rotation may have given the subject another name since.
