@@ -19,6 +19,7 @@ from concordat_gateway.store.migrate import CONTROL, SIGNALS
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.log.checkpoint import SigningKey
+from concordat_privacy.log.subjects import Asker, asking_key
 from concordat_privacy.metering import Quota
 from concordat_rpc.peer import Peer, Role, spiffe_id
 from concordat_store.clock import system_clock

@@ -81,13 +81,11 @@ def _is_subject(table: sa.Table) -> sa.ColumnElement[bool]:
     )
 
 
+_PUBLISHED = (relation, inquiry)
 COUNT_OF_SUBJECT = tuple(
-    sa.select(sa.func.count()).select_from(table).where(_is_subject(table))
-    for table in (relation, inquiry)
+    sa.select(sa.func.count()).select_from(table).where(_is_subject(table)) for table in _PUBLISHED
 )
-DELETE_OF_SUBJECT = tuple(
-    sa.delete(table).where(_is_subject(table)) for table in (relation, inquiry)
-)
+DELETE_OF_SUBJECT = tuple(sa.delete(table).where(_is_subject(table)) for table in _PUBLISHED)
 SELECT_BATCHES_OF_SUBJECT = (
     sa.select(staged_row.c.batch_id).where(_is_subject(staged_row)).distinct()
 )

@@ -53,12 +53,13 @@ def _commit_consents() -> None:
 
 
 def _commitment(row: sa.Row[Any]) -> bytes:
-    _, subject, salt, leaf = row
     try:
         # What the entry says: a rotation may have given the subject another name since.
-        return bytes.fromhex(json.loads(leaf or b"")["subject"])
+        return bytes.fromhex(json.loads(row.leaf or b"")["subject"])
     except (ValueError, KeyError, TypeError):
-        return hashlib.sha256(b"concordat/subject/v1" + bytes(salt) + bytes(subject)).digest()
+        return hashlib.sha256(
+            b"concordat/subject/v1" + bytes(row.salt) + bytes(row.subject)
+        ).digest()
 
 
 def _drop_openings() -> None:
