@@ -3,10 +3,11 @@
 from concordat._context import Context
 from concordat._convert import FetchPage, Page, member_of, time_of
 from concordat._methods import EXECUTE_ERASURE, LIST_ERASURES, REFUSE_ERASURE, REQUEST_ERASURE
-from concordat._operations.consents import MAX_PAGE_SIZE, SHA256_BYTES
+from concordat._operations.consents import MAX_PAGE_SIZE
 from concordat._steps import Operation
 from concordat.enums import ErasureState
 from concordat.requests import (
+    SHA256_BYTES,
     checked_bytes,
     checked_integer,
     checked_text,
