@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.contributions import resume
-from concordat_gateway.rules.erased_stores import finish_erasures
+from concordat_gateway.rules.erased_stores import destroy_orphans, finish_erasures
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_store.clock import system_clock
@@ -48,6 +48,7 @@ class Resumption:
         self._thread.join()
 
     def _run(self) -> None:
+        has_tidied = False
         while True:
             self._due.wait(self._every_seconds)
             self._due.clear()
@@ -57,6 +58,12 @@ class Resumption:
                 finish_erasures(self._journal, self._signals, self._keys)
             except Exception:  # noqa: BLE001  logged; the workers serve on, the next time may do
                 _log.exception("executed erasures were left open")
+            if not has_tidied:
+                try:
+                    destroy_orphans(self._journal, self._keys, system_clock)
+                    has_tidied = True
+                except Exception:  # noqa: BLE001  as above
+                    _log.exception("keys of calls that came to nothing were left")
             try:
                 resume(self._journal, self._signals, system_clock)
             except Exception:  # noqa: BLE001  logged; the workers serve on, the next time may do

@@ -158,7 +158,7 @@ def _prepared_stores(
         adopt_epoch(journal, signals, key_log, peppers, system_clock())
         check_epoch(config, journal, key_log)
         # Before anything is published: a restored store would publish what was erased.
-        erase_again(journal, signals, keys, system_clock)
+        erase_again(journal, signals, keys)
         resume(journal, signals, system_clock)
         _warn_of_other_caps(journal, config.budgets)
         yield journal, signals, keys

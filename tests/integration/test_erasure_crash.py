@@ -15,7 +15,11 @@ from concordat.v1 import erasure_pb2
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.rules.anchors import check_anchors, set_anchors
 from concordat_gateway.rules.contributions import resume
-from concordat_gateway.rules.erased_stores import ORPHAN_AGE_MICROSECONDS, erase_again
+from concordat_gateway.rules.erased_stores import (
+    ORPHAN_AGE_MICROSECONDS,
+    destroy_orphans,
+    erase_again,
+)
 from concordat_gateway.rules.rotation import Progress, rotate
 from concordat_gateway.rules.subject_records import prepare
 from concordat_gateway.store.signal_store import SignalStore
@@ -70,7 +74,7 @@ def keys_of(consortium: Consortium) -> SubjectKeys:
 def start(consortium: Consortium) -> None:
     """What a gateway does before it serves."""
     check_anchors(consortium.journal, keys_of(consortium))
-    erase_again(consortium.journal, consortium.signal_store, keys_of(consortium), consortium.clock)
+    erase_again(consortium.journal, consortium.signal_store, keys_of(consortium))
     resume(consortium.journal, consortium.signal_store, consortium.clock)
 
 
@@ -401,10 +405,10 @@ def test_keys_of_calls_that_came_to_nothing_are_given_up(
     grant_one(consortium.alpha, draft(consortium, 1))
     keys = keys_of(consortium)
     prepare(consortium.journal, keys, [name_of(2)])
-    start(consortium)
+    destroy_orphans(consortium.journal, keys, consortium.clock)
     assert len(keys.live.old(2**62, b"")) == 2  # the call may still be under way
     consortium.clock.advance(ORPHAN_AGE_MICROSECONDS / 1_000_000 + 1)
-    start(consortium)
+    destroy_orphans(consortium.journal, keys, consortium.clock)
     assert set(keys.live.old(2**62, b"")) == live_ids(consortium)
 
 

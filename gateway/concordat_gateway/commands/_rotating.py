@@ -62,6 +62,7 @@ def rotate(
         from concordat_gateway.keyholder import KeyholderClient
         from concordat_gateway.keylog import KeyLogFile
         from concordat_gateway.rules.adopting import adopt_keys
+        from concordat_gateway.rules.anchors import check_anchors
         from concordat_gateway.rules.rotation import OWNER_BYTES, Means
         from concordat_gateway.rules.rotation import rotate as rotate_stores
         from concordat_gateway.rules.rotation import status as read_status
@@ -89,6 +90,7 @@ def rotate(
             opened_subject_keys(config) as keys,
             running_keyholders(config, threading.Event(), beside_a_gateway=True) as keyholders,
         ):
+            check_anchors(journal, keys)
             now = read_status(journal, signals)
             wanted = now.rotation.to_epoch if now.rotation else now.epoch + 1
             # Only for an epoch that there is: a mistaken call leaves nothing behind.

@@ -83,7 +83,7 @@ def finish_erasures(journal: Journal, signals: SignalStore, keys: SubjectKeys) -
         _log.info("erasure %s is complete", row.erasure_id.hex())
 
 
-def erase_again(journal: Journal, signals: SignalStore, keys: SubjectKeys, clock: Clock) -> None:
+def erase_again(journal: Journal, signals: SignalStore, keys: SubjectKeys) -> None:
     """Finish what was interrupted, and destroy what backups have brought back.
 
     Run before anything serves or is published. Raises Refusal UNAVAILABLE where a store fails.
@@ -96,7 +96,6 @@ def erase_again(journal: Journal, signals: SignalStore, keys: SubjectKeys, clock
     if back:
         keys.live.destroy(back)
         _log.warning("destroyed %d live keys of erased subjects that had come back", len(back))
-    _destroy_orphans(journal, keys, clock() - ORPHAN_AGE_MICROSECONDS)
     set_anchors(journal, keys)
 
 
@@ -129,9 +128,12 @@ def _erase_restored_signals(journal: Journal, signals: SignalStore, keys: Subjec
     )
 
 
-def _destroy_orphans(journal: Journal, keys: SubjectKeys, before: int) -> None:
-    """Destroy live keys that no subject has: of calls that came to nothing, or from a backup."""
-    after = b""
+def destroy_orphans(journal: Journal, keys: SubjectKeys, clock: Clock) -> None:
+    """Destroy live keys that no subject has: of calls that came to nothing, or from a backup.
+
+    They open nothing, so there is no haste; it looks at every live key. Raises Refusal UNAVAILABLE.
+    """
+    before, after = clock() - ORPHAN_AGE_MICROSECONDS, b""
     while ids := keys.live.old(before, after):
         with journal.read() as connection:
             had = set(connection.execute(_HAD, {"ids": ids}).scalars())
