@@ -70,7 +70,7 @@ def test_subjects_of_the_first_schema_are_those_of_epoch_1_without_elements(
     empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
 ) -> None:
     first_stores(empty_urls, ledger_key, clock)
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    upgrade_stores(*empty_urls.all)
 
     with (
         open_journal(empty_urls, clock, ledger_key) as journal,
@@ -134,7 +134,7 @@ def test_consents_of_the_third_schema_stay_given_and_permit_what_they_did(
     empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
 ) -> None:
     third_store(empty_urls, ledger_key, clock)
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    upgrade_stores(*empty_urls.all)
 
     with (
         open_journal(empty_urls, clock, ledger_key) as journal,
@@ -165,7 +165,7 @@ def test_the_checks_of_consents_survive_their_migration(
     empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
 ) -> None:
     third_store(empty_urls, ledger_key, clock)
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    upgrade_stores(*empty_urls.all)
     database = Database.open(empty_urls.control_url)
     spoiled = [
         "UPDATE consent SET salt = :short",
@@ -209,7 +209,7 @@ def test_a_ledger_of_before_witnesses_waits_for_them_from_its_newest_change_on(
     )
     entry = entry.bindparams(hashes=leaf_hash(leaf), leaf=leaf)
     migrate_to(CONTROL, empty_urls.control_url, "control_0005", head, entry)
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    upgrade_stores(*empty_urls.all)
 
     clock.advance(30)
     with witnessed_journal(empty_urls, clock) as journal:
