@@ -25,6 +25,7 @@ from concordat_gateway.rules.erased_stores import (
 from concordat_gateway.rules.rotation import Progress, rotate
 from concordat_gateway.rules.subject_records import prepare
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.signal_tables import METADATA as SIGNALS
 from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_gateway.store.subjects import SubjectKey, subject_key
 from concordat_rpc.errors import unavailable
@@ -498,3 +499,29 @@ def test_grants_that_race_with_erasures_are_each_under_the_key_of_their_life(
     with consortium.journal.read() as connection:
         left = connection.execute(sa.text("SELECT consent_id FROM consent")).scalars()
         assert {bytes(one).hex() for one in left} == living
+
+
+@pytest.mark.postgresql
+def test_stores_restored_on_postgresql_lose_the_erased_again_and_nobody_else(
+    postgresql_stores: StoreUrls, clock: ManualClock
+) -> None:
+    tables = [*SIGNALS.tables, "live_key", "live_anchor"]
+    with running(postgresql_stores, clock) as consortium:
+        furnish(consortium, consortium.beta, [1, 2])
+        with closing(Database.open(postgresql_stores.signals_url)) as database:
+            with database.write() as connection:
+                for table in tables:
+                    connection.exec_driver_sql(f"CREATE TABLE copy_{table} AS TABLE {table}")
+            erase(consortium, consortium.alpha, 1)
+            left = live_ids(consortium)
+            with database.write() as connection:
+                for table in tables:
+                    connection.exec_driver_sql(f"DELETE FROM {table}")
+                    connection.exec_driver_sql(f"INSERT INTO {table} TABLE copy_{table}")
+                    connection.exec_driver_sql(f"DROP TABLE copy_{table}")
+            assert rows_held(consortium, 1) == 2
+            assert len(keys_of(consortium).live.old(2**62, b"")) == 2
+            start(consortium)
+        assert rows_with(postgresql_stores.all, [name_of(1)]) == []
+        assert rows_held(consortium, 2) == 2
+        assert set(keys_of(consortium).live.old(2**62, b"")) == left
