@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules.anchors import set_anchors
 from concordat_gateway.rules.contributions import resume
 from concordat_gateway.rules.erased_stores import destroy_orphans, finish_erasures
 from concordat_gateway.store.signal_store import SignalStore
@@ -56,6 +57,7 @@ class Resumption:
                 return
             try:
                 finish_erasures(self._journal, self._signals, self._keys)
+                set_anchors(self._journal, self._keys)
             except Exception:  # noqa: BLE001  logged; the workers serve on, the next time may do
                 _log.exception("executed erasures were left open")
             if not has_tidied:
