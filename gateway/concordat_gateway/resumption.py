@@ -60,16 +60,16 @@ class Resumption:
                 set_anchors(self._journal, self._keys)
             except Exception:  # noqa: BLE001  logged; the workers serve on, the next time may do
                 _log.exception("executed erasures were left open")
+            try:
+                resume(self._journal, self._signals, system_clock)
+            except Exception:  # noqa: BLE001  logged; the workers serve on, the next time may do
+                _log.exception("accepted batches were left unpublished")
             if not has_tidied:
                 try:
                     destroy_orphans(self._journal, self._keys, system_clock)
                     has_tidied = True
                 except Exception:  # noqa: BLE001  as above
                     _log.exception("keys of calls that came to nothing were left")
-            try:
-                resume(self._journal, self._signals, system_clock)
-            except Exception:  # noqa: BLE001  logged; the workers serve on, the next time may do
-                _log.exception("accepted batches were left unpublished")
 
 
 @contextmanager
