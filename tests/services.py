@@ -371,7 +371,8 @@ def join_members(journal: Journal) -> None:
     """Make MEMBERS active members."""
 
     def change(transaction: Transaction) -> None:
-        if transaction.connection.execute(sa.select(member_table)).first() is not None:
+        names = transaction.connection.execute(sa.select(member_table.c.member_id)).scalars()
+        if MEMBERS[0] in set(names):
             return
         transaction.connection.execute(
             sa.insert(member_table),

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules.anchors import set_anchors
 from concordat_gateway.rules.contributions import resume
 from concordat_gateway.rules.erased_stores import destroy_orphans, finish_erasures
 from concordat_gateway.store.signal_store import SignalStore
@@ -56,18 +57,19 @@ class Resumption:
                 return
             try:
                 finish_erasures(self._journal, self._signals, self._keys)
+                set_anchors(self._journal, self._keys)
             except Exception:  # noqa: BLE001  logged; the workers serve on, the next time may do
                 _log.exception("executed erasures were left open")
+            try:
+                resume(self._journal, self._signals, system_clock)
+            except Exception:  # noqa: BLE001  logged; the workers serve on, the next time may do
+                _log.exception("accepted batches were left unpublished")
             if not has_tidied:
                 try:
                     destroy_orphans(self._journal, self._keys, system_clock)
                     has_tidied = True
                 except Exception:  # noqa: BLE001  as above
                     _log.exception("keys of calls that came to nothing were left")
-            try:
-                resume(self._journal, self._signals, system_clock)
-            except Exception:  # noqa: BLE001  logged; the workers serve on, the next time may do
-                _log.exception("accepted batches were left unpublished")
 
 
 @contextmanager

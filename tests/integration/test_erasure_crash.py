@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from concordat_gateway.rules.erased_stores import (
 from concordat_gateway.rules.rotation import Progress, rotate
 from concordat_gateway.rules.subject_records import prepare
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.signal_tables import METADATA as SIGNALS
 from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_gateway.store.subjects import SubjectKey, subject_key
 from concordat_rpc.errors import unavailable
@@ -34,8 +37,10 @@ from tests.integration.test_erasure import (
     OK,
     REFUSED,
     ask,
+    consents_found,
     erase,
     execute,
+    exported,
     furnish,
     look_up,
     open_by,
@@ -44,6 +49,7 @@ from tests.integration.test_erasure import (
 from tests.integration.test_lookups_in_flight import Stop, StoppingStore, in_flight
 from tests.rotations import means_of
 from tests.services import (
+    Caller,
     Consortium,
     account,
     contribute,
@@ -429,3 +435,93 @@ def test_nothing_of_a_destroyed_live_key_is_left_in_its_files(
         assert bytes(sealed) in written()
         erase(consortium, consortium.alpha, 1)
         assert bytes(sealed) not in written()
+
+
+def test_contributions_that_race_with_an_erasure_leave_nothing_of_the_person(
+    consortium: Consortium,
+) -> None:
+    for caller in (consortium.beta, consortium.gamma):
+        furnish(consortium, caller, [1, 2])
+    erased = threading.Event()
+
+    def contribute_on(caller: Caller) -> None:
+        for ref in range(2, 60):
+            rows = [account(consortium, subject, ref) for subject in (1, 2)]
+            # Asked before: what is accepted after an erasure that was acknowledged is a fault.
+            is_over = erased.is_set()
+            accepted = contribute(caller, rows).rows_accepted
+            if is_over:
+                assert accepted == 1
+                return
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(contribute_on, one) for one in (consortium.beta, consortium.gamma)]
+        erase(consortium, consortium.alpha, 1)
+        erased.set()
+        for run in runs:
+            run.result()
+    resume(consortium.journal, consortium.signal_store, consortium.clock)
+    assert rows_held(consortium, 1) == 0
+    assert rows_held(consortium, 2) >= 4
+
+
+def test_grants_that_race_with_erasures_are_each_under_the_key_of_their_life(
+    consortium: Consortium,
+) -> None:
+    grant_one(consortium.beta, draft(consortium, 1))
+
+    def grant_twelve(caller: Caller) -> list[bytes]:
+        return [grant_one(caller, draft(consortium, 1)) for _ in range(12)]
+
+    with ThreadPoolExecutor(3) as pool:
+        runs = [
+            pool.submit(grant_twelve, caller) for caller in (consortium.alpha, consortium.gamma)
+        ]
+        for _ in range(3):
+            erase(consortium, consortium.beta, 1)
+        given = {consent for run in runs for consent in run.result()}
+    grant_one(consortium.beta, draft(consortium, 1))
+    log = exported(consortium)
+    ended = [
+        {item["consent"] for item in items}
+        for fields, items in log
+        if fields["type"] == "erasure.executed"
+    ]
+    found: list[set[str]] = []
+    for life in ended:
+        if life:
+            [evidence] = open_by(consortium, consent=bytes.fromhex(min(life))).evidence_keys
+            found.append({*consents_found(log, evidence.key, evidence.consents)})
+    assert found == [life for life in ended if life]
+    [evidence] = open_by(consortium, subject=1).evidence_keys
+    living = {*consents_found(log, evidence.key, evidence.consents)}
+    assert {one.hex() for one in given} <= living.union(*found)
+    with consortium.journal.read() as connection:
+        left = connection.execute(sa.text("SELECT consent_id FROM consent")).scalars()
+        assert {bytes(one).hex() for one in left} == living
+
+
+@pytest.mark.postgresql
+def test_stores_restored_on_postgresql_lose_the_erased_again_and_nobody_else(
+    postgresql_stores: StoreUrls, clock: ManualClock
+) -> None:
+    tables = [*SIGNALS.tables, "live_key", "live_anchor"]
+    with running(postgresql_stores, clock) as consortium:
+        furnish(consortium, consortium.beta, [1, 2])
+        with closing(Database.open(postgresql_stores.signals_url)) as database:
+            with database.write() as connection:
+                for table in tables:
+                    connection.exec_driver_sql(f"CREATE TABLE copy_{table} AS TABLE {table}")
+            erase(consortium, consortium.alpha, 1)
+            left = live_ids(consortium)
+            with database.write() as connection:
+                for table in tables:
+                    connection.exec_driver_sql(f"DELETE FROM {table}")
+                    connection.exec_driver_sql(f"INSERT INTO {table} TABLE copy_{table}")
+                    connection.exec_driver_sql(f"DROP TABLE copy_{table}")
+            assert rows_held(consortium, 1) == 2
+            assert len(keys_of(consortium).live.old(2**62, b"")) == 2
+            start(consortium)
+        assert rows_with(postgresql_stores.all, [name_of(1)]) == []
+        assert rows_held(consortium, 2) == 2
+        assert set(keys_of(consortium).live.old(2**62, b"")) == left

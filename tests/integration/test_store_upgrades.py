@@ -1,10 +1,13 @@
 """Stores of earlier builds, with data in them, under this build."""
 
+import hashlib
+import json
+
 import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from concordat.v1 import common_pb2, consent_pb2, signal_pb2
+from concordat.v1 import common_pb2, consent_pb2, erasure_pb2, signal_pb2
 from concordat_gateway.rules.rotation import RotationError, rotate, status
 from concordat_gateway.rules.witnesses import add, adopt, newest, unwitnessed_seconds
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
@@ -220,3 +223,54 @@ def test_a_ledger_of_before_witnesses_waits_for_them_from_its_newest_change_on(
         assert add(journal, quorum_of(1), 1, line, CALL_SECONDS) == 1
         assert unwitnessed_seconds(journal, clock()) == 0
         assert quorum_of(1).check(newest(journal, quorum_of(1))) == {ONE.name: SECONDS}
+
+
+def test_consents_of_before_keys_keep_the_commitment_of_their_grant_and_can_be_erased(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
+) -> None:
+    third_store(empty_urls, ledger_key, clock)
+    # The first one's grant is in the ledger, of before a rotation gave the subject another name.
+    leaf = json.dumps({"subject": "ab" * 32}).encode()
+    entry = sa.text(
+        "INSERT INTO ledger_entry (entry_index, hashes, leaf) VALUES (1, :hashes, :leaf)"
+    ).bindparams(hashes=bytes(32), leaf=leaf)
+    item = sa.text(
+        "INSERT INTO ledger_item (entry_index, item, content, subject, salt)"
+        " VALUES (1, 0, :content, :subject, :salt)"
+    ).bindparams(content=b"{}", subject=SUBJECT, salt=bytes(16))
+    migrate_to(CONTROL, empty_urls.control_url, "control_0005", entry, item)
+    upgrade_stores(*empty_urls.all)
+    database = Database.open(empty_urls.control_url)
+    with database.write() as connection:
+        rows = connection.execute(
+            sa.text("SELECT commitment, salt FROM consent ORDER BY consent_id")
+        ).all()
+        items = connection.execute(sa.text("SELECT * FROM ledger_item")).all()
+        for table in ("ledger_entry", "ledger_item"):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
+    database.close()
+    salt = bytes([2]) * 16
+    opened = hashlib.sha256(b"concordat/subject/v1" + salt + SUBJECT).digest()
+    assert [(bytes(one.commitment), bytes(one.salt)) for one in rows] == [
+        (b"\xab" * 32, bytes([1]) * 16),
+        (opened, salt),
+    ]
+    assert [tuple(map(bytes, one[2:])) for one in items] == [(b"{}",)]
+
+    with (
+        open_journal(empty_urls, clock, ledger_key) as journal,
+        open_signals(empty_urls, clock) as signals,
+        serving(journal, signals, clock) as consortium,
+    ):
+        asked = erasure_pb2.RequestErasureRequest(
+            request_id=bytes(16), token=token(1), ground="x", evidence_sha256=bytes(32)
+        )
+        erasure = consortium.alpha.erasures.RequestErasure(asked, timeout=CALL_SECONDS).erasure
+        execute = erasure_pb2.ExecuteErasureRequest(erasure_id=erasure.erasure_id, basis="y")
+        done = consortium.operator.erasures.ExecuteErasure(execute, timeout=CALL_SECONDS)
+        assert done.erasure.state == erasure_pb2.ERASURE_STATE_ERASED
+        assert done.erasure.consents == 2
+        listed = consortium.alpha.consents.ListConsents(
+            consent_pb2.ListConsentsRequest(), timeout=CALL_SECONDS
+        )
+        assert not listed.consents

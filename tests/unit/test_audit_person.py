@@ -279,6 +279,19 @@ def test_an_erasure_that_leaves_a_consent_is_found(someone: Someone) -> None:
     assert found(someone.audit()[1]) == []
 
 
+def test_entries_after_an_erasure_without_notices_are_not_the_persons(someone: Someone) -> None:
+    log = someone.log
+    consent = someone.grant()
+    erasure = log.id()
+    log.add("erasure.requested", erasure=erasure, subject=digest("x"), ground="PIPL 47")
+    items = [{"consent": consent, "recipient": "alpha"}]
+    log.add("erasure.executed", "operator/op", items=items, erasure=erasure, basis="b", rows=1)
+    person, _ = someone.audit()
+    before = len(person.history)
+    log.add("staff.viewed", "auditor/a", view="erasure.list")
+    assert len(someone.audit()[0].history) == before
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -24,7 +24,9 @@ def set_anchors(journal: Journal, keys: SubjectKeys) -> None:
     """Have the stores of keys remember the ledger as it is now. Raises Refusal UNAVAILABLE."""
     now = _now(journal)
     for _, store in _stores(keys):
-        store.set_anchor(now)
+        known = store.anchor()
+        if known is None or known.size < now.size:
+            store.set_anchor(now)
 
 
 def _stores(keys: SubjectKeys) -> tuple[tuple[str, KeyStore], ...]:

@@ -93,7 +93,7 @@ class _Target:
     """What is known of whoever is to be erased, before the transaction that does it."""
 
     subject: SubjectKey | None
-    record: SubjectRecord | None
+    live_id: bytes | None
     evidence_id: bytes | None
     rows: int
 
@@ -276,7 +276,8 @@ def _target(
         except KeyLost:
             # Then the way to the evidence key is gone already: that is no reason not to erase.
             evidence_id = None
-    return _Target(subject, record, evidence_id, signals.count(subject))
+    live_id = record.live_id if record is not None else None
+    return _Target(subject, live_id, evidence_id, signals.count(subject))
 
 
 def _erase(
@@ -296,7 +297,9 @@ def _erase(
     if transaction.tokens_epoch == ROTATING:
         raise tokens_rotating()
     subject = connection.execute(_SUBJECT, {"id": erasure_id}).scalar_one()
-    if subject != target.subject or records(connection, [subject]).get(subject) != target.record:
+    record = records(connection, [subject]).get(subject)
+    # Consents that were counted meanwhile are no other record: they are erased as well.
+    if subject != target.subject or (record.live_id if record else None) != target.live_id:
         raise RecordsChanged
     rows = connection.execute(_CONSENTS, {"subject": subject}).all()
     consents = [consent_of(row) for row in rows]
@@ -312,10 +315,11 @@ def _erase(
         [_item(transaction, one) for one in consents],
         changes_pool=True,
     )
-    _forget(transaction, keys, erasure_id, target, subject, consents)
+    stubs = [] if record is None else _stubs(consents, target.evidence_id, record)
+    _forget(transaction, keys, erasure_id, subject, target.live_id, stubs)
     decision: dict[str, object] = {
         "state": int(ErasureState.EXECUTED),
-        "live_id": target.record.live_id if target.record else None,
+        "live_id": target.live_id,
         "rows": target.rows,
         "consents": len(consents),
     }
@@ -332,34 +336,39 @@ def _item(transaction: Transaction, one: Consent) -> Item:
     return Item(content)
 
 
+def _stubs(
+    consents: Sequence[Consent], evidence_id: bytes | None, record: SubjectRecord
+) -> list[dict[str, object]]:
+    """What is kept of erased consents, as far as they are under an evidence key."""
+    if evidence_id is None:
+        return []
+    return [
+        {
+            "consent_id": one.consent_id,
+            "evidence_id": evidence_id,
+            "consents": record.next_consent,
+        }
+        for one in consents
+        if one.salt is None
+    ]
+
+
 def _forget(
     transaction: Transaction,
     keys: SubjectKeys,
     erasure_id: bytes,
-    target: _Target,
     subject: SubjectKey,
-    consents: Sequence[Consent],
+    live_id: bytes | None,
+    stubs: Sequence[Mapping[str, object]],
 ) -> None:
     """Take out of control whatever leads from a name of the subject to anything."""
     connection = transaction.connection
-    if target.record is not None and target.evidence_id is not None and consents:
-        connection.execute(
-            _KEEP_STUBS,
-            [
-                {
-                    "consent_id": one.consent_id,
-                    "evidence_id": target.evidence_id,
-                    "consents": target.record.next_consent,
-                }
-                for one in consents
-                # Consents of before subjects had keys are not under this one.
-                if one.salt is None
-            ],
-        )
+    if stubs:
+        connection.execute(_KEEP_STUBS, stubs)
     connection.execute(_DELETE_CONSENTS, {"subject": subject})
     names = rotation_sql.forget_subject(connection, subject)
-    if target.record is not None:
-        subject_records.forget(connection, subject, target.record.live_id)
+    if live_id is not None:
+        subject_records.forget(connection, subject, live_id)
     marks = sorted(map(keys.erased_mark, names))
     connection.execute(_KEEP_NAMES, [{"mark": mark, "erasure_id": erasure_id} for mark in marks])
 

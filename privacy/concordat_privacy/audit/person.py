@@ -232,7 +232,9 @@ class Person:
             ended = str(one.get("consent"))
             if ended in self.consents:
                 erased.add(ended)
-                self._notices[str(one.get("notice", ""))] = ended
+                # None where its end was told before: entries without a notice are not about it.
+                if told := str(one.get("notice", "")):
+                    self._notices[told] = ended
                 self._happened(entry, item, "consent erased", ended, "")
         self._check_erased(erased, replay)
 
