@@ -19,6 +19,7 @@ from concordat_gateway.store.migrate import CONTROL, SIGNALS
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.log.checkpoint import SigningKey
+from concordat_privacy.log.subjects import Asker, asking_key
 from concordat_privacy.metering import Quota
 from concordat_rpc.peer import Peer, Role, spiffe_id
 from concordat_store.clock import system_clock
@@ -32,6 +33,10 @@ SIGNAL = "lenders_open"
 """The one signal that is asked for."""
 
 
+def _asked(entry_type: str, actor: str, subject: SubjectKey, request: bytes, item: int) -> str:
+    return Asker(asking_key(bytes(32), subject)).commitment(entry_type, actor, request, item)
+
+
 @dataclass(frozen=True)
 class Lookups:
     """The rules of lookups, one member and no consents: every subject is refused."""
@@ -43,7 +48,7 @@ class Lookups:
         """Decide on 1 to 1,000 subjects and record it durably."""
         question = lookups.Question.of(Purpose.UNDERWRITING, [SIGNAL], os.urandom(16))
         caller = Peer(Role.MEMBER, _MEMBER, spiffe_id(TRUST_DOMAIN, Role.MEMBER, _MEMBER))
-        named = Named(1, subjects, [None] * len(subjects), [()] * len(subjects))
+        named = Named(1, subjects, [None] * len(subjects), [()] * len(subjects), _asked)
         return lookups.look_up(self.journal, self.signals, caller, named, question, _QUOTA, 60.0)
 
 

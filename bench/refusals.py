@@ -94,7 +94,7 @@ def _consortium() -> Iterator[Consortium]:
     clock = ManualClock(system_clock())
     with tempfile.TemporaryDirectory(dir=place) as folder:
         urls = sqlite_urls(Path(folder))
-        upgrade_stores(urls.control_url, urls.signals_url)
+        upgrade_stores(*urls.all)
         with (
             open_journal(urls, clock) as journal,
             open_signals(urls, clock) as signals,

@@ -51,7 +51,7 @@ def ledger_key() -> SigningKey:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> StoreUrls:
     """Migrated SQLite stores, closed, to copy from."""
     urls = sqlite_urls(tmp_path_factory.mktemp("sqlite-template"))
-    upgrade_stores(urls.control_url, urls.signals_url)
+    upgrade_stores(*urls.all)
     return urls
 
 
@@ -81,7 +81,7 @@ def postgresql_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 def postgresql_database(postgresql_cluster: Cluster) -> Iterator[StoreUrls]:
     """A database with both stores migrated. Use it through `postgresql_stores`."""
     with database_of(postgresql_cluster) as urls:
-        upgrade_stores(urls.control_url, urls.signals_url)
+        upgrade_stores(*urls.all)
         yield urls
 
 

@@ -44,8 +44,9 @@ def of_consent(key: bytes, number: int) -> str:
     return commitment(mac(key, b"consent" + number.to_bytes(8, "big")), mac(key, b"record"))
 
 
-def asked(key: bytes, request: str, item: int) -> str:
-    salt = mac(key, bytes.fromhex(request) + item.to_bytes(8, "big"))
+def asked(key: bytes, request: str, item: int, kind: str = "lookup") -> str:
+    asked_by = f"{kind}\0spiffe://concordat.example/member/alpha".encode()
+    salt = mac(key, bytes.fromhex(request) + item.to_bytes(8, "big") + asked_by)
     return commitment(salt, mac(key, b"asking"))
 
 

@@ -7,6 +7,8 @@ from typing import Final
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.rotation import OWNER_BYTES, Means, Progress
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_store.clock import system_clock
+from tests.stores import subject_keys_of
 from tests.tokenkeys import TokenKeys, peppers
 
 ACTOR: Final = "spiffe://concordat.test/gateway/main"
@@ -22,6 +24,7 @@ def means_of(
     return Means(
         journal=journal,
         signals=signals,
+        keys=subject_keys_of(journal, system_clock),
         key_log=keys.log(),
         pepper=peppers(1, 2, 3).__getitem__,
         update=keys.update,

@@ -19,12 +19,14 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from concordat.v1 import (
+    audit_pb2_grpc,
     bands_pb2,
     common_pb2,
     consent_pb2,
     consent_pb2_grpc,
     contribution_pb2,
     contribution_pb2_grpc,
+    erasure_pb2_grpc,
     ledger_pb2_grpc,
     notice_pb2_grpc,
     signal_pb2_grpc,
@@ -35,8 +37,10 @@ from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, ne
 from concordat_gateway.rules.policies import Jurisdictions
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.server import POLICY
+from concordat_gateway.services.audit import AuditServicer
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
+from concordat_gateway.services.erasure import ErasureServicer
 from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.notice import NoticeServicer
 from concordat_gateway.services.signal import SignalServicer
@@ -50,7 +54,7 @@ from concordat_rpc.limits import Limits
 from concordat_rpc.peer import Peer, Role, Serial, spiffe_id
 from concordat_rpc.server import build_server
 from concordat_rpc.tls import Identity, channel_credentials
-from tests.stores import ManualClock
+from tests.stores import ManualClock, subject_keys_of
 from tests.tokenkeys import TokenKeys, peppers
 
 TRUST_DOMAIN = "concordat.test"
@@ -78,6 +82,8 @@ class Caller:
     ledger: ledger_pb2_grpc.LedgerServiceStub
     usage: usage_pb2_grpc.UsageServiceStub
     notices: notice_pb2_grpc.NoticeServiceStub
+    erasures: erasure_pb2_grpc.ErasureServiceStub
+    audit: audit_pb2_grpc.AuditServiceStub
 
     @classmethod
     def on(cls, channel: grpc.Channel) -> "Caller":
@@ -88,6 +94,8 @@ class Caller:
             ledger_pb2_grpc.LedgerServiceStub(channel),
             usage_pb2_grpc.UsageServiceStub(channel),
             notice_pb2_grpc.NoticeServiceStub(channel),
+            erasure_pb2_grpc.ErasureServiceStub(channel),
+            audit_pb2_grpc.AuditServiceStub(channel),
         )
 
 
@@ -131,6 +139,8 @@ def serving(
     ledger = LedgerServicer(journal, quorum)
     usage = UsageServicer(journal, quota, carried, clock)
     notice = NoticeServicer(journal)
+    erasure = ErasureServicer(journal, signal_store, subjects)
+    audit = AuditServicer(journal, subjects)
     server = build_server(
         [
             lambda s: consent_pb2_grpc.add_ConsentServiceServicer_to_server(consent, s),
@@ -141,6 +151,8 @@ def serving(
             lambda s: ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, s),
             lambda s: usage_pb2_grpc.add_UsageServiceServicer_to_server(usage, s),
             lambda s: notice_pb2_grpc.add_NoticeServiceServicer_to_server(notice, s),
+            lambda s: erasure_pb2_grpc.add_ErasureServiceServicer_to_server(erasure, s),
+            lambda s: audit_pb2_grpc.add_AuditServiceServicer_to_server(audit, s),
         ],
         address="127.0.0.1:0",
         tls=_identity(Role.GATEWAY, "gateway", ["localhost", "127.0.0.1"]),
@@ -175,7 +187,8 @@ def subjects_of(
 ) -> Subjects:
     """Names subjects by tokens that `keys` made, asking key-holders in memory."""
     pepper = peppers(*range(1, 10)).__getitem__
-    return Subjects(journal, keys.log, pepper, keys.update, clock, carried)
+    own = subject_keys_of(journal, clock)
+    return Subjects(journal, keys.log, pepper, keys.update, clock, carried, own)
 
 
 @functools.cache
@@ -358,6 +371,9 @@ def join_members(journal: Journal) -> None:
     """Make MEMBERS active members."""
 
     def change(transaction: Transaction) -> None:
+        names = transaction.connection.execute(sa.select(member_table.c.member_id)).scalars()
+        if MEMBERS[0] in set(names):
+            return
         transaction.connection.execute(
             sa.insert(member_table),
             [

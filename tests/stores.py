@@ -11,30 +11,41 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary, finalize
 
 import pytest
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_store.database import Database
 from concordat_store.writer import Writer
 from tests.postgresql import Cluster
 
 ORIGIN = "concordat.test/ledger"
+EVIDENCE_SECRET = bytes(range(32))
+LIVE_SECRET = bytes(range(32, 64))
 START_MICROS = 1_795_000_000_000_000
 """2026-11-18 in microseconds since the epoch: when the tests' clocks start."""
 
 
 @dataclass(frozen=True)
 class StoreUrls:
-    """A migrated, empty pair of stores."""
+    """Migrated, empty stores."""
 
     kind: str
     """Which database: "sqlite" or "postgresql"."""
     control_url: str
     signals_url: str
+    evidence_url: str
+    live_keys_url: str
+
+    @property
+    def all(self) -> tuple[str, str, str, str]:
+        """In the order in which they are migrated."""
+        return self.control_url, self.signals_url, self.evidence_url, self.live_keys_url
 
 
 class ManualClock:
@@ -57,27 +68,21 @@ def ledger_key_of_tests(name: str = ORIGIN) -> SigningKey:
 
 
 def sqlite_urls(directory: Path) -> StoreUrls:
-    """URLs of two SQLite files in a directory, whether they exist or not."""
-    return StoreUrls(
-        "sqlite",
-        f"sqlite:///{directory.resolve()}/control.db",
-        f"sqlite:///{directory.resolve()}/signals.db",
-    )
+    """URLs of SQLite files in a directory, whether they exist or not."""
+    names = ("control", "signals", "evidence", "live-keys")
+    return StoreUrls("sqlite", *(f"sqlite:///{directory.resolve()}/{name}.db" for name in names))
 
 
 def postgresql_urls(cluster: Cluster, database: str) -> StoreUrls:
-    """URLs of both stores in one PostgreSQL database."""
+    """URLs of all stores in one PostgreSQL database."""
     url = cluster.url(database)
-    return StoreUrls("postgresql", url, url)
+    return StoreUrls("postgresql", url, url, url, url)
 
 
 def copy_sqlite(template: StoreUrls, directory: Path) -> StoreUrls:
     """Copies of closed SQLite stores."""
     copies = sqlite_urls(directory)
-    for source, target in (
-        (template.control_url, copies.control_url),
-        (template.signals_url, copies.signals_url),
-    ):
+    for source, target in zip(template.all, copies.all, strict=True):
         shutil.copyfile(source.removeprefix("sqlite:///"), target.removeprefix("sqlite:///"))
     return copies
 
@@ -116,6 +121,36 @@ def open_signals(urls: StoreUrls, clock: Callable[[], int]) -> Iterator[SignalSt
         yield SignalStore(database, clock)
     finally:
         database.close()
+
+
+def subject_keys_beside(url: str, clock: Callable[[], int]) -> SubjectKeys:
+    """The stores of subjects' keys that belong to a control store of the tests, by its URL."""
+    if url.startswith("sqlite"):
+        urls = sqlite_urls(Path(url.partition("///")[2]).parent)
+        evidence_url, live_keys_url = urls.evidence_url, urls.live_keys_url
+    else:
+        evidence_url = live_keys_url = url
+    return SubjectKeys.of(
+        Database.open(evidence_url, pool_size=4),
+        Database.open(live_keys_url, pool_size=4, erasing=True),
+        EVIDENCE_SECRET,
+        LIVE_SECRET,
+        clock,
+    )
+
+
+_KEYS: WeakKeyDictionary[Journal, SubjectKeys] = WeakKeyDictionary()
+
+
+def subject_keys_of(journal: Journal, clock: Callable[[], int]) -> SubjectKeys:
+    """The stores of subjects' keys beside a journal's; closed when the journal is gone."""
+    keys = _KEYS.get(journal)
+    if keys is None:
+        # Private: only tests go from one store to the others.
+        url = journal._database._engine.url.render_as_string(hide_password=False)
+        keys = _KEYS[journal] = subject_keys_beside(url.replace("+pysqlite", ""), clock)
+        finalize(journal, keys.close)
+    return keys
 
 
 @contextmanager

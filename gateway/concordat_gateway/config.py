@@ -35,11 +35,20 @@ class IdentityFiles:
 
 @dataclass(frozen=True, slots=True)
 class StoreUrls:
-    """Where the two stores are: ``sqlite:////absolute/path`` or ``postgresql://...``."""
+    """Where the stores are: ``sqlite:////absolute/path`` or ``postgresql://...``."""
 
     control: str
     signals: str
     """On PostgreSQL it may be the same database as `control`."""
+    evidence: str
+    """Subjects' evidence keys: kept as long as the ledger."""
+    live_keys: str
+    """Subjects' live keys, which erasure destroys: not to be in long-lived backups."""
+
+    @property
+    def all(self) -> tuple[str, str, str, str]:
+        """In the order in which they are migrated."""
+        return self.control, self.signals, self.evidence, self.live_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,11 @@ class GatewayConfig:
     stores: StoreUrls
     ledger_key: Path
     """The ledger's signing key (signed-note skey text)."""
+    evidence_key: Path
+    """32 secret bytes in hex: the evidence store's keys are sealed under it, and asking keys are
+    derived from it."""
+    live_key: Path
+    """32 secret bytes in hex: the live-key store's keys are sealed under it."""
     peppers: Mapping[int, Path]
     """By key epoch: 32 secret bytes in hex, which key the HMAC under which the stores know a
     subject. The file of an epoch that has ended may be gone."""
@@ -187,6 +201,8 @@ def load_config(file: Path) -> GatewayConfig:
         identity=_identity(settings.table("identity")),
         stores=_stores(settings.table("stores")),
         ledger_key=settings.path("ledger_key"),
+        evidence_key=_subject_keys(settings).path("evidence_key"),
+        live_key=settings.path("live_key"),
         peppers=_peppers(settings),
         key_log=settings.path("key_log"),
         key_log_vkey=_verifier_key(settings, "key_log_vkey"),
@@ -238,9 +254,25 @@ def _identity(settings: Settings) -> IdentityFiles:
 
 
 def _stores(settings: Settings) -> StoreUrls:
-    urls = StoreUrls(settings.text("control_url"), settings.text("signals_url"))
+    urls = StoreUrls(
+        settings.text("control_url"),
+        settings.text("signals_url"),
+        _subject_keys(settings).text("evidence_url"),
+        settings.text("live_keys_url"),
+    )
     settings.finish()
     return urls
+
+
+def _subject_keys(settings: Settings) -> Settings:
+    """The same settings, after a word to who has a configuration of before subjects had keys."""
+    for name in ("evidence_key", "live_key", "evidence_url", "live_keys_url"):
+        beside = "ledger_key" if name.endswith("key") else "control_url"
+        if settings.has(beside) and not settings.has(name):
+            raise settings.wrong(
+                name, "missing: subjects have keys of their own now; docs/erasure.md, Upgrading"
+            )
+    return settings
 
 
 def _peppers(settings: Settings) -> dict[int, Path]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
 from concordat_gateway.profiles import Gateway, write_profile
+from concordat_gateway.store.subject_keys import SECRET_BYTES
 from concordat_gateway.store.subjects import PEPPER_BYTES
 from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.jurisdictions import UNNAMED, policies
@@ -46,6 +47,8 @@ class Wishes:
     control_url: str | None
     """None: a SQLite file in the folder."""
     signals_url: str | None
+    evidence_url: str | None
+    live_keys_url: str | None
     pool_epsilon: float
     member_epsilon: float
     workers: int
@@ -121,9 +124,12 @@ def _make_gateway(folder: Path, issue: _Issuer, wishes: Wishes) -> str:
     vkey = ledger_key.verifier.encode()
     write_secret(folder / "ledger.key", f"{ledger_key.encode()}\n".encode())
     (folder / "ledger.vkey").write_text(f"{vkey}\n")
-    write_secret(
-        folder / f"pepper-{FIRST_EPOCH}.key", f"{secrets.token_hex(PEPPER_BYTES)}\n".encode()
-    )
+    for name, length in (
+        (f"pepper-{FIRST_EPOCH}.key", PEPPER_BYTES),
+        ("evidence.key", SECRET_BYTES),
+        ("live.key", SECRET_BYTES),
+    ):
+        write_secret(folder / name, f"{secrets.token_hex(length)}\n".encode())
     return vkey
 
 
@@ -177,6 +183,8 @@ def _keyholder_name(wishes: Wishes) -> str:
 def _gateway_settings(wishes: Wishes, folder: Path, key_log_vkey: str) -> str:
     control = wishes.control_url or f"sqlite:///{folder / 'data' / 'control.db'}"
     signals = wishes.signals_url or f"sqlite:///{folder / 'data' / 'signals.db'}"
+    evidence = wishes.evidence_url or f"sqlite:///{folder / 'data' / 'evidence.db'}"
+    live_keys = wishes.live_keys_url or f"sqlite:///{folder / 'data' / 'live-keys.db'}"
     return f"""\
 # Concordat gateway. Paths are relative to this file.
 listen = {toml_text(str(wishes.listen))}
@@ -186,6 +194,10 @@ workers = {wishes.workers}
 # Prometheus endpoint, loopback only, e.g. "127.0.0.1:9464"; empty for none.
 metrics = ""
 ledger_key = "gateway/ledger.key"
+# What subjects' keys are sealed under, see docs/erasure.md. Losing evidence.key, nobody can be
+# shown a person's part of the ledger any more.
+evidence_key = "gateway/evidence.key"
+live_key = "gateway/live.key"
 # Which token keys there are, signed by the key-holder's side; read again when it changes.
 key_log = "keyholder/keys.log"
 key_log_vkey = {toml_text(key_log_vkey)}
@@ -198,6 +210,9 @@ ca = "ca/ca.pem"
 [stores]
 control_url = {toml_text(control)}
 signals_url = {toml_text(signals)}
+evidence_url = {toml_text(evidence)}
+# Backups of this one are to be deleted within the time by which an erasure must be complete.
+live_keys_url = {toml_text(live_keys)}
 
 [peppers]
 # By key epoch: under which the stores know a subject. A new epoch needs a new one.

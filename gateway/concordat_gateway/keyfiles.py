@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from concordat_gateway.pki import Authority, PkiError
+from concordat_gateway.store.subject_keys import SECRET_BYTES
 from concordat_gateway.store.subjects import PEPPER_BYTES
 from concordat_privacy.log.checkpoint import CheckpointError, SigningKey
 from concordat_rpc.secret_files import read_secret
@@ -29,6 +30,17 @@ def load_pepper(file: Path) -> bytes:
     if len(pepper) < PEPPER_BYTES:
         raise SettingsError(f"{file}: at least {PEPPER_BYTES} bytes wanted, {len(pepper)} found")
     return pepper
+
+
+def load_subject_secret(file: Path) -> bytes:
+    """The secret of one of the stores of subjects' keys: bytes in hexadecimal."""
+    try:
+        secret = bytes.fromhex(read_secret(file).decode())
+    except ValueError:
+        raise SettingsError(f"{file}: not hexadecimal") from None
+    if len(secret) < SECRET_BYTES:
+        raise SettingsError(f"{file}: at least {SECRET_BYTES} bytes wanted, {len(secret)} found")
+    return secret
 
 
 class PepperFiles:

@@ -10,8 +10,10 @@ from datetime import timedelta
 
 from concordat.v1 import (
     aggregate_pb2_grpc,
+    audit_pb2_grpc,
     consent_pb2_grpc,
     contribution_pb2_grpc,
+    erasure_pb2_grpc,
     ledger_pb2_grpc,
     member_pb2_grpc,
     notice_pb2_grpc,
@@ -20,12 +22,18 @@ from concordat.v1 import (
     usage_pb2_grpc,
 )
 from concordat_gateway.config import GatewayConfig, PrivacyBudgets, load_config
-from concordat_gateway.keyfiles import PepperFiles, load_authority, load_ledger_key
+from concordat_gateway.keyfiles import (
+    PepperFiles,
+    load_authority,
+    load_ledger_key,
+    load_subject_secret,
+)
 from concordat_gateway.keyholder import Endpoint, KeyholderClient
 from concordat_gateway.keylog import KeyLogFile, unanswerable
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import members
 from concordat_gateway.rules.adopting import adopt_keys
+from concordat_gateway.rules.anchors import check_anchors
 from concordat_gateway.rules.budgets import Caps
 from concordat_gateway.rules.members import Registrar
 from concordat_gateway.rules.policies import Jurisdictions
@@ -33,8 +41,10 @@ from concordat_gateway.rules.stores_epoch import is_pepper_of
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.rules.witnesses import Policy
 from concordat_gateway.services.aggregate import AggregateServicer
+from concordat_gateway.services.audit import AuditServicer
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
+from concordat_gateway.services.erasure import ErasureServicer
 from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.membership import MembershipServicer
 from concordat_gateway.services.notice import NoticeServicer
@@ -43,6 +53,7 @@ from concordat_gateway.services.token import TokenServicer
 from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.migrate import check_stores
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_gateway.store.subjects import ROTATING
 from concordat_privacy.dp.rho import MicroEpsilon, cap
 from concordat_privacy.keylog import KeyLog
@@ -102,6 +113,13 @@ _SERVICES = {
         "AcknowledgeNotice": _MEMBER,
         "ConfirmDeletion": _MEMBER,
     },
+    "ErasureService": {
+        "RequestErasure": _MEMBER,
+        "ListErasures": _ALL,
+        "ExecuteErasure": _OPERATOR,
+        "RefuseErasure": _OPERATOR,
+    },
+    "AuditService": {"OpenSubject": frozenset({Role.AUDITOR})},
     "UsageService": {"ListUsage": _ALL, "SetLookupQuota": _OPERATOR},
 }
 
@@ -195,6 +213,21 @@ def opened_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalStore]
 
 
 @contextmanager
+def opened_subject_keys(config: GatewayConfig) -> Iterator[SubjectKeys]:
+    """The stores of subjects' keys.
+
+    Raises SettingsError (key files), StoreError (a store that cannot be served from).
+    """
+    evidence_secret = load_subject_secret(config.evidence_key)
+    live_secret = load_subject_secret(config.live_key)
+    with (
+        closing(Database.open(config.stores.evidence)) as evidence,
+        closing(Database.open(config.stores.live_keys, erasing=True)) as live,
+    ):
+        yield SubjectKeys.of(evidence, live, evidence_secret, live_secret, system_clock)
+
+
+@contextmanager
 def built_server(
     config: GatewayConfig, *, port: int, keyholders: Sequence[Address]
 ) -> Iterator[RpcServer]:
@@ -204,13 +237,15 @@ def built_server(
 
     Raises SettingsError, StoreError (also for a schema that is not this build's), PortTaken.
     """
-    check_stores(config.stores.control, config.stores.signals)
+    check_stores(*config.stores.all)
     identity = load_identity(
         config.identity.certificate, config.identity.private_key, config.identity.ca
     )
     with ExitStack() as stack:
         journal, signals = stack.enter_context(opened_stores(config))
-        yield _build(config, identity, journal, signals, port, keyholders)
+        keys = stack.enter_context(opened_subject_keys(config))
+        check_anchors(journal, keys)
+        yield _build(config, identity, journal, signals, keys, port, keyholders)
 
 
 def _build(
@@ -218,6 +253,7 @@ def _build(
     identity: Identity,
     journal: Journal,
     signals: SignalStore,
+    keys: SubjectKeys,
     port: int,
     keyholders: Sequence[Address],
 ) -> RpcServer:
@@ -238,6 +274,7 @@ def _build(
         client.update,
         system_clock,
         config.carried_quota,
+        keys,
     )
     registrar = Registrar(
         load_authority(config.identity.ca, config.membership.ca_key),
@@ -256,6 +293,8 @@ def _build(
     ledger = LedgerServicer(journal, config.witnesses.quorum)
     membership = MembershipServicer(journal, registrar)
     notice = NoticeServicer(journal)
+    erasure = ErasureServicer(journal, signals, subjects)
+    audit = AuditServicer(journal, subjects)
     usage = UsageServicer(journal, config.lookup_quota, config.carried_quota, system_clock)
     return build_server(
         [
@@ -269,6 +308,8 @@ def _build(
             functools.partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, ledger),
             functools.partial(member_pb2_grpc.add_MembershipServiceServicer_to_server, membership),
             functools.partial(notice_pb2_grpc.add_NoticeServiceServicer_to_server, notice),
+            functools.partial(erasure_pb2_grpc.add_ErasureServiceServicer_to_server, erasure),
+            functools.partial(audit_pb2_grpc.add_AuditServiceServicer_to_server, audit),
             functools.partial(usage_pb2_grpc.add_UsageServiceServicer_to_server, usage),
         ],
         address=str(config.listen.with_port(port)),

@@ -31,15 +31,24 @@ from concordat_gateway.keyfiles import load_authority
 from concordat_gateway.keylog import KeyLogFile
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.resumption import resuming
+from concordat_gateway.rules.anchors import check_anchors
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
+from concordat_gateway.rules.erased_stores import erase_again
 from concordat_gateway.rules.notices import mark_overdue
 from concordat_gateway.rules.retention import enforce
 from concordat_gateway.rules.stores_epoch import adopt_epoch
 from concordat_gateway.rules.witnesses import adopt as adopt_witnesses
-from concordat_gateway.server import caps_of, check_epoch, check_holders, opened_stores
+from concordat_gateway.server import (
+    caps_of,
+    check_epoch,
+    check_holders,
+    opened_stores,
+    opened_subject_keys,
+)
 from concordat_gateway.store.migrate import upgrade_stores
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_gateway.timestamping import timestamping
 from concordat_gateway.watching import AlarmGauge, watching
 from concordat_privacy.dp.rho import spent_epsilon
@@ -69,8 +78,8 @@ def serve(config: GatewayConfig, workers: int) -> None:
     registry = CollectorRegistry()
     with (
         _reserved_port(config.listen) as port,
-        _prepared_stores(config) as (journal, signals),
-        resuming(journal, signals, config.resume_seconds) as resumption,
+        _prepared_stores(config) as (journal, signals, keys),
+        resuming(journal, signals, keys, config.resume_seconds) as resumption,
         _metrics(config, registry) as metrics_folder,
         watching(journal, config.alarm_seconds, AlarmGauge(registry)),
         cosigning(journal, config.witnesses, registry),
@@ -166,18 +175,23 @@ def _reserved_port(listen: Address) -> Iterator[int]:
 
 
 @contextmanager
-def _prepared_stores(config: GatewayConfig) -> Iterator[tuple[Journal, SignalStore]]:
-    """Migrate both stores and finish what a crash interrupted."""
-    upgrade_stores(config.stores.control, config.stores.signals)
-    with opened_stores(config) as (journal, signals):
+def _prepared_stores(
+    config: GatewayConfig,
+) -> Iterator[tuple[Journal, SignalStore, SubjectKeys]]:
+    """Migrate the stores, check that control is the newest, finish what a crash interrupted."""
+    upgrade_stores(*config.stores.all)
+    with opened_stores(config) as (journal, signals), opened_subject_keys(config) as keys:
+        check_anchors(journal, keys)
         key_log = KeyLogFile(config.key_log, config.key_log_vkey).current()
         peppers = {epoch for epoch, file in config.peppers.items() if file.exists()}
         adopt_epoch(journal, signals, key_log, peppers, system_clock())
         check_epoch(config, journal, key_log)
+        # Before anything is published: a restored store would publish what was erased.
+        erase_again(journal, signals, keys)
         resume(journal, signals, system_clock)
         adopt_witnesses(journal, config.witnesses.quorum)
         _warn_of_other_caps(journal, config.budgets)
-        yield journal, signals
+        yield journal, signals, keys
 
 
 def _warn_of_other_caps(journal: Journal, budgets: PrivacyBudgets) -> None:

@@ -33,9 +33,12 @@ class Database:
             self._turns = Turns(Path(str(engine.url.database)))
 
     @classmethod
-    def open(cls, url: str, *, pool_size: int = 16) -> "Database":
-        """Connect to the store at url. Raises StoreError where it cannot be served from."""
-        database = cls(create_engine(url, pool_size=pool_size))
+    def open(cls, url: str, *, pool_size: int = 16, erasing: bool = False) -> "Database":
+        """Connect to the store at url. Raises StoreError where it cannot be served from.
+
+        `erasing`: for a store of which nothing that was deleted may be left in a SQLite file.
+        """
+        database = cls(create_engine(url, pool_size=pool_size, erasing=erasing))
         try:
             with database._engine.connect():
                 return database
@@ -74,6 +77,25 @@ class Database:
     def writer(self) -> Writer:
         """A writer of its own connection, for many short durable transactions. Close it."""
         return Writer(self._engine, self._turns, self.is_fault, self.refusing_faults)
+
+    def forget_deleted(self) -> bool:
+        """Empty SQLite's write-ahead log, where what was deleted still stands; whether it was.
+
+        A reader may be in the way: then try again. Nothing to do on PostgreSQL, whose log and
+        dead rows are the server's. Raises Refusal UNAVAILABLE where the store fails.
+        """
+        if not self.is_sqlite:
+            return True
+        turn = self._turns.turn() if self._turns else nullcontext()
+        with self.refusing_faults(), turn:
+            connection = self._engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                [busy, *_] = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                cursor.close()
+                return not busy
+            finally:
+                connection.close()
 
     def is_fault(self, error: BaseException) -> bool:
         """Whether an exception says that the store failed, not that a statement was wrong.

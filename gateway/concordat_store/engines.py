@@ -72,14 +72,18 @@ def normalise_url(url: str) -> URL:
             raise StoreError(f"store URL: {other!r} is neither sqlite nor postgresql")
 
 
-def create_engine(url: str, *, pool_size: int = 16) -> sa.Engine:
+def create_engine(url: str, *, pool_size: int = 16, erasing: bool = False) -> sa.Engine:
     """An engine on a store; connects at first use. Raises StoreError.
 
-    A connection that does not have its settings after setting them raises StoreError too.
+    `erasing`: SQLite overwrites what is deleted. A connection that does not have its settings
+    after setting them raises StoreError too.
     """
     parsed = normalise_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite_engine(parsed, pool_size, sqlite_module())
+        engine = _sqlite_engine(parsed, pool_size, sqlite_module())
+        if erasing:
+            event.listen(engine, "connect", _erase_sqlite)
+        return engine
     return _postgresql_engine(parsed, pool_size)
 
 
@@ -135,6 +139,12 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         [actual] = connection.execute(f"PRAGMA {name}").fetchone()
         if actual != value:
             raise StoreError(f"SQLite: {name} is {actual!r} after setting it to {value!r}")
+
+
+def _erase_sqlite(connection: Any, _record: object) -> None:
+    [actual] = connection.execute("PRAGMA secure_delete = ON").fetchone()
+    if actual != 1:
+        raise StoreError(f"SQLite: secure_delete is {actual!r} after setting it to 1")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

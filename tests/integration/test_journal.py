@@ -18,8 +18,7 @@ from concordat_gateway.ledger.journal import (
     Journal,
     Transaction,
 )
-from concordat_gateway.store.control_tables import budget, ledger_head, ledger_item
-from concordat_gateway.store.subjects import SubjectKey
+from concordat_gateway.store.control_tables import budget, ledger_head
 from concordat_privacy.log.checkpoint import SigningKey, open_note
 from concordat_privacy.log.leaf import LeafError
 from concordat_rpc.errors import Kind, Refusal
@@ -78,11 +77,7 @@ def test_every_size_has_proofs(journal: Journal, ledger_key: SigningKey) -> None
 
 
 def test_items_are_committed_to_and_kept(journal: Journal) -> None:
-    subject, salt = SubjectKey(bytes(32)), bytes(16)
-    items = [
-        Item({"decision": "permit"}, subject, salt),
-        Item({"decision": "refuse"}),
-    ]
+    items = [Item({"decision": "permit"}), Item({"decision": "refuse"})]
 
     entry = journal.write(
         lambda transaction: transaction.append("test.decided", ACTOR, {}, items)
@@ -94,9 +89,6 @@ def test_items_are_committed_to_and_kept(journal: Journal) -> None:
     assert fields["items"] == 2
     assert fields["items_root"] == hashlib.sha256(b"\1" + b"".join(hashes)).hexdigest()
     assert list(journal.entries(0, 1)) == [(0, entry.leaf, tuple(contents))]
-    with journal.read() as connection:
-        openings = connection.execute(sa.select(ledger_item.c.subject, ledger_item.c.salt)).all()
-    assert openings == [(subject, salt), (None, None)]
 
 
 def test_change_and_entry_commit_together(journal: Journal) -> None:

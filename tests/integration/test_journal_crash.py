@@ -88,7 +88,7 @@ def test_killed_server_is_refused_and_comes_back(
 ) -> None:
     with running_server(postgresql_programs) as server:
         urls = postgresql_urls(server.cluster, server.cluster.create_database())
-        upgrade_stores(urls.control_url, urls.signals_url)
+        upgrade_stores(*urls.all)
         with open_journal(urls, clock, ledger_key) as journal:
             leaves = [journal.write(appending(number)).value.leaf for number in range(5)]
             for _ in range(2):
@@ -110,7 +110,7 @@ def test_server_that_was_restarted_meanwhile_costs_no_change(
 ) -> None:
     with running_server(postgresql_programs) as server:
         urls = postgresql_urls(server.cluster, server.cluster.create_database())
-        upgrade_stores(urls.control_url, urls.signals_url)
+        upgrade_stores(*urls.all)
         with open_journal(urls, clock, ledger_key) as journal:
             for number in range(3):
                 assert journal.write(appending(number)).value.index == number

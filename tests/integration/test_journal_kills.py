@@ -133,7 +133,7 @@ def test_killed_server_and_killed_backends_lose_nothing_and_fork_nothing(
     draw = random.Random(2)
     with running_server(postgresql_programs) as server:
         urls = postgresql_urls(server.cluster, server.cluster.create_database())
-        upgrade_stores(urls.control_url, urls.signals_url)
+        upgrade_stores(*urls.all)
         with appenders(urls.control_url, tmp_path, (1, 5)) as running:
             for kill in (kill_postmaster, kill_backend, kill_postmaster, kill_backend):
                 for one in running:

@@ -1,6 +1,7 @@
 """Lookups: what is answered under which consent, and how refusals look."""
 
 import hashlib
+import hmac
 import json
 import threading
 from collections.abc import Sequence
@@ -9,7 +10,8 @@ from typing import Any
 
 import grpc
 import pytest
-import sqlalchemy as sa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from concordat.v1 import common_pb2, consent_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
@@ -34,7 +36,7 @@ from tests.services import (
     token,
     withdraw,
 )
-from tests.stores import ManualClock, listening, shape_of, statements, traced
+from tests.stores import EVIDENCE_SECRET, ManualClock, listening, shape_of, statements, traced
 from tests.tokenkeys import TokenKeys
 
 UNDERWRITING = common_pb2.PURPOSE_UNDERWRITING
@@ -494,18 +496,21 @@ def test_a_batch_answers_in_order_and_records_every_decision(consortium: Consort
     assert entry["items_root"] == hashlib.sha256(b"\1" + left + leaves[4]).hexdigest()
 
 
-def test_the_commitment_of_an_item_opens_with_what_is_kept_off_the_log(
+def test_an_item_names_its_subject_by_a_commitment_that_the_asking_key_opens(
     consortium: Consortium,
 ) -> None:
-    index = look_up(consortium.alpha, 1).receipt.entry_index
-    with consortium.journal.read() as connection:
-        [(content, subject, salt)] = connection.execute(
-            sa.text("SELECT content, subject, salt FROM ledger_item WHERE entry_index = :index"),
-            {"index": index},
-        )
-    assert subject == subject_key(PEPPER, token(1))
-    opened = hashlib.sha256(b"concordat/subject/v1" + salt + subject).hexdigest()
-    assert json.loads(content)["subject"] == opened
+    consent_to_look_up(consortium, 1)
+    index = look_up_batch(consortium.alpha, [1, 2]).receipt.entry_index
+    [(_, leaf, items)] = consortium.journal.entries(index, index + 1)
+    request = bytes.fromhex(json.loads(leaf)["request"])
+    secret = HKDF(SHA256(), 32, None, b"concordat/asking/v1").derive(EVIDENCE_SECRET)
+    for item, subject in enumerate((1, 2)):
+        key = hmac.digest(secret, subject_key(PEPPER, token(subject)), "sha256")
+        asked_by = f"lookup\0{json.loads(leaf)['actor']}".encode()
+        salt = hmac.digest(key, request + item.to_bytes(8, "big") + asked_by, "sha256")[:16]
+        name = hmac.digest(key, b"asking", "sha256")
+        opened = hashlib.sha256(b"concordat/subject/v1" + salt + name).hexdigest()
+        assert json.loads(items[item])["subject"] == opened
 
 
 def test_neither_token_nor_subject_key_stands_in_the_ledger(consortium: Consortium) -> None:

@@ -287,7 +287,7 @@ def test_nobody_but_the_operator_sets_a_quota(desk: Desk) -> None:
 def attempt(journal: Journal, signals: SignalStore, subjects: int, quota: Quota) -> bool:
     """Look random subjects up as alpha; whether the quota let it."""
     keys = [SubjectKey(number.to_bytes(32, "big")) for number in range(subjects)]
-    named = Named(EPOCH, keys, [None] * subjects, [()] * subjects)
+    named = Named(EPOCH, keys, [None] * subjects, [()] * subjects, lambda *_: "")
     question = Question.of(UNDERWRITING, [], request_id())
     try:
         lookups.look_up(journal, signals, peer("alpha"), named, question, quota, CALL_SECONDS)

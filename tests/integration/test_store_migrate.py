@@ -5,17 +5,25 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from concordat_gateway.store.migrate import CONTROL, SIGNALS, check_stores, upgrade_stores
+from concordat_gateway.store.migrate import (
+    CONTROL,
+    EVIDENCE,
+    LIVE_KEYS,
+    SIGNALS,
+    check_stores,
+    upgrade_stores,
+)
 from concordat_store.database import Database
 from concordat_store.engines import StoreError
 from concordat_store.migration import History, check_current, upgrade
 from tests.stores import StoreUrls
 
-HISTORIES = pytest.mark.parametrize("history", [CONTROL, SIGNALS], ids=lambda history: history.name)
+ALL = [CONTROL, SIGNALS, EVIDENCE, LIVE_KEYS]
+HISTORIES = pytest.mark.parametrize("history", ALL, ids=lambda history: history.name)
 
 
 def url_of(urls: StoreUrls, history: History) -> str:
-    return urls.control_url if history is CONTROL else urls.signals_url
+    return urls.all[ALL.index(history)]
 
 
 @HISTORIES
@@ -76,7 +84,7 @@ def test_every_bucket_has_its_partition(postgresql_stores: StoreUrls) -> None:
 
 
 def test_empty_stores_are_refused_then_made_then_left_alone(empty_urls: StoreUrls) -> None:
-    urls = (empty_urls.control_url, empty_urls.signals_url)
+    urls = empty_urls.all
     with pytest.raises(StoreError, match="the control store has no tables yet"):
         check_stores(*urls)
     upgrade_stores(*urls)

@@ -1,22 +1,23 @@
 """Stores of earlier builds, with data in them, under this build."""
 
+import hashlib
+import json
+
 import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from concordat.v1 import common_pb2, consent_pb2, signal_pb2
-from concordat_gateway.ledger.tree import read_nodes
+from concordat.v1 import common_pb2, consent_pb2, erasure_pb2, signal_pb2
 from concordat_gateway.rules.rotation import RotationError, rotate, status
 from concordat_gateway.rules.witnesses import add, adopt, newest, unwitnessed_seconds
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, parse_note, sign
 from concordat_privacy.log.leaf import encode
-from concordat_privacy.log.merkle import Frontier, Tree, leaf_hash
+from concordat_privacy.log.merkle import Frontier, leaf_hash
 from concordat_privacy.moments import rfc3339
 from concordat_store.database import Database
 from concordat_store.migration import History
-from tests.ledgers import appending, check_ledger
 from tests.rotations import means_of
 from tests.services import CALL_SECONDS, PEPPER, serving, timestamp, token
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
@@ -72,7 +73,7 @@ def test_subjects_of_the_first_schema_are_those_of_epoch_1_without_elements(
     empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
 ) -> None:
     first_stores(empty_urls, ledger_key, clock)
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    upgrade_stores(*empty_urls.all)
 
     with (
         open_journal(empty_urls, clock, ledger_key) as journal,
@@ -136,7 +137,7 @@ def test_consents_of_the_third_schema_stay_given_and_permit_what_they_did(
     empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
 ) -> None:
     third_store(empty_urls, ledger_key, clock)
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    upgrade_stores(*empty_urls.all)
 
     with (
         open_journal(empty_urls, clock, ledger_key) as journal,
@@ -167,7 +168,7 @@ def test_the_checks_of_consents_survive_their_migration(
     empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
 ) -> None:
     third_store(empty_urls, ledger_key, clock)
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    upgrade_stores(*empty_urls.all)
     database = Database.open(empty_urls.control_url)
     spoiled = [
         "UPDATE consent SET salt = :short",
@@ -211,7 +212,7 @@ def test_a_ledger_of_before_witnesses_waits_for_them_from_its_newest_change_on(
     )
     entry = entry.bindparams(hashes=leaf_hash(leaf), leaf=leaf)
     migrate_to(CONTROL, empty_urls.control_url, "control_0005", head, entry)
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    upgrade_stores(*empty_urls.all)
 
     clock.advance(30)
     with witnessed_journal(empty_urls, clock) as journal:
@@ -224,44 +225,52 @@ def test_a_ledger_of_before_witnesses_waits_for_them_from_its_newest_change_on(
         assert quorum_of(1).check(newest(journal, quorum_of(1))) == {ONE.name: SECONDS}
 
 
-@pytest.mark.parametrize("entries", [0, 1, 13, 10_001])
-def test_trees_of_the_third_schema_keep_every_node(
-    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock, entries: int
+def test_consents_of_before_keys_keep_the_commitment_of_their_grant_and_can_be_erased(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
 ) -> None:
-    leaves = [b'{"number":%d}' % number for number in range(entries)]
-    tree = Tree.of(leaves)
-    frontier = Frontier().extend(map(leaf_hash, leaves))[0]
-    head = sa.text(
-        "INSERT INTO ledger_head (id, size, frontier, checkpoint, time, pool_version)"
-        " VALUES (1, :size, :frontier, :checkpoint, 0, 0)"
-    ).bindparams(
-        size=entries,
-        frontier=frontier.to_bytes(),
-        checkpoint=sign(Checkpoint(ledger_key.name, entries, tree.root), ledger_key),
-    )
-    migrate_to(CONTROL, empty_urls.control_url, "control_0003", head)
+    third_store(empty_urls, ledger_key, clock)
+    # The first one's grant is in the ledger, of before a rotation gave the subject another name.
+    leaf = json.dumps({"subject": "ab" * 32}).encode()
+    entry = sa.text(
+        "INSERT INTO ledger_entry (entry_index, hashes, leaf) VALUES (1, :hashes, :leaf)"
+    ).bindparams(hashes=bytes(32), leaf=leaf)
+    item = sa.text(
+        "INSERT INTO ledger_item (entry_index, item, content, subject, salt)"
+        " VALUES (1, 0, :content, :subject, :salt)"
+    ).bindparams(content=b"{}", subject=SUBJECT, salt=bytes(16))
+    migrate_to(CONTROL, empty_urls.control_url, "control_0005", entry, item)
+    upgrade_stores(*empty_urls.all)
     database = Database.open(empty_urls.control_url)
     with database.write() as connection:
-        for number, data in enumerate(leaves):
-            connection.execute(_OLD_ENTRY, {"entry": number, "leaf": data})
-        for level in range(entries.bit_length()):
-            for position in range(entries >> level):
-                place = {"level": level, "position": position, "hash": tree.node(level, position)}
-                connection.execute(_OLD_NODE, place)
+        rows = connection.execute(
+            sa.text("SELECT commitment, salt FROM consent ORDER BY consent_id")
+        ).all()
+        items = connection.execute(sa.text("SELECT * FROM ledger_item")).all()
+        for table in ("ledger_entry", "ledger_item"):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
     database.close()
-    upgrade_stores(empty_urls.control_url, empty_urls.signals_url)
+    salt = bytes([2]) * 16
+    opened = hashlib.sha256(b"concordat/subject/v1" + salt + SUBJECT).digest()
+    assert [(bytes(one.commitment), bytes(one.salt)) for one in rows] == [
+        (b"\xab" * 32, bytes([1]) * 16),
+        (opened, salt),
+    ]
+    assert [tuple(map(bytes, one[2:])) for one in items] == [(b"{}",)]
 
-    with open_journal(empty_urls, clock, ledger_key) as journal:
-        assert check_ledger(journal, ledger_key.verifier) == leaves
-        everything = [(level, at) for level in range(15) for at in range(entries >> level)]
-        with journal.read() as connection:
-            stored = read_nodes(connection, everything)
-        assert stored == {place: tree.node(*place) for place in everything}
-        journal.write(appending(0))
-        check_ledger(journal, ledger_key.verifier)
-
-
-_OLD_ENTRY = sa.text("INSERT INTO ledger_entry (entry_index, leaf) VALUES (:entry, :leaf)")
-_OLD_NODE = sa.text(
-    "INSERT INTO ledger_node (level, node_index, hash) VALUES (:level, :position, :hash)"
-)
+    with (
+        open_journal(empty_urls, clock, ledger_key) as journal,
+        open_signals(empty_urls, clock) as signals,
+        serving(journal, signals, clock) as consortium,
+    ):
+        asked = erasure_pb2.RequestErasureRequest(
+            request_id=bytes(16), token=token(1), ground="x", evidence_sha256=bytes(32)
+        )
+        erasure = consortium.alpha.erasures.RequestErasure(asked, timeout=CALL_SECONDS).erasure
+        execute = erasure_pb2.ExecuteErasureRequest(erasure_id=erasure.erasure_id, basis="y")
+        done = consortium.operator.erasures.ExecuteErasure(execute, timeout=CALL_SECONDS)
+        assert done.erasure.state == erasure_pb2.ERASURE_STATE_ERASED
+        assert done.erasure.consents == 2
+        listed = consortium.alpha.consents.ListConsents(
+            consent_pb2.ListConsentsRequest(), timeout=CALL_SECONDS
+        )
+        assert not listed.consents

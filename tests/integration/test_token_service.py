@@ -44,7 +44,7 @@ from concordat_rpc.peer import Peer, Role, Serial
 from concordat_rpc.server import RpcServer, build_server
 from tests.certificates import of_version_2, with_strange_name
 from tests.services import AMPLE, TRUST_DOMAIN, fields_of, party, reason_of
-from tests.stores import ManualClock, StoreUrls, open_journal
+from tests.stores import ManualClock, StoreUrls, open_journal, subject_keys_of
 from tests.tokenkeys import LOG_KEY, LONG_AGO, peppers
 
 SECRET = derive_key_pair(bytes(32), b"token service").secret
@@ -194,7 +194,13 @@ def serving(
             monotonic=lambda: now[0],
         )
         subjects = Subjects(
-            journal, file.current, peppers(1).__getitem__, client.update, clock, AMPLE
+            journal,
+            file.current,
+            peppers(1).__getitem__,
+            client.update,
+            clock,
+            AMPLE,
+            subject_keys_of(journal, clock),
         )
         servicer = TokenServicer(journal, client, file, subjects)
         gateway = serve(

@@ -273,7 +273,7 @@ USE = ((DataCategory.CREDIT_ACCOUNTS,), (GROUND.consent_id,))
 
 def lookup_item(consent: str, decision: str) -> list[Item]:
     content: dict[str, Json] = {"consents": {"credit_accounts": consent}, "decision": decision}
-    return [Item(content, SUBJECT, bytes(16))]
+    return [Item(content)]
 
 
 GOOD: dict[str, Any] = {

@@ -11,7 +11,7 @@ from concordat_privacy.audit.findings import Kind
 from concordat_privacy.audit.person import Person
 from concordat_privacy.audit.replay import Replay
 from concordat_privacy.audit.subject_keys import SubjectKeys, SubjectKeysError
-from tests.logbook import ACCOUNTS, Logbook, digest, found
+from tests.logbook import ACCOUNTS, Logbook, actor, digest, found
 
 LEDGER = "concordat.example/ledger"
 
@@ -39,9 +39,12 @@ class Someone:
         salt = mac(key, b"consent" + number.to_bytes(8, "big"))[:16]
         return committed(salt, mac(key, b"record"))
 
-    def of_request(self, request: str, item: int = 0, epoch: int = 0) -> str:
+    def of_request(
+        self, request: str, item: int = 0, epoch: int = 0, kind: str = "lookup", by: str = "alpha"
+    ) -> str:
         key = self.asking[epoch]
-        salt = mac(key, bytes.fromhex(request) + item.to_bytes(8, "big"))[:16]
+        asked_by = f"{kind}\0{actor(by)}".encode()
+        salt = mac(key, bytes.fromhex(request) + item.to_bytes(8, "big") + asked_by)[:16]
         return committed(salt, mac(key, b"asking"))
 
     def grant(self, by: str = "alpha", **changes: Any) -> str:
@@ -59,7 +62,7 @@ class Someone:
         index = self.log.lookup(consents, by, refused=refused)
         request = self.log.entries[index]["request"]
         for item, fields in enumerate(self.log.items[index]):
-            fields["subject"] = self.of_request(request, item, epoch)
+            fields["subject"] = self.of_request(request, item, epoch, by=by)
         return index
 
     def forget(self) -> None:
@@ -150,7 +153,7 @@ def test_disputes_and_erasures_are_found_by_the_asking_key(someone: Someone) -> 
         "dispute.opened",
         "alpha",
         dispute=dispute,
-        subject=someone.of_request(dispute),
+        subject=someone.of_request(dispute, kind="dispute.opened"),
         jurisdiction="CN",
         answer_by=log.entries[-1]["time"].replace("2026-01-05", "2026-01-20"),
     )
@@ -159,7 +162,7 @@ def test_disputes_and_erasures_are_found_by_the_asking_key(someone: Someone) -> 
         "erasure.requested",
         "alpha",
         erasure=erasure,
-        subject=someone.of_request(request),
+        subject=someone.of_request(request, kind="erasure.requested"),
         request=request,
         ground="PIPL 47",
     )
@@ -274,6 +277,19 @@ def test_an_erasure_that_leaves_a_consent_is_found(someone: Someone) -> None:
     del log.entries[index], log.items[index]
     execute((one, "alpha"), (two, "beta"))
     assert found(someone.audit()[1]) == []
+
+
+def test_entries_after_an_erasure_without_notices_are_not_the_persons(someone: Someone) -> None:
+    log = someone.log
+    consent = someone.grant()
+    erasure = log.id()
+    log.add("erasure.requested", erasure=erasure, subject=digest("x"), ground="PIPL 47")
+    items = [{"consent": consent, "recipient": "alpha"}]
+    log.add("erasure.executed", "operator/op", items=items, erasure=erasure, basis="b", rows=1)
+    person, _ = someone.audit()
+    before = len(person.history)
+    log.add("staff.viewed", "auditor/a", view="erasure.list")
+    assert len(someone.audit()[0].history) == before
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ def wishes(folder: Path) -> Wishes:
         host="gateway.example",
         trust_domain="lenders.example",
         control_url=None,
+        evidence_url=None,
+        live_keys_url=None,
         signals_url="postgresql://concordat@db.example/signals",
         pool_epsilon=6.0,
         member_epsilon=4.0,
@@ -92,7 +94,7 @@ def test_every_path_that_init_writes_exists(installed: Path) -> None:
 def test_keys_are_for_their_owner_alone(installed: Path) -> None:
     secret = [*installed.rglob("*.key"), *installed.rglob("key.pem"), *installed.rglob("*.keys")]
 
-    assert len(secret) == 10
+    assert len(secret) == 12
     assert {file.stat().st_mode & 0o777 for file in secret} == {0o600}
 
 

@@ -209,8 +209,10 @@ def erased(ledger: Ledger) -> None:
     """The person's data is erased by entry 20; entry 21 then uses the second consent."""
     erasure, request = "33" * 16, "44" * 16
     ledger.entries[20] = {
-        "type": "erasure.executed", "erasure": erasure, "subject": asked(A, erasure, 0)
-    }  # fmt: skip
+        "type": "erasure.executed",
+        "erasure": erasure,
+        "subject": asked(A, erasure, 0, "erasure.executed"),
+    }
     ledger.items[20] = [{"consent": SECOND, "recipient": "alpha", "notice": "0e" * 16}]
     ledger.entries[21] = {"type": "lookup", "purpose": "underwriting", "request": request}
     ledger.items[21] = [item(SECOND, asked(A, request, 0))]

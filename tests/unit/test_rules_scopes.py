@@ -1,6 +1,5 @@
 """Numbers, masks, dates and commitments of consents."""
 
-import hashlib
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 
 from concordat.v1 import common_pb2, consent_pb2, contribution_pb2
 from concordat_gateway.rules.calendar import LAST_MOMENT, day_of, more_than_years_apart
-from concordat_gateway.rules.commitments import commitment, fresh_salt
 from concordat_gateway.rules.consent_states import ConsentState
 from concordat_gateway.rules.contributions import BatchState
 from concordat_gateway.rules.scopes import (
@@ -23,7 +21,6 @@ from concordat_gateway.rules.scopes import (
     names_of,
     purposes_in,
 )
-from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
 
 
@@ -88,14 +85,3 @@ def test_days_and_the_last_moment() -> None:
     assert day_of(86_400_000_000 - 1) == 0
     assert day_of(86_400_000_000) == 1
     assert moment("9999-12-31T23:59:59.999999") == LAST_MOMENT
-
-
-def test_a_commitment_is_the_published_hash() -> None:
-    subject, salt = SubjectKey(bytes(range(32))), bytes(range(16))
-    hashed = hashlib.sha256()
-    hashed.update(b"concordat/subject/v1")
-    hashed.update(salt)
-    hashed.update(subject)
-    assert commitment(subject, salt) == hashed.hexdigest()
-    assert len({fresh_salt() for _ in range(10)}) == 10
-    assert len(fresh_salt()) == 16

@@ -18,9 +18,11 @@ from concordat import _methods, enums
 from concordat._steps import Flow, Method
 from concordat.v1 import (
     aggregate_pb2,
+    audit_pb2,
     common_pb2,
     consent_pb2,
     contribution_pb2,
+    erasure_pb2,
     ledger_pb2,
     member_pb2,
     notice_pb2,
@@ -32,9 +34,11 @@ from concordat.v1 import (
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = [
     aggregate_pb2,
+    audit_pb2,
     common_pb2,
     consent_pb2,
     contribution_pb2,
+    erasure_pb2,
     ledger_pb2,
     member_pb2,
     notice_pb2,

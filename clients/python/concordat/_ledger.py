@@ -33,6 +33,11 @@ class LedgerView:
         with self._lock:
             return self._seen
 
+    @property
+    def origin(self) -> str:
+        """The ledger's name, as the pinned key has it."""
+        return self._key.name
+
     def open(self, note: str) -> SignedCheckpoint:
         """A checkpoint that the pinned key has signed. Raises ReceiptInvalid."""
         try:

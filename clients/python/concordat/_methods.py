@@ -3,8 +3,10 @@
 from concordat._steps import Flow, Method, Repeat
 from concordat.v1 import (
     aggregate_pb2,
+    audit_pb2,
     consent_pb2,
     contribution_pb2,
+    erasure_pb2,
     ledger_pb2,
     member_pb2,
     notice_pb2,
@@ -293,5 +295,43 @@ CONFIRM_DELETION = Method(
     "ConfirmDeletion",
     notice_pb2.ConfirmDeletionRequest,
     notice_pb2.ConfirmDeletionResponse,
+    Repeat.SAFE,
+)
+REQUEST_ERASURE = Method(
+    "ErasureService",
+    "RequestErasure",
+    erasure_pb2.RequestErasureRequest,
+    erasure_pb2.RequestErasureResponse,
+    Repeat.SAFE,
+)
+LIST_ERASURES = Method(
+    "ErasureService",
+    "ListErasures",
+    erasure_pb2.ListErasuresRequest,
+    erasure_pb2.ListErasuresResponse,
+    Repeat.SAFE,
+)
+# A decision that was made already changes nothing.
+EXECUTE_ERASURE = Method(
+    "ErasureService",
+    "ExecuteErasure",
+    erasure_pb2.ExecuteErasureRequest,
+    erasure_pb2.ExecuteErasureResponse,
+    Repeat.SAFE,
+)
+REFUSE_ERASURE = Method(
+    "ErasureService",
+    "RefuseErasure",
+    erasure_pb2.RefuseErasureRequest,
+    erasure_pb2.RefuseErasureResponse,
+    Repeat.SAFE,
+)
+
+# An opening that is asked for again is recorded again.
+OPEN_SUBJECT = Method(
+    "AuditService",
+    "OpenSubject",
+    audit_pb2.OpenSubjectRequest,
+    audit_pb2.OpenSubjectResponse,
     Repeat.SAFE,
 )

@@ -12,8 +12,10 @@ from concordat._context import Context
 from concordat._methods import EXPORT_ENTRIES
 from concordat._operations import (
     aggregates,
+    audits,
     consents,
     contributions,
+    erasures,
     ledger,
     lookups,
     managers,
@@ -38,6 +40,8 @@ from concordat.results import (
     ConsentManagerChange,
     ContributionResult,
     CountResult,
+    Erasure,
+    ErasureChange,
     GrantResult,
     InvitedMember,
     JoinedMember,
@@ -49,6 +53,7 @@ from concordat.results import (
     MemberUsage,
     Notice,
     NoticeChange,
+    OpenedSubject,
     Receipt,
     RequestResult,
     SignalCatalogue,
@@ -588,4 +593,67 @@ class AsyncClient:
             usage_operations.set_lookup_quota(
                 self._context, member_id, daily, monthly, request_id, timeout
             ),
+        )
+
+    # Erasures and audits
+
+    async def request_erasure(
+        self,
+        token: Token,
+        ground: str,
+        evidence_sha256: bytes,
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> ErasureChange:
+        """See `Client.request_erasure`."""
+        return await self._runner.run(
+            "request_erasure",
+            erasures.request_erasure(
+                self._context, token, ground, evidence_sha256, request_id, timeout
+            ),
+        )
+
+    def list_erasures(
+        self,
+        *,
+        case: str = "",
+        page_size: int = 1_000,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Erasure]:
+        """See `Client.list_erasures`."""
+        return self._runner.pages(
+            "list_erasures", erasures.list_erasures(self._context, case, page_size, timeout)
+        )
+
+    async def execute_erasure(
+        self, erasure_id: bytes, basis: str, *, timeout: float | None = None
+    ) -> ErasureChange:
+        """See `Client.execute_erasure`."""
+        return await self._runner.run(
+            "execute_erasure",
+            erasures.execute_erasure(self._context, erasure_id, basis, timeout),
+        )
+
+    async def refuse_erasure(
+        self, erasure_id: bytes, basis: str, *, timeout: float | None = None
+    ) -> ErasureChange:
+        """See `Client.refuse_erasure`."""
+        return await self._runner.run(
+            "refuse_erasure", erasures.refuse_erasure(self._context, erasure_id, basis, timeout)
+        )
+
+    async def open_subject(
+        self,
+        *,
+        consent_id: bytes | None = None,
+        token: Token | None = None,
+        case: str,
+        permission_sha256: bytes,
+        timeout: float | None = None,
+    ) -> OpenedSubject:
+        """See `Client.open_subject`."""
+        return await self._runner.run(
+            "open_subject",
+            audits.open_subject(self._context, consent_id, token, case, permission_sha256, timeout),
         )

@@ -12,8 +12,10 @@ from concordat._context import Context
 from concordat._methods import EXPORT_ENTRIES
 from concordat._operations import (
     aggregates,
+    audits,
     consents,
     contributions,
+    erasures,
     ledger,
     lookups,
     managers,
@@ -38,6 +40,8 @@ from concordat.results import (
     ConsentManagerChange,
     ContributionResult,
     CountResult,
+    Erasure,
+    ErasureChange,
     GrantResult,
     InvitedMember,
     JoinedMember,
@@ -49,6 +53,7 @@ from concordat.results import (
     MemberUsage,
     Notice,
     NoticeChange,
+    OpenedSubject,
     Receipt,
     RequestResult,
     SignalCatalogue,
@@ -804,4 +809,99 @@ class Client:
             usage_operations.set_lookup_quota(
                 self._context, member_id, daily, monthly, request_id, timeout
             ),
+        )
+
+    # Erasures and audits
+
+    def request_erasure(
+        self,
+        token: Token,
+        ground: str,
+        evidence_sha256: bytes,
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> ErasureChange:
+        """Pass a subject's request to be erased on; the operator decides.
+
+        The reply is the same whether the pool knows the subject or not.
+
+        Args:
+            ground: why the subject may ask for it, 1 to 500 characters. It goes into the ledger:
+                nothing that names a person.
+            evidence_sha256: SHA-256 of the subject's request, which the member keeps.
+        """
+        return self._runner.run(
+            "request_erasure",
+            erasures.request_erasure(
+                self._context, token, ground, evidence_sha256, request_id, timeout
+            ),
+        )
+
+    def list_erasures(
+        self,
+        *,
+        case: str = "",
+        page_size: int = 1_000,
+        timeout: float | None = None,
+    ) -> Iterator[Erasure]:
+        """The calling member's requests of erasure, oldest first; to operator and auditors all.
+
+        That staff reads them is recorded, with `case`, the reader's own reference.
+        """
+        return self._runner.pages(
+            "list_erasures", erasures.list_erasures(self._context, case, page_size, timeout)
+        )
+
+    def execute_erasure(
+        self, erasure_id: bytes, basis: str, *, timeout: float | None = None
+    ) -> ErasureChange:
+        """Erase the subject of a request: all its consents end, what names it is destroyed.
+
+        For the operator. `basis` (1 to 500 characters) goes into the ledger. Executed again it
+        changes nothing and has no receipt. Where the state is EXECUTED, a store could not be
+        reached; the gateway goes on by itself. Raises NotFound, FailedPrecondition
+        (ERASURE_REFUSED).
+        """
+        return self._runner.run(
+            "execute_erasure",
+            erasures.execute_erasure(self._context, erasure_id, basis, timeout),
+        )
+
+    def refuse_erasure(
+        self, erasure_id: bytes, basis: str, *, timeout: float | None = None
+    ) -> ErasureChange:
+        """Record that a request of erasure is not followed, and why. For the operator.
+
+        Raises NotFound, FailedPrecondition (ERASURE_EXECUTED).
+        """
+        return self._runner.run(
+            "refuse_erasure", erasures.refuse_erasure(self._context, erasure_id, basis, timeout)
+        )
+
+    def open_subject(
+        self,
+        *,
+        consent_id: bytes | None = None,
+        token: Token | None = None,
+        case: str,
+        permission_sha256: bytes,
+        timeout: float | None = None,
+    ) -> OpenedSubject:
+        """The keys that find one subject's entries in the ledger. For auditors.
+
+        The opening is an entry of the ledger before the keys are sent.
+
+        Args:
+            consent_id: a consent of the subject, also one that an erasure ended; or
+            token: the subject's token.
+            case: the auditor's own reference, 1 to 200 characters.
+            permission_sha256: SHA-256 of the document by which the person or a court permits it.
+
+        Raises:
+            NotFound: CONSENT_NOT_FOUND.
+        """
+        return self._runner.run(
+            "open_subject",
+            audits.open_subject(self._context, consent_id, token, case, permission_sha256, timeout),
         )

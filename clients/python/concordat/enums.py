@@ -17,6 +17,7 @@ __all__ = [
     "Coverage",
     "DataCategory",
     "Dimension",
+    "ErasureState",
     "MemberState",
     "NoticeCause",
     "Purpose",
@@ -104,6 +105,20 @@ class UsageKind(IntEnum):
     """Consents recorded."""
     CARRIED = 5
     """Tokens of earlier epochs that the key-holders carried over."""
+
+
+class ErasureState(IntEnum):
+    """How far the erasure of a subject is."""
+
+    REQUESTED = 1
+    """The operator has not decided."""
+    EXECUTED = 2
+    """Nothing of the subject can be used or found any more; some store still has something to
+    destroy."""
+    ERASED = 3
+    """Everything is destroyed."""
+    REFUSED = 4
+    """The request is not followed."""
 
 
 class AlarmKind(IntEnum):

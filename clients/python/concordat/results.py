@@ -1,5 +1,6 @@
 """What callers get back. All frozen; times are in UTC."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -10,6 +11,7 @@ from concordat.enums import (
     ConsentState,
     Coverage,
     DataCategory,
+    ErasureState,
     MemberState,
     NoticeCause,
     Purpose,
@@ -544,3 +546,73 @@ class MembershipChange:
     member: Member
     receipt: Receipt | None
     """None if the member was in that state before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A request to erase a subject, and what became of it."""
+
+    erasure_id: bytes
+    member_id: str
+    """The member that passed the request on."""
+    ground: str
+    """Why the subject may ask for it, as the member says."""
+    state: ErasureState
+    requested_at: datetime
+    decided_at: datetime | None
+    erased_at: datetime | None
+    """When the last store held nothing any more."""
+    basis: str | None
+    """Why it was executed or refused."""
+    rows: int
+    """Rows of signals that were held when it was executed; 0 to members."""
+    consents: int
+    """Consents that it ended; 0 to members."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureChange:
+    """An erasure after a step; `receipt` is None where it had been taken before."""
+
+    erasure: Erasure
+    receipt: Receipt | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceKey:
+    """Finds a subject's consents in the ledger, see `concordat_privacy.log.subjects`."""
+
+    key: bytes = field(repr=False)
+    consents: int
+    """How many there are: numbers 0 to consents - 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskingKey:
+    """Finds what was asked about a subject while the stores named it in one epoch."""
+
+    epoch: int
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSubject:
+    """One subject's keys. Who has them finds everything about the subject in the ledger."""
+
+    ledger: str
+    """Origin of the ledger."""
+    evidence_keys: tuple[EvidenceKey, ...]
+    asking_keys: tuple[AskingKey, ...]
+    receipt: Receipt
+    """Of the entry that records the opening."""
+
+    def keys_file(self) -> str:
+        """The text of a subject's key file, as `concordat audit person --subject` reads it."""
+        content = {
+            "ledger": self.ledger,
+            "evidence_keys": [
+                {"key": one.key.hex(), "consents": one.consents} for one in self.evidence_keys
+            ],
+            "asking_keys": [{"epoch": one.epoch, "key": one.key.hex()} for one in self.asking_keys],
+        }
+        return json.dumps(content, indent=2) + "\n"

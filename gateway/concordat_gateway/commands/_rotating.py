@@ -62,10 +62,16 @@ def rotate(
         from concordat_gateway.keyholder import KeyholderClient
         from concordat_gateway.keylog import KeyLogFile
         from concordat_gateway.rules.adopting import adopt_keys
+        from concordat_gateway.rules.anchors import check_anchors
         from concordat_gateway.rules.rotation import OWNER_BYTES, Means
         from concordat_gateway.rules.rotation import rotate as rotate_stores
         from concordat_gateway.rules.rotation import status as read_status
-        from concordat_gateway.server import endpoints, opened_stores, peppers
+        from concordat_gateway.server import (
+            endpoints,
+            opened_stores,
+            opened_subject_keys,
+            peppers,
+        )
         from concordat_gateway.store.migrate import check_stores
         from concordat_rpc import logs
         from concordat_rpc.peer import read_certificate
@@ -73,7 +79,7 @@ def rotate(
 
         logs.configure("rotation")
         config = load_config(config_file)
-        check_stores(config.stores.control, config.stores.signals)
+        check_stores(*config.stores.all)
         identity = load_identity(
             config.identity.certificate, config.identity.private_key, config.identity.ca
         )
@@ -81,8 +87,10 @@ def rotate(
         with (
             _alone(config_file),
             opened_stores(config) as (journal, signals),
+            opened_subject_keys(config) as keys,
             running_keyholders(config, threading.Event(), beside_a_gateway=True) as keyholders,
         ):
+            check_anchors(journal, keys)
             now = read_status(journal, signals)
             wanted = now.rotation.to_epoch if now.rotation else now.epoch + 1
             # Only for an epoch that there is: a mistaken call leaves nothing behind.
@@ -99,6 +107,7 @@ def rotate(
             means = Means(
                 journal=journal,
                 signals=signals,
+                keys=keys,
                 key_log=key_log.current(),
                 pepper=peppers(config).pepper,
                 update=client.update,
@@ -128,7 +137,7 @@ def status(config_file: Path) -> None:
         from concordat_store.clock import system_clock
 
         config = load_config(config_file)
-        check_stores(config.stores.control, config.stores.signals)
+        check_stores(*config.stores.all)
         log = KeyLogFile(config.key_log, config.key_log_vkey).current()
         with opened_stores(config) as (journal, signals):
             found = read_status(journal, signals)
@@ -161,7 +170,7 @@ def retire(config_file: Path, epoch: int, yes: bool) -> None:
         from concordat_store.clock import system_clock
 
         config = load_config(config_file)
-        check_stores(config.stores.control, config.stores.signals)
+        check_stores(*config.stores.all)
         log = KeyLogFile(config.key_log, config.key_log_vkey).current()
         file = config.peppers.get(epoch)
         with _alone(config_file), opened_stores(config) as (journal, _):

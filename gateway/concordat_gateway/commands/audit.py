@@ -1,6 +1,7 @@
 """`concordat audit ...`: what was done with persons' data, and whether consents allowed it.
 
-All of it offline, from a verified export alone: no command here asks the gateway.
+All of it offline, from a verified export alone, but `open`, which asks the gateway for the keys of
+one person.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from concordat_gateway.commands._client import opened, profile_option, replace_file
 from concordat_gateway.commands._exports import chosen_quorum, verifier_key, witness_options
 
 if TYPE_CHECKING:
@@ -197,6 +199,62 @@ def person(
     assert found.replay is not None  # _audited has seen to it
     who.finish(found.replay)
     _answer(documents.person(found.report, found.replay, who), form, table)
+
+
+@audit.command("open")
+@click.option("--consent", metavar="HEX", help="A consent of the person, also an erased one.")
+@click.option("--token", metavar="HEX", help="The person's token.")
+@click.option("--epoch", type=click.IntRange(1), help="Key epoch of the token.")
+@click.option("--case", required=True, metavar="REF", help="Your own reference; it is recorded.")
+@click.option(
+    "--permission-sha256",
+    required=True,
+    metavar="HEX",
+    help="Hash of the document by which the person or a court permits it; it is recorded.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="New file for the keys. Who has it finds everything about the person in the ledger.",
+)
+@profile_option
+def open_person(
+    consent: str | None,
+    token: str | None,
+    epoch: int | None,
+    case: str,
+    permission_sha256: str,
+    out: Path,
+    profile: Path,
+) -> None:
+    """Have one person's keys opened by the gateway, for `concordat audit person`. For auditors."""
+    from concordat import Token
+
+    if (consent is None) == (token is None):
+        raise click.UsageError("exactly one of --consent and --token is wanted")
+    if (token is None) != (epoch is None):
+        raise click.UsageError("--token and --epoch go together")
+    if out.exists():
+        raise click.BadParameter(f"{out} exists", param_hint="--out")
+    with opened(profile) as client:
+        found = client.open_subject(
+            consent_id=None if consent is None else _hex(consent, "--consent"),
+            token=None if token is None else Token(_hex(token, "--token"), epoch or 1),
+            case=case,
+            permission_sha256=_hex(permission_sha256, "--permission-sha256"),
+        )
+        replace_file(out, found.keys_file())
+    consents = sum(one.consents for one in found.evidence_keys)
+    click.echo(f"Wrote {out}: {consents} consents, {len(found.asking_keys)} asking keys.")
+    click.echo(f"The opening is entry {found.receipt.entry_index} of the ledger.")
+
+
+def _hex(text: str, option: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise click.BadParameter("not hexadecimal", param_hint=option) from None
 
 
 def _audited(

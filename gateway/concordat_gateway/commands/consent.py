@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +18,10 @@ from concordat_gateway.commands._consent_view import (
     show_consents,
     show_one,
 )
+from concordat_gateway.commands._identifier import token_of
 
 if TYPE_CHECKING:
-    from concordat import Client, ConsentDraft, Token
+    from concordat import Client, ConsentDraft
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -269,7 +269,7 @@ def list_consents(
 ) -> None:
     """List the calling member's consents, oldest first."""
     with opened(profile) as client:
-        token = None if resident_id is None else _token(client, resident_id)
+        token = None if resident_id is None else token_of(client, resident_id)
         found = [
             one
             for one in client.list_consents(token)
@@ -284,7 +284,7 @@ def _draft(client: Client, terms: dict[str, Any], evidence: dict[str, Any]) -> C
     life, frequency, notice = terms["data_life"], terms["frequency"], terms["notice"]
     nonce = terms.get("nonce")
     return concordat.ConsentDraft(
-        token=_token(client, terms["resident_id"]),
+        token=token_of(client, terms["resident_id"]),
         purposes={concordat.Purpose[name.upper()] for name in terms["purposes"]},
         categories={concordat.DataCategory[name.upper()] for name in terms["categories"]},
         starts_at=_zoned(terms["starts"]),
@@ -300,25 +300,6 @@ def _draft(client: Client, terms: dict[str, Any], evidence: dict[str, Any]) -> C
         evidence_nonce=None if nonce is None else _hex(nonce, "--nonce"),
         **evidence,
     )
-
-
-def _token(client: Client, resident_id: str) -> Token:
-    import concordat
-
-    if resident_id != "-":
-        raise click.BadParameter(
-            'only "-": numbers do not belong on a command line', param_hint="--resident-id"
-        )
-    number: str
-    if sys.stdin.isatty():
-        number = click.prompt("Resident id", hide_input=True)
-    else:
-        number = sys.stdin.readline().strip()
-    try:
-        [token] = client.tokenise([concordat.ResidentId(number)])
-    except concordat.IdentifierInvalid as error:
-        raise click.ClickException(str(error)) from None
-    return token
 
 
 def _evidence(document: Path | None, jws: Path | None) -> dict[str, Any]:

@@ -27,6 +27,8 @@ import click
 )
 @click.option("--control-url", help="Control store; by default a SQLite file in FOLDER.")
 @click.option("--signals-url", help="Signals store; by default a SQLite file in FOLDER.")
+@click.option("--evidence-url", help="Evidence keys' store; by default a SQLite file in FOLDER.")
+@click.option("--live-keys-url", help="Live keys' store; by default a SQLite file in FOLDER.")
 @click.option(
     "--pool-epsilon",
     type=click.FloatRange(0.001, 100.0),
@@ -53,6 +55,8 @@ def init(
     trust_domain: str,
     control_url: str | None,
     signals_url: str | None,
+    evidence_url: str | None,
+    live_keys_url: str | None,
     pool_epsilon: float,
     member_epsilon: float | None,
     workers: int,
@@ -84,6 +88,8 @@ def init(
         trust_domain=trust_domain,
         control_url=control_url,
         signals_url=signals_url,
+        evidence_url=evidence_url,
+        live_keys_url=live_keys_url,
         pool_epsilon=pool_epsilon,
         member_epsilon=round(pool_epsilon * 0.8, 3) if member_epsilon is None else member_epsilon,
         workers=workers,

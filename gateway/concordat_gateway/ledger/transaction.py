@@ -11,8 +11,7 @@ from typing import NamedTuple, TypeVar
 import sqlalchemy as sa
 
 from concordat_gateway.ledger import tree
-from concordat_gateway.ledger.tree import Head, StoredItem
-from concordat_gateway.store.subjects import SubjectKey
+from concordat_gateway.ledger.tree import Head
 from concordat_privacy.log import leaf
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import Frontier, leaf_hash, merkle_root
@@ -36,11 +35,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of an entry. `subject` and `salt` stay off the log, to open a commitment."""
+    """One item of an entry."""
 
     content: Mapping[str, Json]
-    subject: SubjectKey | None = None
-    salt: bytes | None = None
 
 
 class Transaction:
@@ -141,10 +138,10 @@ class Transaction:
             "time": self._group.time_text,
             "actor": actor,
         }
-        stored = [StoredItem(leaf.encode_item(i.content), i.subject, i.salt) for i in items]
+        stored = [leaf.encode_item(item.content) for item in items]
         if stored:
             content["items"] = len(stored)
-            content["items_root"] = merkle_root(item.content for item in stored).hex()
+            content["items_root"] = merkle_root(stored).hex()
         return self._group.add(leaf.encode(content), stored, changes_pool)
 
     def run(self, change: Callable[["Transaction"], T]) -> T:
@@ -192,7 +189,7 @@ class Group:
         self._leaves: list[bytes] = []
         self._first_time = 0
         """Of the first of them."""
-        self._items: list[tuple[int, list[StoredItem]]] = []
+        self._items: list[tuple[int, list[bytes]]] = []
 
     @property
     def entries(self) -> int:
@@ -218,7 +215,7 @@ class Group:
             self._time_text = f"{self._second_text}{micros:06}Z"
         return self._time_text
 
-    def add(self, data: bytes, items: list[StoredItem], changes_pool: bool) -> Entry:
+    def add(self, data: bytes, items: list[bytes], changes_pool: bool) -> Entry:
         """Gather one encoded entry."""
         entry = Entry(self._head.frontier.size + len(self._leaves), data)
         if not self._leaves:

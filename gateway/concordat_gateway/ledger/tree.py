@@ -34,15 +34,6 @@ class Head:
     """Time of the first entry beyond it, in microseconds; None where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredItem:
-    """One item of an entry: its canonical bytes, and what opens its subject commitment."""
-
-    content: bytes
-    subject: bytes | None
-    salt: bytes | None
-
-
 # Columns of the head, in the order of `_head` and `_head_values`.
 _HEAD = (
     "frontier",
@@ -135,10 +126,10 @@ def insert_entries(
     write_rows(writer, ledger_entry, list(zip(entries, hashes, leaves, strict=True)))
 
 
-def insert_items(writer: Writer, items: Sequence[tuple[int, Sequence[StoredItem]]]) -> None:
+def insert_items(writer: Writer, items: Sequence[tuple[int, Sequence[bytes]]]) -> None:
     """Store the items of entries, given as (entry index, items)."""
     rows = [
-        (entry_index, number, item.content, item.subject, item.salt)
+        (entry_index, number, item)
         for entry_index, of_entry in items
         for number, item in enumerate(of_entry)
     ]

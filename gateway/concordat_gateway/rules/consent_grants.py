@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.rules import consent_records
-from concordat_gateway.rules.consent_records import Consent, Evidence, new_salt
+from concordat_gateway.rules.consent_records import Consent, Evidence
 from concordat_gateway.rules.counters import count_consents
 from concordat_gateway.rules.drafts import ConsentDraft, form_problem, time_problem
 from concordat_gateway.rules.evidence import (
@@ -27,6 +27,7 @@ from concordat_gateway.rules.policies import Jurisdictions
 from concordat_gateway.rules.requests import Fingerprint, Reply, Request, check_request_id, once
 from concordat_gateway.rules.scopes import CONSENT_ID_BYTES, ConsentId
 from concordat_gateway.rules.standing import require_active
+from concordat_gateway.rules.subject_records import Numbering, Prepared, prepare, until_unchanged
 from concordat_gateway.rules.subjects import Named, Subjects
 from concordat_gateway.store.subjects import SubjectKey, require_epoch
 from concordat_privacy.catalogue.rows import FieldProblem
@@ -148,9 +149,13 @@ class _Call:
             )
             kept = _Kept.of(self.recipient, named, self.subjects)
             items = _Items(drafts, good, problems, evidence, named, kept)
+            return until_unchanged(lambda: write(items))
+
+        def write(items: _Items) -> Committed[bytes]:
+            ready = prepare(self.journal, self.subjects.keys, items.named.keys)
             return self.journal.write(
                 lambda transaction: once(
-                    transaction, request, lambda: self._reply(transaction, items, to_reply)
+                    transaction, request, lambda: self._reply(transaction, items, ready, to_reply)
                 ),
                 self.timeout_seconds,
             )
@@ -185,12 +190,17 @@ class _Call:
         return evidence
 
     def _reply(
-        self, transaction: Transaction, items: "_Items", to_reply: Callable[[Grants], bytes]
+        self,
+        transaction: Transaction,
+        items: "_Items",
+        ready: Mapping[SubjectKey, Prepared],
+        to_reply: Callable[[Grants], bytes],
     ) -> Reply:
         transaction.require_witnessed()
         require_epoch(transaction.tokens_epoch, items.named.epoch)
         require_active(transaction.connection, self.recipient.name)
         connection, now = transaction.connection, transaction.now
+        numbering = Numbering(connection, ready)
         refused = dict(items.problems)
         refused.update(evidence_problems(connection, items.evidence))
         consents: list[Consent] = []
@@ -208,11 +218,18 @@ class _Call:
                 refused[item] = problem
                 continue
             held[subject] += 1
-            consent, entry = self._recorded(transaction, draft, subject, items.evidence.get(item))
+            consent, entry = self._recorded(
+                transaction,
+                draft,
+                subject,
+                numbering.commitment(subject),
+                items.evidence.get(item),
+            )
             consents.append(consent)
             granted.append(Granted(item, consent.consent_id, entry))
         if consents:
             consent_records.insert(connection, consents)
+            numbering.record()
             items.kept.record(connection, {consent.subject for consent in consents})
             count_consents(connection, self.recipient.name, len(consents), now)
         refusals = [ItemRefusal.of(item, refused[item]) for item in sorted(refused)]
@@ -224,6 +241,7 @@ class _Call:
         transaction: Transaction,
         draft: ConsentDraft,
         subject: SubjectKey,
+        commitment: bytes,
         evidence: Evidence | None,
     ) -> tuple[Consent, Entry]:
         """The consent that a good draft becomes, and its ledger entry."""
@@ -241,7 +259,7 @@ class _Call:
             notice_version=draft.notice_version,
             granted_at=now,
             grant_entry=0,
-            salt=new_salt(subject),
+            commitment=commitment,
             notice_sha256=draft.notice_sha256 or None,
             language=draft.language or None,
             withdrawal_method=draft.withdrawal_method or None,

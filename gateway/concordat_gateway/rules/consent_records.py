@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
-from concordat_gateway.rules.commitments import commitment, fresh_salt
 from concordat_gateway.rules.consent_states import ConsentState, Times, state_of
 from concordat_gateway.rules.scopes import (
     CONSENT_ID_BYTES,
@@ -71,7 +70,8 @@ class Consent:
     notice_version: str
     granted_at: int
     grant_entry: int
-    salt: bytes
+    commitment: bytes
+    salt: bytes | None = None
     notice_sha256: bytes | None = None
     language: str | None = None
     withdrawal_method: str | None = None
@@ -156,18 +156,8 @@ class Consent:
         return {
             "consent": self.consent_id.hex(),
             "recipient": self.recipient,
-            "subject": subject_commitment(self.subject, self.salt),
+            "subject": self.commitment.hex(),
         }
-
-
-def new_salt(_subject: SubjectKey) -> bytes:
-    """The salt of a new consent's commitment. With `subject_commitment` the one place for it."""
-    return fresh_salt()
-
-
-def subject_commitment(subject: SubjectKey, salt: bytes) -> str:
-    """How the entries about a consent name its subject; the same in all of them."""
-    return commitment(subject, salt)
 
 
 def purpose_names(purposes: Mask) -> list[str]:

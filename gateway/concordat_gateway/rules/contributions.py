@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
+from concordat_gateway.rules.erased_stores import erase_signals
 from concordat_gateway.rules.intake import Candidate, Intake
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.permits import NO_PERMIT, Ground, permits
@@ -157,6 +158,8 @@ def publish_accepted(journal: Journal, signals: SignalStore) -> list[bytes]:
     Safe beside whoever else publishes the same batch. Raises Refusal UNAVAILABLE where a store
     fails.
     """
+    # What was accepted after an erasure must not be erased with what was before.
+    erase_signals(journal, signals)
     undecided: list[bytes] = []
     for batch_id in signals.staged():
         with journal.read() as connection:
@@ -300,6 +303,7 @@ def _publish_request(
         row = _find(connection, furnisher, request_id)
     assert row is not None  # it committed together with the reply that led here
     try:
+        erase_signals(journal, signals)
         signals.publish(row.batch_id, row.member_no, _unpacked(row.refused_rows))
         if staged is not None and staged != row.batch_id:
             signals.discard(staged)

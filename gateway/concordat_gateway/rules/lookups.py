@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
 from concordat_gateway.rules.calendar import day_of
-from concordat_gateway.rules.commitments import commitment, fresh_salt
 from concordat_gateway.rules.permits import Permit, contributors, spent_permits
 from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
 from concordat_gateway.rules.requests import check_request_id
@@ -132,8 +131,10 @@ def look_up(
     subjects = named.keys
     # Ready before the transaction, which everybody else waits for.
     distinct = sorted(set(subjects))
-    salts = [fresh_salt() for _ in subjects]
-    commitments = [commitment(*opening) for opening in zip(subjects, salts, strict=True)]
+    commitments = [
+        named.asked("lookup", caller.spiffe_id, subject, question.request_id, item)
+        for item, subject in enumerate(subjects)
+    ]
     decoys = {subject: SubjectKey(os.urandom(SUBJECT_BYTES)) for subject in distinct}
 
     def decide(transaction: Transaction) -> _Decision | Exhausted:
@@ -151,10 +152,8 @@ def look_up(
         asked = [s if s in known else decoys[s] for s in distinct]
         contributing = contributors(connection, asked, now)
         items = [
-            Item(_item(permit, committed), subject, salt)
-            for subject, permit, committed, salt in zip(
-                subjects, permitted, commitments, salts, strict=True
-            )
+            Item(_item(permit, committed))
+            for permit, committed in zip(permitted, commitments, strict=True)
         ]
         refused = sum(not permit.granted for permit in permitted)
         meter.charge(connection, len(subjects), refused, now)

@@ -14,12 +14,12 @@ each looks for its process's own number in the rotation's row, under the lock of
 What keeps callers out meanwhile is the stores' epoch: 0 in the head of the ledger, whose lock every
 change takes, and in the signals store's own snapshot; see `store.subjects.require_epoch`.
 
-What was recorded under the old names stays: items of the ledger, and commitments. Aliases lead
-from them to the new ones.
+Commitments in the ledger stay as they are. A subject's evidence key stays its own; the asking key
+of its old name is kept, sealed under its live key, for whoever audits what was asked before.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -30,9 +30,15 @@ from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.rules.carrying import Update, carried
 from concordat_gateway.rules.contributions import publish_accepted
 from concordat_gateway.rules.stores_epoch import is_pepper_of, settle
+from concordat_gateway.rules.subject_records import (
+    keep_asking_keys,
+    records,
+    sealed_asking_keys,
+)
 from concordat_gateway.store import rotation_sql as sql
 from concordat_gateway.store.rotation_sql import Pair, Rotation, State
 from concordat_gateway.store.signal_store import BUCKETS, SignalStore
+from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_gateway.store.subjects import (
     ROTATING,
     ElementSeal,
@@ -106,6 +112,7 @@ class Means:
 
     journal: Journal
     signals: SignalStore
+    keys: SubjectKeys
     key_log: KeyLog
     pepper: Callable[[int], bytes]
     update: Update
@@ -165,7 +172,7 @@ def rotate(
     else:
         _catch_up(means, old, new)
     _move_signals(means)
-    _move_control(means, new.epoch)
+    _move_control(means, old.epoch, new.epoch)
     return _end(means)
 
 
@@ -369,17 +376,26 @@ def _move_signals(means: Means) -> None:
         means.report(Progress("signals", bucket + 1, BUCKETS))
 
 
-def _move_control(means: Means, to_epoch: int) -> None:
+def _move_control(means: Means, from_epoch: int, to_epoch: int) -> None:
     with means.journal.read() as connection:
         left = sql.count_pairs(connection)
     total = left
     while left:
-        moved = _write(
-            means,
-            lambda transaction, _rotation: sql.move_chunk(transaction.connection, to_epoch, CHUNK),
-        )
-        left -= moved
+        # Nothing makes or ends a record while the stores are moved.
+        with means.journal.read() as connection:
+            _owned(means, connection)
+            found = records(connection, sql.next_chunk(connection, CHUNK))
+        asking = sealed_asking_keys(means.keys, found, from_epoch)
+        left -= _move_chunk(means, to_epoch, asking)
         means.report(Progress("control", total - left, total))
+
+
+def _move_chunk(means: Means, to_epoch: int, asking: Sequence[Mapping[str, object]]) -> int:
+    def change(transaction: Transaction, _rotation: Rotation) -> int:
+        keep_asking_keys(transaction.connection, asking)
+        return sql.move_chunk(transaction.connection, to_epoch, CHUNK)
+
+    return _write(means, change)
 
 
 def _end(means: Means) -> Rotated:

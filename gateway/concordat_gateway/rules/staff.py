@@ -27,6 +27,12 @@ class Viewed:
     """What for: the viewer's own reference; empty where none was given."""
     subject: str = ""
     """Commitment of the one subject it is about, where it is about one."""
+    request: bytes = b""
+    """What salts that commitment, 16 bytes."""
+    consent: bytes = b""
+    """The consent by which a subject was found."""
+    permission_sha256: bytes = b""
+    """Hash of the document that permits it."""
     first: int | None = None
     """First entry or item of the span that is read, where there is a span."""
     end: int | None = None
@@ -48,6 +54,13 @@ def record_view(
         fields["case"] = viewed.case
     if viewed.subject:
         fields["subject"] = viewed.subject
+    for name, value in (
+        ("request", viewed.request),
+        ("consent", viewed.consent),
+        ("permission_sha256", viewed.permission_sha256),
+    ):
+        if value:
+            fields[name] = value.hex()
     if viewed.first is not None and viewed.end is not None:
         fields |= {"from": viewed.first, "to": viewed.end}
     return journal.write(

@@ -25,6 +25,7 @@ from concordat_gateway.rules.carrying import Update, carried
 from concordat_gateway.rules.epochs import check_active, check_taken, taken_epoch
 from concordat_gateway.rules.quotas import charge_carried
 from concordat_gateway.store.control_tables import subject_alias
+from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_gateway.store.subjects import (
     ROTATING,
     ElementSeal,
@@ -57,6 +58,8 @@ class Named:
     """What each is made of, in the same order; None where only an alias is known of it."""
     older: Sequence[Sequence[SubjectKey]] = field(repr=False)
     """Each one's names under earlier epochs, as far as they came to light."""
+    asked: Callable[[str, str, SubjectKey, bytes, int], str] = field(repr=False)
+    """`SubjectKeys.asked`: how an entry about what is asked names a subject."""
 
 
 class Subjects:
@@ -70,12 +73,14 @@ class Subjects:
         update: Update,
         clock: Clock,
         quota: Quota,
+        keys: SubjectKeys,
     ) -> None:
         """Make what names subjects.
 
         `pepper` gives an epoch's pepper; `update` asks the key-holders; `quota` is of the elements
-        that a member may have carried over.
+        that a member may have carried over; `keys` are the subjects' own.
         """
+        self.keys = keys
         self._journal = journal
         self._key_log = key_log
         self._pepper = pepper
@@ -152,7 +157,7 @@ class Subjects:
         epoch = taken_epoch(log, epoch, store_epoch, self._clock())
         keys = self._keys(tokens, epoch)
         if epoch == store_epoch:
-            return Named(epoch, keys, tokens, [()] * len(tokens))
+            return Named(epoch, keys, tokens, [()] * len(tokens), self.keys.asked)
         return self._carried_names(log, caller, tokens, keys, epoch, store_epoch, timeout_seconds)
 
     def seal(self, store_epoch: int) -> ElementSeal:
@@ -198,6 +203,7 @@ class Subjects:
             [present.get(key) or names.get(key, key) for key in keys],
             [elements.get(key) for key in keys],
             [older.get(key, ()) for key in keys],
+            self.keys.asked,
         )
 
     def _carried(

@@ -5,7 +5,14 @@ from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from concordat.v1 import common_pb2, consent_pb2, contribution_pb2, member_pb2, usage_pb2
+from concordat.v1 import (
+    common_pb2,
+    consent_pb2,
+    contribution_pb2,
+    erasure_pb2,
+    member_pb2,
+    usage_pb2,
+)
 from concordat_gateway.ledger.journal import Committed, Entry
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_rpc import call
@@ -16,6 +23,7 @@ _StoredReply = TypeVar(
     consent_pb2.GrantConsentsResponse,
     consent_pb2.RequestConsentsResponse,
     contribution_pb2.ContributeResponse,
+    erasure_pb2.RequestErasureResponse,
     member_pb2.InviteMemberResponse,
     member_pb2.AcceptInvitationResponse,
     usage_pb2.SetLookupQuotaResponse,

@@ -56,6 +56,7 @@ class Consent(_Control, table=True):
         exactly("subject", 32),
         exactly("evidence_sha256", 32),
         exactly("salt", 16),
+        exactly("commitment", 32),
         exactly("notice_sha256", 32),
         exactly("evidence_subject", 32),
         exactly("evidence_terms_sha256", 32),
@@ -80,9 +81,11 @@ class Consent(_Control, table=True):
     withdrawn_at: int | None = big_int(default=None)
     grant_entry: int = big_int()
     withdraw_entry: int | None = big_int(default=None)
-    salt: bytes
-    """Opens the subject commitment of the grant's ledger entry, with the name that the subject had
-    then: `subject`, or one that `subject_alias` has for it."""
+    salt: bytes | None = Field(default=None)
+    """Of consents that were recorded before subjects had keys: opens their commitment, with the
+    name that the subject had then."""
+    commitment: bytes
+    """How all entries about the consent name its subject."""
     notice_sha256: bytes | None = Field(default=None)
     language: str | None = Field(default=None)
     withdrawal_method: str | None = Field(default=None)
@@ -149,8 +152,8 @@ class SubjectAlias(_Control, table=True):
     """What one recipient's subject was called under an earlier key epoch.
 
     A recipient finds by it the subjects that it has recorded consents of, and no others: a name
-    that another member's subject had is as unknown to it as any. Kept for good: an auditor links
-    by it the subjects of old ledger items. Whoever has no old pepper can compute no old name.
+    that another member's subject had is as unknown to it as any. Kept until the subject is erased.
+    Whoever has no old pepper can compute no old name.
     """
 
     __tablename__ = "subject_alias"
@@ -165,6 +168,104 @@ class SubjectAlias(_Control, table=True):
     old_subject: bytes = Field(primary_key=True)
     subject: bytes
     """Its present name."""
+
+
+class SubjectRecord(_Control, table=True):
+    """The one way from a subject's name to its evidence key, and only with its live key.
+
+    See `store.subject_keys`.
+    """
+
+    __tablename__ = "subject_record"
+    __table_args__ = (
+        exactly("subject", 32),
+        exactly("live_id", 16),
+        exactly("sealed_record", 44),
+        sa.UniqueConstraint("live_id"),
+        CLUSTERED,
+    )
+
+    subject: bytes = Field(primary_key=True)
+    live_id: bytes
+    """Which live key."""
+    sealed_record: bytes
+    """The evidence key's id, sealed under the live key."""
+    next_consent: int
+    """How many consents were recorded under the evidence key."""
+
+
+class SubjectAsking(_Control, table=True):
+    """An asking key that a subject had under an earlier epoch, sealed under its live key."""
+
+    __tablename__ = "subject_asking"
+    __table_args__ = (exactly("live_id", 16), exactly("sealed", 60), CLUSTERED)
+
+    live_id: bytes = Field(primary_key=True)
+    epoch: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    sealed: bytes
+
+
+class Erasure(_Control, table=True):
+    """A request to erase a subject, and what became of it.
+
+    `state` is a number of `rules.erasures.ErasureState`. Once everything is destroyed nothing here
+    names the subject.
+    """
+
+    __tablename__ = "erasure"
+    __table_args__ = (
+        exactly("erasure_id", 16),
+        exactly("request_id", 16),
+        exactly("evidence_sha256", 32),
+        exactly("subject", 32),
+        exactly("live_id", 16),
+        sa.Index(None, "state"),
+        sa.Index(None, "requested_entry", unique=True),
+    )
+
+    erasure_id: bytes = Field(primary_key=True)
+    member_id: str
+    """Who passed the subject's request on."""
+    request_id: bytes
+    ground: str
+    evidence_sha256: bytes | None = Field(default=None)
+    state: int = small_int()
+    subject: bytes | None = Field(default=None)
+    """Its present name, until the erasure is refused or done."""
+    live_id: bytes | None = Field(default=None)
+    """The live key that is to be destroyed, for good: it may come back with a backup."""
+    requested_at: int = big_int()
+    requested_entry: int = big_int()
+    decided_at: int | None = big_int(default=None)
+    decided_entry: int | None = big_int(default=None)
+    erased_at: int | None = big_int(default=None)
+    """When no store held anything any more."""
+    basis: str | None = Field(default=None)
+    rows: int | None = big_int(default=None)
+    """Rows of signals that were held when it was decided."""
+    consents: int | None = Field(default=None)
+
+
+class ErasedName(_Control, table=True):
+    """A name that an erased subject had, as only the evidence secret can recognise it."""
+
+    __tablename__ = "erased_name"
+    __table_args__ = (exactly("erasure_id", 16), exactly("mark", 32), CLUSTERED)
+
+    mark: bytes = Field(primary_key=True)
+    erasure_id: bytes = Field(primary_key=True)
+
+
+class ErasedConsent(_Control, table=True):
+    """What is left of an erased consent: which evidence key, for an auditor who has its id."""
+
+    __tablename__ = "erased_consent"
+    __table_args__ = (exactly("consent_id", 16), exactly("evidence_id", 16), CLUSTERED)
+
+    consent_id: bytes = Field(primary_key=True)
+    evidence_id: bytes
+    consents: int
+    """How many were recorded under that key."""
 
 
 class Rotation(_Control, table=True):
@@ -305,20 +406,14 @@ class LedgerEntry(_Control, table=True):
 
 
 class LedgerItem(_Control, table=True):
-    """One item under an entry's items_root; subject and salt open its commitment.
-
-    `subject` is the name that the stores had for the subject then, and stays so when keys are
-    rotated, as the commitment does: `subject_alias` leads from it to the present name.
-    """
+    """One item under an entry's items_root, byte for byte as hashed."""
 
     __tablename__ = "ledger_item"
-    __table_args__ = (exactly("subject", 32), exactly("salt", 16), CLUSTERED)
+    __table_args__ = (CLUSTERED,)
 
     entry_index: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
     item: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     content: bytes
-    subject: bytes | None = Field(default=None)
-    salt: bytes | None = Field(default=None)
 
 
 class LedgerHead(_Control, table=True):
@@ -424,6 +519,11 @@ consent = METADATA.tables["consent"]
 consent_manager = METADATA.tables["consent_manager"]
 subject_element = METADATA.tables["subject_element"]
 subject_alias = METADATA.tables["subject_alias"]
+subject_record = METADATA.tables["subject_record"]
+subject_asking = METADATA.tables["subject_asking"]
+erasure = METADATA.tables["erasure"]
+erased_name = METADATA.tables["erased_name"]
+erased_consent = METADATA.tables["erased_consent"]
 rotation = METADATA.tables["rotation"]
 rotation_pair = METADATA.tables["rotation_pair"]
 notice = METADATA.tables["notice"]

@@ -16,6 +16,7 @@ from concordat_gateway.store.control_tables import (
     consent,
     rotation,
     rotation_pair,
+    subject_alias,
     subject_element,
 )
 from concordat_gateway.store.subjects import SubjectKey
@@ -135,8 +136,15 @@ def unpaired(
 
 
 def insert_pairs(connection: sa.Connection, pairs: Sequence[Pair]) -> None:
-    """Keep the next names of subjects that had none."""
-    rows = [(pair.subject, pair.new_subject, pair.sealed) for pair in sorted(pairs, key=_by_name)]
+    """Keep the next names of subjects that had none, and that have not been erased since."""
+    left = set(
+        connection.execute(_PRESENT, {"subjects": [pair.subject for pair in pairs]}).scalars()
+    )
+    rows = [
+        (pair.subject, pair.new_subject, pair.sealed)
+        for pair in sorted(pairs, key=_by_name)
+        if pair.subject in left
+    ]
     insert_rows(connection, rotation_pair, rows)
 
 
@@ -154,11 +162,25 @@ def names(
     return {SubjectKey(subject): SubjectKey(new) for subject, new in rows}
 
 
+def next_chunk(connection: sa.Connection, most: int) -> list[SubjectKey]:
+    """The subjects that `move_chunk` would move now."""
+    return list(connection.execute(_CHUNK, {"most": most}).scalars())
+
+
+def forget_subject(connection: sa.Connection, subject: SubjectKey) -> set[SubjectKey]:
+    """Take whatever names a subject out of control, but its consents; all names that it had."""
+    names = connection.execute(_OLD_NAMES, {"subject": subject}).scalars()
+    known = {subject, *map(SubjectKey, names)}
+    for statement in _FORGET_SUBJECT:
+        connection.execute(statement, {"subject": subject})
+    return known
+
+
 def move_chunk(connection: sa.Connection, to_epoch: int, most: int) -> int:
     """Move the first `most` subjects that are still to be moved; how many there were.
 
-    Their consents, elements and aliases get the next name. Each recipient of a consent gets an
-    alias, by which it finds the subject by its older tokens.
+    Their consents, elements, aliases, records and requests of erasure get the next name. Each
+    recipient of a consent gets an alias, by which it finds the subject by its older tokens.
     """
     subjects = connection.execute(_CHUNK, {"most": most}).scalars().all()
     if not subjects:
@@ -176,6 +198,16 @@ def _by_name(pair: Pair) -> bytes:
     return pair.subject
 
 
+_PRESENT = sa.select(subject_element.c.subject).where(
+    subject_element.c.subject.in_(sa.bindparam("subjects", expanding=True))
+)
+_OLD_NAMES = sa.select(subject_alias.c.old_subject).where(
+    subject_alias.c.subject == sa.bindparam("subject")
+)
+_FORGET_SUBJECT = tuple(
+    sa.delete(table).where(table.c.subject == sa.bindparam("subject"))
+    for table in (subject_alias, subject_element, rotation_pair)
+)
 # More than one: a single damaged element is no proof of a wrong pepper.
 _SOME = 3
 _SELECT = sa.select(rotation)
@@ -239,6 +271,13 @@ _MOVES = [
         " WHERE p.subject = consent.subject)"
         " WHERE subject IN"
         " (SELECT subject FROM rotation_pair WHERE subject BETWEEN :first AND :last)",
+        *(
+            f"UPDATE {table} SET subject = (SELECT p.new_subject FROM rotation_pair p"  # noqa: S608
+            f" WHERE p.subject = {table}.subject)"
+            " WHERE subject IN"
+            " (SELECT subject FROM rotation_pair WHERE subject BETWEEN :first AND :last)"
+            for table in ("subject_record", "erasure")
+        ),
         "DELETE FROM subject_element WHERE subject IN"
         " (SELECT subject FROM rotation_pair WHERE subject BETWEEN :first AND :last)",
     )

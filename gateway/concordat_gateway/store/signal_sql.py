@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.store.bulk import Rows, insert_rows, upsert_rows
 from concordat_gateway.store.signal_tables import (
+    erased,
     inquiry,
     published_batch,
     relation,
@@ -63,6 +64,45 @@ SELECT_PUBLISHED = sa.select(published_batch.c.batch_id).where(
 LOCK_PUBLISHER = sa.text(
     "INSERT INTO publisher (member_no, published_at) VALUES (:member_no, :published_at)"
     " ON CONFLICT (member_no) DO UPDATE SET published_at = excluded.published_at"
+)
+
+
+# So that no batch is published while a subject is erased: what publishes locks a row first.
+LOCK_PUBLISHING = sa.text("LOCK TABLE publisher IN EXCLUSIVE MODE")
+INSERT_ERASED = sa.text(
+    "INSERT INTO erased (erasure_id, erased_at) VALUES (:erasure_id, :erased_at)"
+    " ON CONFLICT (erasure_id) DO NOTHING"
+)
+SELECT_ERASED = sa.select(erased.c.erasure_id)
+SELECT_IS_ERASED = SELECT_ERASED.where(erased.c.erasure_id == sa.bindparam("erasure_id"))
+
+
+def _is_subject(table: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        table.c.subject == sa.bindparam("subject"), table.c.bucket == sa.bindparam("bucket")
+    )
+
+
+_PUBLISHED = (relation, inquiry)
+COUNT_OF_SUBJECT = tuple(
+    sa.select(sa.func.count()).select_from(table).where(_is_subject(table)) for table in _PUBLISHED
+)
+DELETE_OF_SUBJECT = tuple(sa.delete(table).where(_is_subject(table)) for table in _PUBLISHED)
+SELECT_BATCHES_OF_SUBJECT = (
+    sa.select(staged_row.c.batch_id).where(_is_subject(staged_row)).distinct()
+)
+DELETE_STAGED_OF_SUBJECT = sa.delete(staged_row).where(
+    _is_subject(staged_row), staged_row.c.batch_id == _BATCH_ID
+)
+SUBJECTS_IN_BUCKET = tuple(
+    sa.select(table.c.subject)
+    .where(
+        table.c.bucket == sa.bindparam("bucket"),
+        table.c.subject >= sa.bindparam("first"),
+        table.c.subject <= sa.bindparam("last"),
+    )
+    .distinct()
+    for table in (relation, inquiry, staged_row)
 )
 
 
@@ -181,6 +221,11 @@ def upsert_moved(
 def subject_span(subjects: Sequence[bytes]) -> dict[str, list[Any]]:
     """Parameters of the statements that read some subjects."""
     return {"subjects": list(subjects), "buckets": sorted({bucket_of(key) for key in subjects})}
+
+
+def one_subject(subject: bytes) -> dict[str, Any]:
+    """Parameters of the statements about one subject."""
+    return {"subject": subject, "bucket": bucket_of(subject)}
 
 
 def in_bucket(statement: sa.Select[Any]) -> sa.Select[Any]:

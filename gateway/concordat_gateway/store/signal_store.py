@@ -6,7 +6,7 @@ again. Readers see published batches only. Withdrawn consents are not this modul
 may leave is decided on the control store, and filtered by furnisher after reading.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,6 +196,58 @@ class SignalStore:
                 ):
                     connection.execute(sa.delete(table).where(past), span)
                 sql.upsert_relations(connection, trimmed)
+
+    def count(self, subject: SubjectKey) -> int:
+        """Number of published rows of a subject."""
+        with self._database.read() as connection:
+            return sum(
+                connection.execute(counting, sql.one_subject(subject)).scalar_one()
+                for counting in sql.COUNT_OF_SUBJECT
+            )
+
+    def erase(
+        self,
+        erasure_id: bytes,
+        subjects: Collection[SubjectKey],
+        accepted_before: Callable[[Sequence[bytes]], Collection[bytes]],
+    ) -> None:
+        """Delete all that is held of subjects, unless this erasure was carried out here before.
+
+        `accepted_before` says which of some staged batches were accepted before the erasure: the
+        subjects' rows of those go too, and will never be published. One transaction, in which
+        nothing is published. Raises Refusal UNAVAILABLE where the store fails.
+        """
+        with self._database.write() as connection:
+            if not self._database.is_sqlite:
+                connection.execute(sql.LOCK_PUBLISHING)
+            mark = {"erasure_id": erasure_id, "erased_at": self._clock()}
+            if connection.execute(sql.SELECT_IS_ERASED, mark).first() is not None:
+                return
+            for subject in subjects:
+                of_subject = sql.one_subject(subject)
+                staged = connection.execute(sql.SELECT_BATCHES_OF_SUBJECT, of_subject)
+                for batch_id in accepted_before(list(staged.scalars())):
+                    connection.execute(
+                        sql.DELETE_STAGED_OF_SUBJECT, {**of_subject, "batch_id": batch_id}
+                    )
+                for deleting in sql.DELETE_OF_SUBJECT:
+                    connection.execute(deleting, of_subject)
+            connection.execute(sql.INSERT_ERASED, mark)
+
+    def erasures(self) -> set[bytes]:
+        """The ids of all erasures that were carried out here."""
+        with self._database.read() as connection:
+            return set(connection.execute(sql.SELECT_ERASED).scalars())
+
+    def subjects_by_bucket(self) -> Iterator[set[SubjectKey]]:
+        """All subjects that have a row, published or staged, bucket by bucket."""
+        for bucket in range(BUCKETS):
+            with self._database.read() as connection:
+                yield {
+                    subject
+                    for selecting in sql.SUBJECTS_IN_BUCKET
+                    for subject in connection.execute(selecting, sql.bucket_span(bucket)).scalars()
+                }
 
     def epoch(self) -> int:
         """The key epoch under which this store names subjects; 0 while they are moved."""

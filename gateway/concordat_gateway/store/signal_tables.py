@@ -120,10 +120,24 @@ class SubjectEpoch(_Signals, table=True):
     epoch: int
 
 
+class Erased(_Signals, table=True):
+    """An erasure that was carried out here. The mark commits with the deletion.
+
+    Where it is missing, this store is from before, and holds what was erased.
+    """
+
+    __tablename__ = "erased"
+    __table_args__ = (exactly("erasure_id", 16),)
+
+    erasure_id: bytes = Field(primary_key=True)
+    erased_at: int = big_int()
+
+
 staged_row = METADATA.tables["staged_row"]
 staged_batch = METADATA.tables["staged_batch"]
 published_batch = METADATA.tables["published_batch"]
 publisher = METADATA.tables["publisher"]
 relation = METADATA.tables["relation"]
 inquiry = METADATA.tables["inquiry"]
+erased = METADATA.tables["erased"]
 subject_epoch = METADATA.tables["subject_epoch"]

@@ -145,7 +145,7 @@ class Person:
         for item, fields in enumerate(entry.items):
             named = _named(fields.get("consents"))
             mine = [consent for consent in named if consent in self.consents]
-            asked = request is not None and self._asked(request, item, fields.get("subject"))
+            asked = request is not None and self._asked(entry, request, item, fields.get("subject"))
             if not (asked or mine):
                 continue
             decision = str(fields.get("decision"))
@@ -213,7 +213,7 @@ class Person:
         notice, dispute, erasure = (
             str(fields.get(name, "")) for name in ("notice", "dispute", "erasure")
         )
-        asked = self._asked_by(fields)
+        asked = self._asked_by(entry)
         if named or asked or notice in self._notices:
             consent = consent if named else self._notices.get(notice, "")
         elif dispute in self._disputes or erasure in self._erasures:
@@ -232,7 +232,9 @@ class Person:
             ended = str(one.get("consent"))
             if ended in self.consents:
                 erased.add(ended)
-                self._notices[str(one.get("notice", ""))] = ended
+                # None where its end was told before: entries without a notice are not about it.
+                if told := str(one.get("notice", "")):
+                    self._notices[told] = ended
                 self._happened(entry, item, "consent erased", ended, "")
         self._check_erased(erased, replay)
 
@@ -247,16 +249,19 @@ class Person:
     def _ends_consents(self, entry: Entry) -> bool:
         return any(str(item.get("consent")) in self.consents for item in entry.items or ())
 
-    def _asked_by(self, fields: Fields) -> bool:
-        subject = fields.get("subject")
+    def _asked_by(self, entry: Entry) -> bool:
+        subject = entry.fields.get("subject")
         return isinstance(subject, str) and any(
-            self._asked(request, 0, subject)
+            self._asked(entry, request, 0, subject)
             for name in _REQUESTS
-            if (request := _request_in(fields, (name,))) is not None
+            if (request := _request_in(entry.fields, (name,))) is not None
         )
 
-    def _asked(self, request: bytes, item: int, subject: object) -> bool:
-        return any(key.commitment(request, item) == subject for key in self.keys.asking)
+    def _asked(self, entry: Entry, request: bytes, item: int, subject: object) -> bool:
+        actor = str(entry.fields.get("actor"))
+        return any(
+            key.commitment(entry.type, actor, request, item) == subject for key in self.keys.asking
+        )
 
     def _happened(
         self, entry: Entry, item: int | None, what: str, consent: str, detail: str

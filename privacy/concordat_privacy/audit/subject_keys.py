@@ -4,17 +4,14 @@ The derivations are those of docs/ledger.md, "How a person is named". Who holds 
 everything about the person in any export of that ledger, and nothing about anybody else.
 """
 
-import hashlib
-import hmac
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-KEY_BYTES: Final = 32
-SALT_BYTES: Final = 16
+from concordat_privacy.log.subjects import KEY_BYTES, Asker, consent_commitment
+
 MAX_CONSENTS: Final = 100_000
-_COMMITMENT: Final = b"concordat/subject/v1"
 
 
 class SubjectKeysError(ValueError):
@@ -31,9 +28,7 @@ class EvidenceKey:
 
     def commitment(self, number: int) -> str:
         """How the entries of consent `number` (0, 1, ...) name the subject, hexadecimal."""
-        name = _hmac(self.key, b"record")
-        salt = _hmac(self.key, b"consent" + number.to_bytes(8, "big"))[:SALT_BYTES]
-        return _commitment(salt, name)
+        return consent_commitment(self.key, number)
 
 
 class AskingKey:
@@ -41,15 +36,11 @@ class AskingKey:
 
     def __init__(self, epoch: int, key: bytes) -> None:
         self.epoch = epoch
-        self._keyed = hmac.new(key, digestmod=hashlib.sha256)
-        self._name = _hmac(key, b"asking")
+        self._asker = Asker(key)
 
-    def commitment(self, request: bytes, item: int) -> str:
-        """How item `item` of the entry with this request id names the subject, hexadecimal."""
-        # A copy spares the key's two blocks: this is tried for every item of the log.
-        keyed = self._keyed.copy()
-        keyed.update(request + item.to_bytes(8, "big"))
-        return _commitment(keyed.digest()[:SALT_BYTES], self._name)
+    def commitment(self, entry_type: str, actor: str, request: bytes, item: int) -> str:
+        """How an item of the entry with this request id names the subject, hexadecimal."""
+        return self._asker.commitment(entry_type, actor, request, item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +105,3 @@ def _count(fields: dict[str, object], name: str, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
         raise SubjectKeysError(f"{name}: a number from 0 to {most} is wanted")
     return value
-
-
-def _hmac(key: bytes, message: bytes) -> bytes:
-    return hmac.digest(key, message, "sha256")
-
-
-def _commitment(salt: bytes, name: bytes) -> str:
-    return hashlib.sha256(_COMMITMENT + salt + name).hexdigest()

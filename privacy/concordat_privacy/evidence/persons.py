@@ -45,7 +45,7 @@ class Person:
             for key, count in evidence.items()
             for opening in _of_consents(key, count)
         }
-        self._asking = [(key, subjects.asking_id(key)) for key in asking]
+        self._asking = [subjects.Asker(key) for key in asking]
 
     @classmethod
     def parse(cls, text: str, origin: str) -> "Person":
@@ -72,13 +72,19 @@ class Person:
         if subject in self._consents:
             return self._consents[subject]
         for name in _REQUESTS:
-            found = self.of_item(fields.get(name), 0, subject)
+            found = self._asked(fields, name, 0, subject)
             if found is not None:
                 return found
         return None
 
-    def of_item(self, request: Json, item: int, subject: Json) -> Opening | None:
-        """The opening of one item of the entry with this request id (hexadecimal)."""
+    def of_item(self, fields: Mapping[str, Json], item: int, subject: Json) -> Opening | None:
+        """The opening of one item of the entry with these fields; None if it is not this person."""
+        return self._asked(fields, "request", item, subject)
+
+    def _asked(
+        self, fields: Mapping[str, Json], name: str, item: int, subject: Json
+    ) -> Opening | None:
+        request, entry_type, actor = fields.get(name), str(fields["type"]), str(fields["actor"])
         if not isinstance(request, str) or not isinstance(subject, str):
             return None
         try:
@@ -87,8 +93,8 @@ class Person:
             return None
         if len(asked) != subjects.REQUEST_ID_BYTES:
             return None
-        for key, name in self._asking:
-            opening = Opening(name, subjects.asking_salt(key, asked, item))
+        for asker in self._asking:
+            opening = Opening(asker.name, asker.salt(entry_type, actor, asked, item))
             if opening.commitment == subject:
                 return opening
         return None

@@ -106,7 +106,7 @@ class _Selecting:
             opening = None
             if self._person is not None:
                 subject = content.get("subject")
-                opening = self._person.of_item(fields.get("request"), item, subject)
+                opening = self._person.of_item(fields, item, subject)
             consents = consents_in(content)
             held = content.get("item") in kept_back and fields["type"] == "lookup.withheld"
             chosen = whole or opening is not None or held or consents & self._wanted
