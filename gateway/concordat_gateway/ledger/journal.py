@@ -252,7 +252,9 @@ class Journal:
                 raise
             return
         for pending in group:
-            pending.finish(checkpoint)
+            pending.settle(checkpoint)
+        for pending in group:
+            pending.wake()
 
     def _commit(self, group: list[Pending[Any]], has_turn: bool) -> str:
         if not has_turn:
@@ -292,3 +294,5 @@ def _fail(group: list[Pending[Any]]) -> None:
     for pending in group:
         # One exception each: every waiter adds its own traceback.
         pending.fail(store_unavailable())
+    for pending in group:
+        pending.wake()

@@ -65,15 +65,20 @@ class Pending(Generic[T]):
                 raise
             self._error = error
 
-    def finish(self, checkpoint: str) -> None:
-        """Wake the waiter: its change is durable, or was undone alone."""
+    def settle(self, checkpoint: str) -> None:
+        """The change is durable, or was undone alone."""
         self._checkpoint = checkpoint
         self._done = True
-        self._gate.release()
 
     def fail(self, error: BaseException) -> None:
-        """Wake the waiter: nothing of its group is durable."""
+        """Nothing of the change's group is durable."""
         if self._error is None:
             self._error = error
         self._done = True
+
+    def wake(self) -> None:
+        """Wake the waiter, once the change was settled or failed, and its whole group with it.
+
+        Whoever waits for several of them then sleeps once, not again for each.
+        """
         self._gate.release()
