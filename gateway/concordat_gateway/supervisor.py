@@ -34,6 +34,7 @@ from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.anchors import check_anchors
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
+from concordat_gateway.rules.disputes import mark_overdue as disputes_overdue
 from concordat_gateway.rules.erased_stores import erase_again
 from concordat_gateway.rules.notices import mark_overdue
 from concordat_gateway.rules.retention import enforce
@@ -118,6 +119,7 @@ def _jobs(config: GatewayConfig, journal: Journal, signals: SignalStore) -> list
             config.job_seconds,
             lambda: mark_overdue(journal, own.spiffe_id, system_clock()),
         ),
+        Job("disputes", config.job_seconds, lambda: disputes_overdue(journal, system_clock())),
         Job(
             "retention",
             config.job_seconds,
