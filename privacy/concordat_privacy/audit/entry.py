@@ -149,15 +149,6 @@ def days_between(start: Moment, end: Moment) -> int:
     return (date.fromisoformat(end[:10]) - date.fromisoformat(start[:10])).days
 
 
-def days_after(moment: Moment, days: int) -> Moment:
-    """The same time of day, some days later."""
-    try:
-        later = date.fromisoformat(moment[:10]) + timedelta(days)
-    except OverflowError:
-        return "9999-12-31" + moment[10:]
-    return later.isoformat() + moment[10:]
-
-
 def years_after(moment: Moment, years: int) -> Moment:
     """The same day and time, some years later; as text, so that 29 February needs no care."""
     return f"{min(int(moment[:4]) + years, 9999):04}{moment[4:]}"
