@@ -7,7 +7,7 @@ and a calendar unit is a prefix.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Final, TypeAlias
 
