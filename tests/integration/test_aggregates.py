@@ -117,7 +117,7 @@ class Pool:
                     "granted_at": now,
                     "activated_at": now,
                     "grant_entry": 0,
-                    "salt": bytes(16),
+                    "commitment": bytes(32),
                 }
             )
         self._change(lambda t: t.connection.execute(sa.insert(consent), rows))
