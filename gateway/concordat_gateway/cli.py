@@ -17,6 +17,7 @@ from concordat_gateway.commands.consent import consent
 from concordat_gateway.commands.erasure import erasure
 from concordat_gateway.commands.evidence import evidence
 from concordat_gateway.commands.init import init
+from concordat_gateway.commands.jobs import jobs
 from concordat_gateway.commands.keys import keys
 from concordat_gateway.commands.ledger import ledger
 from concordat_gateway.commands.lookup import lookup
@@ -36,7 +37,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(init, serve, member, consent, notice, erasure, manager, keys, pki, ledger),
-    *(audit, evidence),
+    *(audit, evidence, jobs),
     *(ask, budget, lookup, usage, quota),
 )
 for _command in _COMMANDS:
