@@ -18,6 +18,7 @@ from concordat_gateway.commands.dispute import dispute
 from concordat_gateway.commands.erasure import erasure
 from concordat_gateway.commands.evidence import evidence
 from concordat_gateway.commands.init import init
+from concordat_gateway.commands.jobs import jobs
 from concordat_gateway.commands.keys import keys
 from concordat_gateway.commands.ledger import ledger
 from concordat_gateway.commands.lookup import lookup
@@ -37,7 +38,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(init, serve, member, consent, notice, dispute, erasure, manager, keys, pki, ledger),
-    *(audit, evidence),
+    *(audit, evidence, jobs),
     *(ask, budget, lookup, usage, quota),
 )
 for _command in _COMMANDS:

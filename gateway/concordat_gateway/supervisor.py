@@ -85,7 +85,7 @@ def serve(config: GatewayConfig, workers: int) -> None:
         watching(journal, config.alarm_seconds, AlarmGauge(registry)),
         cosigning(journal, config.witnesses, registry),
         timestamping(journal, config.timestamps, registry),
-        running_jobs(_jobs(config, journal, signals)),
+        running_jobs(scheduled_jobs(config, journal, signals)),
         running_keyholders(config, stopping) as keyholders,
         _workers(config, workers, port, keyholders.addresses, metrics_folder) as serving,
     ):
@@ -111,7 +111,8 @@ def serve(config: GatewayConfig, workers: int) -> None:
         _log.info("stopping")
 
 
-def _jobs(config: GatewayConfig, journal: Journal, signals: SignalStore) -> list[Job]:
+def scheduled_jobs(config: GatewayConfig, journal: Journal, signals: SignalStore) -> list[Job]:
+    """What the gateway does by itself at intervals. Raises SettingsError (the own certificate)."""
     own = read_certificate(config.identity.certificate.read_bytes(), config.trust_domain).peer
     return [
         Job(
