@@ -180,8 +180,8 @@ def forget_subject(connection: sa.Connection, subject: SubjectKey) -> set[Subjec
 def move_chunk(connection: sa.Connection, to_epoch: int, most: int) -> int:
     """Move the first `most` subjects that are still to be moved; how many there were.
 
-    Their consents, elements, aliases, records, disputes and requests of erasure get the next name. Each
-    recipient of a consent gets an alias, by which it finds the subject by its older tokens.
+    Their consents, elements, aliases, records, disputes and requests of erasure get the next name.
+    Each recipient of a consent gets an alias, by which it finds the subject by its older tokens.
     """
     subjects = connection.execute(_CHUNK, {"most": most}).scalars().all()
     if not subjects:
