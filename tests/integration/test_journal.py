@@ -276,6 +276,63 @@ def test_change_that_is_too_late_never_runs(journal: Journal) -> None:
     assert journal.write(appending(1)).value.index == 0
 
 
+def test_caller_does_not_wait_for_another_process_beyond_its_deadline(
+    journal: Journal, store_urls: StoreUrls
+) -> None:
+    other = Database.open(store_urls.control_url)
+    with other.write() as connection:
+        connection.execute(sa.select(ledger_head.c.size).with_for_update())
+        with pytest.raises(Refusal) as refused:
+            journal.write(appending(0), timeout_seconds=0.05)
+    other.close()
+    assert refused.value.kind is Kind.DEADLINE_EXCEEDED
+    # On PostgreSQL it had started: the lock is waited for inside the transaction.
+    first = journal.write(appending(1)).value
+    assert first.index in (0, 1)
+    assert [json.loads(leaf)["number"] for leaf in leaves_of(journal)] in ([1], [0, 1])
+
+
+def test_submitted_changes_are_written_together_and_waited_for_later(
+    journal: Journal, ledger_key: SigningKey
+) -> None:
+    def fails(transaction: Transaction) -> None:
+        appending(99)(transaction)
+        raise KeyError("mine")
+
+    with writer_held(journal):
+        submitted = [journal.submit(appending(number)) for number in range(10)]
+        failing = journal.submit(fails)
+        late = journal.submit(appending(98))
+        with pytest.raises(Refusal) as refused:
+            late.result(timeout_seconds=0.01)
+        assert refused.value.kind is Kind.DEADLINE_EXCEEDED
+
+    committed = [pending.result() for pending in reversed(submitted)]
+    assert [done.value.index for done in committed] == list(range(9, -1, -1))
+    assert len({done.checkpoint for done in committed}) == 1
+    assert submitted[0].result() == committed[-1]
+    with pytest.raises(KeyError, match="mine"):
+        failing.result()
+    # What was given up before it started never runs.
+    assert len(check_ledger(journal, ledger_key.verifier)) == 10
+
+
+def test_interrupted_change_leaves_nothing_and_the_journal_goes_on(
+    journal: Journal, ledger_key: SigningKey
+) -> None:
+    def interrupted(transaction: Transaction) -> None:
+        set_budget("interrupted", 1)(transaction)
+        appending(0)(transaction)
+        raise KeyboardInterrupt
+
+    # The caller's own interrupt where it writes itself, as it does on SQLite.
+    with pytest.raises((KeyboardInterrupt, Refusal)):
+        journal.write(interrupted)
+    assert journal.write(appending(1)).value.index == 0
+    assert scopes(journal) == []
+    check_ledger(journal, ledger_key.verifier)
+
+
 def test_close_finishes_what_was_queued(journal: Journal) -> None:
     outcomes = in_one_group(journal, [appending(number) for number in range(10)])
     journal.close()

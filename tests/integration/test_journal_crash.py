@@ -104,6 +104,21 @@ def test_killed_server_is_refused_and_comes_back(
             assert check_ledger(journal, ledger_key.verifier) == leaves
 
 
+@pytest.mark.postgresql
+def test_server_that_was_restarted_meanwhile_costs_no_change(
+    postgresql_programs: Path, clock: ManualClock, ledger_key: SigningKey
+) -> None:
+    with running_server(postgresql_programs) as server:
+        urls = postgresql_urls(server.cluster, server.cluster.create_database())
+        upgrade_stores(*urls.all)
+        with open_journal(urls, clock, ledger_key) as journal:
+            for number in range(3):
+                assert journal.write(appending(number)).value.index == number
+                server.kill()
+                server.start()
+            assert len(check_ledger(journal, ledger_key.verifier)) == 3
+
+
 def test_full_disk_is_refused_and_loses_nothing(
     sqlite_stores: StoreUrls, clock: ManualClock, ledger_key: SigningKey
 ) -> None:

@@ -85,7 +85,9 @@ class Prover:
             read = _read(connection, missing)
         hashes = proof(lambda level, index: read.get((level, index)) or nodes[level, index])
         if len(nodes) + len(read) > _REMEMBERED_NODES:
-            self._nodes = read
+            # What lies higher is a part of more proofs.
+            highest = sorted(nodes, reverse=True)[: _REMEMBERED_NODES // 2]
+            self._nodes = {place: nodes[place] for place in highest} | read
         else:
             nodes.update(read)
         return hashes

@@ -60,12 +60,17 @@ def reserve(
     """
     for scope in scopes:
         connection.execute(_OPEN, {"scope": scope, "cap": caps.of(scope)})
-    with connection.begin_nested() as debits:
-        for scope in scopes:
-            if connection.execute(_DEBIT, {"debited": scope, "amount": amount}).rowcount != 1:
-                debits.rollback()
-                return scope
-    return None
+    # Of one name always: SQLAlchemy's own are numbered, and a statement a number fills caches.
+    connection.exec_driver_sql("SAVEPOINT debits")
+    empty = next((scope for scope in scopes if not _debit(connection, scope, amount)), None)
+    if empty is not None:
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT debits")
+    connection.exec_driver_sql("RELEASE SAVEPOINT debits")
+    return empty
+
+
+def _debit(connection: sa.Connection, scope: Scope, amount: NanoRho) -> bool:
+    return connection.execute(_DEBIT, {"debited": scope, "amount": amount}).rowcount == 1
 
 
 def accounts(connection: sa.Connection, scopes: Sequence[Scope], caps: Caps) -> list[Account]:

@@ -155,7 +155,7 @@ def batch_of(fields: Mapping[str, Json]) -> tuple[int, bytes] | None:
 def _is_plain(members: dict[str, object]) -> bool:
     """Whether a look at the types shows an object to be in form, as it does for most.
 
-    ASCII names; ASCII texts, small integers and flat lists of those. `_check_object` decides about
+    ASCII names; ASCII texts, small integers and flat lists of texts. `_check_object` decides about
     anything else, and says what is wrong where.
     """
     for name, value in members.items():
