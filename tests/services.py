@@ -26,6 +26,7 @@ from concordat.v1 import (
     consent_pb2_grpc,
     contribution_pb2,
     contribution_pb2_grpc,
+    dispute_pb2_grpc,
     erasure_pb2_grpc,
     ledger_pb2_grpc,
     notice_pb2_grpc,
@@ -40,6 +41,7 @@ from concordat_gateway.server import POLICY
 from concordat_gateway.services.audit import AuditServicer
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
+from concordat_gateway.services.dispute import DisputeServicer
 from concordat_gateway.services.erasure import ErasureServicer
 from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.notice import NoticeServicer
@@ -82,6 +84,7 @@ class Caller:
     ledger: ledger_pb2_grpc.LedgerServiceStub
     usage: usage_pb2_grpc.UsageServiceStub
     notices: notice_pb2_grpc.NoticeServiceStub
+    disputes: dispute_pb2_grpc.DisputeServiceStub
     erasures: erasure_pb2_grpc.ErasureServiceStub
     audit: audit_pb2_grpc.AuditServiceStub
 
@@ -94,6 +97,7 @@ class Caller:
             ledger_pb2_grpc.LedgerServiceStub(channel),
             usage_pb2_grpc.UsageServiceStub(channel),
             notice_pb2_grpc.NoticeServiceStub(channel),
+            dispute_pb2_grpc.DisputeServiceStub(channel),
             erasure_pb2_grpc.ErasureServiceStub(channel),
             audit_pb2_grpc.AuditServiceStub(channel),
         )
@@ -139,6 +143,7 @@ def serving(
     ledger = LedgerServicer(journal, quorum)
     usage = UsageServicer(journal, quota, carried, clock)
     notice = NoticeServicer(journal)
+    dispute = DisputeServicer(journal, subjects, spiffe_id(TRUST_DOMAIN, Role.GATEWAY, "gateway"))
     erasure = ErasureServicer(journal, signal_store, subjects)
     audit = AuditServicer(journal, subjects)
     server = build_server(
@@ -151,6 +156,7 @@ def serving(
             lambda s: ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, s),
             lambda s: usage_pb2_grpc.add_UsageServiceServicer_to_server(usage, s),
             lambda s: notice_pb2_grpc.add_NoticeServiceServicer_to_server(notice, s),
+            lambda s: dispute_pb2_grpc.add_DisputeServiceServicer_to_server(dispute, s),
             lambda s: erasure_pb2_grpc.add_ErasureServiceServicer_to_server(erasure, s),
             lambda s: audit_pb2_grpc.add_AuditServiceServicer_to_server(audit, s),
         ],

@@ -14,9 +14,11 @@ import concordat_rpc  # noqa: F401  first: it settles what gRPC reads when it is
 from concordat_gateway.commands.ask import ask, budget
 from concordat_gateway.commands.audit import audit
 from concordat_gateway.commands.consent import consent
+from concordat_gateway.commands.dispute import dispute
 from concordat_gateway.commands.erasure import erasure
 from concordat_gateway.commands.evidence import evidence
 from concordat_gateway.commands.init import init
+from concordat_gateway.commands.jobs import jobs
 from concordat_gateway.commands.keys import keys
 from concordat_gateway.commands.ledger import ledger
 from concordat_gateway.commands.lookup import lookup
@@ -35,8 +37,8 @@ def main() -> None:
 
 
 _COMMANDS = (
-    *(init, serve, member, consent, notice, erasure, manager, keys, pki, ledger),
-    *(audit, evidence),
+    *(init, serve, member, consent, notice, dispute, erasure, manager, keys, pki, ledger),
+    *(audit, evidence, jobs),
     *(ask, budget, lookup, usage, quota),
 )
 for _command in _COMMANDS:

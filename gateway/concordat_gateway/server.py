@@ -13,6 +13,7 @@ from concordat.v1 import (
     audit_pb2_grpc,
     consent_pb2_grpc,
     contribution_pb2_grpc,
+    dispute_pb2_grpc,
     erasure_pb2_grpc,
     ledger_pb2_grpc,
     member_pb2_grpc,
@@ -44,6 +45,7 @@ from concordat_gateway.services.aggregate import AggregateServicer
 from concordat_gateway.services.audit import AuditServicer
 from concordat_gateway.services.consent import ConsentServicer
 from concordat_gateway.services.contribution import ContributionServicer
+from concordat_gateway.services.dispute import DisputeServicer
 from concordat_gateway.services.erasure import ErasureServicer
 from concordat_gateway.services.ledger import LedgerServicer
 from concordat_gateway.services.membership import MembershipServicer
@@ -107,6 +109,12 @@ _SERVICES = {
         "SuspendMember": _OPERATOR,
         "ReinstateMember": _OPERATOR,
         "ListMembers": _OVERSIGHT,
+    },
+    "DisputeService": {
+        "OpenDispute": _MEMBER,
+        "ListDisputes": _ALL,
+        "AnswerDispute": _MEMBER,
+        "ExtendDispute": _MEMBER,
     },
     "NoticeService": {
         "ListNotices": _ALL,
@@ -293,6 +301,7 @@ def _build(
     ledger = LedgerServicer(journal, config.witnesses.quorum)
     membership = MembershipServicer(journal, registrar)
     notice = NoticeServicer(journal)
+    dispute = DisputeServicer(journal, subjects, gateway.spiffe_id)
     erasure = ErasureServicer(journal, signals, subjects)
     audit = AuditServicer(journal, subjects)
     usage = UsageServicer(journal, config.lookup_quota, config.carried_quota, system_clock)
@@ -307,6 +316,7 @@ def _build(
             functools.partial(aggregate_pb2_grpc.add_AggregateServiceServicer_to_server, aggregate),
             functools.partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, ledger),
             functools.partial(member_pb2_grpc.add_MembershipServiceServicer_to_server, membership),
+            functools.partial(dispute_pb2_grpc.add_DisputeServiceServicer_to_server, dispute),
             functools.partial(notice_pb2_grpc.add_NoticeServiceServicer_to_server, notice),
             functools.partial(erasure_pb2_grpc.add_ErasureServiceServicer_to_server, erasure),
             functools.partial(audit_pb2_grpc.add_AuditServiceServicer_to_server, audit),

@@ -34,6 +34,7 @@ from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.anchors import check_anchors
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
+from concordat_gateway.rules.disputes import mark_overdue as disputes_overdue
 from concordat_gateway.rules.erased_stores import erase_again
 from concordat_gateway.rules.notices import mark_overdue
 from concordat_gateway.rules.retention import enforce
@@ -84,7 +85,7 @@ def serve(config: GatewayConfig, workers: int) -> None:
         watching(journal, config.alarm_seconds, AlarmGauge(registry)),
         cosigning(journal, config.witnesses, registry),
         timestamping(journal, config.timestamps, registry),
-        running_jobs(_jobs(config, journal, signals)),
+        running_jobs(scheduled_jobs(config, journal, signals)),
         running_keyholders(config, stopping) as keyholders,
         _workers(config, workers, port, keyholders.addresses, metrics_folder) as serving,
     ):
@@ -110,7 +111,8 @@ def serve(config: GatewayConfig, workers: int) -> None:
         _log.info("stopping")
 
 
-def _jobs(config: GatewayConfig, journal: Journal, signals: SignalStore) -> list[Job]:
+def scheduled_jobs(config: GatewayConfig, journal: Journal, signals: SignalStore) -> list[Job]:
+    """What the gateway does by itself at intervals. Raises SettingsError (the own certificate)."""
     own = read_certificate(config.identity.certificate.read_bytes(), config.trust_domain).peer
     return [
         Job(
@@ -118,6 +120,7 @@ def _jobs(config: GatewayConfig, journal: Journal, signals: SignalStore) -> list
             config.job_seconds,
             lambda: mark_overdue(journal, own.spiffe_id, system_clock()),
         ),
+        Job("disputes", config.job_seconds, lambda: disputes_overdue(journal, system_clock())),
         Job(
             "retention",
             config.job_seconds,

@@ -117,7 +117,6 @@ class Pool:
                     "granted_at": now,
                     "activated_at": now,
                     "grant_entry": 0,
-                    "salt": bytes(16),
                     "commitment": bytes(32),
                 }
             )

@@ -14,7 +14,15 @@ import grpc
 import pytest
 import sqlalchemy as sa
 
-from concordat.v1 import audit_pb2, common_pb2, consent_pb2, erasure_pb2, ledger_pb2, signal_pb2
+from concordat.v1 import (
+    audit_pb2,
+    common_pb2,
+    consent_pb2,
+    dispute_pb2,
+    erasure_pb2,
+    ledger_pb2,
+    signal_pb2,
+)
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store.key_tables import live_key
@@ -272,8 +280,18 @@ def test_nothing_in_the_stores_names_an_erased_person(
     opened = open_by(consortium, consent=consent)
     name = subject_key(peppers(1)[1], token(1))
     asking = [one.key for one in opened.asking_keys]
+    disputed = dispute_pb2.OpenDisputeRequest(
+        request_id=request_id(),
+        token=token(1),
+        category=common_pb2.DATA_CATEGORY_CREDIT_ACCOUNTS,
+        reason=dispute_pb2.DISPUTE_REASON_OTHER,
+        statement_sha256=bytes(32),
+    )
+    grant_one(consortium.alpha, draft(consortium, 1, [common_pb2.PURPOSE_DISPUTE]))
+    consortium.alpha.disputes.OpenDispute(disputed, timeout=CALL_SECONDS)
     before = rows_with(store_urls.all, [name])
-    assert {"consent", "subject_element", "subject_record", "relation", "inquiry"} <= {*before}
+    wanted = {"consent", "subject_element", "subject_record", "relation", "inquiry", "dispute"}
+    assert wanted <= {*before}
 
     erase(consortium, consortium.alpha, 1)
 

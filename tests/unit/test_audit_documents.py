@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from concordat_privacy.audit import documents, render
-from concordat_privacy.audit.documents import Column, Document, Form, Table
+from concordat_privacy.audit.documents import Document
 from concordat_privacy.audit.findings import Kind
 from concordat_privacy.audit.reading import audit_export
 from concordat_privacy.audit.replay import Replay
+from concordat_privacy.audit.tables import Column, Form, Table
 from concordat_privacy.log.report import Report
 from tests.logbook import ACCOUNTS, DAY, KEY, START, STRANGER, Logbook
 

@@ -239,7 +239,7 @@ def test_no_field_of_any_value_ends_the_audit(data: st.DataObject) -> None:
     }
     who = Person(SubjectKeys.parse(json.dumps(keys), "concordat.example"))
     # As if both consents were the person's: then every branch that follows them is taken.
-    who.consents.update({consent: (0, 0), str(log.entries[7]["consent"]): (0, 1)})
+    who.consents.update({consent: (0, 0), str(log.entries[7].get("consent")): (0, 1)})
     replay = log.replay(followers=[who])
     who.finish(replay)
     for document in (

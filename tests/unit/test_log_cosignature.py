@@ -1,8 +1,11 @@
-"""Hostile cosignatures and notes: what counts, and for whom (C2SP tlog-cosignature)."""
+"""Cosignatures, honest and hostile: what counts, and for whom (C2SP tlog-cosignature)."""
 
 import base64
+import hashlib
+from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +33,63 @@ BODY = CHECKPOINT.body()
 ONE, TWO, THREE = (WitnessSigningKey(f"witness.example/w{n}", bytes([n] * 32)) for n in (1, 2, 3))
 WITNESSES = (ONE.verifier, TWO.verifier, THREE.verifier)
 TIME = 1_679_315_147
+
+
+def test_a_cosignature_is_what_the_specification_writes() -> None:
+    """Key id, message and bytes, put together by hand."""
+    line = ONE.cosign(BODY, 1_679_315_147)
+    private = Ed25519PrivateKey.from_private_bytes(ONE.seed)
+    public = private.public_key().public_bytes_raw()
+    key_id = hashlib.sha256(b"witness.example/w1\n\x04" + public).digest()[:4]
+    message = b"cosignature/v1\ntime 1679315147\n" + BODY.encode()
+    raw = key_id + (1_679_315_147).to_bytes(8, "big") + private.sign(message)
+    assert line == f"— witness.example/w1 {base64.b64encode(raw).decode()}\n"
+    vkey = base64.b64encode(b"\x04" + public).decode()
+    assert ONE.verifier.encode() == f"witness.example/w1+{key_id.hex()}+{vkey}"
+
+
+def test_keys_survive_their_texts() -> None:
+    assert WitnessKey.decode(ONE.verifier.encode()) == ONE.verifier
+    assert WitnessSigningKey.decode(ONE.encode()) == ONE
+    assert ONE.seed.hex() not in repr(ONE)
+
+
+def test_cosigned_notes_are_still_the_log_s() -> None:
+    lines = [key.cosign(BODY, 1000 + at) for at, key in enumerate((ONE, TWO))]
+    cosigned = with_cosignatures(NOTE, lines)
+    assert cosigned.startswith(NOTE)
+    assert cosignatures(cosigned, [ONE.verifier, TWO.verifier]) == {
+        "witness.example/w1": 1000,
+        "witness.example/w2": 1001,
+    }
+    assert with_cosignatures(cosigned, lines) == cosigned
+
+
+def test_a_wrong_cosignature_of_a_known_witness_is_never_ignored() -> None:
+    other = ONE.cosign(Checkpoint(LOG.name, 5, bytes(32)).body(), 1000)
+    with pytest.raises(CheckpointError, match=r"'witness\.example/w1' does not verify"):
+        cosignatures(NOTE + other, [ONE.verifier])
+
+
+def test_strangers_do_not_count() -> None:
+    stranger = replace(THREE, name="witness.example/w1")
+    with pytest.raises(CheckpointError, match="found 0"):
+        Quorum((ONE.verifier,), 1).check(NOTE + stranger.cosign(BODY, 5))
+
+
+@pytest.mark.parametrize(
+    ("witnesses", "needed"),
+    [
+        ((ONE.verifier,), 2),
+        ((ONE.verifier, ONE.verifier), 1),
+        ((ONE.verifier, WitnessKey("witness.example/w3", ONE.verifier.public)), 1),
+    ],
+)
+def test_a_quorum_that_cannot_mean_what_it_says_is_refused(
+    witnesses: tuple[WitnessKey, ...], needed: int
+) -> None:
+    with pytest.raises(CheckpointError, match="quorum"):
+        Quorum(witnesses, needed)
 
 
 def test_keys_of_both_kinds_are_told_apart_by_their_type() -> None:

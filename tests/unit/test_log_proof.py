@@ -89,6 +89,11 @@ def test_a_malformed_file_is_refused(old: str, new: str, reason: str) -> None:
         TlogProof.decode(text.replace(old, new))
 
 
+def test_a_file_longer_than_any_proof_is_not_read() -> None:
+    with pytest.raises(TlogProofError):
+        TlogProof.decode(proof_of(7).encode() + "x" * 1_200_000)
+
+
 @given(st.data())
 def test_a_changed_character_never_proves_another_claim(data: st.DataObject) -> None:
     text = proof_of(7).encode()

@@ -1,42 +1,24 @@
-"""Cosignatures, what a witness cosigns, and proofs as texts: as C2SP writes them."""
+"""A witness's request and its decision (C2SP tlog-witness), without any state of its own."""
 
 import base64
 import hashlib
-from dataclasses import replace
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey, sign
-from concordat_privacy.log.cosignature import (
-    Quorum,
-    WitnessKey,
-    WitnessSigningKey,
-    cosignatures,
-    parse_line,
-    with_cosignatures,
-)
-from concordat_privacy.log.merkle import Tree
-from concordat_privacy.log.proof import TlogProof, TlogProofError
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
+from concordat_privacy.log.merkle import EMPTY_ROOT, Tree
 from concordat_privacy.log.witnessing import AddCheckpoint, Seen, Status, WitnessRefusal, judge
 
 LOG = SigningKey("log.example/ledger", bytes(range(32)))
 FORKED = [b"entry %d" % n for n in range(8)] + [b"another entry"]
 ENTRIES = [b"entry %d" % n for n in range(12)]
-SEED = bytes(range(100, 132))
-WITNESS = WitnessSigningKey("witness.example/w1", SEED)
-SECOND = WitnessSigningKey("witness.example/w2", bytes(range(200, 232)))
 KEYS = {LOG.name: LOG.verifier}
 
 
 def note_of(entries: list[bytes]) -> str:
     return sign(Checkpoint(LOG.name, len(entries), Tree.of(entries).root), LOG)
-
-
-def text_of(note: str) -> str:
-    return note.rpartition("\n\n")[0] + "\n"
 
 
 def seen_of(entries: list[bytes]) -> dict[str, Seen]:
@@ -52,94 +34,6 @@ def refused(made: AddCheckpoint, seen: dict[str, Seen]) -> WitnessRefusal:
     with pytest.raises(WitnessRefusal) as raised:
         judge(AddCheckpoint.decode(made.encode()), KEYS, seen)
     return raised.value
-
-
-# Cosignatures
-
-
-def test_a_cosignature_is_what_the_specification_writes() -> None:
-    """Key id, message and bytes, put together by hand."""
-    note = note_of(ENTRIES)
-    line = WITNESS.cosign(text_of(note), 1_679_315_147)
-    private = Ed25519PrivateKey.from_private_bytes(SEED)
-    public = private.public_key().public_bytes_raw()
-    key_id = hashlib.sha256(b"witness.example/w1\n\x04" + public).digest()[:4]
-    message = b"cosignature/v1\ntime 1679315147\n" + text_of(note).encode()
-    raw = key_id + (1_679_315_147).to_bytes(8, "big") + private.sign(message)
-    assert line == f"— witness.example/w1 {base64.b64encode(raw).decode()}\n"
-    vkey = base64.b64encode(b"\x04" + public).decode()
-    assert WITNESS.verifier.encode() == f"witness.example/w1+{key_id.hex()}+{vkey}"
-
-
-def test_keys_survive_their_texts() -> None:
-    assert WitnessKey.decode(WITNESS.verifier.encode()) == WITNESS.verifier
-    assert WitnessSigningKey.decode(WITNESS.encode()) == WITNESS
-    assert SEED.hex() not in repr(WITNESS)
-
-
-def test_a_log_s_key_is_no_witness_s() -> None:
-    with pytest.raises(CheckpointError, match="algorithm 4 is wanted, not of 1"):
-        WitnessKey.decode(LOG.verifier.encode())
-
-
-def test_cosigned_notes_are_still_the_log_s() -> None:
-    note = note_of(ENTRIES)
-    lines = [key.cosign(text_of(note), 1000 + at) for at, key in enumerate((WITNESS, SECOND))]
-    cosigned = with_cosignatures(note, lines)
-    assert cosigned.startswith(note)
-    assert cosignatures(cosigned, [WITNESS.verifier, SECOND.verifier]) == {
-        "witness.example/w1": 1000,
-        "witness.example/w2": 1001,
-    }
-    assert with_cosignatures(cosigned, lines) == cosigned
-
-
-def test_a_wrong_cosignature_of_a_known_witness_is_never_ignored() -> None:
-    other = WITNESS.cosign(text_of(note_of(ENTRIES[:5])), 1000)
-    with pytest.raises(CheckpointError, match=r"'witness\.example/w1' does not verify"):
-        cosignatures(note_of(ENTRIES) + other, [WITNESS.verifier])
-
-
-def test_the_time_is_signed() -> None:
-    note = note_of(ENTRIES)
-    raw = bytearray(parse_line(WITNESS.cosign(text_of(note), 1000)).signature)
-    raw[7] ^= 1
-    with pytest.raises(CheckpointError, match="does not verify"):
-        WITNESS.verifier.verify(text_of(note), bytes(raw))
-
-
-def test_a_quorum_counts_each_witness_once() -> None:
-    note = note_of(ENTRIES)
-    twice = note + WITNESS.cosign(text_of(note), 1000) + WITNESS.cosign(text_of(note), 1001)
-    two = Quorum((WITNESS.verifier, SECOND.verifier), 2)
-    with pytest.raises(CheckpointError, match="2 cosignatures are needed, found 1"):
-        two.check(twice)
-    assert two.check(twice + SECOND.cosign(text_of(note), 999))["witness.example/w1"] == 1001
-
-
-def test_strangers_do_not_count() -> None:
-    note = note_of(ENTRIES)
-    stranger = replace(SECOND, name="witness.example/w1")
-    with pytest.raises(CheckpointError, match="found 0"):
-        Quorum((WITNESS.verifier,), 1).check(note + stranger.cosign(text_of(note), 5))
-
-
-@pytest.mark.parametrize(
-    ("witnesses", "needed"),
-    [
-        ((WITNESS.verifier,), 2),
-        ((WITNESS.verifier, WITNESS.verifier), 1),
-        ((WITNESS.verifier, WitnessKey("witness.example/w3", WITNESS.verifier.public)), 1),
-    ],
-)
-def test_a_quorum_that_cannot_mean_what_it_says_is_refused(
-    witnesses: tuple[WitnessKey, ...], needed: int
-) -> None:
-    with pytest.raises(CheckpointError, match="quorum"):
-        Quorum(witnesses, needed)
-
-
-# What a witness cosigns
 
 
 @pytest.mark.parametrize("size", [0, 1, 12])
@@ -213,46 +107,31 @@ def test_malformed_requests_are_told_so(body: bytes) -> None:
     assert raised.value.status == Status.MALFORMED
 
 
-# Proofs as texts
+@given(st.integers(9, 12), st.integers(9, 12))
+def test_a_branch_is_never_cosigned_over_the_other(last: int, new: int) -> None:
+    """Whatever the request claims as old and proves, once the last lies beyond the fork."""
+    fork = [*FORKED, *ENTRIES[9:]]
+    for claimed in range(new + 1):
+        refused(request(claimed, fork[:new]), seen_of(ENTRIES[:last]))
 
 
-def proof_of(index: int) -> TlogProof:
-    return TlogProof(index, tuple(Tree.of(ENTRIES).inclusion_proof(index)), note_of(ENTRIES))
+def test_the_last_checkpoint_can_be_cosigned_again_without_a_proof() -> None:
+    assert judge(request(12, ENTRIES), KEYS, seen_of(ENTRIES))[1].size == 12
+    with_proof = AddCheckpoint(12, (bytes(32),), note_of(ENTRIES))
+    assert refused(with_proof, seen_of(ENTRIES)).status is Status.NOT_CONSISTENT
 
 
-@given(index=st.integers(0, 11), extra=st.binary(max_size=40))
-def test_a_proof_text_proves_its_entry(index: int, extra: bytes) -> None:
-    text = replace(proof_of(index), extra=extra).encode()
-    assert text.startswith("c2sp.org/tlog-proof@v1\n")
-    proof = TlogProof.decode(text)
-    assert proof.encode() == text
-    assert proof.verify(ENTRIES[index], LOG.verifier).size == 12
+def test_an_empty_log_has_one_root_only() -> None:
+    wrong = sign(Checkpoint(LOG.name, 0, bytes(32)), LOG)
+    assert refused(AddCheckpoint(0, (), wrong), {}).status is Status.CONFLICT
+    assert judge(request(0, []), KEYS, {})[1].root == EMPTY_ROOT
 
 
-def test_a_proof_text_proves_no_other_entry_and_no_other_log() -> None:
-    proof = TlogProof.decode(proof_of(3).encode())
-    with pytest.raises(TlogProofError):
-        proof.verify(ENTRIES[4], LOG.verifier)
-    with pytest.raises(TlogProofError, match="not signed by its log"):
-        proof.verify(ENTRIES[3], SigningKey(LOG.name, bytes(32)).verifier)
-    with pytest.raises(TlogProofError, match="1 cosignatures are needed"):
-        proof.verify(ENTRIES[3], LOG.verifier, Quorum((WITNESS.verifier,), 1))
+@given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
+def test_no_request_is_worse_than_refused(body: bytes) -> None:
+    def ask() -> None:
+        judge(AddCheckpoint.decode(b"old 0\n\n" + body), KEYS, {})
 
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda text: "",
-        lambda text: text.replace("@v1", "@v2"),
-        lambda text: text.replace("index 3", "index 03"),
-        lambda text: text.replace("index 3\n", ""),
-        lambda text: text.replace("index 3\n", "index 3\nAAAA\n"),
-        lambda text: text.replace("\n\n", "\n", 1),
-        lambda text: text.replace("index", "extra !\nindex"),
-        lambda text: text + "x" * 1_200_000,
-    ],
-)
-def test_malformed_proof_texts_are_refused(change: object) -> None:
-    text = change(proof_of(3).encode())  # type: ignore[operator]
-    with pytest.raises(TlogProofError):
-        TlogProof.decode(text).verify(ENTRIES[3], LOG.verifier)
+    with pytest.raises(WitnessRefusal) as refusal:
+        ask()
+    assert refusal.value.status in {Status.MALFORMED, Status.UNKNOWN_LOG, Status.NOT_SIGNED}

@@ -6,6 +6,7 @@ from concordat.v1 import (
     audit_pb2,
     consent_pb2,
     contribution_pb2,
+    dispute_pb2,
     erasure_pb2,
     ledger_pb2,
     member_pb2,
@@ -333,5 +334,37 @@ OPEN_SUBJECT = Method(
     "OpenSubject",
     audit_pb2.OpenSubjectRequest,
     audit_pb2.OpenSubjectResponse,
+    Repeat.SAFE,
+)
+
+OPEN_DISPUTE = Method(
+    "DisputeService",
+    "OpenDispute",
+    dispute_pb2.OpenDisputeRequest,
+    dispute_pb2.OpenDisputeResponse,
+    Repeat.SAFE,
+)
+
+LIST_DISPUTES = Method(
+    "DisputeService",
+    "ListDisputes",
+    dispute_pb2.ListDisputesRequest,
+    dispute_pb2.ListDisputesResponse,
+    Repeat.SAFE,
+)
+
+ANSWER_DISPUTE = Method(
+    "DisputeService",
+    "AnswerDispute",
+    dispute_pb2.AnswerDisputeRequest,
+    dispute_pb2.AnswerDisputeResponse,
+    Repeat.SAFE,
+)
+
+EXTEND_DISPUTE = Method(
+    "DisputeService",
+    "ExtendDispute",
+    dispute_pb2.ExtendDisputeRequest,
+    dispute_pb2.ExtendDisputeResponse,
     Repeat.SAFE,
 )

@@ -15,6 +15,7 @@ from concordat._operations import (
     audits,
     consents,
     contributions,
+    disputes,
     erasures,
     ledger,
     lookups,
@@ -27,7 +28,13 @@ from concordat._operations import tokens as token_operations
 from concordat._operations import usage as usage_operations
 from concordat._operations.tokens import Progress
 from concordat._steps import Flow
-from concordat.enums import Dimension, Purpose
+from concordat.enums import (
+    DataCategory,
+    Dimension,
+    DisputeOutcome,
+    DisputeReason,
+    Purpose,
+)
 from concordat.options import Environment, Options
 from concordat.profile import Profile
 from concordat.requests import ConsentDraft, Row
@@ -40,6 +47,8 @@ from concordat.results import (
     ConsentManagerChange,
     ContributionResult,
     CountResult,
+    Dispute,
+    DisputeChange,
     Erasure,
     ErasureChange,
     GrantResult,
@@ -357,6 +366,61 @@ class AsyncClient:
         return await self._runner.run(
             "confirm_deletion",
             notices.confirm_deletion(self._context, notice_id, deleted_at, record_sha256, timeout),
+        )
+
+    # Disputes
+
+    async def open_dispute(
+        self,
+        token: Token,
+        category: DataCategory,
+        reason: DisputeReason,
+        statement_sha256: bytes,
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> DisputeChange:
+        """See `Client.open_dispute`."""
+        return await self._runner.run(
+            "open_dispute",
+            disputes.open_dispute(
+                self._context, token, category, reason, statement_sha256, request_id, timeout
+            ),
+        )
+
+    def list_disputes(
+        self,
+        *,
+        with_resolved: bool = False,
+        page_size: int = 1_000,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Dispute]:
+        """See `Client.list_disputes`."""
+        return self._runner.pages(
+            "list_disputes",
+            disputes.list_disputes(self._context, with_resolved, page_size, timeout),
+        )
+
+    async def answer_dispute(
+        self,
+        dispute_id: bytes,
+        outcome: DisputeOutcome,
+        statement_sha256: bytes,
+        *,
+        timeout: float | None = None,
+    ) -> DisputeChange:
+        """See `Client.answer_dispute`."""
+        return await self._runner.run(
+            "answer_dispute",
+            disputes.answer_dispute(self._context, dispute_id, outcome, statement_sha256, timeout),
+        )
+
+    async def extend_dispute(
+        self, dispute_id: bytes, *, timeout: float | None = None
+    ) -> DisputeChange:
+        """See `Client.extend_dispute`."""
+        return await self._runner.run(
+            "extend_dispute", disputes.extend_dispute(self._context, dispute_id, timeout)
         )
 
     # Contributions

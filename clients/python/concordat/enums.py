@@ -17,6 +17,8 @@ __all__ = [
     "Coverage",
     "DataCategory",
     "Dimension",
+    "DisputeOutcome",
+    "DisputeReason",
     "ErasureState",
     "MemberState",
     "NoticeCause",
@@ -53,6 +55,26 @@ class ConsentState(IntEnum):
     """Permits nothing until it is resumed."""
     REVOKED = 6
     """Ended by another than the subject."""
+
+
+class DisputeReason(IntEnum):
+    """What is wrong, as the subject says."""
+
+    NOT_MINE = 1
+    INCORRECT = 2
+    OUT_OF_DATE = 3
+    OTHER = 4
+
+
+class DisputeOutcome(IntEnum):
+    """How a dispute ended, or what one member answered."""
+
+    CORRECTED = 1
+    DELETED = 2
+    UPHELD = 3
+    """What is held is right."""
+    NOT_ON_FILE = 4
+    """Nobody contributes such data. Never an answer."""
 
 
 class NoticeCause(IntEnum):
@@ -137,3 +159,5 @@ class AlarmKind(IntEnum):
     """A quota was exhausted."""
     NOTICE_OVERDUE = 6
     """A notice was not acknowledged in time, or the deletion not confirmed."""
+    DISPUTE_OVERDUE = 7
+    """A dispute was not answered in time."""

@@ -22,6 +22,8 @@ class AlarmKind(IntEnum):
     QUOTA_EXHAUSTED = 5
     NOTICE_OVERDUE = 6
     """Raised by `rules.notices`, not by counts."""
+    DISPUTE_OVERDUE = 7
+    """Raised by `rules.disputes`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

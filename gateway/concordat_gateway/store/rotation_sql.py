@@ -19,7 +19,7 @@ from concordat_gateway.store.control_tables import (
     subject_alias,
     subject_element,
 )
-from concordat_gateway.store.subjects import SubjectKey
+from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey
 
 
 class State(IntEnum):
@@ -173,14 +173,15 @@ def forget_subject(connection: sa.Connection, subject: SubjectKey) -> set[Subjec
     known = {subject, *map(SubjectKey, names)}
     for statement in _FORGET_SUBJECT:
         connection.execute(statement, {"subject": subject})
+    connection.execute(_FORGET_IN_DISPUTES, {"subject": subject, "nobody": bytes(SUBJECT_BYTES)})
     return known
 
 
 def move_chunk(connection: sa.Connection, to_epoch: int, most: int) -> int:
     """Move the first `most` subjects that are still to be moved; how many there were.
 
-    Their consents, elements, aliases, records and requests of erasure get the next name. Each
-    recipient of a consent gets an alias, by which it finds the subject by its older tokens.
+    Their consents, elements, aliases, records, disputes and requests of erasure get the next name.
+    Each recipient of a consent gets an alias, by which it finds the subject by its older tokens.
     """
     subjects = connection.execute(_CHUNK, {"most": most}).scalars().all()
     if not subjects:
@@ -276,7 +277,7 @@ _MOVES = [
             f" WHERE p.subject = {table}.subject)"
             " WHERE subject IN"
             " (SELECT subject FROM rotation_pair WHERE subject BETWEEN :first AND :last)"
-            for table in ("subject_record", "erasure")
+            for table in ("subject_record", "erasure", "dispute")
         ),
         "DELETE FROM subject_element WHERE subject IN"
         " (SELECT subject FROM rotation_pair WHERE subject BETWEEN :first AND :last)",
@@ -287,4 +288,6 @@ _KEEP_ELEMENTS = sa.text(
     " SELECT new_subject, :epoch, sealed FROM rotation_pair"
     " WHERE subject BETWEEN :first AND :last"
 )
+# A dispute stays, as whoever opened it or answers it goes on: about nobody.
+_FORGET_IN_DISPUTES = sa.text("UPDATE dispute SET subject = :nobody WHERE subject = :subject")
 _DELETE_PAIRS = sa.text("DELETE FROM rotation_pair WHERE subject BETWEEN :first AND :last")

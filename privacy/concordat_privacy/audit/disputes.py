@@ -9,7 +9,8 @@ from concordat_privacy.audit.findings import Kind
 from concordat_privacy.audit.policy import Policies, too_late
 from concordat_privacy.jurisdictions import Policy
 
-OUTCOMES: Final = frozenset({"corrected", "deleted", "upheld"})
+OUTCOMES: Final = frozenset({"corrected", "deleted", "upheld", "not_on_file"})
+"""`not_on_file`: by the gateway, where nobody contributes such data."""
 
 
 @dataclass(slots=True)

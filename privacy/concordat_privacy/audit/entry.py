@@ -7,7 +7,7 @@ and a calendar unit is a prefix.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Final, TypeAlias
 
@@ -147,15 +147,6 @@ def words_of(mask: int, names: Sequence[str]) -> list[str]:
 def days_between(start: Moment, end: Moment) -> int:
     """Calendar days (UTC) from the one start lies in to the one end lies in."""
     return (date.fromisoformat(end[:10]) - date.fromisoformat(start[:10])).days
-
-
-def days_after(moment: Moment, days: int) -> Moment:
-    """The same time of day, some days later."""
-    try:
-        later = date.fromisoformat(moment[:10]) + timedelta(days)
-    except OverflowError:
-        return "9999-12-31" + moment[10:]
-    return later.isoformat() + moment[10:]
 
 
 def years_after(moment: Moment, years: int) -> Moment:

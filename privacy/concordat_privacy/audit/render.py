@@ -11,7 +11,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from concordat_privacy.audit.documents import Cell, Column, Document, Form, Table
+from concordat_privacy.audit.documents import Document
+from concordat_privacy.audit.tables import Cell, Column, Form, Table
 
 WIDTH: Final = 100
 ROWS_SHOWN: Final = 200

@@ -26,7 +26,6 @@ from concordat_privacy.log.cosignature import Quorum
 from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.merkle import HASH_BYTES, ProofError, leaf_hash, verify_inclusion
 
-SUFFIX = ".tlog-proof"
 _HEADER = "c2sp.org/tlog-proof@v1"
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
 _MAX_CHARACTERS = 1_100_000

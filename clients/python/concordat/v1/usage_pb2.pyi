@@ -85,6 +85,8 @@ class _AlarmKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlarmKind.V
     """A notice was not acknowledged in time, or what was learned under an ended
     consent not deleted.
     """
+    ALARM_KIND_DISPUTE_OVERDUE: _AlarmKind.ValueType  # 7
+    """A dispute was not answered in time."""
 
 class AlarmKind(_AlarmKind, metaclass=_AlarmKindEnumTypeWrapper):
     """Patterns that guessing leaves in counts. What they cannot show is in
@@ -109,6 +111,8 @@ ALARM_KIND_NOTICE_OVERDUE: AlarmKind.ValueType  # 6
 """A notice was not acknowledged in time, or what was learned under an ended
 consent not deleted.
 """
+ALARM_KIND_DISPUTE_OVERDUE: AlarmKind.ValueType  # 7
+"""A dispute was not answered in time."""
 Global___AlarmKind: _TypeAlias = AlarmKind  # noqa: Y015
 
 @_typing.final

@@ -1,0 +1,258 @@
+"""Disputes: passed on under a consent, answered in time by who holds the data, told in one word."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import grpc
+import pytest
+
+from concordat.v1 import common_pb2, dispute_pb2
+from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules.disputes import mark_overdue
+from concordat_gateway.rules.usage import watch
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_privacy.audit.replay import Replay
+from tests.services import (
+    CALL_SECONDS,
+    Caller,
+    Consortium,
+    draft,
+    grant_one,
+    reason_of,
+    request_id,
+    serving,
+    token,
+    withdraw,
+)
+from tests.stores import ManualClock
+
+DAY = 86_400
+WORDS = hashlib.sha256(b"this loan is not mine").digest()
+ACCOUNTS = common_pb2.DATA_CATEGORY_CREDIT_ACCOUNTS
+INQUIRIES = common_pb2.DATA_CATEGORY_INQUIRIES
+NO_CONSENT = (grpc.StatusCode.PERMISSION_DENIED, "NO_CONSENT")
+CORRECTED = dispute_pb2.DISPUTE_OUTCOME_CORRECTED
+UPHELD = dispute_pb2.DISPUTE_OUTCOME_UPHELD
+NOT_ON_FILE = dispute_pb2.DISPUTE_OUTCOME_NOT_ON_FILE
+
+
+@pytest.fixture
+def consortium(
+    journal: Journal, signal_store: SignalStore, clock: ManualClock
+) -> Iterator[Consortium]:
+    with serving(journal, signal_store, clock) as running:
+        yield running
+
+
+def consented(
+    consortium: Consortium,
+    caller: Caller,
+    subject: int,
+    purpose: int = common_pb2.PURPOSE_DISPUTE,
+    jurisdiction: str = "",
+) -> bytes:
+    made = draft(consortium, subject, [purpose], [ACCOUNTS])
+    if jurisdiction:
+        made.jurisdiction = jurisdiction
+        made.notice_sha256 = hashlib.sha256(b"notice").digest()
+        made.language = "en"
+        made.withdrawal_method = "write to us"
+    return grant_one(caller, made)
+
+
+def contributes(consortium: Consortium, caller: Caller, subject: int) -> bytes:
+    return consented(consortium, caller, subject, common_pb2.PURPOSE_CONTRIBUTION)
+
+
+def open_dispute(
+    caller: Caller, subject: int, category: int = ACCOUNTS, request: bytes | None = None
+) -> dispute_pb2.OpenDisputeResponse:
+    asked = dispute_pb2.OpenDisputeRequest(
+        request_id=request or request_id(),
+        token=token(subject),
+        category=category,  # type: ignore[arg-type]  # a number of the enum
+        reason=dispute_pb2.DISPUTE_REASON_NOT_MINE,
+        statement_sha256=WORDS,
+    )
+    return caller.disputes.OpenDispute(asked, timeout=CALL_SECONDS)
+
+
+def answer(caller: Caller, dispute: bytes, outcome: int) -> dispute_pb2.AnswerDisputeResponse:
+    request = dispute_pb2.AnswerDisputeRequest(
+        dispute_id=dispute,
+        outcome=outcome,  # type: ignore[arg-type]  # a number of the enum
+        statement_sha256=WORDS,
+    )
+    return caller.disputes.AnswerDispute(request, timeout=CALL_SECONDS)
+
+
+def extend(caller: Caller, dispute: bytes) -> dispute_pb2.ExtendDisputeResponse:
+    request = dispute_pb2.ExtendDisputeRequest(dispute_id=dispute)
+    return caller.disputes.ExtendDispute(request, timeout=CALL_SECONDS)
+
+
+def listed(caller: Caller, with_resolved: bool = False) -> list[dispute_pb2.Dispute]:
+    request = dispute_pb2.ListDisputesRequest(with_resolved=with_resolved)
+    return list(caller.disputes.ListDisputes(request, timeout=CALL_SECONDS).disputes)
+
+
+def refusal(call: object, *arguments: object) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as raised:
+        call(*arguments)  # type: ignore[operator]
+    return raised.value.code(), reason_of(raised.value)
+
+
+def entries(journal: Journal, kind: str) -> list[dict[str, object]]:
+    leaves = (json.loads(leaf) for _, leaf, _ in journal.entries(0, journal.size))
+    return [fields for fields in leaves if fields["type"].startswith(kind)]
+
+
+@pytest.mark.parametrize(("jurisdiction", "days"), [("CN", 20), ("US", 30), ("EU", 30), ("", 20)])
+def test_a_dispute_is_tied_to_its_consent_and_has_the_law_s_deadline(
+    consortium: Consortium, jurisdiction: str, days: int
+) -> None:
+    contributes(consortium, consortium.beta, 1)
+    consent = consented(consortium, consortium.alpha, 1, jurisdiction=jurisdiction)
+    entry = json.loads(open_dispute(consortium.alpha, 1).receipt.entry)
+    assert entry["type"] == "dispute.opened"
+    assert entry["consents"] == {"credit_accounts": consent.hex()}
+    assert entry["jurisdiction"] == (jurisdiction or "ZZ")
+    assert entry["about"] == "credit_accounts.not_mine"
+    allowed = datetime.fromisoformat(entry["answer_by"]) - datetime.fromisoformat(entry["time"])
+    assert allowed == timedelta(days=days)
+
+
+def test_no_consent_and_nobody_known_are_one_refusal(consortium: Consortium) -> None:
+    contributes(consortium, consortium.beta, 1)
+    size = consortium.journal.size
+    consented(consortium, consortium.alpha, 2, common_pb2.PURPOSE_UNDERWRITING)
+    ended = consented(consortium, consortium.alpha, 3)
+    withdraw(consortium.alpha, ended)
+    consented(consortium, consortium.alpha, 4)
+    told = {
+        (*refusal(open_dispute, consortium.alpha, 1), "another member's"),
+        (*refusal(open_dispute, consortium.alpha, 2), "another purpose"),
+        (*refusal(open_dispute, consortium.alpha, 3), "withdrawn"),
+        (*refusal(open_dispute, consortium.alpha, 9), "unknown"),
+        (*refusal(open_dispute, consortium.alpha, 4, INQUIRIES), "another category"),
+    }
+    assert {one[:2] for one in told} == {NO_CONSENT}
+    assert consortium.journal.size == size + 4  # three consents and a withdrawal
+
+
+def test_who_contributes_answers_and_the_opener_learns_one_word(consortium: Consortium) -> None:
+    beta, gamma = consortium.beta, consortium.gamma
+    of_beta = contributes(consortium, beta, 1)
+    contributes(consortium, gamma, 1)
+    consented(consortium, consortium.alpha, 1)
+    dispute = open_dispute(consortium.alpha, 1).dispute.dispute_id
+    [own] = listed(consortium.alpha)
+    assert (own.to_answer, list(own.consent_ids), own.outcome) == (False, [], 0)
+    [task] = listed(beta)
+    assert (task.to_answer, list(task.consent_ids)) == (True, [of_beta])
+
+    answer(beta, dispute, UPHELD)
+    assert listed(beta) == [] or not listed(beta)[0].to_answer
+    [own] = listed(consortium.alpha)
+    assert not own.HasField("resolved_at")
+    answer(gamma, dispute, CORRECTED)
+    [own] = listed(consortium.alpha, with_resolved=True)
+    assert own.outcome == CORRECTED
+    assert own.HasField("resolved_at")
+    kinds = [entry["type"] for entry in entries(consortium.journal, "dispute.")]
+    assert kinds == ["dispute.opened", "dispute.answered", "dispute.answered", "dispute.resolved"]
+    assert not answer(beta, dispute, CORRECTED).HasField("receipt")
+    # What beta sees of it stays its own part.
+    [seen] = listed(beta, with_resolved=True)
+    assert seen.outcome == UPHELD
+
+
+def test_what_nobody_holds_is_said_to_be_not_on_file(consortium: Consortium) -> None:
+    consented(consortium, consortium.alpha, 1)
+    opened = open_dispute(consortium.alpha, 1).dispute
+    assert opened.outcome == NOT_ON_FILE
+    assert listed(consortium.alpha) == []
+
+
+def test_a_repeated_request_opens_one_dispute(consortium: Consortium) -> None:
+    contributes(consortium, consortium.beta, 1)
+    consented(consortium, consortium.alpha, 1)
+    request = request_id()
+    first = open_dispute(consortium.alpha, 1, request=request)
+    again = open_dispute(consortium.alpha, 1, request=request)
+    assert again.dispute == first.dispute
+    assert len(listed(consortium.alpha)) == 1
+
+
+def test_others_disputes_are_as_unknown_as_none(consortium: Consortium) -> None:
+    contributes(consortium, consortium.beta, 1)
+    consented(consortium, consortium.alpha, 1)
+    dispute = open_dispute(consortium.alpha, 1).dispute.dispute_id
+    unknown = (grpc.StatusCode.NOT_FOUND, "DISPUTE_NOT_FOUND")
+    assert refusal(answer, consortium.gamma, dispute, UPHELD) == unknown
+    assert refusal(answer, consortium.alpha, dispute, UPHELD) == unknown
+    assert refusal(extend, consortium.beta, dispute) == unknown
+    assert refusal(answer, consortium.beta, bytes(16), UPHELD) == unknown
+    code, _ = refusal(answer, consortium.beta, dispute, NOT_ON_FILE)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert listed(consortium.gamma) == []
+    assert len(listed(consortium.auditor)) == 1
+    assert [view["view"] for view in entries(consortium.journal, "staff.")] == ["disputes"]
+
+
+@pytest.mark.parametrize(("jurisdiction", "days"), [("US", 15), ("EU", 60)])
+def test_a_deadline_is_put_off_once_by_what_the_law_allows(
+    consortium: Consortium, jurisdiction: str, days: int
+) -> None:
+    contributes(consortium, consortium.beta, 1)
+    consented(consortium, consortium.alpha, 1, jurisdiction=jurisdiction)
+    opened = open_dispute(consortium.alpha, 1).dispute
+    later = extend(consortium.alpha, opened.dispute_id).dispute
+    assert later.answer_by.seconds - opened.answer_by.seconds == days * DAY
+    again = extend(consortium.alpha, opened.dispute_id)
+    assert again.dispute.answer_by == later.answer_by
+    assert not again.HasField("receipt")
+
+
+def test_china_s_twenty_days_are_not_put_off(consortium: Consortium) -> None:
+    contributes(consortium, consortium.beta, 1)
+    consented(consortium, consortium.alpha, 1, jurisdiction="CN")
+    dispute = open_dispute(consortium.alpha, 1).dispute.dispute_id
+    code, reason = refusal(extend, consortium.alpha, dispute)
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NOT_EXTENSIBLE")
+
+
+def test_who_is_late_has_an_alarm_once(consortium: Consortium) -> None:
+    journal, clock = consortium.journal, consortium.clock
+    contributes(consortium, consortium.beta, 1)
+    contributes(consortium, consortium.gamma, 1)
+    consented(consortium, consortium.alpha, 1)
+    dispute = open_dispute(consortium.alpha, 1).dispute.dispute_id
+    answer(consortium.gamma, dispute, UPHELD)
+    clock.advance(seconds=20 * DAY)
+    assert mark_overdue(journal, clock()) == 0
+    clock.advance(seconds=1)
+    assert mark_overdue(journal, clock()) == 1
+    assert mark_overdue(journal, clock()) == 0
+    alarms = {kind.name: members for kind, members in watch(journal, clock()).items()}
+    assert alarms["DISPUTE_OVERDUE"] == 1
+
+
+def test_an_outsider_finds_nothing_wrong_with_disputes_in_time(consortium: Consortium) -> None:
+    """The real entries, replayed by the auditor's own code."""
+    contributes(consortium, consortium.beta, 1)
+    consented(consortium, consortium.alpha, 1)
+    dispute = open_dispute(consortium.alpha, 1).dispute.dispute_id
+    answer(consortium.beta, dispute, CORRECTED)
+    consented(consortium, consortium.alpha, 2)
+    open_dispute(consortium.alpha, 2)
+    replay = Replay()
+    for index, leaf, items in consortium.journal.entries(0, consortium.journal.size):
+        fields = json.loads(leaf)
+        replay.visit(index, fields, items if "items" in fields else None)
+    replay.finish()
+    # Members are put in by the test, not by entries.
+    kinds = {finding.kind.name for finding in replay.sorted_findings()} - {"MEMBER_UNKNOWN"}
+    assert kinds == set()
