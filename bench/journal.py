@@ -340,7 +340,7 @@ def _bare_inserts(folder: Path) -> Iterator[_BareInserts]:
 def _proofs(journal: Journal) -> Figure:
     size = journal.size
     draw = random.Random(1)
-    in_memory = Tree.of(leaf for _, leaf, _ in journal.entries(0, size))
+    in_memory = Tree.of(data for _, data, _ in journal.entries(0, size))
     stored = _per_second(lambda: journal.inclusion_proof(draw.randrange(size), size))
     memory = _per_second(lambda: in_memory.inclusion_proof(draw.randrange(size)))
     return Figure(
