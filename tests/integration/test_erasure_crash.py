@@ -107,6 +107,7 @@ def rows_held(consortium: Consortium, subject: int, epoch: int = 1) -> int:
     return consortium.signal_store.count(name_of(subject, epoch))
 
 
+@pytest.mark.slow
 def test_an_erasure_that_is_killed_anywhere_is_whole_or_has_not_begun(
     consortium: Consortium, store_urls: StoreUrls
 ) -> None:

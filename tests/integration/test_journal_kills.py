@@ -29,6 +29,8 @@ from tests.ledgers import Acknowledged, appending, check_acknowledged
 from tests.postgresql import Server, running_server
 from tests.stores import ManualClock, StoreUrls, open_journal, postgresql_urls
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 FOREVER = 1_000_000
 WORKER = "gateway.worker"

@@ -33,6 +33,8 @@ from concordat_privacy.log.verify import verify_export
 from tests.gateways import Gateway, MakeGateway, concordat
 from tests.stores import StoreUrls
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime.now(UTC)
 PEOPLE = 300
 ACCOUNTS_EACH = 20

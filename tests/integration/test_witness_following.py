@@ -15,6 +15,8 @@ from concordat_witness.state import WitnessFolder
 from tests.gateways import Gateway, MakeGateway, eventually
 from tests.witnesses import ServingWitness, forked, run_witness, with_witnesses
 
+pytestmark = pytest.mark.slow
+
 NAME = "witness.example/alpha"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -256,6 +257,7 @@ def test_no_field_of_any_value_ends_the_audit(data: st.DataObject) -> None:
             assert {len(row) for row in rows} == {len(table.columns)}
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_lookups_take_no_more_memory_than_sixty_thousand() -> None:
     log = Logbook()
     ids = [log.grant() for _ in range(100)]
