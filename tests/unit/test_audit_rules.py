@@ -1241,3 +1241,15 @@ def test_a_rule_is_kept_or_broken(kind: Kind, build: Case) -> None:
 
 def test_every_kind_of_finding_has_a_case() -> None:
     assert {kind for kind, _ in CASES} == set(Kind) - PERSON
+
+
+@pytest.mark.parametrize("kind", ["lookup", "lookup.withheld", "training.run"])
+@pytest.mark.parametrize("items", [None, 0, 3])
+def test_a_use_that_commits_to_no_items_is_never_passed_over(kind: str, items: int | None) -> None:
+    """It would hide whose data was used, and under which consent, for ever."""
+    log = Logbook()
+    index = log.lookup([log.grant("alpha")], "alpha")
+    hiding = log.add(kind, "alpha", purpose="underwriting", request=log.id(), lookup=index)
+    if items is not None:
+        log.entries[hiding]["items"] = items
+    assert (Kind.MALFORMED, hiding) in found(log.replay())

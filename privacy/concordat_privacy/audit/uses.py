@@ -97,8 +97,9 @@ class Uses:
         if purpose not in LOOKUP_PURPOSES:
             raise Malformed(f"purpose: {purpose!r} is none that a subject is looked up for")
         member = self._members.of(entry.actor.name)
+        _require_items(entry)
         if entry.items is None:
-            count = count_of(entry.fields, "items") if "items" in entry.fields else 1
+            count = count_of(entry.fields, "items")
             member.lookups_unchecked += count
             self._skip("lookups whose items are not in this export", count)
             self._members.looked_up(member, entry, count)
@@ -119,6 +120,7 @@ class Uses:
     def withheld(self, entry: Entry) -> None:
         """`lookup.withheld`: answers that were kept back since a consent ended meanwhile."""
         index = count_of(entry.fields, "lookup")
+        _require_items(entry)
         if entry.items is None:
             self._skip("withheld answers whose items are not in this export", 1)
             return
@@ -181,8 +183,9 @@ class Uses:
 
     def training(self, entry: Entry) -> None:
         """`training.run`: the consents behind each row trained on."""
+        _require_items(entry)
         if entry.items is None:
-            count = count_of(entry.fields, "items") if "items" in entry.fields else 1
+            count = count_of(entry.fields, "items")
             self._skip("rows of training runs whose items are not in this export", count)
             return
         counted, _ = self._rows(entry, "model_training")
@@ -364,3 +367,12 @@ def _list_in(fields: Fields, name: str) -> Sequence[Json]:
     if not isinstance(value, list) or not value:
         raise Malformed(f"{name}: a list is wanted")
     return value
+
+
+def _require_items(entry: Entry) -> None:
+    """Raise Malformed for a use without items: nothing would ever tell whose it was, or allowed it.
+
+    That an export lacks the items of an entry that has a root over them is another matter.
+    """
+    if "items_root" not in entry.fields or not count_of(entry.fields, "items"):
+        raise Malformed("items_root: a use without items can never be held against a consent")

@@ -38,6 +38,9 @@ FORMAT = "concordat/evidence/v1"
 MAX_FILES = 50_000
 MAX_FILE_BYTES = 64 * 2**20
 MAX_TOTAL_BYTES = 512 * 2**20
+MAX_ARCHIVE_BYTES = 256 * 2**20
+MAX_INDEX_BYTES = 16 * 2**20
+"""Of manifest.json and openings.json, which are parsed into objects whole."""
 MAX_NOTE_BYTES = 1_000_000
 MAX_SIGNATURES = 100
 MAX_LEAF_BYTES = 65_535
@@ -139,9 +142,26 @@ def _read_folder(path: str) -> dict[str, bytes]:
     return files.found
 
 
+def _check_archive(path: str) -> None:
+    """Refuse what zipfile would read whole before anything else could be looked at."""
+    size = os.path.getsize(path)
+    if size > MAX_ARCHIVE_BYTES:
+        raise Unreadable(f"the archive is longer than {MAX_ARCHIVE_BYTES} bytes")
+    with open(path, "rb") as stream:
+        stream.seek(max(0, size - 66_000))  # the end record and the longest comment
+        tail = stream.read()
+    at = tail.rfind(b"PK\x05\x06")
+    entries = int.from_bytes(tail[at + 10 : at + 12], "little") if at >= 0 else 0
+    directory = int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
+    # Four bytes of ones stand for a ZIP64 archive, which no bundle needs.
+    if entries > MAX_FILES or directory > 512 * MAX_FILES:
+        raise Unreadable(f"more than {MAX_FILES} files")
+
+
 def _read_zip(path: str) -> dict[str, bytes]:
     files = _Files()
     try:
+        _check_archive(path)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if len(members) > MAX_FILES:
@@ -690,7 +710,7 @@ def _check_manifest(story: Story, files: dict[str, bytes], key: Key, report: boo
     if "manifest.json" not in files:
         story.faults.append("manifest.json: missing")
         return
-    manifest = story.holds("manifest.json", read_json, files["manifest.json"], MAX_FILE_BYTES)
+    manifest = story.holds("manifest.json", read_json, files["manifest.json"], MAX_INDEX_BYTES)
     if manifest is None:
         return
     if set(manifest) != {"bundle", "files", "ledger"} or manifest["bundle"] != FORMAT:
@@ -832,7 +852,7 @@ def _check_items(story: Story, files: dict[str, bytes]) -> None:
 
 
 def _check_openings(story: Story, files: dict[str, bytes]) -> None:
-    content = story.holds("openings.json", read_json, files["openings.json"], MAX_FILE_BYTES)
+    content = story.holds("openings.json", read_json, files["openings.json"], MAX_INDEX_BYTES)
     if content is None:
         return
     listed = content.get("openings")
@@ -1164,7 +1184,8 @@ class _Uses:
             raise Fault("its grant is not among the bundle's entries before the use")
         granted, grant = self.grants[consent]
         fields = self.story.entries[index]
-        if _member(fields) != grant["recipient"]:
+        # A model is trained on the pool: whoever runs it, the consents are the furnishers'.
+        if purpose != "model_training" and _member(fields) != grant["recipient"]:
             raise Fault(f"it was given to {plain(str(grant['recipient']))}, another used it")
         if purpose not in grant["purposes"]:
             raise Fault(f"it does not cover the purpose {plain(purpose)}")
