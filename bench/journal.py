@@ -217,7 +217,11 @@ class _Crew:
     def __init__(self, size: int, task: Callable[[], object]) -> None:
         self._size = size
         self._task = task
-        self._barrier = threading.Barrier(size + 1)
+        self._start = threading.Barrier(size + 1)
+        # The last to finish tells it: to wake all once more would disturb what is measured next.
+        self._finished = threading.Semaphore(0)
+        self._counting = threading.Lock()
+        self._working = 0
         self._ended = False
         self.results: list[Any] = []
         """Of the last call: what the task returned, once a thread."""
@@ -230,28 +234,32 @@ class _Crew:
 
     def __exit__(self, *_: object) -> None:
         self._ended = True
-        self._barrier.wait()
+        self._start.wait()
         for thread in self._threads:
             thread.join()
 
     def work(self, each: int) -> int:
         """Let every thread do its task; `each` is how much that is. Returns how much all did."""
         self.results = []
-        self._barrier.wait()
-        self._barrier.wait()
+        self._working = self._size
+        self._start.wait()
+        self._finished.acquire()
         if len(self.results) != self._size:
             raise RuntimeError("a thread failed")
         return each * self._size
 
     def _run(self) -> None:
         while True:
-            self._barrier.wait()
+            self._start.wait()
             if self._ended:
                 return
             try:
                 self.results.append(self._task())
             finally:
-                self._barrier.wait()
+                with self._counting:
+                    self._working -= 1
+                    if not self._working:
+                        self._finished.release()
 
 
 def _seconds_to_encode() -> float:

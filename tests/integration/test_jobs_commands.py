@@ -5,8 +5,12 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from concordat import Client, ConsentDraft, DataCategory, PhoneNumber, Purpose
 from tests.gateways import MakeGateway, concordat
+
+pytestmark = pytest.mark.slow
 
 
 def test_jobs_are_listed_with_how_often_they_run(make_gateway: MakeGateway) -> None:

@@ -178,6 +178,7 @@ def test_racing_requests_never_get_two_histories_cosigned(port: int) -> None:
         check_one_history(given)
 
 
+@pytest.mark.slow
 def test_a_witness_that_is_killed_at_any_moment_never_cosigns_two_histories(
     folder: Path,
 ) -> None:
