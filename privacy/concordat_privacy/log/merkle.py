@@ -235,6 +235,11 @@ def _left_size(size: int) -> int:
 
 def _range_root(begin: int, end: int, get_node: GetNode) -> bytes:
     """The root over leaves begin..end-1, where begin is aligned as RFC 6962 subtrees are."""
+    size = end - begin
+    if not size & (size - 1):
+        # One complete subtree, as all but the last hash of a path are.
+        level = size.bit_length() - 1
+        return get_node(level, begin >> level)
     peaks: list[bytes] = []
     while begin < end:
         level = (end - begin).bit_length() - 1
