@@ -29,24 +29,29 @@ def enforce(journal: Journal, signals: SignalStore, policy: Policy, actor: str, 
     """Delete what is past its retention on the day of `now`, unless that was done; how many rows.
 
     `actor` is the gateway's SPIFFE id. Safe beside another process that does the same. Does
-    nothing while the stores are being moved to another key epoch. Raises Refusal UNAVAILABLE.
+    nothing while the stores are being moved to another key epoch, and goes on afterwards if that
+    begins meanwhile. Raises Refusal UNAVAILABLE.
     """
-    if signals.epoch() == ROTATING:
+    epoch = signals.epoch()
+    if epoch == ROTATING:
         return 0
     day = day_of(now)
-    with journal.read() as connection:
-        last = connection.execute(_LAST).one_or_none()
+    last = _last(journal)
     if last is not None and not last.finished:
         _carry_out(journal, signals, last.day, last.adverse_years)
-    if last is not None and (last.day, last.adverse_years) == (day, policy.adverse_retention_years):
+        last = _last(journal)
+    if last is not None and (
+        not last.finished or (last.day, last.adverse_years) == (day, policy.adverse_retention_years)
+    ):
         return 0
     cutoffs = _cutoffs(day, policy.adverse_retention_years)
     past = signals.count_past(cutoffs)
 
     def begin(transaction: Transaction) -> bool:
-        # Another process may have begun since: one entry a day.
+        # Another process may have begun since, with what was counted here; or a rotation may, and
+        # rows that move are counted twice or not at all. Then the next run counts anew.
         latest = transaction.connection.execute(_LAST).one_or_none()
-        if latest != last and latest is not None and latest.day >= day:
+        if latest != last or transaction.tokens_epoch != epoch:
             return False
         _append(transaction, policy, actor, cutoffs, past)
         transaction.connection.execute(
@@ -61,11 +66,16 @@ def enforce(journal: Journal, signals: SignalStore, policy: Policy, actor: str, 
     return past.adverse + past.positive + past.inquiries
 
 
+def _last(journal: Journal) -> sa.Row[int, int, bool] | None:
+    with journal.read() as connection:
+        return connection.execute(_LAST).one_or_none()
+
+
 def _carry_out(journal: Journal, signals: SignalStore, day: int, years: int) -> None:
     signals.drop_past(_cutoffs(day, years))
 
     def finish(transaction: Transaction) -> None:
-        transaction.connection.execute(_FINISH, {"on": day})
+        transaction.connection.execute(_FINISH, {"on": day, "of": years})
 
     journal.write(finish, _CHANGE_SECONDS)
 
@@ -104,6 +114,9 @@ _SAVE = sa.text(
 )
 _FINISH = (
     sa.update(retention_run)
-    .where(retention_run.c.day == sa.bindparam("on"))
+    .where(
+        retention_run.c.day == sa.bindparam("on"),
+        retention_run.c.adverse_years == sa.bindparam("of"),
+    )
     .values(finished=sa.true())
 )

@@ -67,7 +67,7 @@ LOCK_PUBLISHER = sa.text(
 )
 
 
-# So that no batch is published while a subject is erased: what publishes locks a row first.
+# Keeps out whoever publishes, as that locks a row first, and whoever else takes this lock.
 LOCK_PUBLISHING = sa.text("LOCK TABLE publisher IN EXCLUSIVE MODE")
 INSERT_ERASED = sa.text(
     "INSERT INTO erased (erasure_id, erased_at) VALUES (:erasure_id, :erased_at)"

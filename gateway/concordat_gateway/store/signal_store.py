@@ -7,6 +7,7 @@ may leave is decided on the control store, and filtered by furnisher after readi
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,13 @@ import sqlalchemy as sa
 
 from concordat_gateway.store import signal_sql as sql
 from concordat_gateway.store.signal_tables import inquiry, relation
-from concordat_gateway.store.subjects import SubjectKey, bucket_of, require_epoch
+from concordat_gateway.store.subjects import (
+    ROTATING,
+    SubjectKey,
+    bucket_of,
+    require_epoch,
+    tokens_rotating,
+)
 from concordat_privacy.catalogue.bands import ProductClass
 from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
 from concordat_privacy.catalogue.retention import Cutoffs, kept
@@ -184,10 +191,17 @@ class SignalStore:
         return total
 
     def drop_past(self, cutoffs: Cutoffs) -> None:
-        """Delete what is past its retention, and cut histories, bucket by bucket. Idempotent."""
+        """Delete what is past its retention, and cut histories, bucket by bucket. Idempotent.
+
+        Each bucket is one transaction, in which nothing is published, erased or moved: a history
+        that is cut is read and written back. Raises Refusal UNAVAILABLE where the store fails, or
+        (TOKENS_ROTATING) is being moved; some buckets may be done then.
+        """
         for bucket in range(BUCKETS):
             span = sql.retention_span(bucket, cutoffs)
-            with self._database.write() as connection:
+            with self._alone() as connection:
+                if sql.read_epoch(connection) == ROTATING:
+                    raise tokens_rotating()
                 trimmed = _trimmed(connection, span, cutoffs)
                 for table, past in (
                     (relation, sql.PAST_ADVERSE),
@@ -217,9 +231,7 @@ class SignalStore:
         subjects' rows of those go too, and will never be published. One transaction, in which
         nothing is published. Raises Refusal UNAVAILABLE where the store fails.
         """
-        with self._database.write() as connection:
-            if not self._database.is_sqlite:
-                connection.execute(sql.LOCK_PUBLISHING)
+        with self._alone() as connection:
             mark = {"erasure_id": erasure_id, "erased_at": self._clock()}
             if connection.execute(sql.SELECT_IS_ERASED, mark).first() is not None:
                 return
@@ -255,8 +267,11 @@ class SignalStore:
             return sql.read_epoch(connection)
 
     def set_epoch(self, epoch: int) -> None:
-        """Say under which key epoch this store names subjects from now on; 0: it is being moved."""
-        with self._database.write() as connection:
+        """Say under which key epoch this store names subjects from now on; 0: it is being moved.
+
+        Waits for what reads rows and writes them back: that must not meet rows that have moved.
+        """
+        with self._alone() as connection:
             connection.execute(sql.SET_EPOCH, {"epoch": epoch})
 
     def move(self, bucket: int, names: Mapping[SubjectKey, SubjectKey]) -> None:
@@ -270,6 +285,15 @@ class SignalStore:
                 found = connection.execute(moving.select, moving.span(bucket, names))
                 sql.upsert_moved(connection, moving, found, names)
                 connection.execute(moving.delete, moving.span(bucket, names))
+
+    @contextmanager
+    def _alone(self) -> Iterator[sa.Connection]:
+        """A durable transaction in which nobody else publishes, erases or deletes."""
+        with self._database.write() as connection:
+            # On SQLite whoever writes is alone.
+            if not self._database.is_sqlite:
+                connection.execute(sql.LOCK_PUBLISHING)
+            yield connection
 
 
 def _count(
