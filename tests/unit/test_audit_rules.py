@@ -830,7 +830,9 @@ def a_dispute_is_to_be_answered_in_time(log: Logbook, bad: bool) -> int:
 @case(Kind.DISPUTE_LATE)
 def a_dispute_is_answered_in_time(log: Logbook, bad: bool) -> int:
     dispute = open_dispute(log)
-    return answer(log.wait(days=21 if bad else 19), dispute)
+    index = answer(log.wait(days=21 if bad else 19), dispute)
+    answer(log, dispute, "dispute.resolved", "operator/op")
+    return index
 
 
 @case(Kind.DISPUTE_LATE)
@@ -839,6 +841,7 @@ def a_dispute_is_answered_at_all(log: Logbook, bad: bool) -> int:
     index = len(log.entries) - 1
     if not bad:
         answer(log, dispute)
+        answer(log, dispute, "dispute.resolved", "operator/op")
     log.wait(days=21).grant()
     return index
 
@@ -1206,12 +1209,32 @@ def test_an_entry_at_the_moment_of_the_audit_is_part_of_it() -> None:
     assert (len(replay.consents.by_id), replay.left_out) == (1, 1)
 
 
-def test_only_the_first_answer_of_a_dispute_is_held_to_the_deadline() -> None:
+def test_every_answer_of_a_dispute_is_held_to_the_deadline() -> None:
     log = Logbook()
     dispute = open_dispute(log)
     answer(log, dispute)
-    answer(log.wait(days=25), dispute)
+    late = answer(log.wait(days=25), dispute)
     answer(log, dispute, "dispute.resolved", "operator/op")
+    assert found(log.replay()) == [(Kind.DISPUTE_LATE, late)]
+
+
+def test_a_dispute_that_not_all_have_answered_is_late() -> None:
+    log = Logbook()
+    dispute = open_dispute(log)
+    opened = len(log.entries) - 1
+    answer(log, dispute)
+    log.wait(days=21).grant()
+    assert found(log.replay()) == [(Kind.DISPUTE_LATE, opened)]
+
+
+def test_a_dispute_that_one_has_answered_may_be_put_off_for_the_others() -> None:
+    log = Logbook()
+    dispute = open_dispute(log, 30, jurisdiction="US")
+    by = text(log.now + 44 * DAY)
+    answer(log.wait(days=10), dispute)
+    log.add("dispute.extended", "alpha", dispute=dispute, answer_by=by)
+    answer(log.wait(days=25), dispute)
+    answer(log, dispute, "dispute.resolved", "gateway/gateway")
     assert found(log.replay()) == []
 
 

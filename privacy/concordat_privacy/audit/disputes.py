@@ -72,7 +72,8 @@ class Disputes:
         dispute = self._named(entry)
         if dispute is None:
             return
-        if dispute.extended or dispute.answered_at or dispute.resolved_at:
+        # One of several furnishers may have answered: the others are given the time.
+        if dispute.extended or dispute.resolved_at:
             message = f"extended, but it was {dispute.state} already"
             self._find(Kind.DISPUTE_INCONSISTENT, dispute, message)
         if entry.time > dispute.answer_by:
@@ -87,9 +88,10 @@ class Disputes:
                 self._find(Kind.DISPUTE_AGAINST_POLICY, dispute, message)
 
     def answered(self, entry: Entry) -> None:
-        """`dispute.answered`: by the member who furnished what is disputed. There may be several.
+        """`dispute.answered`: by a member who furnished what is disputed. There may be several.
 
-        Only the first one counts against the deadline: that somebody is late is in the alarms.
+        Each is held to the deadline. No entry says who is to answer: that somebody does not shows
+        in that the dispute is not resolved.
         """
         dispute = self._named(entry)
         if dispute is None:
@@ -97,9 +99,8 @@ class Disputes:
         self._check_ending(entry, dispute)
         if dispute.resolved_at:
             self._find(Kind.DISPUTE_INCONSISTENT, dispute, "answered, but it was resolved already")
-        if not dispute.answered_at:
-            self._check_deadline(entry, dispute)
-            dispute.answered_at = entry.time
+        self._check_deadline(entry, dispute)
+        dispute.answered_at = dispute.answered_at or entry.time
 
     def resolved(self, entry: Entry) -> None:
         """`dispute.resolved`."""
@@ -118,9 +119,10 @@ class Disputes:
     def finish(self, as_of: Moment) -> None:
         """Report what is open past its deadline at a moment after the last entry."""
         for dispute in self.by_id.values():
-            if dispute.answered_at or dispute.resolved_at or as_of <= dispute.answer_by:
+            if dispute.resolved_at or as_of <= dispute.answer_by:
                 continue
-            message = f"dispute {dispute.id}: not answered, due by {dispute.answer_by}"
+            word = "not by all" if dispute.answered_at else "not"
+            message = f"dispute {dispute.id}: {word} answered, due by {dispute.answer_by}"
             self._context.find_at(Kind.DISPUTE_LATE, message, dispute.entry, member=dispute.member)
 
     def _check_ending(self, entry: Entry, dispute: Dispute) -> None:
