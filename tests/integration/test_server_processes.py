@@ -175,14 +175,17 @@ def test_a_killed_key_holder_is_replaced_where_it_was(family: Gateway) -> None:
 
 def test_workers_that_cannot_start_are_tried_until_they_can(family: Gateway) -> None:
     pepper = family.folder / "gateway" / "pepper-1.key"
-    store = family.folder / "data" / "control.db"
     pepper.rename(pepper.with_suffix(".away"))
-    for worker in family.children(WORKER):
-        os.kill(worker, signal.SIGKILL)
+    kill_workers(family)
     eventually(lambda: "pepper-1.key: No such file" in family.log, "a successor said why")
     assert not serves(family)
+    pepper.with_suffix(".away").rename(pepper)
 
-    # A worker serves from its own build's schema only, whoever changed it since the start.
+    wait_until_both_serve(family)
+
+
+def test_a_worker_serves_from_its_own_builds_schema_only(family: Gateway) -> None:
+    store = family.folder / "data" / "control.db"
     with closing(dbapi2.connect(str(store), timeout=30)) as connection:
         [revision] = connection.execute(
             "SELECT version_num FROM alembic_version_control"
@@ -190,12 +193,23 @@ def test_workers_that_cannot_start_are_tried_until_they_can(family: Gateway) -> 
         change = "UPDATE alembic_version_control SET version_num = ?"
         connection.execute(change, ["control_9999"])
         connection.commit()
-        pepper.with_suffix(".away").rename(pepper)
+        # Whoever changed it since the start. No successor is older than the change.
+        kill_workers(family)
         eventually(lambda: "a newer build made it" in family.log, "a successor said why")
         assert not serves(family)
         connection.execute(change, [revision])
         connection.commit()
 
+    wait_until_both_serve(family)
+
+
+def kill_workers(family: Gateway) -> None:
+    """Kills both at once, so that every worker from now on started after this."""
+    for worker in family.children(WORKER):
+        os.kill(worker, signal.SIGKILL)
+
+
+def wait_until_both_serve(family: Gateway) -> None:
     eventually(lambda: serves(family), "the gateway serves again")
     eventually(
         lambda: connections_of_workers(family).keys() == worker_set(family), "both workers serve"
