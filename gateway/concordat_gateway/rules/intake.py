@@ -1,7 +1,7 @@
 """The rows of one batch as they stream in: checked and packed, nothing taken yet.
 
 What is kept of a row is its packed form, some 300 bytes, so a batch of MAX_ROWS takes a few
-megabytes, however large its messages were.
+megabytes, however large its messages were. A part of an upload is a batch in one message.
 """
 
 import struct
@@ -30,6 +30,7 @@ from concordat_rpc.errors import failed_precondition, invalid
 
 MAX_ROWS = 20_000
 MAX_ROWS_A_MESSAGE = 2_000
+MAX_ROWS_A_PART = 4_000
 SHA256_BYTES = 32
 
 _ACCOUNT_NUMBERS = struct.Struct(">10q")
@@ -70,10 +71,30 @@ class RawRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many rows are taken together, and what the contract calls them."""
+
+    field: str
+    rows: int
+    rows_a_message: int
+    method: str
+    """Beginning of the fingerprint."""
+    method_after_notice: str
+    """The same where the header names a notice: digests of batches without one are older."""
+
+
+CALL = Bounds("chunk.rows", MAX_ROWS, MAX_ROWS_A_MESSAGE, "Contribute", "ContributeAfterNotice")
+PART = Bounds(
+    "part.rows", MAX_ROWS_A_PART, MAX_ROWS_A_PART, "ContributePart", "ContributePartAfterNotice"
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
-    """What the first message of a batch says."""
+    """What the first message of a batch or an upload says."""
 
     request_id: bytes
+    """Names the batch or the upload."""
     epoch: int
     catalogue_version: int
     adverse_notice_sha256: bytes = b""
@@ -106,6 +127,24 @@ class _Parsed:
     row: Row
 
 
+def check_header(header: Header, name: str = "header.request_id") -> None:
+    """Raise Refusal INVALID_ARGUMENT, FAILED_PRECONDITION for what no batch can begin with.
+
+    `name` is the contract's field of `request_id`.
+    """
+    check_request_id(header.request_id, name)
+    if header.catalogue_version != CATALOGUE_VERSION:
+        raise failed_precondition(
+            "CATALOGUE_VERSION_UNKNOWN",
+            f"rows are taken in the bands of catalogue version {CATALOGUE_VERSION}",
+        )
+    if len(header.adverse_notice_sha256) not in (0, SHA256_BYTES):
+        raise invalid(
+            "header.adverse_notice_sha256",
+            f"{SHA256_BYTES} bytes or none wanted, {len(header.adverse_notice_sha256)} given",
+        )
+
+
 class Intake:
     """Takes the rows of one batch, message by message."""
 
@@ -115,24 +154,16 @@ class Intake:
         today_day: int,
         store_epoch: int,
         names: Callable[[Sequence[bytes]], Sequence[SubjectKey]],
+        bounds: Bounds = CALL,
     ) -> None:
         """Begin a batch on the day `today_day`.
 
         `names` gives the stores' names of the subjects of tokens, under their epoch `store_epoch`.
         Raises Refusal INVALID_ARGUMENT, FAILED_PRECONDITION.
         """
-        check_request_id(header.request_id, "header.request_id")
-        if header.catalogue_version != CATALOGUE_VERSION:
-            raise failed_precondition(
-                "CATALOGUE_VERSION_UNKNOWN",
-                f"rows are taken in the bands of catalogue version {CATALOGUE_VERSION}",
-            )
-        if len(header.adverse_notice_sha256) not in (0, SHA256_BYTES):
-            raise invalid(
-                "header.adverse_notice_sha256",
-                f"{SHA256_BYTES} bytes or none wanted, {len(header.adverse_notice_sha256)} given",
-            )
+        check_header(header)
         self.header = header
+        self._bounds = bounds
         self.rows = 0
         self.candidates: list[Candidate] = []
         self.refused: list[ItemRefusal] = []
@@ -141,9 +172,8 @@ class Intake:
         self._names = names
         self._subjects: dict[bytes, SubjectKey] = {}
         self._seen: dict[tuple[bytes, bytes, int], int] = {}
-        # Another beginning only where there is a notice: digests of batches without one stay.
         noticed = header.adverse_notice_sha256
-        self._fingerprint = Fingerprint("ContributeAfterNotice" if noticed else "Contribute")
+        self._fingerprint = Fingerprint(bounds.method_after_notice if noticed else bounds.method)
         if noticed:
             self._fingerprint.add(noticed)
         self._fingerprint.add(header.epoch, header.catalogue_version)
@@ -154,12 +184,14 @@ class Intake:
         Raises Refusal INVALID_ARGUMENT where the message or the batch has too many or no rows, and
         what naming their subjects raises.
         """
-        if not 1 <= len(rows) <= MAX_ROWS_A_MESSAGE:
+        bounds = self._bounds
+        if not 1 <= len(rows) <= bounds.rows_a_message:
             raise invalid(
-                "chunk.rows", f"1 to {MAX_ROWS_A_MESSAGE} rows a message wanted, {len(rows)} given"
+                bounds.field,
+                f"1 to {bounds.rows_a_message} rows a message wanted, {len(rows)} given",
             )
-        if self.rows + len(rows) > MAX_ROWS:
-            raise invalid("chunk.rows", f"a batch has at most {MAX_ROWS} rows")
+        if self.rows + len(rows) > bounds.rows:
+            raise invalid(bounds.field, f"a batch has at most {bounds.rows} rows")
         good: list[_Parsed] = []
         for row in rows:
             checked = self._checked(self.rows, row)
@@ -174,7 +206,7 @@ class Intake:
     def finish(self) -> bytes:
         """The digest of the whole batch. Raises Refusal INVALID_ARGUMENT for one without rows."""
         if not self.rows:
-            raise invalid("chunk.rows", "a batch has at least one row")
+            raise invalid(self._bounds.field, "a batch has at least one row")
         return self._fingerprint.digest()
 
     def _checked(self, item: int, raw: RawRow) -> _Parsed | FieldProblem:
