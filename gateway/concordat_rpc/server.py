@@ -218,15 +218,12 @@ def _guard(
                     message = _only(messages)
                 yield behaviour(parse(message), context)
                 return
-            with closing(
-                StreamReader(
-                    messages,
-                    call.deadline_monotonic_seconds,
-                    interceptors.limits.stream_idle_seconds,
-                )
-            ) as reader:
-                with draining.telling(reader.end) if resumable else nullcontext():
-                    yield behaviour(map(parse, reader), context)
+            reader = StreamReader(
+                messages, call.deadline_monotonic_seconds, interceptors.limits.stream_idle_seconds
+            )
+            telling = draining.telling(reader.end) if resumable else nullcontext()
+            with closing(reader), telling:
+                yield behaviour(map(parse, reader), context)
 
     def respond_once(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with served(messages, context) as response:

@@ -11,6 +11,7 @@ one account and the later counts.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -122,11 +123,7 @@ class UploadStream:
         batch = self._find(sequence, digest)
         if batch is None:
             staged = stage(self._signals, intake)
-            # Nothing is discarded where this raises: the commit may still happen.
-            self._journal.write(
-                lambda transaction: self._record(transaction, staged, sequence, intake, digest),
-                timeout_seconds,
-            )
+            self._write(staged, sequence, intake, digest, timeout_seconds)
             batch = self._find(sequence, digest)
             assert batch is not None  # it was recorded now, or by somebody else a moment ago
         publish(self._journal, self._signals, batch, staged)
@@ -167,6 +164,21 @@ class UploadStream:
                 require_active(connection, self._furnisher.name)
                 _check_content(batch, digest)
         return batch
+
+    def _write(
+        self, staged: bytes, sequence: int, intake: Intake, digest: bytes, timeout_seconds: float
+    ) -> None:
+        try:
+            self._journal.write(
+                lambda transaction: self._record(transaction, staged, sequence, intake, digest),
+                timeout_seconds,
+            )
+        except Refusal as refusal:
+            # After these the commit may have happened, or may still happen.
+            if refusal.kind not in (Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED):
+                with suppress(Refusal):
+                    self._signals.discard(staged)
+            raise
 
     def _record(
         self,
