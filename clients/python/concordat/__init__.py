@@ -104,6 +104,7 @@ from concordat.results import (
     Withdrawal,
 )
 from concordat.terms import consent_terms
+from concordat.uploads import RefusedRow, UploadedPart, UploadStatus
 from concordat_privacy.catalogue.bands import (
     AccountStatus,
     AmountBand,
@@ -213,6 +214,7 @@ __all__ = [
     "QuotaExhausted",
     "Receipt",
     "ReceiptInvalid",
+    "RefusedRow",
     "RequestId",
     "RequestResult",
     "ResidentId",
@@ -233,6 +235,8 @@ __all__ = [
     "Unavailable",
     "UnifiedSocialCreditCode",
     "UnknownSignal",
+    "UploadStatus",
+    "UploadedPart",
     "Usage",
     "UsageKind",
     "UtilisationBand",

@@ -23,6 +23,7 @@ from concordat._operations import (
     members,
     notices,
     token_keys,
+    uploads,
 )
 from concordat._operations import tokens as token_operations
 from concordat._operations import usage as usage_operations
@@ -71,6 +72,7 @@ from concordat.results import (
     VerifiedReceipt,
     Withdrawal,
 )
+from concordat.uploads import RefusedRow, UploadedPart, UploadStatus
 from concordat_privacy.identifiers import Identifier
 from concordat_privacy.log.proof import TlogProof
 from concordat_privacy.oprf import Token
@@ -445,6 +447,39 @@ class AsyncClient:
         """See `Client.get_batch`."""
         return await self._runner.run(
             "get_batch", contributions.get_batch(self._context, request_id, timeout)
+        )
+
+    def contribute_stream(
+        self,
+        rows: Iterable[Row],
+        *,
+        upload_id: bytes | None = None,
+        adverse_notice_sha256: bytes | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[UploadedPart]:
+        """See `Client.contribute_stream`."""
+        return self._runner.items(
+            "contribute_stream",
+            uploads.Upload(self._context, rows, upload_id, adverse_notice_sha256, timeout),
+        )
+
+    async def get_upload(self, upload_id: bytes, *, timeout: float | None = None) -> UploadStatus:
+        """See `Client.get_upload`."""
+        return await self._runner.run(
+            "get_upload", uploads.get_upload(self._context, upload_id, timeout)
+        )
+
+    def list_refused_rows(
+        self,
+        upload_id: bytes,
+        *,
+        page_size: int = 1_000,
+        timeout: float | None = None,
+    ) -> AsyncIterator[RefusedRow]:
+        """See `Client.list_refused_rows`."""
+        return self._runner.pages(
+            "list_refused_rows",
+            uploads.list_refused_rows(self._context, upload_id, page_size, timeout),
         )
 
     # Lookups

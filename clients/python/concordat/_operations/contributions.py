@@ -122,7 +122,7 @@ def _check_rows(first: int, batch: list[Row], today: int, epoch: int) -> _Checke
             )
             continue
         checked.epoch = checked_epoch(row.token, checked.epoch, f"rows[{number}].token")
-        checked.messages.append(_row_message(row.token.value, row.record))
+        checked.messages.append(row_message(row.token.value, row.record))
         checked.positions.append(number)
     return checked
 
@@ -173,7 +173,8 @@ def _send_batch(
     return _Answer(reply.rows_accepted, refused, receipt)
 
 
-def _row_message(token: bytes, record: Record) -> contribution_pb2.ContributionRow:
+def row_message(token: bytes, record: Record) -> contribution_pb2.ContributionRow:
+    """A row for the wire."""
     if isinstance(record, ApplicationEvent):
         return contribution_pb2.ContributionRow(token=token, application=_application(record))
     return contribution_pb2.ContributionRow(token=token, account=_account(record))
