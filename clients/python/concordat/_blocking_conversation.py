@@ -29,6 +29,7 @@ class BlockingConversation:
         except ValueError as error:
             # gRPC says so when another thread closed the channel a moment ago.
             raise ClientClosed("the client was closed during the call") from error
+        self._replies = iter(self._call)
 
     def say(self, message: Message) -> None:
         """Send a message."""
@@ -41,7 +42,7 @@ class BlockingConversation:
     def hear(self) -> Message | None:
         """The next message; None at the end. Raises ConcordatError."""
         try:
-            message: Message = next(self._call)
+            message: Message = next(self._replies)
         except StopIteration:
             return None
         except grpc.RpcError as error:
