@@ -344,11 +344,11 @@ def test_a_stream_that_outlives_its_deadline_or_falls_silent_is_gone_on_with(
         proxying(consortium.server.port) as proxy,
     ):
         allow(consortium)
-        rows = rows_of(consortium, ROWS_PER_PART + 2)
+        rows = [row(consortium, 1, n) for n in range(ROWS_PER_PART + 2)]
 
         def slow() -> Iterator[Row]:
             yield from rows[:-1]
-            # The stream is open by now only if a part was acknowledged; either way it ends here.
+            # The stream has been opened, and ends meanwhile.
             threading.Event().wait(2)
             yield rows[-1]
 

@@ -1,0 +1,251 @@
+"""Uploads through gateways and databases that die: what was acknowledged is there, once."""
+
+import hashlib
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from concordat import (
+    AccountSnapshot,
+    AccountStatus,
+    AmountBand,
+    Client,
+    ConsentDraft,
+    DataCategory,
+    PhoneNumber,
+    ProductClass,
+    Purpose,
+    Row,
+    Token,
+    UploadedPart,
+    month_number,
+    quarter_number,
+)
+from concordat.uploads import ROWS_PER_PART
+from concordat_gateway.store.signal_tables import relation
+from concordat_privacy.log.checkpoint import VerifierKey
+from concordat_privacy.log.verify import verify_export
+from concordat_store.database import Database
+from tests.gateways import Gateway, MakeGateway, concordat, eventually
+from tests.postgresql import running_server
+from tests.stores import StoreUrls, postgresql_urls
+
+pytestmark = pytest.mark.slow
+
+NOW = datetime.now(UTC)
+PEOPLE = 40
+PARTS = 6
+PATIENCE_SECONDS = 120.0
+
+
+def prepared(client: Client) -> list[Token]:
+    """People whose consent the client holds."""
+    people = client.tokenise(PhoneNumber(f"+8613800{n:06d}") for n in range(PEOPLE))
+    draft = [
+        ConsentDraft(
+            token=token,
+            purposes={Purpose.CONTRIBUTION, Purpose.UNDERWRITING},
+            categories={DataCategory.CREDIT_ACCOUNTS},
+            expires_at=NOW + timedelta(days=30),
+            notice_version="2026-1",
+            evidence_sha256=hashlib.sha256(b"the signed form").digest(),
+        )
+        for token in people
+    ]
+    assert not client.grant_consents(draft).refused
+    return people
+
+
+def rows_of(people: Sequence[Token], parts: int) -> list[Row]:
+    """Accounts in turn; each part corrects some of the part before it, and has bad rows."""
+    rows = []
+    for number in range(parts * ROWS_PER_PART):
+        account = number - ROWS_PER_PART if number % 10 == 0 and number >= ROWS_PER_PART else number
+        record = AccountSnapshot(
+            account_ref=account.to_bytes(16, "big"),
+            as_of_month=month_number(NOW.date()) + (1 if number % 100 == 7 else 0),
+            status=AccountStatus.OPEN,
+            product=ProductClass.CASH_INSTALMENT,
+            opened_quarter=quarter_number(NOW.date()) - 4,
+            balance=AmountBand(1 + number // ROWS_PER_PART % 6),
+        )
+        rows.append(Row(people[account % len(people)], record))
+    return rows
+
+
+def expected_pool(rows: Sequence[Row]) -> dict[bytes, int]:
+    """What the rows come to, row by row: of one account the last good one counts."""
+    pool = {}
+    for number, row in enumerate(rows):
+        assert isinstance(row.record, AccountSnapshot)
+        if number % 100 != 7:
+            pool[row.record.account_ref] = int(row.record.balance)
+    return pool
+
+
+def pool_of(signals_url: str) -> dict[bytes, int]:
+    """What the signals store holds: account and balance; each account once."""
+    with closing(Database.open(signals_url)) as database, database.read() as connection:
+        found = connection.execute(sa.select(relation.c.account_ref, relation.c.balance)).all()
+    pool = {bytes(ref): int(balance) for ref, balance in found}
+    assert len(pool) == len(found)
+    return pool
+
+
+def check(
+    gateway: Gateway,
+    signals_url: str,
+    folder: Path,
+    rows: Sequence[Row],
+    parts: Sequence[UploadedPart],
+) -> None:
+    """Every part is acknowledged once and in the ledger once; the pool is what the rows say."""
+    assert [part.sequence for part in parts] == list(range(1, len(rows) // ROWS_PER_PART + 1))
+    refused = [refusal.item for part in parts for refusal in part.refused]
+    assert refused == [n for n in range(len(rows)) if n % 100 == 7]
+    written = concordat("ledger", "export", folder, "--profile", gateway.auditor)
+    assert written.returncode == 0, written.stderr
+    report = verify_export(folder, VerifierKey.decode(gateway.ledger_vkey))
+    assert report.ok, report.summary()
+    exceptions = concordat(
+        "audit", "exceptions", folder, "--key", gateway.folder / "gateway" / "ledger.vkey"
+    )
+    assert exceptions.returncode == 0, exceptions.stdout + exceptions.stderr
+    with Client.open(gateway.auditor) as auditor:
+        entries = [json.loads(entry.entry) for entry in auditor.export_entries()]
+    batches = [one for one in entries if one["type"] == "contribution.batch"]
+    assert [one["sequence"] for one in batches] == [part.sequence for part in parts]
+    for part in parts:
+        assert json.loads(part.receipt.entry) == entries[part.receipt.entry_index]
+    assert pool_of(signals_url) == expected_pool(rows)
+
+
+def test_a_gateway_that_is_killed_between_parts_and_in_the_middle_of_one_loses_and_doubles_nothing(
+    make_gateway: MakeGateway, store_urls: StoreUrls, tmp_path: Path
+) -> None:
+    gateway = make_gateway(
+        control_url=store_urls.control_url, signals_url=store_urls.signals_url, workers=1
+    )
+    gateway.start()
+    with Client.open(gateway.join("furnisher")) as client:
+        people = prepared(client)
+        rows = rows_of(people, PARTS)
+
+        def read() -> Iterator[Row]:
+            """Before the fifth part's rows, once all parts before it are in: between parts."""
+            for number, row in enumerate(rows):
+                if number == 4 * ROWS_PER_PART:
+                    with Client.open(gateway.join("furnisher")) as asking:
+                        eventually(
+                            lambda: asking.get_upload(upload).acknowledged_sequence == 4,
+                            "all parts that were sent are in",
+                            60,
+                        )
+                    gateway.kill()
+                    gateway.start()
+                yield row
+
+        upload = os.urandom(16)
+        parts: list[UploadedPart] = []
+        for part in client.contribute_stream(read(), upload_id=upload, timeout=PATIENCE_SECONDS):
+            parts.append(part)
+            if part.sequence in (1, 5):
+                # Others are on their way: it dies in the middle of one, at whatever moment.
+                threading.Event().wait(0.05 * part.sequence)
+                gateway.kill()
+                gateway.start()
+    check(gateway, store_urls.signals_url, tmp_path / "export", rows, parts)
+
+
+def test_a_database_that_goes_away_and_comes_back_loses_and_doubles_nothing(
+    make_gateway: MakeGateway, postgresql_programs: Path, tmp_path: Path
+) -> None:
+    with running_server(postgresql_programs) as server:
+        urls = postgresql_urls(server.cluster, server.cluster.create_database())
+        gateway = make_gateway(
+            control_url=urls.control_url, signals_url=urls.signals_url, workers=1
+        )
+        gateway.start()
+        with Client.open(gateway.join("furnisher")) as client:
+            rows = rows_of(prepared(client), PARTS)
+            parts: list[UploadedPart] = []
+            for part in client.contribute_stream(iter(rows), timeout=PATIENCE_SECONDS):
+                parts.append(part)
+                if part.sequence == 1:
+                    server.kill()
+                    back = threading.Timer(2, server.start)
+                    back.start()
+                elif part.sequence == 4:
+                    server.stop()
+                    back.join()
+                    back = threading.Timer(1, server.start)
+                    back.start()
+            back.join()
+        check(gateway, urls.signals_url, tmp_path / "export", rows, parts)
+        gateway.stop()
+
+
+def memory_kib(pid: int) -> int:
+    """Most memory that a process has had so far."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise AssertionError("no such process")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_stream_that_is_ten_times_as_long_takes_no_more_memory(
+    make_gateway: MakeGateway,
+) -> None:
+    gateway = make_gateway(workers=1)
+    gateway.start()
+    with Client.open(gateway.join("furnisher")) as client:
+        people = prepared(client)
+        [worker] = gateway.children("gateway.worker")
+
+        def endless(parts: int) -> Iterator[Row]:
+            for _ in range(parts // 2):
+                yield from some
+
+        some = rows_of(people, 2)
+        peaks: dict[int, int] = {}
+        for length in (4, 40):
+            count = sum(1 for _ in client.contribute_stream(endless(length), timeout=60))
+            assert count == length
+            peaks[length] = memory_kib(worker)
+    # The longer one holds no more rows at once; a tenth is what allocators are allowed.
+    assert peaks[40] < 1.1 * peaks[4], peaks
+
+
+def test_of_two_clients_that_upload_the_same_at_once_every_row_is_taken_once(
+    make_gateway: MakeGateway, store_urls: StoreUrls, tmp_path: Path
+) -> None:
+    gateway = make_gateway(
+        control_url=store_urls.control_url, signals_url=store_urls.signals_url, workers=2
+    )
+    gateway.start()
+    profile = gateway.join("furnisher")
+    with Client.open(profile) as one, Client.open(profile) as other:
+        rows, upload = rows_of(prepared(one), 3), os.urandom(16)
+        taken: list[list[UploadedPart]] = [[], []]
+
+        def send(number: int, client: Client) -> None:
+            taken[number] = list(client.contribute_stream(iter(rows), upload_id=upload))
+
+        threads = [threading.Thread(target=send, args=pair) for pair in enumerate((one, other))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    entries = Counter(part.receipt.entry for parts in taken for part in parts)
+    assert len(entries) == 3
+    longer = max(taken, key=len)
+    check(gateway, store_urls.signals_url, tmp_path / "export", rows, longer)
