@@ -77,9 +77,7 @@ def numbers() -> Iterator[int]:
 
 
 @pytest.fixture
-def stores(
-    sqlite_stores: StoreUrls, clock: ManualClock
-) -> Iterator[tuple[Journal, EndingStore]]:
+def stores(sqlite_stores: StoreUrls, clock: ManualClock) -> Iterator[tuple[Journal, EndingStore]]:
     with open_journal(sqlite_stores, clock) as journal:
         database = Database.open(sqlite_stores.signals_url)
         store = EndingStore(database, clock)
