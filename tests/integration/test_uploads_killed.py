@@ -94,7 +94,7 @@ def expected_pool(rows: Sequence[Row]) -> dict[bytes, int]:
 def pool_of(signals_url: str) -> dict[bytes, int]:
     """What the signals store holds: account and balance; each account once."""
     with closing(Database.open(signals_url)) as database, database.read() as connection:
-        found = connection.execute(sa.select(relation.c.account_ref, relation.c.balance)).all()
+        found = connection.execute(sa.select(relation.c.account_ref, relation.c.balance_band)).all()
     pool = {bytes(ref): int(balance) for ref, balance in found}
     assert len(pool) == len(found)
     return pool
