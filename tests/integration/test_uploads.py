@@ -15,6 +15,7 @@ from concordat_gateway.ledger.journal import Transaction
 from concordat_gateway.rules import contributions
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.subjects import subject_key
+from concordat_privacy.audit.replay import Replay
 from concordat_privacy.catalogue.relations import Relation
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_store.database import Database
@@ -44,6 +45,7 @@ from tests.stores import (
     statements,
     table_missing,
 )
+from tests.uses import UseChecker
 
 CONTRIBUTION = 2
 EVERYTHING = (1, 2, 3)
@@ -518,3 +520,29 @@ def test_a_part_costs_the_same_statements_however_far_the_upload_is(
                 stream.take(sequence, [account(consortium, 1, sequence)])
             counts.append(len(seen))
     assert len(set(counts[1:])) == 1, counts
+
+
+def test_an_outsider_finds_nothing_wrong_with_the_parts_of_an_upload(
+    consortium: Consortium,
+) -> None:
+    """The real entries and items, replayed by the auditor's code and by the tests' own checker."""
+    consents = allow(consortium)
+    with streaming(consortium.beta, os.urandom(16)) as stream:
+        stream.take(1, [account(consortium, subject) for subject in PEOPLE])
+        withdraw(consortium.beta, consents[0])
+        second = stream.take(2, [account(consortium, subject, 2) for subject in (1, 2, 99)])
+        stream.take(3, [Row()])
+    assert [refusal.item for refusal in second.refused] == [0, 2]
+    replay, log = Replay(), list(consortium.journal.entries(0, consortium.journal.size))
+    for index, leaf, items in log:
+        fields = json.loads(leaf)
+        parsed = [json.loads(item) for item in items]
+        replay.visit(index, fields, parsed if "items" in fields else None)
+    replay.finish()
+    # Members are put in by the test, not by entries.
+    kinds = {finding.kind.name for finding in replay.sorted_findings()} - {"MEMBER_UNKNOWN"}
+    assert kinds == set()
+    assert replay.uses.counts.rows == len(PEOPLE) + 1
+    checker = UseChecker().read(log)
+    assert checker.problems == []
+    assert checker.uses == len(PEOPLE) + 1

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -100,6 +102,21 @@ def pool_of(signals_url: str) -> dict[bytes, int]:
     return pool
 
 
+def check_evidence(gateway: Gateway, export: Path, entry: int) -> None:
+    """A bundle about a part's entry convinces the verifier that auditors run alone."""
+    case, key = export.with_name("case"), gateway.folder / "gateway" / "ledger.vkey"
+    made = concordat("evidence", "make", export, case, "--key", key, "--entry", str(entry))
+    assert made.returncode == 0, made.stderr
+    verifier = export.with_name("verify.py")
+    verifier.write_text(concordat("evidence", "verifier").stdout)
+    ran = subprocess.run(
+        [sys.executable, verifier, case, "--key", gateway.ledger_vkey],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 def check(
     gateway: Gateway,
     signals_url: str,
@@ -119,6 +136,7 @@ def check(
         "audit", "exceptions", folder, "--key", gateway.folder / "gateway" / "ledger.vkey"
     )
     assert exceptions.returncode == 0, exceptions.stdout + exceptions.stderr
+    check_evidence(gateway, folder, parts[-1].receipt.entry_index)
     with Client.open(gateway.auditor) as auditor:
         entries = [json.loads(entry.entry) for entry in auditor.export_entries()]
     batches = [one for one in entries if one["type"] == "contribution.batch"]
