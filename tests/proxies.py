@@ -16,7 +16,7 @@ class Proxy:
         """May be changed: new connections go there."""
         self.connections = 0
         """So many were made so far."""
-        self._budgets: list[int] = []
+        self._budgets: list[tuple[int, bool]] = []
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._silent = threading.Event()
@@ -27,7 +27,12 @@ class Proxy:
     def cut_after(self, *sent_bytes: int) -> None:
         """Cut the next connections, one each, after so many bytes of the caller's."""
         with self._lock:
-            self._budgets.extend(sent_bytes)
+            self._budgets.extend((number, True) for number in sent_bytes)
+
+    def hold_after(self, sent_bytes: int) -> None:
+        """Let no more of the caller's through on the next connection after so many bytes."""
+        with self._lock:
+            self._budgets.append((sent_bytes, False))
 
     def cut(self) -> None:
         """Cut all connections now."""
@@ -67,12 +72,13 @@ class Proxy:
             self.connections += 1
             budget = self._budgets.pop(0) if self._budgets else None
             self._open |= {caller, target}
-        for source, sink, bytes_left in ((caller, target, budget), (target, caller, None)):
-            threading.Thread(
-                target=self._forward, args=(source, sink, bytes_left), daemon=True
-            ).start()
+        for way in ((caller, target, budget), (target, caller, None)):
+            threading.Thread(target=self._forward, args=way, daemon=True).start()
 
-    def _forward(self, source: socket.socket, sink: socket.socket, bytes_left: int | None) -> None:
+    def _forward(
+        self, source: socket.socket, sink: socket.socket, budget: tuple[int, bool] | None
+    ) -> None:
+        bytes_left, cutting = budget or (None, True)
         with suppress(OSError):
             while data := source.recv(_CHUNK_BYTES):
                 while self._silent.is_set():
@@ -81,8 +87,9 @@ class Proxy:
                 if bytes_left is not None:
                     sink.sendall(data[:bytes_left])
                     bytes_left -= len(data)
-                    if bytes_left <= 0:
+                    if bytes_left <= 0 and cutting:
                         break
+                    bytes_left = max(0, bytes_left)
                 else:
                     sink.sendall(data)
         _shut(source)

@@ -5,7 +5,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import grpc
 import pytest
@@ -18,6 +18,7 @@ from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.audit.replay import Replay
 from concordat_privacy.catalogue.relations import Relation
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_rpc.limits import Limits
 from concordat_store.database import Database
 from tests.services import (
     CALL_SECONDS,
@@ -507,6 +508,24 @@ def test_a_caller_that_goes_in_mid_part_leaves_all_of_it_or_nothing(
         again = stream.take(2, [account(consortium, subject, 2) for subject in PEOPLE])
     assert again.rows_accepted == len(PEOPLE)
     assert [fields["sequence"] for fields in entries(consortium)] == [1, 2]
+
+
+def test_a_member_holds_no_more_than_its_share_of_streams(consortium: Consortium) -> None:
+    allow(consortium)
+    with ExitStack() as stack:
+        held = [
+            stack.enter_context(streaming(consortium.beta, os.urandom(16)))
+            for _ in range(Limits().concurrent_streams_per_caller)
+        ]
+        further = stack.enter_context(closing(Stream(consortium.beta, os.urandom(16))))
+        error = refusal_of(further)
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert reason_of(error) == "TOO_MANY_STREAMS"
+        # Others are not in its way, and each of its own goes on.
+        with streaming(consortium.alpha, os.urandom(16)) as other:
+            other.finish()
+        for number, stream in enumerate(held, start=1):
+            assert stream.take(1, [account(consortium, 1, number)]).rows_accepted == 1
 
 
 def test_a_part_costs_the_same_statements_however_far_the_upload_is(

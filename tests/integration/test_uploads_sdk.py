@@ -33,6 +33,7 @@ from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.relations import Relation
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.limits import Limits
+from tests.gateways import eventually
 from tests.proxies import Proxy, proxying
 from tests.sdk_clients import blocking_face
 from tests.services import (
@@ -356,6 +357,42 @@ def test_a_stream_that_outlives_its_deadline_or_falls_silent_is_gone_on_with(
         begun = list(client.contribute_stream(rows[:ROWS_PER_PART], upload_id=bytes(16)))
         parts = list(client.contribute_stream(slow(), upload_id=bytes(16), timeout=QUICK))
         assert [part.sequence for part in begun + parts] == [1, 1, 2]
+        assert sequences(consortium) == [1, 2]
+        assert pool(consortium) == expected_pool(rows)
+
+
+def test_a_sender_that_falls_silent_within_a_part_leaves_its_place_to_whoever_goes_on(
+    sqlite_stores: StoreUrls, clock: ManualClock, ledger_key: SigningKey, opened: Opener
+) -> None:
+    clock.microseconds = round(datetime.now(UTC).timestamp() * 1_000_000)
+    limits = Limits(stream_idle_seconds=2, concurrent_streams_per_caller=1)
+    with (
+        open_journal(sqlite_stores, clock, ledger_key) as journal,
+        open_signals(sqlite_stores, clock) as signals,
+        serving(journal, signals, clock, limits=limits) as consortium,
+        proxying(consortium.server.port) as proxy,
+    ):
+        allow(consortium)
+        rows = [row(consortium, 1, n) for n in range(2 * ROWS_PER_PART)]
+        # Some thousand bytes of the handshake, the header, and a piece of the first part.
+        proxy.hold_after(100_000)
+        silent, upload = opened(proxy.port), os.urandom(16)
+        heard: list[UploadedPart] = []
+        sending = threading.Thread(
+            target=lambda: heard.extend(
+                silent.contribute_stream(rows, upload_id=upload, timeout=4 * QUICK)
+            )
+        )
+        sending.start()
+        eventually(lambda: proxy.connections == 1, "the silent one is connected")
+        client = opened(consortium.server.port)
+        # It waits for the one place as long as the other holds it.
+        parts = list(client.contribute_stream(rows, upload_id=upload, timeout=QUICK))
+        assert parts[-1].sequence == 2
+        # Once its connection breaks the silent one goes on too, and hears what became of it.
+        proxy.cut()
+        sending.join()
+        assert [part.receipt.entry for part in heard][-1:] == [parts[-1].receipt.entry]
         assert sequences(consortium) == [1, 2]
         assert pool(consortium) == expected_pool(rows)
 
