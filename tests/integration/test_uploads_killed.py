@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,7 +38,7 @@ from concordat_privacy.log.checkpoint import VerifierKey
 from concordat_privacy.log.verify import verify_export
 from concordat_store.database import Database
 from tests.gateways import Gateway, MakeGateway, concordat
-from tests.postgresql import running_server
+from tests.postgresql import Server, running_server
 from tests.stores import StoreUrls, postgresql_urls
 
 pytestmark = pytest.mark.slow
@@ -187,20 +188,26 @@ def test_a_database_that_goes_away_and_comes_back_loses_and_doubles_nothing(
         with Client.open(gateway.join("furnisher")) as client:
             rows = rows_of(prepared(client), PARTS)
             parts: list[UploadedPart] = []
-            for part in client.contribute_stream(iter(rows), timeout=PATIENCE_SECONDS):
-                parts.append(part)
-                if part.sequence == 1:
-                    server.kill()
-                    back = threading.Timer(2, server.start)
-                    back.start()
-                elif part.sequence == 4:
-                    server.stop()
-                    back.join()
-                    back = threading.Timer(1, server.start)
-                    back.start()
-            back.join()
-        check(gateway, urls.signals_url, tmp_path / "export", rows, parts)
-        gateway.stop()
+            # The kernel ends what a thread started with the thread: this one stays.
+            with ThreadPoolExecutor(1) as starter:
+                for part in client.contribute_stream(iter(rows), timeout=PATIENCE_SECONDS):
+                    parts.append(part)
+                    if part.sequence == 1:
+                        server.kill()
+                        back = starter.submit(come_back, server, 2)
+                    elif part.sequence == 4:
+                        back.result()
+                        server.stop()
+                        back = starter.submit(come_back, server, 1)
+                back.result()
+                check(gateway, urls.signals_url, tmp_path / "export", rows, parts)
+                gateway.stop()
+
+
+def come_back(server: Server, after_seconds: float) -> None:
+    """Start a database again, while callers find none."""
+    threading.Event().wait(after_seconds)
+    server.start()
 
 
 def memory_kib(pid: int) -> int:
