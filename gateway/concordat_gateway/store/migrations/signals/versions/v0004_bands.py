@@ -34,7 +34,7 @@ def _on_postgresql() -> None:
         ("inquiry", sa.Column("outcome", sa.SmallInteger())),
     ):
         op.add_column(table, column)
-    digits = " || ".join(f"lpad(to_hex({name}), 2, '0')" for name in PACKED)
+    digits = " || ".join(f"lpad(to_hex({name}::integer), 2, '0')" for name in PACKED)
     op.execute(
         f"UPDATE relation SET first_delinquency_month = 0, bands = decode({digits}, 'hex')"  # noqa: S608
     )
