@@ -154,7 +154,6 @@ def test_who_contributes_answers_and_the_opener_learns_one_word(consortium: Cons
     assert (task.to_answer, list(task.consent_ids)) == (True, [of_beta])
 
     answer(beta, dispute, UPHELD)
-    assert listed(beta) == [] or not listed(beta)[0].to_answer
     [own] = listed(consortium.alpha)
     assert not own.HasField("resolved_at")
     answer(gamma, dispute, CORRECTED)
@@ -167,6 +166,65 @@ def test_who_contributes_answers_and_the_opener_learns_one_word(consortium: Cons
     # What beta sees of it stays its own part.
     [seen] = listed(beta, with_resolved=True)
     assert seen.outcome == UPHELD
+
+
+def test_who_has_answered_cannot_tell_whether_others_still_have_to(
+    consortium: Consortium,
+) -> None:
+    alpha, beta, gamma = consortium.alpha, consortium.beta, consortium.gamma
+    shared, alone = 1, 2
+    for caller, subject in ((beta, shared), (gamma, shared), (beta, alone)):
+        contributes(consortium, caller, subject)
+    opened = {}
+    for subject in (shared, alone):
+        consented(consortium, alpha, subject)
+        opened[subject] = open_dispute(alpha, subject).dispute.dispute_id
+        answer(beta, opened[subject], UPHELD)
+    assert listed(beta) == []
+    seen = {one.dispute_id: one for one in listed(beta, with_resolved=True)}
+    of_shared, of_alone = (seen[opened[subject]] for subject in (shared, alone))
+    for one in (of_shared, of_alone):
+        assert (one.outcome, one.to_answer) == (UPHELD, False)
+        assert one.HasField("resolved_at")
+    # Gamma and the opener still see it as open.
+    assert [one.dispute_id for one in listed(gamma)] == [opened[shared]]
+    assert [one.dispute_id for one in listed(alpha)] == [opened[shared]]
+    before = listed(beta, with_resolved=True)
+    answer(gamma, opened[shared], CORRECTED)
+    assert listed(beta, with_resolved=True) == before
+    assert listed(alpha) == []
+
+
+def test_a_furnisher_s_own_dispute_is_open_to_it_until_all_have_answered(
+    consortium: Consortium,
+) -> None:
+    beta, gamma = consortium.beta, consortium.gamma
+    contributes(consortium, beta, 1)
+    contributes(consortium, gamma, 1)
+    consented(consortium, beta, 1)
+    dispute = open_dispute(beta, 1).dispute.dispute_id
+    answer(beta, dispute, UPHELD)
+    [own] = listed(beta)
+    assert (own.to_answer, own.HasField("resolved_at")) == (False, False)
+    answer(gamma, dispute, UPHELD)
+    assert listed(beta) == []
+
+
+def test_who_is_to_answer_is_given_only_consents_to_contribute_the_category(
+    consortium: Consortium,
+) -> None:
+    beta = consortium.beta
+    contribution = common_pb2.PURPOSE_CONTRIBUTION
+    both = grant_one(beta, draft(consortium, 1, [contribution], [ACCOUNTS, INQUIRIES]))
+    ended = contributes(consortium, beta, 1)
+    withdraw(beta, ended)
+    grant_one(beta, draft(consortium, 1, [contribution], [INQUIRIES]))
+    grant_one(beta, draft(consortium, 1, [common_pb2.PURPOSE_UNDERWRITING], [ACCOUNTS]))
+    contributes(consortium, beta, 2)
+    consented(consortium, consortium.alpha, 1)
+    open_dispute(consortium.alpha, 1)
+    [task] = listed(beta)
+    assert list(task.consent_ids) == [both, ended]
 
 
 def test_what_nobody_holds_is_said_to_be_not_on_file(consortium: Consortium) -> None:

@@ -20,7 +20,7 @@ from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.pages import Listing, page_size
 from concordat_gateway.rules.permits import contributors, permits
 from concordat_gateway.rules.requests import Fingerprint, Reply, Request, check_request_id, once
-from concordat_gateway.rules.scopes import CATEGORIES, Purpose
+from concordat_gateway.rules.scopes import CATEGORIES, Purpose, mask_of
 from concordat_gateway.rules.staff import Viewed, record_view
 from concordat_gateway.rules.standing import require_active
 from concordat_gateway.rules.subjects import Named, Subjects
@@ -270,9 +270,7 @@ def list_page(
     listing = Listing.of(b"disputes", name.encode(), b"all" if with_resolved else b"open")
     after = listing.position(page_token)
     record_view(journal, caller, Viewed("disputes"), timeout_seconds)
-    statement = _ALL if not name else _OF_MEMBER
-    if not with_resolved:
-        statement = statement.where(dispute.c.resolved_at.is_(None))
+    statement = _SELECTIONS[bool(name), with_resolved]
     parameters: dict[str, object] = {"after": after, "size": size + 1}
     if name:
         parameters["member"] = name
@@ -414,7 +412,15 @@ def _seen_by(connection: sa.Connection, caller: Peer, dispute_id: bytes) -> Disp
     consents: Sequence[bytes] = ()
     if task is not None:
         consents = (
-            connection.execute(_CONSENTS_OF, {"subject": row.subject, "recipient": caller.name})
+            connection.execute(
+                _CONSENTS_OF,
+                {
+                    "subject": row.subject,
+                    "recipient": caller.name,
+                    "contribution": mask_of([Purpose.CONTRIBUTION]),
+                    "category": mask_of([row.category]),
+                },
+            )
             .scalars()
             .all()
         )
@@ -470,6 +476,8 @@ _CONSENTS_OF = (
     .where(
         consent.c.subject == sa.bindparam("subject"),
         consent.c.recipient == sa.bindparam("recipient"),
+        consent.c.purposes.bitwise_and(sa.bindparam("contribution")) != 0,
+        consent.c.categories.bitwise_and(sa.bindparam("category")) != 0,
     )
     .order_by(consent.c.grant_entry)
 )
@@ -479,16 +487,27 @@ _ALL = (
     .order_by(dispute.c.dispute_no)
     .limit(sa.bindparam("size"))
 )
-_OF_MEMBER = _ALL.where(
-    sa.or_(
-        dispute.c.opener == sa.bindparam("member"),
-        dispute.c.dispute_id.in_(
-            sa.select(dispute_task.c.dispute_id).where(
-                dispute_task.c.member_id == sa.bindparam("member")
-            )
-        ),
-    )
+_OWN_TASKS = sa.select(dispute_task.c.dispute_id).where(
+    dispute_task.c.member_id == sa.bindparam("member")
 )
+_OPENED_BY = dispute.c.opener == sa.bindparam("member")
+_UNRESOLVED = dispute.c.resolved_at.is_(None)
+# (of one member, with those that are resolved). To who is to answer, a dispute is open until it has
+# answered: whether others still have to must not show.
+_SELECTIONS = {
+    (False, True): _ALL,
+    (False, False): _ALL.where(_UNRESOLVED),
+    (True, True): _ALL.where(sa.or_(_OPENED_BY, dispute.c.dispute_id.in_(_OWN_TASKS))),
+    (True, False): _ALL.where(
+        sa.or_(
+            sa.and_(_OPENED_BY, _UNRESOLVED),
+            sa.and_(
+                dispute.c.opener != sa.bindparam("member"),
+                dispute.c.dispute_id.in_(_OWN_TASKS.where(dispute_task.c.answered_at.is_(None))),
+            ),
+        )
+    ),
+}
 _LATE = (
     sa.select(dispute_task.c.dispute_id, dispute_task.c.member_id)
     .join(dispute, dispute.c.dispute_id == dispute_task.c.dispute_id)

@@ -79,7 +79,8 @@ class DisputeServiceServicer(object):
 
     def ListDisputes(self, request, context):
         """Disputes that the calling member opened, or is to answer, oldest first;
-        for operator and auditors all, which is recorded as a view.
+        for operator and auditors all, which is recorded as a view. To a member
+        that is to answer, one is resolved once it has answered itself.
         Errors: INVALID_ARGUMENT (also for a page_token of another list).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -46,7 +46,8 @@ class DisputeServiceStub:
     """
     ListDisputes: _grpc.UnaryUnaryMultiCallable[_dispute_pb2.ListDisputesRequest, _dispute_pb2.ListDisputesResponse]
     """Disputes that the calling member opened, or is to answer, oldest first;
-    for operator and auditors all, which is recorded as a view.
+    for operator and auditors all, which is recorded as a view. To a member
+    that is to answer, one is resolved once it has answered itself.
     Errors: INVALID_ARGUMENT (also for a page_token of another list).
     """
     AnswerDispute: _grpc.UnaryUnaryMultiCallable[_dispute_pb2.AnswerDisputeRequest, _dispute_pb2.AnswerDisputeResponse]
@@ -81,7 +82,8 @@ class DisputeServiceAsyncStub(DisputeServiceStub):
     """
     ListDisputes: _aio.UnaryUnaryMultiCallable[_dispute_pb2.ListDisputesRequest, _dispute_pb2.ListDisputesResponse]  # type: ignore[assignment]
     """Disputes that the calling member opened, or is to answer, oldest first;
-    for operator and auditors all, which is recorded as a view.
+    for operator and auditors all, which is recorded as a view. To a member
+    that is to answer, one is resolved once it has answered itself.
     Errors: INVALID_ARGUMENT (also for a page_token of another list).
     """
     AnswerDispute: _aio.UnaryUnaryMultiCallable[_dispute_pb2.AnswerDisputeRequest, _dispute_pb2.AnswerDisputeResponse]  # type: ignore[assignment]
@@ -125,7 +127,8 @@ class DisputeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dispute_pb2.ListDisputesResponse, _abc.Awaitable[_dispute_pb2.ListDisputesResponse]]:
         """Disputes that the calling member opened, or is to answer, oldest first;
-        for operator and auditors all, which is recorded as a view.
+        for operator and auditors all, which is recorded as a view. To a member
+        that is to answer, one is resolved once it has answered itself.
         Errors: INVALID_ARGUMENT (also for a page_token of another list).
         """
 
