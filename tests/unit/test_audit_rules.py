@@ -810,15 +810,27 @@ def open_dispute(log: Logbook, days: int = 20, **fields: object) -> str:
     return str(values["dispute"])
 
 
-def answer(log: Logbook, dispute: str, kind: str = "dispute.answered", by: str = "beta") -> int:
+def answer(
+    log: Logbook,
+    dispute: str,
+    kind: str = "dispute.answered",
+    by: str = "beta",
+    member: str = "beta",
+) -> int:
     return log.add(
         kind,
         by,
         dispute=dispute,
         outcome="corrected",
         statement_sha256=digest("statement"),
-        member="beta",
+        member=member,
     )
+
+
+def overdue(
+    log: Logbook, dispute: str, due: str, member: str = "beta", by: str = "gateway/gateway"
+) -> int:
+    return log.add("dispute.overdue", by, dispute=dispute, member=member, due=due)
 
 
 @case(Kind.DISPUTE_AGAINST_POLICY)
@@ -894,6 +906,14 @@ def a_resolved_dispute_is_not_answered(log: Logbook, bad: bool) -> int:
 def a_member_answers_in_its_own_name(log: Logbook, bad: bool) -> int:
     dispute = open_dispute(log)
     return answer(log, dispute, by="gamma" if bad else "beta")
+
+
+@case(Kind.DISPUTE_INCONSISTENT)
+def only_an_opened_dispute_is_overdue(log: Logbook, bad: bool) -> int:
+    dispute = open_dispute(log)
+    if bad:
+        return overdue(log, STRANGER, text(log.now))
+    return answer(log, dispute)
 
 
 @case(Kind.USE_BEYOND_PURPOSE)
@@ -1248,6 +1268,26 @@ def test_an_alarm_before_its_time_has_no_reason() -> None:
     log.wait(days=4).add("notice.overdue", "gateway/gateway", what="acknowledgement", **alarm)
     late = (Kind.ACKNOWLEDGEMENT_LATE, sent)
     assert found(log.replay()) == [late, (Kind.NOTICE_INCONSISTENT, early)]
+
+
+def test_that_an_answer_is_overdue_is_said_only_of_one_that_is() -> None:
+    log = Logbook()
+    dispute = open_dispute(log)
+    opened, due = len(log.entries) - 1, str(log.entries[-1]["answer_by"])
+    answer(log, dispute)
+    log.wait(days=20, seconds=-3)
+    early = overdue(log, dispute, due, "gamma")
+    assert log.entries[early]["time"] == due
+    answered = overdue(log, dispute, due, "beta")
+    another = overdue(log, dispute, text(log.now), "gamma")
+    overdue(log, dispute, due, "gamma")
+    by_staff = overdue(log, dispute, due, "gamma", by="operator/op")
+    wrong = [(Kind.DISPUTE_INCONSISTENT, index) for index in (early, answered, another)]
+    wrong.append((Kind.WRONG_ACTOR, by_staff))
+    assert found(log.replay()) == [(Kind.DISPUTE_LATE, opened), *wrong]
+    last = answer(log, dispute, by="gamma", member="gamma")
+    answer(log, dispute, "dispute.resolved", "gateway/gateway")
+    assert found(log.replay()) == [*wrong, (Kind.DISPUTE_LATE, last)]
 
 
 PERSON = {kind for kind in Kind if kind.name.startswith("PERSON_")}

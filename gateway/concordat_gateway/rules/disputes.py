@@ -7,6 +7,7 @@ furnisher that marks its row as disputed takes it out of the signals by itself.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,7 +25,7 @@ from concordat_gateway.rules.scopes import CATEGORIES, Purpose, mask_of
 from concordat_gateway.rules.staff import Viewed, record_view
 from concordat_gateway.rules.standing import require_active
 from concordat_gateway.rules.subjects import Named, Subjects
-from concordat_gateway.rules.usage import keep_alarm
+from concordat_gateway.rules.usage import keep_alarm, log_alarms
 from concordat_gateway.rules.uses import CATEGORY_NAMES
 from concordat_gateway.store.control_tables import consent, dispute, dispute_task, member
 from concordat_gateway.store.subjects import require_epoch
@@ -46,6 +47,7 @@ SHA256_BYTES: Final = 32
 DEFAULT_PAGE: Final = 100
 MAX_PAGE: Final = 1_000
 MOST_OVERDUE: Final = 1_000
+_LATE_TEXT: Final = "{} disputes are not answered in time: see `concordat dispute list`"
 _DAY: Final = 86_400 * 1_000_000
 
 
@@ -280,20 +282,28 @@ def list_page(
     return found, listing.token(found[-1].dispute_no) if len(ids) > size else ""
 
 
-def mark_overdue(journal: Journal, now: int, timeout_seconds: float = 30.0) -> int:
-    """Raise the alarm of members that have not answered in time, once a dispute; how many.
+def mark_overdue(journal: Journal, actor: str, now: int, timeout_seconds: float = 30.0) -> int:
+    """Record members that have not answered in time, once a dispute, and raise the alarm; how many.
 
-    That a dispute is late an auditor sees from its entries: nothing is appended. Safe beside
-    another process that does the same.
+    `actor` is the gateway's SPIFFE id. Safe beside another process that does the same.
     """
     with journal.read() as connection:
         if connection.execute(_LATE, {"now": now, "most": MOST_OVERDUE}).first() is None:
             return 0
 
-    def change(transaction: Transaction) -> int:
-        connection = transaction.connection
+    def change(transaction: Transaction) -> tuple[int, list[tuple[str, Alarm]]]:
+        connection, day = transaction.connection, day_of(transaction.now)
         late = connection.execute(_LATE, {"now": transaction.now, "most": MOST_OVERDUE}).all()
         for row in late:
+            transaction.append(
+                "dispute.overdue",
+                actor,
+                {
+                    "dispute": row.dispute_id.hex(),
+                    "member": row.member_id,
+                    "due": rfc3339(row.answer_by),
+                },
+            )
             connection.execute(
                 sa.update(dispute_task)
                 .where(
@@ -302,17 +312,16 @@ def mark_overdue(journal: Journal, now: int, timeout_seconds: float = 30.0) -> i
                 )
                 .values(late_since=transaction.now)
             )
-        for member_id in sorted({row.member_id for row in late}):
-            count = sum(row.member_id == member_id for row in late)
-            description = f"{count} disputes are not answered in time: see `concordat dispute list`"
-            keep_alarm(
-                connection,
-                member_id,
-                Alarm(AlarmKind.DISPUTE_OVERDUE, day_of(transaction.now), description),
-            )
-        return len(late)
+        counts = Counter(row.member_id for row in late)
+        alarms = [
+            (member_id, Alarm(AlarmKind.DISPUTE_OVERDUE, day, _LATE_TEXT.format(count)))
+            for member_id, count in sorted(counts.items())
+        ]
+        return len(late), [alarm for alarm in alarms if keep_alarm(connection, *alarm)]
 
-    return journal.write(change, timeout_seconds).value
+    marked, raised = journal.write(change, timeout_seconds).value
+    log_alarms(raised)
+    return marked
 
 
 def _opened(
@@ -509,7 +518,7 @@ _SELECTIONS = {
     ),
 }
 _LATE = (
-    sa.select(dispute_task.c.dispute_id, dispute_task.c.member_id)
+    sa.select(dispute_task.c.dispute_id, dispute_task.c.member_id, dispute.c.answer_by)
     .join(dispute, dispute.c.dispute_id == dispute_task.c.dispute_id)
     .where(
         dispute_task.c.answered_at.is_(None),

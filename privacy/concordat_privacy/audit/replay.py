@@ -40,6 +40,7 @@ _ACTORS: Mapping[str, frozenset[str]] = {
     "manager.registered": frozenset({"operator"}),
     "manager.disabled": frozenset({"operator"}),
     "notice.overdue": frozenset({"gateway"}),
+    "dispute.overdue": frozenset({"gateway"}),
 }
 _UNKNOWN = Actor("", "", "")
 
@@ -117,6 +118,7 @@ class Replay:
             "dispute.extended": self.disputes.extended,
             "dispute.answered": self.disputes.answered,
             "dispute.resolved": self.disputes.resolved,
+            "dispute.overdue": self.disputes.overdue,
             "staff.viewed": self._viewed,
             "notice.acknowledged": self.notices.acknowledged,
             "deletion.confirmed": self.notices.deleted,
