@@ -114,7 +114,7 @@ _SERVICES = {
         "OpenDispute": _MEMBER,
         "ListDisputes": _ALL,
         "AnswerDispute": _MEMBER,
-        "ExtendDispute": _MEMBER,
+        "ExtendDispute": _MEMBER | _OPERATOR,
     },
     "NoticeService": {
         "ListNotices": _ALL,

@@ -288,6 +288,50 @@ def test_a_deadline_is_put_off_once_by_what_the_law_allows(
     assert not again.HasField("receipt")
 
 
+def test_the_operator_puts_a_deadline_off_as_the_opener_may(consortium: Consortium) -> None:
+    alpha, operator = consortium.alpha, consortium.operator
+    contributes(consortium, consortium.beta, 1)
+    consented(consortium, alpha, 1, jurisdiction="US")
+    opened = open_dispute(alpha, 1).dispute
+    changed = extend(operator, opened.dispute_id)
+    assert changed.dispute.answer_by.seconds - opened.answer_by.seconds == 15 * DAY
+    [entry] = entries(consortium.journal, "dispute.extended")
+    assert json.loads(changed.receipt.entry) == entry
+    assert entry["actor"] == "spiffe://concordat.test/operator/operator"
+    assert set(entry) == {"v", "type", "time", "actor", "dispute", "answer_by"}
+    assert entries(consortium.journal, "staff.") == []
+    # Once, whoever asks; what an entry does not tell the operator is recorded as a view.
+    assert not extend(alpha, opened.dispute_id).HasField("receipt")
+    assert entries(consortium.journal, "staff.") == []
+    again = extend(operator, opened.dispute_id)
+    assert not again.HasField("receipt")
+    assert again.dispute.answer_by == changed.dispute.answer_by
+    [view] = entries(consortium.journal, "staff.")
+    assert (view["view"], view["actor"]) == ("disputes", entry["actor"])
+    assert listed(consortium.beta)[0].answer_by == changed.dispute.answer_by
+    assert findings(consortium.journal) == []
+
+
+def test_the_operator_is_bound_by_the_law_and_only_it_and_the_opener_may_extend(
+    consortium: Consortium,
+) -> None:
+    contributes(consortium, consortium.beta, 1)
+    not_extensible = (grpc.StatusCode.FAILED_PRECONDITION, "NOT_EXTENSIBLE")
+    not_allowed = (grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED")
+    disputes = {}
+    for code in ("CN", "US"):
+        consent = consented(consortium, consortium.alpha, 1, jurisdiction=code)
+        disputes[code] = open_dispute(consortium.alpha, 1).dispute.dispute_id
+        withdraw(consortium.alpha, consent)
+    assert refusal(extend, consortium.operator, disputes["CN"]) == not_extensible
+    assert refusal(extend, consortium.auditor, disputes["US"]) == not_allowed
+    unknown = (grpc.StatusCode.NOT_FOUND, "DISPUTE_NOT_FOUND")
+    assert refusal(extend, consortium.operator, bytes(16)) == unknown
+    consortium.clock.advance(seconds=30 * DAY + 1)
+    assert refusal(extend, consortium.operator, disputes["US"]) == not_extensible
+    assert entries(consortium.journal, "dispute.extended") == []
+
+
 def test_china_s_twenty_days_are_not_put_off(consortium: Consortium) -> None:
     contributes(consortium, consortium.beta, 1)
     consented(consortium, consortium.alpha, 1, jurisdiction="CN")

@@ -532,7 +532,7 @@ class Client:
         )
 
     def extend_dispute(self, dispute_id: bytes, *, timeout: float | None = None) -> DisputeChange:
-        """Put a dispute's deadline off, once, by what its policy allows. For who opened it.
+        """Put a dispute's deadline off, once, by what its policy allows. For who opened it, and the operator.
 
         Raises NotFound, FailedPrecondition (NOT_EXTENSIBLE).
         """

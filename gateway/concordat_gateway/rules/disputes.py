@@ -216,10 +216,11 @@ def answer(
 
 
 def extend(
-    journal: Journal, opener: Peer, dispute_id: bytes, timeout_seconds: float
+    journal: Journal, caller: Peer, dispute_id: bytes, timeout_seconds: float
 ) -> Committed[Changed]:
     """Put a dispute's deadline off, once, by what its policy allows; again changes nothing.
 
+    The caller is the member that opened it, or the operator, who administers disputes.
     Raises Refusal INVALID_ARGUMENT, NOT_FOUND (DISPUTE_NOT_FOUND), FAILED_PRECONDITION
     (NOT_EXTENSIBLE).
     """
@@ -228,10 +229,14 @@ def extend(
     def change(transaction: Transaction) -> Changed:
         connection = transaction.connection
         row = connection.execute(_BY_ID, {"id": dispute_id}).one_or_none()
-        if row is None or row.opener != opener.name:
+        by_staff = caller.role is Role.OPERATOR
+        if row is None or not (by_staff or row.opener == caller.name):
             raise _unknown()
         if row.extended_at is not None:
-            return Changed(_seen_by(connection, opener, dispute_id), None)
+            if by_staff:
+                # No entry says that it was shown.
+                transaction.append("staff.viewed", caller.spiffe_id, {"view": "disputes"})
+            return Changed(_seen_by(connection, caller, dispute_id), None)
         days = policies()[row.jurisdiction].dispute_extension_days
         late = transaction.now > row.answer_by
         if row.resolved_at is not None or late or not days:
@@ -242,7 +247,7 @@ def extend(
         answer_by = row.answer_by + days * _DAY
         entry = transaction.append(
             "dispute.extended",
-            opener.spiffe_id,
+            caller.spiffe_id,
             {"dispute": dispute_id.hex(), "answer_by": rfc3339(answer_by)},
         )
         connection.execute(
@@ -250,7 +255,7 @@ def extend(
             .where(dispute.c.dispute_id == dispute_id)
             .values(answer_by=answer_by, extended_at=transaction.now)
         )
-        return Changed(_seen_by(connection, opener, dispute_id), entry)
+        return Changed(_seen_by(connection, caller, dispute_id), entry)
 
     return journal.write(change, timeout_seconds)
 

@@ -40,6 +40,7 @@ _ACTORS: Mapping[str, frozenset[str]] = {
     "manager.registered": frozenset({"operator"}),
     "manager.disabled": frozenset({"operator"}),
     "notice.overdue": frozenset({"gateway"}),
+    "dispute.extended": frozenset({"member", "operator"}),
     "dispute.overdue": frozenset({"gateway"}),
 }
 _UNKNOWN = Actor("", "", "")

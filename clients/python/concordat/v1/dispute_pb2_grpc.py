@@ -99,8 +99,9 @@ class DisputeServiceServicer(object):
 
     def ExtendDispute(self, request, context):
         """Puts the deadline off, once, by what the jurisdiction's policy allows.
-        For the member that opened it: the subject has added to its statement.
-        Repeating it changes nothing and says so.
+        For the member that opened it, where the subject has added to its
+        statement, and for the operator, for any dispute. Repeating it changes
+        nothing and says so; what the operator is shown then is recorded as a view.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason DISPUTE_NOT_FOUND),
         FAILED_PRECONDITION (reason NOT_EXTENSIBLE).
         """

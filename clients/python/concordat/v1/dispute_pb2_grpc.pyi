@@ -58,8 +58,9 @@ class DisputeServiceStub:
     """
     ExtendDispute: _grpc.UnaryUnaryMultiCallable[_dispute_pb2.ExtendDisputeRequest, _dispute_pb2.ExtendDisputeResponse]
     """Puts the deadline off, once, by what the jurisdiction's policy allows.
-    For the member that opened it: the subject has added to its statement.
-    Repeating it changes nothing and says so.
+    For the member that opened it, where the subject has added to its
+    statement, and for the operator, for any dispute. Repeating it changes
+    nothing and says so; what the operator is shown then is recorded as a view.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason DISPUTE_NOT_FOUND),
     FAILED_PRECONDITION (reason NOT_EXTENSIBLE).
     """
@@ -94,8 +95,9 @@ class DisputeServiceAsyncStub(DisputeServiceStub):
     """
     ExtendDispute: _aio.UnaryUnaryMultiCallable[_dispute_pb2.ExtendDisputeRequest, _dispute_pb2.ExtendDisputeResponse]  # type: ignore[assignment]
     """Puts the deadline off, once, by what the jurisdiction's policy allows.
-    For the member that opened it: the subject has added to its statement.
-    Repeating it changes nothing and says so.
+    For the member that opened it, where the subject has added to its
+    statement, and for the operator, for any dispute. Repeating it changes
+    nothing and says so; what the operator is shown then is recorded as a view.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason DISPUTE_NOT_FOUND),
     FAILED_PRECONDITION (reason NOT_EXTENSIBLE).
     """
@@ -151,8 +153,9 @@ class DisputeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dispute_pb2.ExtendDisputeResponse, _abc.Awaitable[_dispute_pb2.ExtendDisputeResponse]]:
         """Puts the deadline off, once, by what the jurisdiction's policy allows.
-        For the member that opened it: the subject has added to its statement.
-        Repeating it changes nothing and says so.
+        For the member that opened it, where the subject has added to its
+        statement, and for the operator, for any dispute. Repeating it changes
+        nothing and says so; what the operator is shown then is recorded as a view.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason DISPUTE_NOT_FOUND),
         FAILED_PRECONDITION (reason NOT_EXTENSIBLE).
         """
