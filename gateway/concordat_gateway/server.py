@@ -301,7 +301,7 @@ def _build(
     ledger = LedgerServicer(journal, config.witnesses.quorum)
     membership = MembershipServicer(journal, registrar)
     notice = NoticeServicer(journal)
-    dispute = DisputeServicer(journal, subjects, gateway.spiffe_id)
+    dispute = DisputeServicer(journal, subjects, gateway.spiffe_id, config.lookup_quota)
     erasure = ErasureServicer(journal, signals, subjects)
     audit = AuditServicer(journal, subjects)
     usage = UsageServicer(journal, config.lookup_quota, config.carried_quota, system_clock)

@@ -9,27 +9,33 @@ from datetime import datetime, timedelta
 import grpc
 import pytest
 
-from concordat.v1 import common_pb2, dispute_pb2
+from concordat.v1 import common_pb2, dispute_pb2, usage_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.disputes import mark_overdue
 from concordat_gateway.rules.usage import watch
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.audit.replay import Replay
+from concordat_privacy.metering import Quota
 from tests.services import (
     CALL_SECONDS,
     Caller,
     Consortium,
     draft,
+    grant,
     grant_one,
+    quota_subject_of,
     reason_of,
     request_id,
+    retry_seconds_of,
     serving,
     token,
     withdraw,
 )
-from tests.stores import ManualClock
+from tests.stores import ManualClock, shape_of, traced
 
 DAY = 86_400
+# The clock starts on 2026-11-18 at 11:06:40 UTC.
+SECONDS_TO_MIDNIGHT = 46_400
 GATEWAY = "spiffe://concordat.test/gateway/gateway"
 WORDS = hashlib.sha256(b"this loan is not mine").digest()
 ACCOUNTS = common_pb2.DATA_CATEGORY_CREDIT_ACCOUNTS
@@ -111,6 +117,13 @@ def entries(journal: Journal, kind: str) -> list[dict[str, object]]:
     return [fields for fields in leaves if fields["type"].startswith(kind)]
 
 
+def charged(caller: Caller) -> dict[str, int]:
+    request = usage_pb2.ListUsageRequest()
+    [member] = caller.usage.ListUsage(request, timeout=CALL_SECONDS).members
+    today = {usage_pb2.UsageKind.Name(one.kind)[11:]: one.today for one in member.usage}
+    return {name: today[name] for name in ("LOOKUPS", "LOOKUPS_REFUSED")}
+
+
 def findings(journal: Journal) -> list[str]:
     """What the auditor's own code finds wrong with the real entries."""
     replay = Replay()
@@ -140,7 +153,6 @@ def test_a_dispute_is_tied_to_its_consent_and_has_the_law_s_deadline(
 
 def test_no_consent_and_nobody_known_are_one_refusal(consortium: Consortium) -> None:
     contributes(consortium, consortium.beta, 1)
-    size = consortium.journal.size
     consented(consortium, consortium.alpha, 2, common_pb2.PURPOSE_UNDERWRITING)
     ended = consented(consortium, consortium.alpha, 3)
     withdraw(consortium.alpha, ended)
@@ -153,7 +165,108 @@ def test_no_consent_and_nobody_known_are_one_refusal(consortium: Consortium) -> 
         (*refusal(open_dispute, consortium.alpha, 4, INQUIRIES), "another category"),
     }
     assert {one[:2] for one in told} == {NO_CONSENT}
-    assert consortium.journal.size == size + 4  # three consents and a withdrawal
+    refused = entries(consortium.journal, "dispute.")
+    assert [entry["type"] for entry in refused] == ["dispute.refused"] * 5
+    assert len({str(entry.pop("subject")) for entry in refused}) == 5
+    assert {len(json.dumps(entry)) for entry in refused[:4]} == {len(json.dumps(refused[0]))}
+    for entry in refused:
+        assert set(entry["consents"].values()) == {"00" * 16}  # type: ignore[attr-defined]
+        assert entry["actor"] == "spiffe://concordat.test/member/alpha"
+    assert refused[0]["consents"] == {"credit_accounts": "00" * 16}
+    assert refused[0]["about"] == "credit_accounts.not_mine"
+    assert refused[0]["statement_sha256"] == WORDS.hex()
+    assert findings(consortium.journal) == []
+
+
+def test_whoever_watches_the_database_cannot_tell_refused_disputes_apart(
+    consortium: Consortium,
+) -> None:
+    alpha = consortium.alpha
+    for subject in range(2, 7):
+        contributes(consortium, consortium.beta, subject)
+    consented(consortium, alpha, 3, common_pb2.PURPOSE_UNDERWRITING)
+    withdraw(alpha, consented(consortium, alpha, 4))
+    consented(consortium, consortium.gamma, 5)
+    grant_one(alpha, draft(consortium, 6, [common_pb2.PURPOSE_DISPUTE], [INQUIRIES]))
+    # Indexes and sizes of equally many digits, whatever the subject.
+    grant(alpha, [draft(consortium, subject) for subject in range(1000, 1150)])
+    runs = {}
+    # The first call makes the counter that later ones add to.
+    for subject in (7, 1, 2, 3, 4, 5, 6):
+        with traced() as seen:
+            assert refusal(open_dispute, alpha, subject) == NO_CONSENT
+        runs[subject] = shape_of(seen)
+    first = runs.pop(7)
+    assert len(first) > 5
+    assert all(run == runs[1] for run in runs.values())
+    # The caller's standing and quota are found, and no consent.
+    fetched = [one.rows for one in runs[1] if "member" in one.text or "consent" in one.text]
+    assert [rows for rows in fetched if rows] == [1]
+
+    consented(consortium, alpha, 2)
+    with traced() as seen:
+        open_dispute(alpha, 2)
+    assert shape_of(seen) != runs[1]
+
+
+def test_an_opening_is_charged_as_a_lookup_whether_refused_or_not(consortium: Consortium) -> None:
+    alpha = consortium.alpha
+    contributes(consortium, consortium.beta, 1)
+    for subject in (1, 2):
+        consented(consortium, alpha, subject)
+    request = request_id()
+    open_dispute(alpha, 1, request=request)
+    open_dispute(alpha, 2)
+    assert refusal(open_dispute, alpha, 9) == NO_CONSENT
+    assert charged(alpha) == {"LOOKUPS": 3, "LOOKUPS_REFUSED": 1}
+    open_dispute(alpha, 1, request=request)
+    assert charged(alpha) == {"LOOKUPS": 3, "LOOKUPS_REFUSED": 1}
+
+
+def test_what_was_refused_opens_with_the_same_request_once_there_is_a_consent(
+    consortium: Consortium,
+) -> None:
+    request = request_id()
+    contributes(consortium, consortium.beta, 1)
+    for _ in range(2):
+        assert refusal(open_dispute, consortium.alpha, 1, ACCOUNTS, request) == NO_CONSENT
+    consented(consortium, consortium.alpha, 1)
+    open_dispute(consortium.alpha, 1, request=request)
+    kinds = [entry["type"] for entry in entries(consortium.journal, "dispute.")]
+    assert kinds == ["dispute.refused", "dispute.refused", "dispute.opened"]
+    reused = (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    assert refusal(open_dispute, consortium.alpha, 2, ACCOUNTS, request) == reused
+
+
+def test_who_has_used_its_quota_of_lookups_opens_no_dispute(
+    journal: Journal, signal_store: SignalStore, clock: ManualClock
+) -> None:
+    quota = Quota(daily=3, monthly=100, per_second=1e6, burst=100)
+    with serving(journal, signal_store, clock, quota=quota) as consortium:
+        alpha = consortium.alpha
+        contributes(consortium, consortium.beta, 1)
+        for subject in (1, 2):
+            consented(consortium, alpha, subject)
+        request = request_id()
+        first = open_dispute(alpha, 2, request=request).dispute
+        for _ in range(2):
+            assert refusal(open_dispute, alpha, 9) == NO_CONSENT
+        size = journal.size
+        told = set()
+        for subject in (1, 2, 9):
+            with pytest.raises(grpc.RpcError) as raised:
+                open_dispute(alpha, subject)
+            told.add((raised.value.code(), reason_of(raised.value), raised.value.details()))
+            assert quota_subject_of(raised.value) == "member:alpha/lookups/day"
+            assert retry_seconds_of(raised.value) == pytest.approx(SECONDS_TO_MIDNIGHT, abs=1)
+        [(code, reason, _)] = told
+        assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LOOKUPS_EXHAUSTED")
+        assert journal.size == size
+        # A repeat asks nothing new.
+        assert open_dispute(alpha, 2, request=request).dispute == first
+        assert charged(alpha) == {"LOOKUPS": 3, "LOOKUPS_REFUSED": 2}
+        clock.advance(SECONDS_TO_MIDNIGHT)
+        assert open_dispute(alpha, 1).dispute.outcome != NOT_ON_FILE
 
 
 def test_who_contributes_answers_and_the_opener_learns_one_word(consortium: Consortium) -> None:

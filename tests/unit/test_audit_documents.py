@@ -14,7 +14,7 @@ from concordat_privacy.audit.reading import audit_export
 from concordat_privacy.audit.replay import Replay
 from concordat_privacy.audit.tables import Column, Form, Table
 from concordat_privacy.log.report import Report
-from tests.logbook import ACCOUNTS, DAY, KEY, START, STRANGER, Logbook
+from tests.logbook import ACCOUNTS, DAY, KEY, NONE, START, STRANGER, Logbook, digest
 
 REPORT = Report(KEY.name, 9, "ab" * 32, (), (), {})
 
@@ -44,6 +44,25 @@ def test_figures_are_those_of_the_log(log: Logbook) -> None:
     assert document.findings == 1
     budgets = {table.name: table.rows for table in document.tables}["budgets"]
     assert budgets == [("member:alpha", 2_000), ("pool", 2_000)]
+
+
+def test_refused_disputes_are_told_of_the_member_and_are_no_uses(log: Logbook) -> None:
+    for _ in range(2):
+        log.add(
+            "dispute.refused",
+            request=log.id(),
+            subject=digest("someone"),
+            consents={ACCOUNTS: NONE},
+            about=f"{ACCOUNTS}.not_mine",
+            statement_sha256=digest("words"),
+        )
+    facts = documents.exceptions(REPORT, log.replay()).facts
+    assert (facts["disputes_refused"], facts["disputes_with_consent"]) == (2, 0)
+    assert (facts["uses_checked"], facts["lookups_refused"]) == (8, 3)
+    document = documents.members(REPORT, log.replay())
+    [table] = [table for table in document.tables if table.name == "members"]
+    column = [column.name for column in table.columns].index("refused")
+    assert {row[0]: row[column] for row in table.rows} == {"alpha": 5, "beta": 0}
 
 
 def test_live_consents_behind_a_question_are_counted_again(log: Logbook) -> None:

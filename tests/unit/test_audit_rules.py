@@ -923,6 +923,19 @@ def a_dispute_rests_on_a_consent_to_it(log: Logbook, bad: bool) -> int:
     return len(log.entries) - 1
 
 
+@case(Kind.REFUSAL_NAMES_CONSENT)
+def a_refused_dispute_names_no_consent(log: Logbook, bad: bool) -> int:
+    consent = log.grant(purposes=["dispute"])
+    return log.add(
+        "dispute.refused",
+        request=log.id(),
+        subject=digest("someone"),
+        consents=use(consent if bad else NONE),
+        about=f"{ACCOUNTS}.not_mine",
+        statement_sha256=digest("words"),
+    )
+
+
 # Erasure.
 
 

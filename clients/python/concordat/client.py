@@ -481,13 +481,15 @@ class Client:
         """Pass on that a subject says what is held about it is wrong.
 
         Needs the subject's live consent for Purpose.DISPUTE that covers the category. Whoever
-        contributes such data answers in time; of them you learn the outcome only.
+        contributes such data answers in time; of them you learn the outcome only. It is charged as
+        one lookup, also where it is refused.
 
         Args:
             statement_sha256: SHA-256 of the subject's own words, 32 bytes.
 
         Raises:
             NotPermitted: NO_CONSENT.
+            QuotaExhausted: LOOKUPS_EXHAUSTED.
         """
         return self._runner.run(
             "open_dispute",
@@ -532,8 +534,9 @@ class Client:
         )
 
     def extend_dispute(self, dispute_id: bytes, *, timeout: float | None = None) -> DisputeChange:
-        """Put a dispute's deadline off, once, by what its policy allows. For who opened it, and the operator.
+        """Put a dispute's deadline off, once, by what its policy allows.
 
+        For the member that opened it, and for the operator.
         Raises NotFound, FailedPrecondition (NOT_EXTENSIBLE).
         """
         return self._runner.run(

@@ -1,6 +1,9 @@
 """Disputes: a subject says that what is held about it is wrong, and who holds it answers in time.
 
-The member that opens one learns the outcome, and nothing of who answered or how many. Deadlines
+The member that opens one learns the outcome, and nothing of who answered or how many. Since that
+nobody holds such data is an answer too, an opening is charged as one lookup, and one without a
+consent is refused and entered as refused lookups are: whether the pool knows the subject makes no
+difference to statements, entry or reply. Deadlines
 are the policy's of the jurisdiction of the consent that allows it: 20 days in China, 30 in the US
 and the EU, put off once by what the policy allows. While a dispute is open nothing else changes: a
 furnisher that marks its row as disputed takes it out of the signals by itself.
@@ -19,18 +22,26 @@ from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transact
 from concordat_gateway.rules.alarms import Alarm, AlarmKind
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.pages import Listing, page_size
-from concordat_gateway.rules.permits import contributors, permits
-from concordat_gateway.rules.requests import Fingerprint, Reply, Request, check_request_id, once
+from concordat_gateway.rules.permits import Ground, contributors, ground_of
+from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
+from concordat_gateway.rules.requests import (
+    Fingerprint,
+    Reply,
+    Request,
+    check_request_id,
+    find,
+    keep,
+)
 from concordat_gateway.rules.scopes import CATEGORIES, Purpose, mask_of
 from concordat_gateway.rules.staff import Viewed, record_view
-from concordat_gateway.rules.standing import require_active
 from concordat_gateway.rules.subjects import Named, Subjects
 from concordat_gateway.rules.usage import keep_alarm, log_alarms
-from concordat_gateway.rules.uses import CATEGORY_NAMES
+from concordat_gateway.rules.uses import CATEGORY_NAMES, NO_CONSENT
 from concordat_gateway.store.control_tables import consent, dispute, dispute_task, member
 from concordat_gateway.store.subjects import require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.jurisdictions import UNNAMED, policies
+from concordat_privacy.metering import Exhausted, Quota
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import (
     Refusal,
@@ -129,15 +140,19 @@ def open_dispute(
     epoch: int,
     complaint: Complaint,
     subjects: Subjects,
+    quota: Quota,
     gateway: str,
     to_reply: Callable[[Dispute, Entry], bytes],
     timeout_seconds: float,
 ) -> Committed[bytes]:
     """Open a dispute; `gateway` is the gateway's SPIFFE id, which resolves what is not on file.
 
-    Returns the bytes that `to_reply` made, now or when the same request came first. Raises Refusal
-    INVALID_ARGUMENT, PERMISSION_DENIED (NO_CONSENT, MEMBER_SUSPENDED), ALREADY_EXISTS
-    (REQUEST_ID_REUSED), FAILED_PRECONDITION (EPOCH_NOT_ACTIVE, EPOCH_REQUIRED), UNAVAILABLE.
+    `quota` is the configured one of lookups; what the operator set for the member goes before it.
+    Returns the bytes that `to_reply` made, now or when the same request came first, which is not
+    charged again. A refusal is, and has an entry of its own each time. Raises Refusal
+    INVALID_ARGUMENT, PERMISSION_DENIED (NO_CONSENT, MEMBER_SUSPENDED), RESOURCE_EXHAUSTED
+    (LOOKUPS_EXHAUSTED), ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (EPOCH_NOT_ACTIVE,
+    EPOCH_REQUIRED), UNAVAILABLE.
     """
     check_request_id(request_id)
     if len(token) != TOKEN_BYTES:
@@ -148,16 +163,24 @@ def open_dispute(
 
     def work(store_epoch: int) -> Committed[bytes]:
         named = subjects.named(opener.name, [token], epoch, store_epoch, timeout_seconds)
-        return journal.write(
-            lambda transaction: once(
-                transaction,
-                call,
-                lambda: _opened(
-                    transaction, opener, request_id, complaint, named, gateway, to_reply
-                ),
-            ),
-            timeout_seconds,
-        )
+
+        def change(transaction: Transaction) -> bytes | Exhausted | None:
+            recorded = find(transaction.connection, call)
+            if recorded is not None:
+                return recorded.body
+            decided = _decide(
+                transaction, opener, request_id, complaint, named, quota, gateway, to_reply
+            )
+            return keep(transaction, call, decided) if isinstance(decided, Reply) else decided
+
+        committed = journal.write(change, timeout_seconds)
+        if isinstance(committed.value, Exhausted):
+            raise lookups_exhausted(opener.name, committed.value)
+        if committed.value is None:
+            raise permission_denied(
+                "NO_CONSENT", "no live consent of the subject to dispute this category"
+            )
+        return Committed(committed.value, committed.checkpoint)
 
     return subjects.settled(work)
 
@@ -329,26 +352,55 @@ def mark_overdue(journal: Journal, actor: str, now: int, timeout_seconds: float 
     return marked
 
 
+def _decide(
+    transaction: Transaction,
+    opener: Peer,
+    request_id: bytes,
+    complaint: Complaint,
+    named: Named,
+    quota: Quota,
+    gateway: str,
+    to_reply: Callable[[Dispute, Entry], bytes],
+) -> Reply | Exhausted | None:
+    """Open the dispute, charged as one lookup; None: there is no consent, and an entry says so."""
+    connection, now = transaction.connection, transaction.now
+    [subject] = named.keys
+    require_epoch(transaction.tokens_epoch, named.epoch)
+    # Depends on nothing about the subject, and comes before anything about it is read.
+    meter = LookupMeter.of(connection, opener.name, quota, now)
+    exhausted = meter.check(connection, 1, now)
+    if exhausted is not None:
+        return exhausted
+    ground = ground_of(connection, opener.name, Purpose.DISPUTE, complaint.category, subject, now)
+    meter.charge(connection, 1, int(ground is None), now)
+    if ground is not None:
+        return _opened(transaction, opener, request_id, complaint, named, ground, gateway, to_reply)
+    transaction.append(
+        "dispute.refused",
+        opener.spiffe_id,
+        {
+            "request": request_id.hex(),
+            "subject": named.asked("dispute.refused", opener.spiffe_id, subject, request_id, 0),
+            "consents": {CATEGORY_NAMES[complaint.category]: NO_CONSENT},
+            "about": complaint.about,
+            "statement_sha256": complaint.statement_sha256.hex(),
+        },
+    )
+    return None
+
+
 def _opened(
     transaction: Transaction,
     opener: Peer,
     request_id: bytes,
     complaint: Complaint,
     named: Named,
+    ground: Ground,
     gateway: str,
     to_reply: Callable[[Dispute, Entry], bytes],
 ) -> Reply:
-    connection, now = transaction.connection, transaction.now
-    [subject] = named.keys
-    require_epoch(transaction.tokens_epoch, named.epoch)
-    require_active(connection, opener.name)
-    allowed = permits(connection, opener.name, Purpose.DISPUTE, [subject], now).get(subject)
-    consent_id = allowed.consents.get(complaint.category) if allowed else None
-    if consent_id is None:
-        raise permission_denied(
-            "NO_CONSENT", "no live consent of the subject to dispute this category"
-        )
-    code = connection.execute(_JURISDICTION, {"id": consent_id}).scalar() or UNNAMED
+    connection, now, subject = transaction.connection, transaction.now, ground.subject
+    code = ground.jurisdiction or UNNAMED
     dispute_id = os.urandom(DISPUTE_ID_BYTES)
     answer_by = now + policies()[code].dispute_days * _DAY
     entry = transaction.append(
@@ -358,7 +410,7 @@ def _opened(
             "dispute": dispute_id.hex(),
             "request": request_id.hex(),
             "subject": named.asked("dispute.opened", opener.spiffe_id, subject, request_id, 0),
-            "consents": {CATEGORY_NAMES[complaint.category]: consent_id.hex()},
+            "consents": {CATEGORY_NAMES[complaint.category]: ground.consent_id.hex()},
             "jurisdiction": code,
             "about": complaint.about,
             "answer_by": rfc3339(answer_by),
@@ -484,7 +536,6 @@ _LAST = sa.select(sa.func.max(dispute.c.dispute_no))
 _NAMES = sa.select(member.c.member_id).where(
     member.c.member_no.in_(sa.bindparam("numbers", expanding=True))
 )
-_JURISDICTION = sa.select(consent.c.jurisdiction).where(consent.c.consent_id == _ID)
 _CONSENTS_OF = (
     sa.select(consent.c.consent_id)
     .where(

@@ -191,7 +191,7 @@ def members(report: Report, replay: Replay, member: str = "") -> Document:
             held[found.id],
             live[found.id],
             found.permitted,
-            found.refused,
+            found.refused + found.disputes_refused,
             found.withheld,
             found.rows,
             found.rows_unchecked + found.lookups_unchecked,
@@ -351,6 +351,7 @@ def _document(
         "rows_contributed": counts.rows,
         "rows_trained_on": counts.training_rows,
         "disputes_with_consent": counts.disputes,
+        "disputes_refused": counts.disputes_refused,
         "aggregates_charged": len(replay.pool.aggregates),
         "aggregates_repeated": replay.pool.repeated,
         "aggregates_refused": replay.pool.refused,
@@ -382,7 +383,8 @@ def _checked(replay: Replay) -> list[str]:
         "member who used it, was in force at that moment, and covers purpose, category and "
         "frequency.",
         f"Uses without a valid consent: {counts.unfounded}. Not re-checkable: {counts.unchecked}.",
-        f"Lookups refused: {counts.refusals}, none of which may name a consent.",
+        f"Lookups refused: {counts.refusals}, and disputes: {counts.disputes_refused}, none of "
+        "which may name a consent.",
         f"Consents: {len(replay.consents.by_id)}, their records and every change of them, against "
         f"version {replay.policies.version} of the jurisdictions' policies; notices, disputes and "
         "erasures against their deadlines.",

@@ -40,6 +40,7 @@ _ACTORS: Mapping[str, frozenset[str]] = {
     "manager.registered": frozenset({"operator"}),
     "manager.disabled": frozenset({"operator"}),
     "notice.overdue": frozenset({"gateway"}),
+    "dispute.refused": frozenset({"member"}),
     "dispute.extended": frozenset({"member", "operator"}),
     "dispute.overdue": frozenset({"gateway"}),
 }
@@ -116,6 +117,7 @@ class Replay:
             "aggregate.refused": self.pool.exhausted,
             "training.run": self._trained,
             "dispute.opened": self._disputed,
+            "dispute.refused": self.uses.dispute_refused,
             "dispute.extended": self.disputes.extended,
             "dispute.answered": self.disputes.answered,
             "dispute.resolved": self.disputes.resolved,

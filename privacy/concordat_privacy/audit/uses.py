@@ -53,6 +53,7 @@ class UseCounts:
     rows: int = 0
     training_rows: int = 0
     disputes: int = 0
+    disputes_refused: int = 0
     unfounded: int = 0
     """Uses, of those checked, that a finding is about."""
     not_recheckable: Counter[str] = field(default_factory=Counter)
@@ -202,6 +203,20 @@ class Uses:
             return
         self._use(entry, None, "dispute", named)
         self.counts.disputes += 1
+
+    def dispute_refused(self, entry: Entry) -> None:
+        """`dispute.refused`: as a refused item of a lookup, no use."""
+        fields = entry.fields
+        hex_of(fields, "request", 16)
+        hex_of(fields, "subject", 32)
+        hex_of(fields, "statement_sha256", 32)
+        text_of(fields, "about")
+        self._members.of(entry.actor.member).disputes_refused += 1
+        self.counts.disputes_refused += 1
+        for category, consent in object_in(fields, "consents").items():
+            if consent != NO_CONSENT:
+                message = f"refused, but names a consent for {category}"
+                self._context.find(Kind.REFUSAL_NAMES_CONSENT, message, consent=str(consent))
 
     def _subject(
         self, entry: Entry, member: Member, purpose: str, item: int, fields: Fields

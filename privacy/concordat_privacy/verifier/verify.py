@@ -1007,6 +1007,12 @@ class _Uses:
             named = fields.get("consents")
             if isinstance(named, dict) and _consents_named(fields):
                 self._use(index, -1, "dispute", named)
+        elif kind == "dispute.refused":
+            self.say(
+                index,
+                f"{who} wanted to record a dispute{self._about(index)} and was refused for want "
+                f"of a consent ({place(index)}).",
+            )
         elif kind == "lookup.withheld":
             kept = ", ".join(plain(str(f.get("item"))) for _, f in self.items.get(index, ()))
             self.say(

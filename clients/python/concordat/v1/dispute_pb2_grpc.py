@@ -68,10 +68,13 @@ class DisputeServiceServicer(object):
     def OpenDispute(self, request, context):
         """Opens a dispute on a subject's behalf. Needs a live consent of the
         subject for PURPOSE_DISPUTE that covers the category. Where nobody
-        contributes such data, it is resolved at once as not on file.
-        Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT: no such
-        consent, or nobody knows the subject), ALREADY_EXISTS (reason
-        REQUEST_ID_REUSED). Idempotent by request_id.
+        contributes such data, it is resolved at once as not on file. Charged as
+        one lookup, also where it is refused for want of a consent, which is
+        recorded. Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT:
+        no such consent, or nobody knows the subject), RESOURCE_EXHAUSTED (reason
+        LOOKUPS_EXHAUSTED, with QuotaFailure and RetryInfo as for Lookup),
+        ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id, but
+        for refusals.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,10 +39,13 @@ class DisputeServiceStub:
     OpenDispute: _grpc.UnaryUnaryMultiCallable[_dispute_pb2.OpenDisputeRequest, _dispute_pb2.OpenDisputeResponse]
     """Opens a dispute on a subject's behalf. Needs a live consent of the
     subject for PURPOSE_DISPUTE that covers the category. Where nobody
-    contributes such data, it is resolved at once as not on file.
-    Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT: no such
-    consent, or nobody knows the subject), ALREADY_EXISTS (reason
-    REQUEST_ID_REUSED). Idempotent by request_id.
+    contributes such data, it is resolved at once as not on file. Charged as
+    one lookup, also where it is refused for want of a consent, which is
+    recorded. Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT:
+    no such consent, or nobody knows the subject), RESOURCE_EXHAUSTED (reason
+    LOOKUPS_EXHAUSTED, with QuotaFailure and RetryInfo as for Lookup),
+    ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id, but
+    for refusals.
     """
     ListDisputes: _grpc.UnaryUnaryMultiCallable[_dispute_pb2.ListDisputesRequest, _dispute_pb2.ListDisputesResponse]
     """Disputes that the calling member opened, or is to answer, oldest first;
@@ -76,10 +79,13 @@ class DisputeServiceAsyncStub(DisputeServiceStub):
     OpenDispute: _aio.UnaryUnaryMultiCallable[_dispute_pb2.OpenDisputeRequest, _dispute_pb2.OpenDisputeResponse]  # type: ignore[assignment]
     """Opens a dispute on a subject's behalf. Needs a live consent of the
     subject for PURPOSE_DISPUTE that covers the category. Where nobody
-    contributes such data, it is resolved at once as not on file.
-    Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT: no such
-    consent, or nobody knows the subject), ALREADY_EXISTS (reason
-    REQUEST_ID_REUSED). Idempotent by request_id.
+    contributes such data, it is resolved at once as not on file. Charged as
+    one lookup, also where it is refused for want of a consent, which is
+    recorded. Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT:
+    no such consent, or nobody knows the subject), RESOURCE_EXHAUSTED (reason
+    LOOKUPS_EXHAUSTED, with QuotaFailure and RetryInfo as for Lookup),
+    ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id, but
+    for refusals.
     """
     ListDisputes: _aio.UnaryUnaryMultiCallable[_dispute_pb2.ListDisputesRequest, _dispute_pb2.ListDisputesResponse]  # type: ignore[assignment]
     """Disputes that the calling member opened, or is to answer, oldest first;
@@ -116,10 +122,13 @@ class DisputeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_dispute_pb2.OpenDisputeResponse, _abc.Awaitable[_dispute_pb2.OpenDisputeResponse]]:
         """Opens a dispute on a subject's behalf. Needs a live consent of the
         subject for PURPOSE_DISPUTE that covers the category. Where nobody
-        contributes such data, it is resolved at once as not on file.
-        Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT: no such
-        consent, or nobody knows the subject), ALREADY_EXISTS (reason
-        REQUEST_ID_REUSED). Idempotent by request_id.
+        contributes such data, it is resolved at once as not on file. Charged as
+        one lookup, also where it is refused for want of a consent, which is
+        recorded. Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT:
+        no such consent, or nobody knows the subject), RESOURCE_EXHAUSTED (reason
+        LOOKUPS_EXHAUSTED, with QuotaFailure and RetryInfo as for Lookup),
+        ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id, but
+        for refusals.
         """
 
     @_abc_1.abstractmethod
