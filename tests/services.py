@@ -371,7 +371,7 @@ class _Unobserved:
         """Nothing is measured here."""
 
 
-def _admit(_peer: Peer, _serial: Serial) -> None:
+def _admit(_peer: Peer, _serial: Serial, _method: str) -> None:
     """Membership is another service's, with tests of its own."""
 
 

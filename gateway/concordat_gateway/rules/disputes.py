@@ -196,6 +196,7 @@ def answer(
 ) -> Committed[Changed]:
     """Answer a dispute for the furnisher's own data; the last answer resolves it.
 
+    A suspended furnisher answers too: its rows still count, and the subject is owed an answer.
     Raises Refusal INVALID_ARGUMENT, NOT_FOUND (DISPUTE_NOT_FOUND).
     """
     _check_id(dispute_id)

@@ -2,7 +2,8 @@
 
 A notice is issued in the transaction that ends the consent, and its deadlines stand in that entry.
 They are the policy's of the consent's jurisdiction (see `concordat_privacy.jurisdictions`). A
-suspended member that can still call may settle its notices: that only takes away.
+suspended member settles its notices too: what it holds must be deleted by law, and the receipt
+shown. That only takes away.
 """
 
 import os
