@@ -363,6 +363,16 @@ def batches_do_not_return_to_the_form_without_items(log: Logbook, bad: bool) -> 
     return old() if bad else index
 
 
+@case(Kind.MALFORMED)
+def a_batch_that_counts_adverse_rows_has_items(log: Logbook, bad: bool) -> int:
+    consent = log.grant(purposes=["contribution"])
+    index = log.contribute([use(consent)])
+    del log.items[index]
+    if not bad:
+        del log.entries[index]["adverse"]
+    return index
+
+
 # The pool.
 
 
