@@ -88,6 +88,7 @@ class Branching:
 
     def __init__(self, fork: int, size: int, name: str = "forked.example/ledger") -> None:
         self.key = SigningKey(name, bytes([5] * 32))
+        self.size = size
         shared = [b"shared %d" % number for number in range(fork)]
         self.branches = tuple(
             [*shared, *(b"branch %d entry %d" % (branch, n) for n in range(fork, size))]
