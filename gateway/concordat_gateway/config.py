@@ -13,8 +13,9 @@ from pathlib import Path
 
 from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.jurisdictions import UNNAMED, policies
-from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+from concordat_privacy.log.checkpoint import VerifierKey
 from concordat_privacy.log.cosignature import Quorum, WitnessKey
+from concordat_privacy.log.errors import CheckpointError
 from concordat_privacy.metering import MAX_PER_SECOND, Quota
 from concordat_privacy.oprf import MAX_HOLDERS
 from concordat_rpc.address import Address

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from concordat_gateway.config import Timestamps
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import timestamps as rules
-from concordat_privacy.log.checkpoint import parse_note
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.timestamp import (
     MAX_RESPONSE_BYTES,
     TimestampError,

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, parse_checkpoint, parse_note
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, parse_checkpoint
 from concordat_privacy.log.checkpoint import sign as sign_checkpoint
 from concordat_privacy.log.cosignature import WitnessKey, cosignatures
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.witnessing import MAX_REQUEST_BYTES, AddCheckpoint
 from concordat_rpc.address import Address
 from concordat_witness.serving import serve_until
