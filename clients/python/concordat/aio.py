@@ -1,7 +1,6 @@
 """The awaiting client: `Client` on asyncio."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -20,7 +19,6 @@ from concordat._clients.members import AwaitingMemberMethods
 from concordat._clients.notices import AwaitingNoticeMethods
 from concordat._clients.tokens import AwaitingTokenMethods
 from concordat._clients.usage import AwaitingUsageMethods
-from concordat._context import Context
 from concordat.options import Environment, Options
 from concordat.profile import Profile
 
@@ -56,31 +54,11 @@ class AsyncClient(
         known_checkpoint: str | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Connects with the first call, not here.
-
-        Args:
-            known_checkpoint: signed checkpoint (text) kept from an earlier client, see
-                `last_checkpoint`: the ledger must extend it.
-            sleep: waits between attempts, for tests.
-
-        Raises:
-            InvalidInput: an argument is of another type.
-            ProfileError: the certificate is not valid now.
-            ReceiptInvalid: known_checkpoint is not signed by the ledger's key.
-        """
-        self._context = Context.of(profile, options, environment, known_checkpoint)
+        """See `Client`; `sleep` is awaited."""
+        super().__init__(
+            profile, options, environment=environment, known_checkpoint=known_checkpoint
+        )
         self._runner = AwaitingRunner(profile, self._context.options, sleep)
-
-    @classmethod
-    def open(
-        cls,
-        folder: str | os.PathLike[str],
-        options: Options | None = None,
-        *,
-        known_checkpoint: str | None = None,
-    ) -> Self:
-        """A client of the profile in a folder. Raises ProfileError, ReceiptInvalid."""
-        return cls(Profile.load(folder), options, known_checkpoint=known_checkpoint)
 
     async def close(self) -> None:
         """End all calls and connections. A second time does nothing."""

@@ -1,6 +1,5 @@
 """The blocking client."""
 
-import os
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -20,7 +19,6 @@ from concordat._clients.members import MemberMethods
 from concordat._clients.notices import NoticeMethods
 from concordat._clients.tokens import TokenMethods
 from concordat._clients.usage import UsageMethods
-from concordat._context import Context
 from concordat.options import Environment, Options
 from concordat.profile import Profile
 
@@ -77,19 +75,10 @@ class Client(
             ProfileError: the certificate is not valid now.
             ReceiptInvalid: known_checkpoint is not signed by the ledger's key.
         """
-        self._context = Context.of(profile, options, environment, known_checkpoint)
+        super().__init__(
+            profile, options, environment=environment, known_checkpoint=known_checkpoint
+        )
         self._runner = BlockingRunner(profile, self._context.options, sleep)
-
-    @classmethod
-    def open(
-        cls,
-        folder: str | os.PathLike[str],
-        options: Options | None = None,
-        *,
-        known_checkpoint: str | None = None,
-    ) -> Self:
-        """A client of the profile in a folder. Raises ProfileError, ReceiptInvalid."""
-        return cls(Profile.load(folder), options, known_checkpoint=known_checkpoint)
 
     def close(self) -> None:
         """End all calls and connections. A second time does nothing."""

@@ -1,8 +1,12 @@
 """What the clients' methods work with."""
 
+import os
+from typing import Self
+
 from concordat._awaiting import AwaitingRunner
 from concordat._blocking import BlockingRunner
 from concordat._context import Context
+from concordat.options import Environment, Options
 from concordat.profile import Profile
 from concordat.results import SignedCheckpoint
 
@@ -10,7 +14,27 @@ from concordat.results import SignedCheckpoint
 class ClientBase:
     """What a client knows, whichever way it runs."""
 
-    _context: Context
+    def __init__(
+        self,
+        profile: Profile,
+        options: Options | None = None,
+        *,
+        environment: Environment | None = None,
+        known_checkpoint: str | None = None,
+    ) -> None:
+        """See `Client`."""
+        self._context = Context.of(profile, options, environment, known_checkpoint)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        options: Options | None = None,
+        *,
+        known_checkpoint: str | None = None,
+    ) -> Self:
+        """A client of the profile in a folder. Raises ProfileError, ReceiptInvalid."""
+        return cls(Profile.load(folder), options, known_checkpoint=known_checkpoint)
 
     def __repr__(self) -> str:
         profile = self._context.profile
