@@ -18,8 +18,8 @@ from concordat_gateway.commands._exports import chosen_quorum, verifier_key, wit
 
 if TYPE_CHECKING:
     from concordat_privacy.audit.documents import Document
-    from concordat_privacy.audit.reading import Audit
-    from concordat_privacy.audit.replay import Follower
+    from concordat_privacy.audit.replay import Follower, Replay
+    from concordat_privacy.log.report import Report
 
 _STATES = ("requested", "active", "paused", "withdrawn", "revoked", "erased", "expired")
 _UNVERIFIABLE = 2
@@ -115,9 +115,8 @@ def exceptions(
     """
     from concordat_privacy.audit import documents
 
-    found = _audited(export, key, without_items, as_of)
-    assert found.replay is not None  # _audited has seen to it
-    _answer(documents.exceptions(found.report, found.replay), form, table, strict)
+    report, replay = _audited(export, key, without_items, as_of)
+    _answer(documents.exceptions(report, replay), form, table, strict)
 
 
 @audit.command()
@@ -141,13 +140,9 @@ def consents(
     """
     from concordat_privacy.audit import documents
 
-    found = _audited(export, key, without_items, as_of)
-    assert found.replay is not None  # _audited has seen to it
-    if member and not documents.has_member(found.replay, member):
-        raise click.BadParameter(f"the ledger knows no member {member}", param_hint="--member")
-    _answer(
-        documents.consents(found.report, found.replay, member, state or ""), form, table, strict
-    )
+    report, replay = _audited(export, key, without_items, as_of)
+    _check_member(replay, member)
+    _answer(documents.consents(report, replay, member, state or ""), form, table, strict)
 
 
 @audit.command()
@@ -169,11 +164,9 @@ def member(
     """
     from concordat_privacy.audit import documents
 
-    found = _audited(export, key, without_items, as_of)
-    assert found.replay is not None  # _audited has seen to it
-    if member and not documents.has_member(found.replay, member):
-        raise click.BadParameter(f"the ledger knows no member {member}", param_hint="--member")
-    _answer(documents.members(found.report, found.replay, member), form, table, strict)
+    report, replay = _audited(export, key, without_items, as_of)
+    _check_member(replay, member)
+    _answer(documents.members(report, replay, member), form, table, strict)
 
 
 @audit.command()
@@ -212,10 +205,9 @@ def person(
     except (OSError, UnicodeDecodeError, SubjectKeysError) as error:
         raise click.BadParameter(str(error), param_hint="--subject") from None
     who = Person(keys)
-    found = _audited(export, key, without_items, as_of, [who])
-    assert found.replay is not None  # _audited has seen to it
-    who.finish(found.replay)
-    _answer(documents.person(found.report, found.replay, who), form, table, strict)
+    report, replay = _audited(export, key, without_items, as_of, [who])
+    who.finish(replay)
+    _answer(documents.person(report, replay, who), form, table, strict)
 
 
 @audit.command("open")
@@ -280,7 +272,7 @@ def _audited(
     without_items: bool,
     as_of: str | None,
     followers: Sequence[Follower] = (),
-) -> Audit:
+) -> tuple[Report, Replay]:
     """The audit of an export that verifies; ends the command with code 2 for another one."""
     from concordat_privacy.audit.reading import audit_export
 
@@ -301,7 +293,15 @@ def _audited(
         click.echo(found.report.summary(), err=True)
         click.echo("Nothing was audited: what does not verify proves nothing.", err=True)
         raise click.exceptions.Exit(_UNVERIFIABLE)
-    return found
+    return found.report, found.replay
+
+
+def _check_member(replay: Replay, member: str) -> None:
+    """End the command unless the ledger knows the member, or none is named."""
+    from concordat_privacy.audit import documents
+
+    if member and not documents.has_member(replay, member):
+        raise click.BadParameter(f"the ledger knows no member {member}", param_hint="--member")
 
 
 def _answer(document: Document, form: str, table: str, strict: bool) -> None:

@@ -25,7 +25,8 @@ from concordat_gateway.ledger.transaction import Entry, Group, Item, Transaction
 from concordat_gateway.ledger.tree import Head
 from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.log import checkpoint as checkpoints
-from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey
+from concordat_privacy.log.errors import CheckpointError
 from concordat_privacy.log.merkle import Frontier
 from concordat_rpc.errors import Refusal, unavailable
 from concordat_store.clock import Clock

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from concordat_privacy.audit.consents import Consent, Consents
+from concordat_privacy.audit.consent import Consent
+from concordat_privacy.audit.consents import Consents
 from concordat_privacy.audit.context import Context
 from concordat_privacy.audit.entry import (
     CATEGORIES,
