@@ -12,9 +12,10 @@ from concordat_gateway.rules.rotation import RotationError, rotate, status
 from concordat_gateway.rules.witnesses import add, adopt, newest, unwitnessed_seconds
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
 from concordat_gateway.store.subjects import subject_key
-from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, parse_note, sign
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
 from concordat_privacy.log.leaf import encode
 from concordat_privacy.log.merkle import Frontier, leaf_hash
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.moments import rfc3339
 from concordat_store.database import Database
 from concordat_store.migration import History

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from concordat_privacy.audit.consents import Consent, Consents, Managers
+from concordat_privacy.audit.consent import Consent
+from concordat_privacy.audit.consents import Consents, Managers
 from concordat_privacy.audit.context import Context
 from concordat_privacy.audit.disputes import Disputes
 from concordat_privacy.audit.entry import Actor, Entry, Fields, Malformed, Moment, actor_of, text_of

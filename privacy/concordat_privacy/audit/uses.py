@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from concordat_privacy.audit.consents import Consent, Consents
+from concordat_privacy.audit.consent import Consent
+from concordat_privacy.audit.consents import Consents
 from concordat_privacy.audit.context import Context
 from concordat_privacy.audit.entry import (
     CATEGORIES,
@@ -43,6 +44,24 @@ _BREAKING: Final = frozenset(
 
 
 @dataclass(slots=True)
+class OlderBatches:
+    """Batches of the form without items, which names no consents of the rows."""
+
+    batches: int = 0
+    rows: int = 0
+    first: int | None = None
+    """Entry of the first of them; None where there are none."""
+    last: int | None = None
+
+    def add(self, entry: int, rows: int) -> None:
+        """Count one more, later than those before."""
+        self.batches += 1
+        self.rows += rows
+        self.first = entry if self.first is None else self.first
+        self.last = entry
+
+
+@dataclass(slots=True)
 class UseCounts:
     """How many uses were held against their consents, and how many could not be."""
 
@@ -58,6 +77,8 @@ class UseCounts:
     """Uses, of those checked, that a finding is about."""
     not_recheckable: Counter[str] = field(default_factory=Counter)
     """Uses that could not be re-checked, by reason."""
+    older: OlderBatches = field(default_factory=OlderBatches)
+    """Those of them that no export could let anybody re-check."""
 
     @property
     def checked(self) -> int:
@@ -162,11 +183,15 @@ class Uses:
         rows = count_of(entry.fields, "rows")
         member.rows_refused += count_of(entry.fields, "refused")
         if rows and "items_root" not in entry.fields:
+            if "adverse" in entry.fields:
+                # What came into the form together with the items.
+                raise Malformed("items_root: rows without items can never be held against consents")
             # Written before batches had items: its rows' root alone leads to no consent.
             if self._newer_batches:
                 message = f"{rows} rows without their consents, though batches before it have them"
                 self._context.find(Kind.OLDER_FORM, message)
             member.rows_unchecked += rows
+            self.counts.older.add(entry.index, rows)
             self._skip("rows of batches in the form without items", rows)
             return
         self._newer_batches = self._newer_batches or rows > 0

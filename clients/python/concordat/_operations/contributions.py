@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC
 
+from concordat._checks import checked_bytes, checked_epoch, checked_items, checked_type, token_fault
 from concordat._context import Context, numbered_request_id, resume_advice
 from concordat._convert import batches_of, keeping_partial, member_of, refusals_of, time_of
 from concordat._methods import CONTRIBUTE, GET_BATCH
@@ -11,16 +12,7 @@ from concordat._records import mistyped
 from concordat._steps import Operation
 from concordat.enums import BatchState
 from concordat.errors import ProtocolViolation
-from concordat.requests import (
-    REQUEST_ID_BYTES,
-    RequestId,
-    Row,
-    checked_bytes,
-    checked_epoch,
-    checked_items,
-    checked_type,
-    token_fault,
-)
+from concordat.requests import REQUEST_ID_BYTES, RequestId, Row
 from concordat.results import BatchReceipt, BatchStatus, ContributionResult, ItemRefusal
 from concordat.v1 import bands_pb2, contribution_pb2
 from concordat_privacy.catalogue.calendar import day_number
