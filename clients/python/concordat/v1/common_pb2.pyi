@@ -120,6 +120,8 @@ class _DataCategoryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DataCate
     """Applications for credit."""
     DATA_CATEGORY_SPENDING: _DataCategory.ValueType  # 3
     """Spending behaviour."""
+    DATA_CATEGORY_TRADE: _DataCategory.ValueType  # 4
+    """Trade: invoices, settlements, buyers."""
 
 class DataCategory(_DataCategory, metaclass=_DataCategoryEnumTypeWrapper):
     """Kinds of data that a consent covers."""
@@ -132,6 +134,8 @@ DATA_CATEGORY_INQUIRIES: DataCategory.ValueType  # 2
 """Applications for credit."""
 DATA_CATEGORY_SPENDING: DataCategory.ValueType  # 3
 """Spending behaviour."""
+DATA_CATEGORY_TRADE: DataCategory.ValueType  # 4
+"""Trade: invoices, settlements, buyers."""
 Global___DataCategory: _TypeAlias = DataCategory  # noqa: Y015
 
 @_typing.final
