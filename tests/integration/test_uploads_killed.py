@@ -19,7 +19,6 @@ import sqlalchemy as sa
 from concordat import (
     AccountSnapshot,
     AccountStatus,
-    AmountBand,
     Client,
     ConsentDraft,
     DataCategory,
@@ -32,7 +31,7 @@ from concordat import (
     month_number,
     quarter_number,
 )
-from concordat.uploads import ROWS_PER_PART
+from concordat.results.uploads import ROWS_PER_PART
 from concordat_gateway.store.signal_tables import relation
 from concordat_privacy.log.checkpoint import VerifierKey
 from concordat_privacy.log.verify import verify_export
@@ -77,8 +76,7 @@ def rows_of(people: Sequence[Token], parts: int) -> list[Row]:
             as_of_month=month_number(NOW.date()) + (1 if number % 100 == 7 else 0),
             status=AccountStatus.OPEN,
             product=ProductClass.CASH_INSTALMENT,
-            opened_quarter=quarter_number(NOW.date()) - 4,
-            balance=AmountBand(1 + number // ROWS_PER_PART % 6),
+            opened_quarter=quarter_number(NOW.date()) - 4 - number // ROWS_PER_PART,
         )
         rows.append(Row(people[account % len(people)], record))
     return rows
@@ -90,15 +88,17 @@ def expected_pool(rows: Sequence[Row]) -> dict[bytes, int]:
     for number, row in enumerate(rows):
         assert isinstance(row.record, AccountSnapshot)
         if number % 100 != 7:
-            pool[row.record.account_ref] = int(row.record.balance)
+            pool[row.record.account_ref] = row.record.opened_quarter
     return pool
 
 
 def pool_of(signals_url: str) -> dict[bytes, int]:
-    """What the signals store holds: account and balance; each account once."""
+    """What the signals store holds: accounts and when they were opened; each account once."""
     with closing(Database.open(signals_url)) as database, database.read() as connection:
-        found = connection.execute(sa.select(relation.c.account_ref, relation.c.balance_band)).all()
-    pool = {bytes(ref): int(balance) for ref, balance in found}
+        found = connection.execute(
+            sa.select(relation.c.account_ref, relation.c.opened_quarter)
+        ).all()
+    pool = {bytes(ref): int(quarter) for ref, quarter in found}
     assert len(pool) == len(found)
     return pool
 

@@ -28,7 +28,7 @@ from concordat import (
     Token,
     UploadedPart,
 )
-from concordat.uploads import ROWS_PER_PART
+from concordat.results.uploads import ROWS_PER_PART
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.relations import Relation
 from concordat_privacy.log.checkpoint import SigningKey

@@ -87,6 +87,25 @@ def test_a_persons_whole_story_is_proven_in_sentences(bundle: dict[str, bytes]) 
         assert limit in text
 
 
+def test_a_dispute_that_was_refused_is_told_of_the_person_and_is_no_use(tmp_path: Path) -> None:
+    ledger, request = Ledger(), "33" * 16
+    refused = SIZE - 2
+    ledger.entries[refused] = {
+        "type": "dispute.refused",
+        "request": request,
+        "subject": asked(A, request, 0, "dispute.refused"),
+        "consents": {"credit_accounts": "00" * 16},
+        "about": "credit_accounts.not_mine",
+        "statement_sha256": "ab" * 32,
+    }
+    story = check(ledger.bundle(tmp_path / "export"))
+    assert story.proven, said(story)
+    assert (
+        "the member alpha wanted to record a dispute of person 1 and was refused for want of a "
+        f"consent (entry {refused})."
+    ) in said(story)
+
+
 def test_the_bundle_of_a_person_discloses_nobody_else_and_no_key(bundle: dict[str, bytes]) -> None:
     items = [name for name in bundle if name.startswith("items/") and name.endswith(".json")]
     assert sorted(items) == [
@@ -711,3 +730,16 @@ def test_base64_has_one_text(bundle: dict[str, bytes]) -> None:
     name = f"entries/{GRANT}.tlog-proof"
     story = check(relisted({**bundle, name: proof.replace(line, loose, 1).encode()}))
     assert "canonical base64" in said(story)
+
+
+def test_a_batch_of_the_older_form_is_said_to_be_unproven(tmp_path: Path) -> None:
+    ledger = Ledger()
+    del ledger.items[BATCH]
+    files = ledger.bundle(tmp_path / "export", entries=[BATCH])
+    story = check(files)
+    assert (story.faults, story.proven) == ([], False)
+    [told] = story.not_shown
+    assert told.startswith(f"entry {BATCH}: a batch of 3 rows in the older form, without items")
+    # Nor is it passed over in silence where a consent's history is asked for.
+    assert BATCH not in check(ledger.bundle(tmp_path / "two", consents=[SECOND])).entries
+    assert any("batches of the older form" in limit for limit in verify.LIMITS)

@@ -6,6 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
+from concordat._checks import (
+    checked_bytes,
+    checked_epoch,
+    checked_integer,
+    checked_items,
+    checked_type,
+    token_fault,
+)
 from concordat._context import Context
 from concordat._convert import FetchPage, Page, time_of
 from concordat._fields import own_name
@@ -33,19 +41,9 @@ from concordat.errors import (
     ServerFault,
     Unavailable,
 )
-from concordat.requests import (
-    REQUEST_ID_BYTES,
-    RequestId,
-    Row,
-    checked_bytes,
-    checked_epoch,
-    checked_integer,
-    checked_items,
-    checked_type,
-    token_fault,
-)
-from concordat.results import ItemRefusal
-from concordat.uploads import ROWS_PER_PART, RefusedRow, UploadedPart, UploadStatus
+from concordat.requests import REQUEST_ID_BYTES, RequestId, Row
+from concordat.results import ItemRefusal, RefusedRow, UploadedPart, UploadStatus
+from concordat.results.uploads import ROWS_PER_PART
 from concordat.v1 import contribution_pb2
 from concordat_privacy.catalogue.rows import FieldProblem
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION

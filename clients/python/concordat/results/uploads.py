@@ -1,10 +1,11 @@
-"""What uploads answer with: parts, how far one has come, rows that were refused."""
+"""Uploads: parts, how far one has come, rows that were refused."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from concordat.requests import RequestId
-from concordat.results import ItemRefusal, Receipt
+from concordat.results.items import ItemRefusal
+from concordat.results.ledger import Receipt
 
 ROWS_PER_PART = 4_000
 """Rows that `contribute_stream` sends together."""
