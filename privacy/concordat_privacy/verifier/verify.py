@@ -1120,8 +1120,8 @@ class _Uses:
         purpose = "contribution" if kind == "contribution.batch" else "model_training"
         items = self.items.get(index, [])
         if kind == "contribution.batch" and fields.get("rows") != 0 and "items_root" not in fields:
-            rows = plain(str(fields.get("rows")))
-            self.doubt(place(index), f"a batch of {rows} rows in the older form, without items: "
+            told = plain(str(fields.get("rows")))
+            self.doubt(place(index), f"a batch of {told} rows in the older form, without items: "
                        "it names no consent, so no file could show which ones they were "
                        "contributed under")  # fmt: skip
             return
