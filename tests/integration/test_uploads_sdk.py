@@ -245,6 +245,7 @@ def test_a_connection_that_breaks_again_and_again_loses_no_row_and_doubles_none(
     assert pool(consortium) == expected_pool(rows)
 
 
+@pytest.mark.slow
 def test_an_upload_that_another_process_began_is_gone_on_with(
     consortium: Consortium, opened: Opener
 ) -> None:
@@ -325,6 +326,7 @@ def test_a_gateway_that_drains_ends_the_stream_and_the_next_one_goes_on(
     assert pool(consortium) == expected_pool(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limits",
     [Limits(stream_deadline_seconds=1.5), Limits(stream_idle_seconds=1.5)],
@@ -361,6 +363,7 @@ def test_a_stream_that_outlives_its_deadline_or_falls_silent_is_gone_on_with(
         assert pool(consortium) == expected_pool(rows)
 
 
+@pytest.mark.slow
 def test_a_sender_that_falls_silent_within_a_part_leaves_its_place_to_whoever_goes_on(
     sqlite_stores: StoreUrls, clock: ManualClock, ledger_key: SigningKey, opened: Opener
 ) -> None:
@@ -397,6 +400,7 @@ def test_a_sender_that_falls_silent_within_a_part_leaves_its_place_to_whoever_go
         assert pool(consortium) == expected_pool(rows)
 
 
+@pytest.mark.slow
 def test_a_gateway_that_is_silent_is_given_up_after_the_timeout(
     consortium: Consortium, opened: Opener, proxy: Proxy
 ) -> None:
