@@ -11,15 +11,18 @@ import grpc
 import pytest
 
 from concordat.v1 import contribution_pb2, member_pb2
-from concordat_gateway.ledger.journal import Transaction
+from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.rules import contributions
+from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store.control_tables import member as member_table
+from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.audit.replay import Replay
 from concordat_privacy.catalogue.relations import Relation
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_rpc.limits import Limits
 from concordat_store.database import Database
+from tests.rotations import means_of
 from tests.services import (
     CALL_SECONDS,
     EPOCH,
@@ -46,6 +49,7 @@ from tests.stores import (
     statements,
     table_missing,
 )
+from tests.tokenkeys import TokenKeys, peppers
 from tests.uses import UseChecker
 
 CONTRIBUTION = 2
@@ -565,3 +569,21 @@ def test_an_outsider_finds_nothing_wrong_with_the_parts_of_an_upload(
     checker = UseChecker().read(log)
     assert checker.problems == []
     assert checker.uses == len(PEOPLE) + 1
+
+
+def test_a_stream_goes_on_through_a_rotation_of_the_token_key(
+    journal: Journal, signal_store: SignalStore, clock: ManualClock
+) -> None:
+    keys = TokenKeys.of_epochs(1, 2)
+    with serving(journal, signal_store, clock, keys) as consortium:
+        grant(consortium.beta, [draft(consortium, 1, [CONTRIBUTION], EVERYTHING)], epoch=1)
+        upload = os.urandom(16)
+        with streaming(consortium.beta, upload) as stream:
+            first = stream.take(1, [account(consortium, 1, 1)])
+            assert rotate(means_of(journal, signal_store, keys), None).subjects == 1
+            # By tokens of the epoch that the upload began with.
+            assert stream.take(2, [account(consortium, 1, 2)]).rows_accepted == 1
+            again = stream.take(1, [account(consortium, 1, 1)])
+            assert again.receipt.entry == first.receipt.entry
+    key = subject_key(peppers(2)[2], token(1, 2))
+    assert len(signal_store.histories([key], 2)[key].relations) == 2
