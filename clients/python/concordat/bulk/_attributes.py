@@ -134,10 +134,14 @@ def _band(target: Target, settings: Settings, empty: frozenset[str]) -> Attribut
     band = target.band
     assert band is not None
 
+    # A code such as "05" is a number too: numbers beside codes must be asked for.
+    or_number = settings.flag("or_number", not codes)
+
     def read(values: Values) -> Any:
         held = _held(values[column], empty)
-        if codes and isinstance(held, str | int) and (known := codes.get(text_of(held) or "")):
-            return known
+        text = _text(held, empty) if codes and isinstance(held, str | int) else None
+        if text is not None and (text in codes or not or_number):
+            return coded(text, codes)
         return _banded(band, number_of(held, form))
 
     return Attribute(target, (column,), read)
@@ -187,6 +191,8 @@ def _months(target: Target, settings: Settings, empty: frozenset[str]) -> Attrib
     order = settings.choice("order", ("newest_first", "oldest_first"), "newest_first")
     at_most = settings.integer("at_most", 1_000, 1, 1_000)
     step = -1 if order == "oldest_first" else 1
+    # A history that includes the month described: its own attribute says that month.
+    skip = settings.integer("skip", 0, 0, 12)
     if "column" in settings:
         if not codes:
             raise settings.error("codes", "wanted: what each character of the column stands for")
@@ -198,7 +204,7 @@ def _months(target: Target, settings: Settings, empty: frozenset[str]) -> Attrib
             text = _text(values[column], empty)
             if text is None:
                 return None
-            return bytes(coded(character, codes) for character in text[::step][:at_most])
+            return bytes(coded(character, codes) for character in text[::step][skip:][:at_most])
 
         return Attribute(target, (column,), read_text)
 
@@ -215,7 +221,7 @@ def _months(target: Target, settings: Settings, empty: frozenset[str]) -> Attrib
         return int(_banded(band, number_of(held, form)))
 
     def read(values: Values) -> bytes:
-        months = bytes(month(values[name]) for name in columns[::step])
+        months = bytes(month(values[name]) for name in columns[::step][skip:])
         return months[:at_most].rstrip(b"\0")
 
     return Attribute(target, columns, read)

@@ -215,7 +215,9 @@ def parse_mapping(text: str, folder: Path | None = None) -> Mapping:
     root = Settings("", table)
     if root.value("version") != _VERSION:
         raise root.error("version", f"{_VERSION} wanted")
+    # For people: what a file has, and no attribute can hold yet.
     root.value("description", "")
+    root.value("not_held", {})
     file = root.subtable("file", {})
     encoding = file.choice("encoding", ENCODINGS, "utf-8")
     delimiter = file.text("delimiter", ",")
