@@ -271,6 +271,9 @@ def test_the_mapping_is_checked_before_a_row_is_read(lender: Lender) -> None:
     file.write_text("证件号码,account\n1,2\n")
     with pytest.raises(SourceError, match="'as_of'"):
         lender.upload(file)
+    held = accounts(3, seed=15)
+    lender.file(held)
+    assert lender.upload(file).rows_accepted == 3, "what was mended is the same job still"
     with pytest.raises(InvalidInput, match="source"):
         lender.upload(lender.folder / "file.xlsx")
     with pytest.raises(InvalidInput, match="client"):

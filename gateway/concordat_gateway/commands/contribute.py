@@ -57,6 +57,12 @@ class _NotDone(click.ClickException):
     help="SHA-256 of the notice that the subjects of adverse rows were given.",
 )
 @click.option("--batch-rows", type=int, default=None, help="Rows to a batch, 1 to 20,000.")
+@click.option(
+    "--timeout",
+    type=float,
+    metavar="SECONDS",
+    help="For each request with its retries; by default 120 for a batch, 10 for others.",
+)
 def contribute(
     file: Path,
     mapping: str,
@@ -68,6 +74,7 @@ def contribute(
     portfolio: bool,
     adverse_notice_sha256: str | None,
     batch_rows: int | None,
+    timeout: float | None,
 ) -> None:
     """Contribute the rows of FILE (.csv or .parquet): banded here, tokenised, sent in batches.
 
@@ -101,6 +108,7 @@ def contribute(
                 portfolio=portfolio,
                 adverse_notice_sha256=notice,
                 progress=_shown(time.monotonic),
+                timeout=timeout,
             )
     except click.UsageError:
         raise

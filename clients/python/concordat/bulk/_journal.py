@@ -121,11 +121,17 @@ class Journal:
         self.close()
 
     def begin(self, facts: Mapping[str, bytes], job_id: bytes) -> bytes:
-        """The job's id: `job_id` for a new job. Raises JobChanged unless the facts are its own."""
+        """The job's id: `job_id` for a new job. Raises JobChanged unless the facts are its own.
+
+        A job is new until a batch of it was prepared: what failed before can be mended.
+        """
         with transaction(self._connection, self._file) as connection:
-            insert = "INSERT OR IGNORE INTO fact VALUES (?, ?)"
-            if self._fact("job_id") is None:
-                connection.executemany(insert, [*facts.items(), ("job_id", job_id)])
+            begun = connection.execute("SELECT 1 FROM batch LIMIT 1").fetchone()
+            if begun is None and not self.is_done:
+                connection.executemany(
+                    "INSERT OR REPLACE INTO fact VALUES (?, ?)",
+                    [*facts.items(), ("job_id", job_id)],
+                )
         for name, value in facts.items():
             if self._fact(name) != value:
                 raise JobChanged(
