@@ -139,7 +139,7 @@ def test_wrong_settings_and_missing_files_are_named(tmp_path: Path) -> None:
         CsvFile(tmp_path / "x.csv", encoding="utf-16")
     with pytest.raises(InvalidInput, match="delimiter"):
         CsvFile(tmp_path / "x.csv", delimiter='"')
-    with pytest.raises(SourceError, match="x.csv"):
+    with pytest.raises(SourceError, match=r"x\.csv"):
         CsvFile(tmp_path / "x.csv")
 
 

@@ -47,12 +47,14 @@ def text_of(value: object) -> str | None:
             return value.strip() or None
         case bool():
             return "true" if value else "false"
-        case int():
-            return str(value)
         case date():
             return value.isoformat()
-        case float() | Decimal() if value == value and value % 1 == 0:
-            return str(int(value))
+        case int() | float() | Decimal():
+            number = Decimal(value)
+            if number.is_finite() and number.adjusted() < _LONGEST_TEXT:
+                whole = number.to_integral_value()
+                if whole == number:
+                    return str(int(whole))
     raise ValueFault("MALFORMED", f"a text wanted, {type(value).__name__} found")
 
 
