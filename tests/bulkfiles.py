@@ -52,8 +52,9 @@ payment_profile = { column = "history", codes = { N = "CURRENT", "1" = "FROM_8_T
 _STATES: Final = {"1": 1, "2": 2}
 _HISTORY: Final = {"N": 1, "1": 3}
 
-Relation = tuple[int, int, int, int, int, int, int, int, bytes]
-"""as_of_month, status, product, opened_quarter, limit, balance, past due, days, 24 months."""
+Relation = tuple[int, int, int, int, int, bytes, bytes]
+"""as_of_month, status, product, opened_quarter, first_delinquency_month, bands (limit, balance,
+past due, days; zeros at the end cut), 24 months."""
 
 
 def mapping_text(encoding: str = "utf-8") -> str:
@@ -116,10 +117,15 @@ class Account:
             _STATES[self.state],
             3,
             quarter,
-            amount_band(self.limit_wan * 10_000),
-            amount_band(self.balance),
-            amount_band(self.overdue) if self.overdue else 0,
-            days,
+            0,
+            bytes(
+                (
+                    amount_band(self.limit_wan * 10_000),
+                    amount_band(self.balance),
+                    amount_band(self.overdue) if self.overdue else 0,
+                    days,
+                )
+            ),
             profile.ljust(24, b"\0"),
         )
 
@@ -192,9 +198,8 @@ def pool(gateway: Gateway, member: Path) -> dict[bytes, Relation]:
         [[number]] = db.execute("SELECT member_no FROM member WHERE member_id = ?", (member.name,))
     with sqlite3.connect(f"file:{gateway.folder}/data/signals.db?mode=ro", uri=True) as db:
         rows = db.execute(
-            "SELECT account_ref, as_of_month, status, product, opened_quarter, limit_band, "
-            "balance_band, past_due_band, days_past_due, profile FROM relation "
-            "WHERE member_no = ?",
+            "SELECT account_ref, as_of_month, status, product, opened_quarter, "
+            "first_delinquency_month, bands, profile FROM relation WHERE member_no = ?",
             (number,),
         ).fetchall()
     found = {row[0]: tuple(row[1:]) for row in rows}

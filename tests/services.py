@@ -143,7 +143,9 @@ def serving(
     ledger = LedgerServicer(journal, quorum)
     usage = UsageServicer(journal, quota, carried, clock)
     notice = NoticeServicer(journal)
-    dispute = DisputeServicer(journal, subjects, spiffe_id(TRUST_DOMAIN, Role.GATEWAY, "gateway"))
+    dispute = DisputeServicer(
+        journal, subjects, spiffe_id(TRUST_DOMAIN, Role.GATEWAY, "gateway"), quota
+    )
     erasure = ErasureServicer(journal, signal_store, subjects)
     audit = AuditServicer(journal, subjects)
     server = build_server(
@@ -369,7 +371,7 @@ class _Unobserved:
         """Nothing is measured here."""
 
 
-def _admit(_peer: Peer, _serial: Serial) -> None:
+def _admit(_peer: Peer, _serial: Serial, _method: str) -> None:
     """Membership is another service's, with tests of its own."""
 
 

@@ -10,15 +10,10 @@ from pathlib import Path
 
 from concordat.v1 import ledger_pb2
 from concordat_gateway.ledger.journal import Journal
-from concordat_privacy.log.checkpoint import (
-    Checkpoint,
-    SigningKey,
-    parse_checkpoint,
-    parse_note,
-    sign,
-)
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, parse_checkpoint, sign
 from concordat_privacy.log.cosignature import Quorum, WitnessSigningKey
 from concordat_privacy.log.merkle import Tree
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.witnessing import AddCheckpoint
 from concordat_store.database import Database
 from tests.gateways import Gateway, free_port
@@ -88,6 +83,7 @@ class Branching:
 
     def __init__(self, fork: int, size: int, name: str = "forked.example/ledger") -> None:
         self.key = SigningKey(name, bytes([5] * 32))
+        self.size = size
         shared = [b"shared %d" % number for number in range(fork)]
         self.branches = tuple(
             [*shared, *(b"branch %d entry %d" % (branch, n) for n in range(fork, size))]

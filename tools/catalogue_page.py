@@ -5,12 +5,19 @@ Usage: python tools/catalogue_page.py [OUTPUT]. A test says when the page is not
 
 import sys
 from collections.abc import Iterator
-from enum import IntEnum
 from pathlib import Path
 
 from concordat_privacy.catalogue import bands, evidence, measures, rows
-from concordat_privacy.catalogue.bands import BAND_LABELS, DataCategory
-from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalDefinition
+from concordat_privacy.catalogue.bands import DataCategory
+from concordat_privacy.catalogue.definitions import (
+    ATTRIBUTES,
+    CATALOGUE_VERSION,
+    SCALES,
+    Attribute,
+    Keep,
+    Scale,
+)
+from concordat_privacy.catalogue.signals import SIGNALS, SignalDefinition
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "catalogue.md"
 
@@ -18,7 +25,8 @@ _INTRODUCTION = f"""\
 # Catalogue
 
 Version {CATALOGUE_VERSION}. Written by `tools/catalogue_page.py` from
-`concordat_privacy.catalogue`, which is the authority. Band numbers never change their meaning.
+`privacy/concordat_privacy/catalogue/catalogue.toml`, which is the authority. Band numbers never
+change their meaning; rows in the bands of earlier versions are taken.
 
 ## What members contribute
 
@@ -27,22 +35,26 @@ unknown everywhere and is never taken for bad.
 """
 
 _ROWS = f"""\
-An account is reported monthly: status, product, quarter of opening, limit, balance, amount past
-due, days past due, utilisation, spending volatility ({bands.VOLATILITY_MONTHS} months, at least
-{bands.MIN_VOLATILITY_MONTHS}), and with the first report up to {rows.MAX_PROFILE_MONTHS} earlier
-months of days past due. An application is reported once: day and product.
+An account is reported monthly, with the first report up to {rows.MAX_PROFILE_MONTHS} earlier months
+of days past due. An application is reported when it comes in, and again once it is decided.
+Attributes of spending need at least {bands.MIN_VOLATILITY_MONTHS} months,
+{bands.VOLATILITY_MONTHS} where there are.
 
 - The newest month gives an account's state; a second report of the same month corrects the first.
 - Of two reports about one earlier month the milder counts, a known one before an unknown one.
 - Reports are used for {rows.RETENTION_MONTHS} months, {rows.ADVERSE_RETENTION_MONTHS} after an
-  account was charged off or settled for less; applications for {rows.INQUIRY_RETENTION_DAYS} days.
+  account was charged off or settled for less; applications for {rows.INQUIRY_RETENTION_DAYS} days;
+  what tells of behaviour (keep: 6 months) for {rows.BEHAVIOUR_RETENTION_MONTHS} months, whatever
+  else the report says.
 
 ## What a lookup returns
 
 - A result stays the same when the members' numbers are exchanged for others: it cannot tell which
   member a signal comes from. In a consortium of two, whatever is not one's own is the other's; no
   rule can hide that.
-- A disputed account is left out of every signal at once.
+- A disputed account is left out of every signal at once; where nothing else is known, the signal
+  is DISPUTED. Or, if the gateway's `[signals] disputed = "marked"` says so, it counts as an open
+  one, and every signal that it changes is DISPUTED, with its band.
 - Open accounts are those whose report is at most {evidence.CURRENT_MONTHS} months old and says open
   or restructured. Where all such reports are older, they are used and the signal is STALE.
 - Sums and ratios take the midpoint of each band; an amount of the open top band counts as
@@ -56,20 +68,50 @@ months of days past due. An application is reported once: day and product.
 """
 
 
+_KEEP = {
+    Keep.POSITIVE: "24 months",
+    Keep.NEGATIVE: "24 months, adverse by law",
+    Keep.APPLICATION: "24 months",
+    Keep.BEHAVIOUR: "6 months",
+}
+
+
 def page() -> str:
     """The whole page."""
-    return "\n".join([_INTRODUCTION, *_band_table(), "", _ROWS, *_signal_table()]) + "\n"
+    tables = [*_band_table(), "", *_attribute_tables()]
+    return "\n".join([_INTRODUCTION, *tables, _ROWS, *_signal_table()]) + "\n"
 
 
 def _band_table() -> Iterator[str]:
-    yield "| attribute | bands, from number 1 |"
-    yield "|---|---|"
-    for kind, labels in BAND_LABELS.items():
-        yield f"| {_words(kind)} | {_cell(labels)} |"
+    yield "| scale | bands, from number 1 | unit |"
+    yield "|---|---|---|"
+    for scale in SCALES.values():
+        yield f"| {_words(scale)} | {_cell(scale.labels)} | {scale.unit} |"
 
 
-def _words(kind: type[IntEnum]) -> str:
-    spaced = "".join(f" {c.lower()}" if c.isupper() else c for c in kind.__name__)
+def _attribute_tables() -> Iterator[str]:
+    for record in dict.fromkeys(attribute.record for attribute in ATTRIBUTES):
+        yield f"### {record.capitalize()}"
+        yield ""
+        yield "| attribute | type | reported | kept | needs consent to | | 含义 |"
+        yield "|---|---|---|---|---|---|---|"
+        yield from (_attribute_row(a) for a in ATTRIBUTES if a.record == record)
+        yield ""
+
+
+def _attribute_row(attribute: Attribute) -> str:
+    scale = SCALES.get(attribute.type)
+    kind = _words(scale) if scale else attribute.type
+    needed = f"{attribute.category} too" if attribute.category else ""
+    name = f"`{attribute.name}`" + (", required" if attribute.required else "")
+    return (
+        f"| {name} | {kind} | {attribute.fresh} | {_KEEP[attribute.keep]} | {needed}"
+        f" | {attribute.en} | {attribute.zh} |"
+    )
+
+
+def _words(scale: Scale) -> str:
+    spaced = "".join(f" {c.lower()}" if c.isupper() else c for c in scale.name)
     return spaced.strip().removesuffix(" band")
 
 

@@ -20,8 +20,10 @@ from prometheus_client import CollectorRegistry, Gauge
 from concordat_gateway.config import Witness, Witnesses
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import witnesses as rules
-from concordat_privacy.log.checkpoint import CheckpointError, parse_checkpoint, parse_note
+from concordat_privacy.log.checkpoint import parse_checkpoint
 from concordat_privacy.log.cosignature import parse_line
+from concordat_privacy.log.errors import CheckpointError
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.witnessing import MAX_REQUEST_BYTES, AddCheckpoint
 from concordat_rpc.errors import Refusal
 from concordat_store.clock import Clock, system_clock

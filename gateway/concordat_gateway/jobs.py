@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from concordat_rpc.background import in_background
 from concordat_rpc.errors import Refusal
 
 _log = logging.getLogger(__name__)
@@ -51,9 +52,8 @@ def run_job(job: Job) -> int | None:
 @contextmanager
 def running_jobs(jobs: Sequence[Job]) -> Iterator[None]:
     """Run each job at once and then at its interval, for the length of the block, one at a time."""
-    stopping = threading.Event()
 
-    def run() -> None:
+    def run(stopping: threading.Event) -> None:
         due = dict.fromkeys((job.name for job in jobs), time.monotonic())
         while True:
             for job in jobs:
@@ -65,10 +65,5 @@ def running_jobs(jobs: Sequence[Job]) -> Iterator[None]:
             if stopping.wait(_POLL_SECONDS):
                 return
 
-    thread = threading.Thread(target=run, name="jobs", daemon=True)
-    thread.start()
-    try:
+    with in_background("jobs", run):
         yield
-    finally:
-        stopping.set()
-        thread.join()

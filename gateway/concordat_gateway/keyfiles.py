@@ -8,7 +8,8 @@ from pathlib import Path
 from concordat_gateway.pki import Authority, PkiError
 from concordat_gateway.store.subject_keys import SECRET_BYTES
 from concordat_gateway.store.subjects import PEPPER_BYTES
-from concordat_privacy.log.checkpoint import CheckpointError, SigningKey
+from concordat_privacy.log.checkpoint import SigningKey
+from concordat_privacy.log.errors import CheckpointError
 from concordat_rpc.secret_files import read_secret
 from concordat_rpc.settings import SettingsError
 

@@ -61,7 +61,7 @@ from concordat_privacy.dp.rho import MicroEpsilon, cap
 from concordat_privacy.keylog import KeyLog
 from concordat_rpc.address import Address
 from concordat_rpc.metrics import CallMetrics
-from concordat_rpc.peer import Role, read_certificate
+from concordat_rpc.peer import Peer, Role, Serial, read_certificate
 from concordat_rpc.server import RpcServer, build_server
 from concordat_rpc.settings import SettingsError
 from concordat_rpc.tls import Identity, load_identity
@@ -114,7 +114,7 @@ _SERVICES = {
         "OpenDispute": _MEMBER,
         "ListDisputes": _ALL,
         "AnswerDispute": _MEMBER,
-        "ExtendDispute": _MEMBER,
+        "ExtendDispute": _MEMBER | _OPERATOR,
     },
     "NoticeService": {
         "ListNotices": _ALL,
@@ -137,6 +137,24 @@ POLICY = {
     for method, roles in methods.items()
 }
 """Who may call what. A method that is missing here cannot be served."""
+
+
+WHILE_SUSPENDED = frozenset(
+    {
+        "/concordat.v1.NoticeService/ListNotices",
+        "/concordat.v1.NoticeService/AcknowledgeNotice",
+        "/concordat.v1.NoticeService/ConfirmDeletion",
+        "/concordat.v1.DisputeService/ListDisputes",
+        "/concordat.v1.DisputeService/AnswerDispute",
+    }
+)
+"""What a suspended member may call: what it owes to subjects by law. It uses no data of the pool,
+and the data that it holds, or contributed, must be deleted and answered for all the same."""
+
+
+def admit(journal: Journal, peer: Peer, serial: Serial, method: str) -> None:
+    """The identity check of the gateway's server. Raises as `rules.members.check_admitted`."""
+    members.check_admitted(journal, peer, serial, method in WHILE_SUSPENDED)
 
 
 def caps_of(budgets: PrivacyBudgets) -> Caps:
@@ -301,7 +319,7 @@ def _build(
     ledger = LedgerServicer(journal, config.witnesses.quorum)
     membership = MembershipServicer(journal, registrar)
     notice = NoticeServicer(journal)
-    dispute = DisputeServicer(journal, subjects, gateway.spiffe_id)
+    dispute = DisputeServicer(journal, subjects, gateway.spiffe_id, config.lookup_quota)
     erasure = ErasureServicer(journal, signals, subjects)
     audit = AuditServicer(journal, subjects)
     usage = UsageServicer(journal, config.lookup_quota, config.carried_quota, system_clock)
@@ -327,7 +345,7 @@ def _build(
         trust_domain=config.trust_domain,
         policy=POLICY,
         limits=config.limits,
-        identity_check=functools.partial(members.check_admitted, journal),
+        identity_check=functools.partial(admit, journal),
         observer=CallMetrics(),
         share_port=True,
     )

@@ -120,7 +120,11 @@ def scheduled_jobs(config: GatewayConfig, journal: Journal, signals: SignalStore
             config.job_seconds,
             lambda: mark_overdue(journal, own.spiffe_id, system_clock()),
         ),
-        Job("disputes", config.job_seconds, lambda: disputes_overdue(journal, system_clock())),
+        Job(
+            "disputes",
+            config.job_seconds,
+            lambda: disputes_overdue(journal, own.spiffe_id, system_clock()),
+        ),
         Job(
             "retention",
             config.job_seconds,

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from concordat_gateway.config import Timestamps
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import timestamps as rules
-from concordat_privacy.log.checkpoint import parse_note
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.timestamp import (
     MAX_RESPONSE_BYTES,
     TimestampError,
@@ -28,6 +28,7 @@ from concordat_privacy.log.timestamp import (
     new_request,
     verify_timestamp,
 )
+from concordat_rpc.background import in_background
 from concordat_rpc.settings import SettingsError
 
 _log = logging.getLogger(__name__)
@@ -101,9 +102,8 @@ def timestamping(
         "Entries of the largest ledger tree that a time-stamping authority has stamped.",
         registry=registry,
     )
-    stopping = threading.Event()
 
-    def run() -> None:
+    def run(stopping: threading.Event) -> None:
         while True:
             seconds = every
             try:
@@ -117,10 +117,5 @@ def timestamping(
             if stopping.wait(seconds):
                 return
 
-    thread = threading.Thread(target=run, name="timestamping", daemon=True)
-    thread.start()
-    try:
+    with in_background("timestamping", run, 2 * _TIMEOUT_SECONDS):
         yield
-    finally:
-        stopping.set()
-        thread.join(2 * _TIMEOUT_SECONDS)

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.alarms import AlarmKind
 from concordat_gateway.rules.usage import watch
+from concordat_rpc.background import in_background
 from concordat_store.clock import system_clock
 
 _log = logging.getLogger(__name__)
@@ -39,9 +40,8 @@ class AlarmGauge:
 @contextmanager
 def watching(journal: Journal, every_seconds: float, gauge: AlarmGauge) -> Iterator[None]:
     """Look at once and then every so many seconds, for the length of the block."""
-    stopping = threading.Event()
 
-    def run() -> None:
+    def run(stopping: threading.Event) -> None:
         while True:
             try:
                 for kind, members in watch(journal, system_clock()).items():
@@ -51,10 +51,5 @@ def watching(journal: Journal, every_seconds: float, gauge: AlarmGauge) -> Itera
             if stopping.wait(every_seconds):
                 return
 
-    thread = threading.Thread(target=run, name="alarms", daemon=True)
-    thread.start()
-    try:
+    with in_background("alarms", run):
         yield
-    finally:
-        stopping.set()
-        thread.join()

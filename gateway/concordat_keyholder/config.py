@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from concordat_keyholder.sealing import Seal, configured_seal
-from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+from concordat_privacy.log.checkpoint import VerifierKey
+from concordat_privacy.log.errors import CheckpointError
 from concordat_privacy.metering import MAX_PER_SECOND, Quota
 from concordat_privacy.oprf import MAX_BATCH
 from concordat_rpc.address import Address

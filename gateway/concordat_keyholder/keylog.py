@@ -11,7 +11,8 @@ from pathlib import Path
 from concordat_keyholder.files import PUBLIC, replace_file
 from concordat_keyholder.keys import HeldKey, HeldKeys
 from concordat_privacy.keylog import EpochKey, KeyLog, KeyLogError
-from concordat_privacy.log.checkpoint import CheckpointError, SigningKey, VerifierKey
+from concordat_privacy.log.checkpoint import SigningKey, VerifierKey
+from concordat_privacy.log.errors import CheckpointError
 from concordat_rpc.secret_files import read_secret
 from concordat_rpc.settings import SettingsError
 

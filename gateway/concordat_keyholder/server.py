@@ -75,5 +75,5 @@ def build(
     )
 
 
-def _admit(_peer: Peer, _serial: Serial) -> None:
+def _admit(_peer: Peer, _serial: Serial, _method: str) -> None:
     """The role says it all: a gateway can only bring what members signed."""

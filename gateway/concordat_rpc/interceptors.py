@@ -34,8 +34,9 @@ from concordat_rpc.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
-IdentityCheck = Callable[[Peer, Serial], None]
-"""Called on every call; raises Refusal for a caller that may not call at this moment."""
+IdentityCheck = Callable[[Peer, Serial, str], None]
+"""Called on every call, with the method's full name; raises Refusal for a caller that may not call
+it at this moment."""
 
 # Kept back from a deadline so that an answer, or a clear refusal, still reaches the caller.
 _KEPT_BACK_FRACTION = 0.05
@@ -200,7 +201,7 @@ class Interceptors:
                 "ROLE_NOT_ALLOWED",
                 f"role {certificate.peer.role.value} may not call {exchange.method.name}",
             )
-        self.identity_check(certificate.peer, certificate.serial)
+        self.identity_check(certificate.peer, certificate.serial, exchange.method.name)
         yield certificate.peer, certificate.serial
 
     @contextmanager

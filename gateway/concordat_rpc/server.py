@@ -99,7 +99,7 @@ def build_server(
         trust_domain: SPIFFE trust domain of acceptable callers.
         policy: who may call what.
         limits: see :class:`Limits`.
-        identity_check: asked on every call whether this caller may call now.
+        identity_check: asked on every call whether this caller may make it now.
         observer: gets the figures of every call.
         share_port: let other processes listen on the same port (SO_REUSEPORT).
 

@@ -100,7 +100,8 @@ def follow(folder: Path, profile: Path, once: bool, every: float) -> None:
 @click.option("--listen", default="127.0.0.1:7480", show_default=True, help="host:port.")
 def serve(folder: Path, logs: tuple[str, ...], listen: str) -> None:
     """Take checkpoints that logs bring (C2SP tlog-witness, POST /add-checkpoint)."""
-    from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+    from concordat_privacy.log.checkpoint import VerifierKey
+    from concordat_privacy.log.errors import CheckpointError
     from concordat_rpc.address import Address
     from concordat_rpc.logs import configure
     from concordat_witness.serving import serve_until

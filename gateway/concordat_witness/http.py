@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
+from concordat_privacy.log.checkpoint import parse_checkpoint
 from concordat_privacy.log.errors import LogError
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.witnessing import (
     MAX_REQUEST_BYTES,
     AddCheckpoint,

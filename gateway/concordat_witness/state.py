@@ -20,13 +20,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from concordat_privacy.log.checkpoint import (
-    CheckpointError,
-    VerifierKey,
-    parse_checkpoint,
-    parse_note,
-)
+from concordat_privacy.log.checkpoint import VerifierKey, parse_checkpoint
 from concordat_privacy.log.cosignature import WitnessSigningKey
+from concordat_privacy.log.errors import CheckpointError
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.witnessing import AddCheckpoint, Seen, judge
 from concordat_rpc.files import replace_file, sync_folder
 

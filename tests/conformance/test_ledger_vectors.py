@@ -11,15 +11,9 @@ from typing import Any
 
 import pytest
 
-from concordat_privacy.log.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    VerifierKey,
-    open_note,
-    parse_checkpoint,
-    parse_note,
-)
+from concordat_privacy.log.checkpoint import Checkpoint, VerifierKey, open_note, parse_checkpoint
 from concordat_privacy.log.cosignature import WitnessKey, cosignatures
+from concordat_privacy.log.errors import CheckpointError
 from concordat_privacy.log.merkle import (
     ProofError,
     Tree,
@@ -28,6 +22,7 @@ from concordat_privacy.log.merkle import (
     verify_inclusion,
 )
 from concordat_privacy.log.proof import TlogProof
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.tiles import decode_bundle, decode_tile, write_export
 from concordat_privacy.log.verify import verify_export
 from concordat_privacy.log.witnessing import AddCheckpoint, Seen, Status, WitnessRefusal, judge

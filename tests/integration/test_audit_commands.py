@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from concordat import (
     AccountSnapshot,
@@ -26,8 +27,9 @@ from concordat import (
     month_number,
     quarter_number,
 )
+from concordat_gateway.cli import main as command_line
 from tests.gateways import Gateway, MakeGateway, closing_all, concordat
-from tests.logbook import KEY, STRANGER, Logbook
+from tests.logbook import ACCOUNTS, KEY, STRANGER, Logbook
 from tests.unit.test_audit_person import Someone
 
 NOW = datetime.now(UTC)
@@ -281,3 +283,30 @@ def test_auditors_need_no_server_packages(broken: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=90)
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout.splitlines()[-1] == "loaded []"
+
+
+def test_uses_that_cannot_be_rechecked_fail_a_strict_audit_only(tmp_path: Path) -> None:
+    log = Logbook(("alpha", "beta"))
+    consent = log.grant("beta", purposes=["contribution"])
+    index = log.contribute([{ACCOUNTS: consent}] * 7, "beta")
+    clean = log.export(tmp_path / "clean")
+    del log.items[index], log.entries[index]["adverse"]
+    folder = log.export(tmp_path / "older")
+    runner = CliRunner()
+    key = ("--key", KEY.verifier.encode())
+
+    for command in ("exceptions", "consents"):
+        whole = runner.invoke(command_line, ["audit", command, str(clean), *key, "--strict"])
+        plain = runner.invoke(command_line, ["audit", command, str(folder), *key])
+        strict = runner.invoke(command_line, ["audit", command, str(folder), *key, "--strict"])
+        table = runner.invoke(
+            command_line, ["audit", command, str(folder), *key, "--format", "csv"]
+        )
+        assert (whole.exit_code, plain.exit_code, strict.exit_code) == (0, 0, 1)
+        told = f"7 rows of 1 batch were contributed is NOT shown (entry {index})"
+        assert told in " ".join(plain.stdout.split())
+        assert strict.stdout == plain.stdout
+        assert told in table.stderr
+        assert told not in table.stdout
+    replayed = runner.invoke(command_line, ["ledger", "verify", str(folder), *key, "--replay"])
+    assert told in replayed.stdout

@@ -125,6 +125,8 @@ def test_the_included_metro2_mapping_takes_a_base_segment(
         "Payment History Profile": "1000BBBBBBBBBBBBBBBBBBBB",
         "Current Balance": "000004750",
         "Amount Past Due": "000000410",
+        "Scheduled Monthly Payment Amount": "000000150",
+        "FCRA Compliance/Date of First Delinquency": "00000000",
         "Date of Account Information": f"{month:%m%d%Y}",
         "Social": resident_id(3),
     }
@@ -145,7 +147,9 @@ def test_the_included_metro2_mapping_takes_a_base_segment(
     quarter = (opened.year - 1970) * 4 + (opened.month - 1) // 3
     months = (month.year - 1970) * 12 + month.month - 1
     profile_bytes = bytes([5, 4, 1, 1, 1]).ljust(24, b"\0")
-    wanted = (months, 1, 3, quarter, 5, 4, 2, 5, profile_bytes)
+    # Limit, balance, past due, days; five-tier class unknown; scheduled payment.
+    bands = bytes([5, 4, 2, 5, 0, 0, 0, 2])
+    wanted = (months, 1, 3, quarter, 0, bands, profile_bytes)
     assert wanted in pool(gateway, profile).values()
 
 
@@ -164,6 +168,8 @@ def test_the_included_pboc2_mapping_takes_a_report(
         "当前逾期总额": "3,105",
         "账户状态": "逾期",
         "业务种类": "个人汽车消费贷款",
+        "本月应还款": "1,035",
+        "剩余还款期数": "14",
         "还款状态": "4",
         "近24个月还款状态": "*NNNNNNNNNNNNNNNNNNM1234",
         "五级分类": "次级",
@@ -181,7 +187,9 @@ def test_the_included_pboc2_mapping_takes_a_report(
     months = (month.year - 1970) * 12 + month.month - 1
     before = [5, 4, 3, 1] + [1] * 18
     profile_bytes = bytes([6, *before]).ljust(24, b"\0")
-    wanted = (months, 1, 2, quarter, 8, 8, 4, 6, profile_bytes)
+    # Limit, balance, past due, days; substandard, scheduled payment, and 13 to 24 terms left.
+    bands = bytes([8, 8, 4, 6, 0, 0, 3, 3, 0, 0, 5])
+    wanted = (months, 1, 2, quarter, 0, bands, profile_bytes)
     found = [
         one for one in pool(gateway, profile).values() if one[:2] == wanted[:2] and one[2] == 2
     ]

@@ -13,8 +13,9 @@ from concordat_gateway.config import Witness, Witnesses
 from concordat_gateway.cosigning import Lag, Submission, WitnessAway, cosigning
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.witnesses import add, newest
-from concordat_privacy.log.checkpoint import SigningKey, parse_checkpoint, parse_note
+from concordat_privacy.log.checkpoint import SigningKey, parse_checkpoint
 from concordat_privacy.log.cosignature import Quorum, WitnessSigningKey
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.witnessing import AddCheckpoint, Seen, WitnessRefusal, judge
 from concordat_rpc.errors import Refusal
 from tests.gateways import eventually

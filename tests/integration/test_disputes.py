@@ -2,33 +2,41 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import grpc
 import pytest
 
-from concordat.v1 import common_pb2, dispute_pb2
+from concordat.v1 import common_pb2, dispute_pb2, usage_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.disputes import mark_overdue
 from concordat_gateway.rules.usage import watch
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.audit.replay import Replay
+from concordat_privacy.metering import Quota
 from tests.services import (
     CALL_SECONDS,
     Caller,
     Consortium,
     draft,
+    grant,
     grant_one,
+    quota_subject_of,
     reason_of,
     request_id,
+    retry_seconds_of,
     serving,
     token,
     withdraw,
 )
-from tests.stores import ManualClock
+from tests.stores import ManualClock, shape_of, traced
 
 DAY = 86_400
+# The clock starts on 2026-11-18 at 11:06:40 UTC.
+SECONDS_TO_MIDNIGHT = 46_400
+GATEWAY = "spiffe://concordat.test/gateway/gateway"
 WORDS = hashlib.sha256(b"this loan is not mine").digest()
 ACCOUNTS = common_pb2.DATA_CATEGORY_CREDIT_ACCOUNTS
 INQUIRIES = common_pb2.DATA_CATEGORY_INQUIRIES
@@ -109,6 +117,25 @@ def entries(journal: Journal, kind: str) -> list[dict[str, object]]:
     return [fields for fields in leaves if fields["type"].startswith(kind)]
 
 
+def charged(caller: Caller) -> dict[str, int]:
+    request = usage_pb2.ListUsageRequest()
+    [member] = caller.usage.ListUsage(request, timeout=CALL_SECONDS).members
+    today = {usage_pb2.UsageKind.Name(one.kind)[11:]: one.today for one in member.usage}
+    return {name: today[name] for name in ("LOOKUPS", "LOOKUPS_REFUSED")}
+
+
+def findings(journal: Journal) -> list[str]:
+    """What the auditor's own code finds wrong with the real entries."""
+    replay = Replay()
+    for index, leaf, items in journal.entries(0, journal.size):
+        fields = json.loads(leaf)
+        replay.visit(index, fields, items if "items" in fields else None)
+    replay.finish()
+    # Members are put in by the test, not by entries.
+    kinds = [finding.kind.name for finding in replay.sorted_findings()]
+    return [kind for kind in kinds if kind != "MEMBER_UNKNOWN"]
+
+
 @pytest.mark.parametrize(("jurisdiction", "days"), [("CN", 20), ("US", 30), ("EU", 30), ("", 20)])
 def test_a_dispute_is_tied_to_its_consent_and_has_the_law_s_deadline(
     consortium: Consortium, jurisdiction: str, days: int
@@ -126,7 +153,6 @@ def test_a_dispute_is_tied_to_its_consent_and_has_the_law_s_deadline(
 
 def test_no_consent_and_nobody_known_are_one_refusal(consortium: Consortium) -> None:
     contributes(consortium, consortium.beta, 1)
-    size = consortium.journal.size
     consented(consortium, consortium.alpha, 2, common_pb2.PURPOSE_UNDERWRITING)
     ended = consented(consortium, consortium.alpha, 3)
     withdraw(consortium.alpha, ended)
@@ -139,7 +165,108 @@ def test_no_consent_and_nobody_known_are_one_refusal(consortium: Consortium) -> 
         (*refusal(open_dispute, consortium.alpha, 4, INQUIRIES), "another category"),
     }
     assert {one[:2] for one in told} == {NO_CONSENT}
-    assert consortium.journal.size == size + 4  # three consents and a withdrawal
+    refused = entries(consortium.journal, "dispute.")
+    assert [entry["type"] for entry in refused] == ["dispute.refused"] * 5
+    assert len({str(entry.pop("subject")) for entry in refused}) == 5
+    assert {len(json.dumps(entry)) for entry in refused[:4]} == {len(json.dumps(refused[0]))}
+    for entry in refused:
+        assert set(entry["consents"].values()) == {"00" * 16}  # type: ignore[attr-defined]
+        assert entry["actor"] == "spiffe://concordat.test/member/alpha"
+    assert refused[0]["consents"] == {"credit_accounts": "00" * 16}
+    assert refused[0]["about"] == "credit_accounts.not_mine"
+    assert refused[0]["statement_sha256"] == WORDS.hex()
+    assert findings(consortium.journal) == []
+
+
+def test_whoever_watches_the_database_cannot_tell_refused_disputes_apart(
+    consortium: Consortium,
+) -> None:
+    alpha = consortium.alpha
+    for subject in range(2, 7):
+        contributes(consortium, consortium.beta, subject)
+    consented(consortium, alpha, 3, common_pb2.PURPOSE_UNDERWRITING)
+    withdraw(alpha, consented(consortium, alpha, 4))
+    consented(consortium, consortium.gamma, 5)
+    grant_one(alpha, draft(consortium, 6, [common_pb2.PURPOSE_DISPUTE], [INQUIRIES]))
+    # Indexes and sizes of equally many digits, whatever the subject.
+    grant(alpha, [draft(consortium, subject) for subject in range(1000, 1150)])
+    runs = {}
+    # The first call makes the counter that later ones add to.
+    for subject in (7, 1, 2, 3, 4, 5, 6):
+        with traced() as seen:
+            assert refusal(open_dispute, alpha, subject) == NO_CONSENT
+        runs[subject] = shape_of(seen)
+    first = runs.pop(7)
+    assert len(first) > 5
+    assert all(run == runs[1] for run in runs.values())
+    # The caller's standing and quota are found, and no consent.
+    fetched = [one.rows for one in runs[1] if "member" in one.text or "consent" in one.text]
+    assert [rows for rows in fetched if rows] == [1]
+
+    consented(consortium, alpha, 2)
+    with traced() as seen:
+        open_dispute(alpha, 2)
+    assert shape_of(seen) != runs[1]
+
+
+def test_an_opening_is_charged_as_a_lookup_whether_refused_or_not(consortium: Consortium) -> None:
+    alpha = consortium.alpha
+    contributes(consortium, consortium.beta, 1)
+    for subject in (1, 2):
+        consented(consortium, alpha, subject)
+    request = request_id()
+    open_dispute(alpha, 1, request=request)
+    open_dispute(alpha, 2)
+    assert refusal(open_dispute, alpha, 9) == NO_CONSENT
+    assert charged(alpha) == {"LOOKUPS": 3, "LOOKUPS_REFUSED": 1}
+    open_dispute(alpha, 1, request=request)
+    assert charged(alpha) == {"LOOKUPS": 3, "LOOKUPS_REFUSED": 1}
+
+
+def test_what_was_refused_opens_with_the_same_request_once_there_is_a_consent(
+    consortium: Consortium,
+) -> None:
+    request = request_id()
+    contributes(consortium, consortium.beta, 1)
+    for _ in range(2):
+        assert refusal(open_dispute, consortium.alpha, 1, ACCOUNTS, request) == NO_CONSENT
+    consented(consortium, consortium.alpha, 1)
+    open_dispute(consortium.alpha, 1, request=request)
+    kinds = [entry["type"] for entry in entries(consortium.journal, "dispute.")]
+    assert kinds == ["dispute.refused", "dispute.refused", "dispute.opened"]
+    reused = (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    assert refusal(open_dispute, consortium.alpha, 2, ACCOUNTS, request) == reused
+
+
+def test_who_has_used_its_quota_of_lookups_opens_no_dispute(
+    journal: Journal, signal_store: SignalStore, clock: ManualClock
+) -> None:
+    quota = Quota(daily=3, monthly=100, per_second=1e6, burst=100)
+    with serving(journal, signal_store, clock, quota=quota) as consortium:
+        alpha = consortium.alpha
+        contributes(consortium, consortium.beta, 1)
+        for subject in (1, 2):
+            consented(consortium, alpha, subject)
+        request = request_id()
+        first = open_dispute(alpha, 2, request=request).dispute
+        for _ in range(2):
+            assert refusal(open_dispute, alpha, 9) == NO_CONSENT
+        size = journal.size
+        told = set()
+        for subject in (1, 2, 9):
+            with pytest.raises(grpc.RpcError) as raised:
+                open_dispute(alpha, subject)
+            told.add((raised.value.code(), reason_of(raised.value), raised.value.details()))
+            assert quota_subject_of(raised.value) == "member:alpha/lookups/day"
+            assert retry_seconds_of(raised.value) == pytest.approx(SECONDS_TO_MIDNIGHT, abs=1)
+        [(code, reason, _)] = told
+        assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LOOKUPS_EXHAUSTED")
+        assert journal.size == size
+        # A repeat asks nothing new.
+        assert open_dispute(alpha, 2, request=request).dispute == first
+        assert charged(alpha) == {"LOOKUPS": 3, "LOOKUPS_REFUSED": 2}
+        clock.advance(SECONDS_TO_MIDNIGHT)
+        assert open_dispute(alpha, 1).dispute.outcome != NOT_ON_FILE
 
 
 def test_who_contributes_answers_and_the_opener_learns_one_word(consortium: Consortium) -> None:
@@ -154,7 +281,6 @@ def test_who_contributes_answers_and_the_opener_learns_one_word(consortium: Cons
     assert (task.to_answer, list(task.consent_ids)) == (True, [of_beta])
 
     answer(beta, dispute, UPHELD)
-    assert listed(beta) == [] or not listed(beta)[0].to_answer
     [own] = listed(consortium.alpha)
     assert not own.HasField("resolved_at")
     answer(gamma, dispute, CORRECTED)
@@ -167,6 +293,65 @@ def test_who_contributes_answers_and_the_opener_learns_one_word(consortium: Cons
     # What beta sees of it stays its own part.
     [seen] = listed(beta, with_resolved=True)
     assert seen.outcome == UPHELD
+
+
+def test_who_has_answered_cannot_tell_whether_others_still_have_to(
+    consortium: Consortium,
+) -> None:
+    alpha, beta, gamma = consortium.alpha, consortium.beta, consortium.gamma
+    shared, alone = 1, 2
+    for caller, subject in ((beta, shared), (gamma, shared), (beta, alone)):
+        contributes(consortium, caller, subject)
+    opened = {}
+    for subject in (shared, alone):
+        consented(consortium, alpha, subject)
+        opened[subject] = open_dispute(alpha, subject).dispute.dispute_id
+        answer(beta, opened[subject], UPHELD)
+    assert listed(beta) == []
+    seen = {one.dispute_id: one for one in listed(beta, with_resolved=True)}
+    of_shared, of_alone = (seen[opened[subject]] for subject in (shared, alone))
+    for one in (of_shared, of_alone):
+        assert (one.outcome, one.to_answer) == (UPHELD, False)
+        assert one.HasField("resolved_at")
+    # Gamma and the opener still see it as open.
+    assert [one.dispute_id for one in listed(gamma)] == [opened[shared]]
+    assert [one.dispute_id for one in listed(alpha)] == [opened[shared]]
+    before = listed(beta, with_resolved=True)
+    answer(gamma, opened[shared], CORRECTED)
+    assert listed(beta, with_resolved=True) == before
+    assert listed(alpha) == []
+
+
+def test_a_furnisher_s_own_dispute_is_open_to_it_until_all_have_answered(
+    consortium: Consortium,
+) -> None:
+    beta, gamma = consortium.beta, consortium.gamma
+    contributes(consortium, beta, 1)
+    contributes(consortium, gamma, 1)
+    consented(consortium, beta, 1)
+    dispute = open_dispute(beta, 1).dispute.dispute_id
+    answer(beta, dispute, UPHELD)
+    [own] = listed(beta)
+    assert (own.to_answer, own.HasField("resolved_at")) == (False, False)
+    answer(gamma, dispute, UPHELD)
+    assert listed(beta) == []
+
+
+def test_who_is_to_answer_is_given_only_consents_to_contribute_the_category(
+    consortium: Consortium,
+) -> None:
+    beta = consortium.beta
+    contribution = common_pb2.PURPOSE_CONTRIBUTION
+    both = grant_one(beta, draft(consortium, 1, [contribution], [ACCOUNTS, INQUIRIES]))
+    ended = contributes(consortium, beta, 1)
+    withdraw(beta, ended)
+    grant_one(beta, draft(consortium, 1, [contribution], [INQUIRIES]))
+    grant_one(beta, draft(consortium, 1, [common_pb2.PURPOSE_UNDERWRITING], [ACCOUNTS]))
+    contributes(consortium, beta, 2)
+    consented(consortium, consortium.alpha, 1)
+    open_dispute(consortium.alpha, 1)
+    [task] = listed(beta)
+    assert list(task.consent_ids) == [both, ended]
 
 
 def test_what_nobody_holds_is_said_to_be_not_on_file(consortium: Consortium) -> None:
@@ -216,6 +401,50 @@ def test_a_deadline_is_put_off_once_by_what_the_law_allows(
     assert not again.HasField("receipt")
 
 
+def test_the_operator_puts_a_deadline_off_as_the_opener_may(consortium: Consortium) -> None:
+    alpha, operator = consortium.alpha, consortium.operator
+    contributes(consortium, consortium.beta, 1)
+    consented(consortium, alpha, 1, jurisdiction="US")
+    opened = open_dispute(alpha, 1).dispute
+    changed = extend(operator, opened.dispute_id)
+    assert changed.dispute.answer_by.seconds - opened.answer_by.seconds == 15 * DAY
+    [entry] = entries(consortium.journal, "dispute.extended")
+    assert json.loads(changed.receipt.entry) == entry
+    assert entry["actor"] == "spiffe://concordat.test/operator/operator"
+    assert set(entry) == {"v", "type", "time", "actor", "dispute", "answer_by"}
+    assert entries(consortium.journal, "staff.") == []
+    # Once, whoever asks; what an entry does not tell the operator is recorded as a view.
+    assert not extend(alpha, opened.dispute_id).HasField("receipt")
+    assert entries(consortium.journal, "staff.") == []
+    again = extend(operator, opened.dispute_id)
+    assert not again.HasField("receipt")
+    assert again.dispute.answer_by == changed.dispute.answer_by
+    [view] = entries(consortium.journal, "staff.")
+    assert (view["view"], view["actor"]) == ("disputes", entry["actor"])
+    assert listed(consortium.beta)[0].answer_by == changed.dispute.answer_by
+    assert findings(consortium.journal) == []
+
+
+def test_the_operator_is_bound_by_the_law_and_only_it_and_the_opener_may_extend(
+    consortium: Consortium,
+) -> None:
+    contributes(consortium, consortium.beta, 1)
+    not_extensible = (grpc.StatusCode.FAILED_PRECONDITION, "NOT_EXTENSIBLE")
+    not_allowed = (grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED")
+    disputes = {}
+    for code in ("CN", "US"):
+        consent = consented(consortium, consortium.alpha, 1, jurisdiction=code)
+        disputes[code] = open_dispute(consortium.alpha, 1).dispute.dispute_id
+        withdraw(consortium.alpha, consent)
+    assert refusal(extend, consortium.operator, disputes["CN"]) == not_extensible
+    assert refusal(extend, consortium.auditor, disputes["US"]) == not_allowed
+    unknown = (grpc.StatusCode.NOT_FOUND, "DISPUTE_NOT_FOUND")
+    assert refusal(extend, consortium.operator, bytes(16)) == unknown
+    consortium.clock.advance(seconds=30 * DAY + 1)
+    assert refusal(extend, consortium.operator, disputes["US"]) == not_extensible
+    assert entries(consortium.journal, "dispute.extended") == []
+
+
 def test_china_s_twenty_days_are_not_put_off(consortium: Consortium) -> None:
     contributes(consortium, consortium.beta, 1)
     consented(consortium, consortium.alpha, 1, jurisdiction="CN")
@@ -224,18 +453,30 @@ def test_china_s_twenty_days_are_not_put_off(consortium: Consortium) -> None:
     assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NOT_EXTENSIBLE")
 
 
-def test_who_is_late_has_an_alarm_once(consortium: Consortium) -> None:
+def test_who_is_late_has_an_entry_and_an_alarm_once(
+    consortium: Consortium, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "concordat_gateway.rules.usage")
     journal, clock = consortium.journal, consortium.clock
     contributes(consortium, consortium.beta, 1)
     contributes(consortium, consortium.gamma, 1)
     consented(consortium, consortium.alpha, 1)
-    dispute = open_dispute(consortium.alpha, 1).dispute.dispute_id
+    opened = open_dispute(consortium.alpha, 1)
+    dispute = opened.dispute.dispute_id
     answer(consortium.gamma, dispute, UPHELD)
     clock.advance(seconds=20 * DAY)
-    assert mark_overdue(journal, clock()) == 0
+    assert mark_overdue(journal, GATEWAY, clock()) == 0
+    assert caplog.records == []
     clock.advance(seconds=1)
-    assert mark_overdue(journal, clock()) == 1
-    assert mark_overdue(journal, clock()) == 0
+    assert mark_overdue(journal, GATEWAY, clock()) == 1
+    assert mark_overdue(journal, GATEWAY, clock()) == 0
+    [late] = entries(journal, "dispute.overdue")
+    assert (late["actor"], late["member"]) == (GATEWAY, "beta")
+    assert late["dispute"] == dispute.hex()
+    assert late["due"] == json.loads(opened.receipt.entry)["answer_by"]
+    [record] = caplog.records
+    assert (record.__dict__["member"], record.__dict__["alarm"]) == ("beta", "DISPUTE_OVERDUE")
+    assert dispute.hex() not in record.getMessage()
     alarms = {kind.name: members for kind, members in watch(journal, clock()).items()}
     assert alarms["DISPUTE_OVERDUE"] == 1
 
@@ -248,11 +489,17 @@ def test_an_outsider_finds_nothing_wrong_with_disputes_in_time(consortium: Conso
     answer(consortium.beta, dispute, CORRECTED)
     consented(consortium, consortium.alpha, 2)
     open_dispute(consortium.alpha, 2)
-    replay = Replay()
-    for index, leaf, items in consortium.journal.entries(0, consortium.journal.size):
-        fields = json.loads(leaf)
-        replay.visit(index, fields, items if "items" in fields else None)
-    replay.finish()
-    # Members are put in by the test, not by entries.
-    kinds = {finding.kind.name for finding in replay.sorted_findings()} - {"MEMBER_UNKNOWN"}
-    assert kinds == set()
+    assert findings(consortium.journal) == []
+
+
+def test_an_outsider_finds_the_dispute_late_and_the_gateway_s_entry_about_it_right(
+    consortium: Consortium,
+) -> None:
+    contributes(consortium, consortium.beta, 1)
+    consented(consortium, consortium.alpha, 1)
+    dispute = open_dispute(consortium.alpha, 1).dispute.dispute_id
+    consortium.clock.advance(seconds=20 * DAY + 1)
+    assert mark_overdue(consortium.journal, GATEWAY, consortium.clock()) == 1
+    assert findings(consortium.journal) == ["DISPUTE_LATE"]
+    answer(consortium.beta, dispute, CORRECTED)
+    assert findings(consortium.journal) == ["DISPUTE_LATE"]

@@ -18,7 +18,7 @@ from concordat_gateway.ledger.journal import (
     Journal,
     Transaction,
 )
-from concordat_gateway.store.control_tables import budget, ledger_head
+from concordat_gateway.store.control_tables import budget, ledger_entry, ledger_head
 from concordat_privacy.log.checkpoint import SigningKey, open_note
 from concordat_privacy.log.leaf import LeafError
 from concordat_rpc.errors import Kind, Refusal
@@ -420,6 +420,122 @@ def test_damaged_head_is_refused(
     database.close()
     with (
         pytest.raises(StoreError, match="damaged"),
+        open_journal(store_urls, clock, ledger_key),
+    ):
+        pass
+
+
+def _delete_entries(store_urls: StoreUrls, *indexes: int) -> None:
+    """As an operator might who has the database."""
+    database = Database.open(store_urls.control_url)
+    with database.write() as connection:
+        connection.execute(sa.delete(ledger_entry).where(ledger_entry.c.entry_index.in_(indexes)))
+    database.close()
+
+
+@pytest.mark.parametrize("missing", [0, 3, 999, 1_000, 1_004])
+def test_reading_over_a_hole_names_the_entry_that_is_missing(
+    journal: Journal, store_urls: StoreUrls, missing: int
+) -> None:
+    journal.write(lambda transaction: [appending(n)(transaction) for n in range(1_005)])
+    _delete_entries(store_urls, missing)
+
+    read = []
+    with pytest.raises(Refusal, match=rf"lacks entry {missing}\b") as refused:
+        read.extend(index for index, _, _ in journal.entries(0, 5_000))
+    assert (refused.value.kind, refused.value.reason) == (Kind.INTERNAL, "LEDGER_DAMAGED")
+
+
+def test_an_entry_that_is_missing_at_the_end_is_no_end(
+    journal: Journal, store_urls: StoreUrls
+) -> None:
+    for number in range(6):
+        journal.write(appending(number))
+    _delete_entries(store_urls, 5)
+
+    assert len(list(journal.entries(0, 5))) == 5
+    with pytest.raises(Refusal, match=r"lacks entry 5\b"):
+        list(journal.entries(2, 9))
+
+
+def test_a_proof_that_needs_a_missing_entry_names_it(
+    journal: Journal, store_urls: StoreUrls
+) -> None:
+    for number in range(6):
+        journal.write(appending(number))
+    _delete_entries(store_urls, 3)
+
+    # Entry 3 completes the nodes over 0..3; entry 2's proof wants entry 3's own hash.
+    for index in (2, 4):
+        with pytest.raises(Refusal, match=r"lacks entry 3\b") as refused:
+            journal.inclusion_proof(index, 6)
+        assert refused.value.reason == "LEDGER_DAMAGED"
+    with pytest.raises(Refusal, match=r"lacks entry 3\b"):
+        journal.checkpoint_of(5)
+
+
+@pytest.mark.parametrize(
+    ("deleted", "told"),
+    [
+        ([6], "entry 6 is missing"),
+        ([5, 6], "entries 5 to 6 are missing"),
+        (range(7), "entries 0 to 6 are missing"),
+        # 7 entries hang on the nodes over 0..3, over 4..5 and on entry 6.
+        ([3], "entry 3, or what is stored with it, is missing"),
+        ([5, 3], "entry 3, or what is stored with it, is missing; entry 5, or"),
+    ],
+)
+def test_a_gateway_does_not_start_on_a_tree_whose_end_is_missing(
+    store_urls: StoreUrls,
+    clock: ManualClock,
+    ledger_key: SigningKey,
+    deleted: list[int],
+    told: str,
+) -> None:
+    with open_journal(store_urls, clock, ledger_key) as journal:
+        for number in range(7):
+            journal.write(appending(number))
+    _delete_entries(store_urls, *deleted)
+
+    with (
+        pytest.raises(StoreError, match=f"entries are damaged: {told}"),
+        open_journal(store_urls, clock, ledger_key),
+    ):
+        pass
+
+
+def test_a_gateway_does_not_start_on_entries_that_its_tree_has_not(
+    store_urls: StoreUrls, clock: ManualClock, ledger_key: SigningKey
+) -> None:
+    with open_journal(store_urls, clock, ledger_key) as journal:
+        journal.write(appending(0))
+    database = Database.open(store_urls.control_url)
+    with database.write() as connection:
+        values = {"entry_index": 1, "hashes": bytes(32), "leaf": b"{}"}
+        connection.execute(sa.insert(ledger_entry).values(values))
+    database.close()
+
+    with (
+        pytest.raises(StoreError, match="entry 1 is stored in a tree of 1"),
+        open_journal(store_urls, clock, ledger_key),
+    ):
+        pass
+
+
+def test_a_gateway_does_not_start_on_a_changed_edge(
+    store_urls: StoreUrls, clock: ManualClock, ledger_key: SigningKey
+) -> None:
+    with open_journal(store_urls, clock, ledger_key) as journal:
+        for number in range(3):
+            journal.write(appending(number))
+    database = Database.open(store_urls.control_url)
+    with database.write() as connection:
+        changed = sa.update(ledger_entry).where(ledger_entry.c.entry_index == 1)
+        connection.execute(changed.values(hashes=bytes(64)))
+    database.close()
+
+    with (
+        pytest.raises(StoreError, match="what is stored with entry 1 was changed"),
         open_journal(store_urls, clock, ledger_key),
     ):
         pass

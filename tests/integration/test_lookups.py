@@ -46,6 +46,7 @@ DISPUTE = common_pb2.PURPOSE_DISPUTE
 ACCOUNTS = common_pb2.DATA_CATEGORY_CREDIT_ACCOUNTS
 INQUIRIES = common_pb2.DATA_CATEGORY_INQUIRIES
 SPENDING = common_pb2.DATA_CATEGORY_SPENDING
+TRADE = common_pb2.DATA_CATEGORY_TRADE
 EVERYTHING = (ACCOUNTS, INQUIRIES, SPENDING)
 
 OK = signal_pb2.SUBJECT_STATUS_OK
@@ -137,7 +138,7 @@ def test_what_two_members_know_is_answered_together(consortium: Consortium) -> N
 def test_a_known_consent_to_an_unknown_subject_finds_nothing_negative(
     consortium: Consortium,
 ) -> None:
-    consent_to_look_up(consortium, 1)
+    consent_to_look_up(consortium, 1, [ACCOUNTS, INQUIRIES, SPENDING, TRADE])
     response = look_up(consortium.alpha, 1)
     assert response.result.status == OK
     assert {s.status for s in response.result.signals} == {signal_pb2.SIGNAL_STATUS_NOT_FOUND}
@@ -215,7 +216,12 @@ def test_refusals_look_alike(consortium: Consortium) -> None:
         assert len(fields.pop("subject")) == 64
         nil = "0" * 32
         assert fields == {
-            "consents": {"credit_accounts": nil, "inquiries": nil, "spending": nil},
+            "consents": {
+                "credit_accounts": nil,
+                "inquiries": nil,
+                "spending": nil,
+                "trade": nil,
+            },
             "decision": "refuse",
         }
     consent_to_look_up(consortium, 8)
@@ -468,6 +474,7 @@ def test_several_consents_cover_their_categories_together(consortium: Consortium
         "credit_accounts": accounts.hex(),
         "inquiries": inquiries.hex(),
         "spending": "0" * 32,
+        "trade": "0" * 32,
     }
 
 
@@ -598,7 +605,7 @@ def test_the_list_of_signals_tells_bands_and_reasons(consortium: Consortium) -> 
     response = consortium.alpha.signals.ListSignals(
         signal_pb2.ListSignalsRequest(), timeout=CALL_SECONDS
     )
-    assert response.catalogue_version == 1
+    assert response.catalogue_version == 2
     assert len(response.signals) >= 12
     by_name = {info.name: info for info in response.signals}
     assert list(by_name["lenders_open"].band_labels) == ["0", "1", "2", "3-4", "5+"]

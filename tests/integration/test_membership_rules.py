@@ -10,12 +10,14 @@ from concordat_gateway.ledger.journal import Committed, Journal
 from concordat_gateway.pki import Authority, Names, certificate_pem, new_key, new_request
 from concordat_gateway.rules import members
 from concordat_gateway.rules.members import Admission, MemberState, Registrar
+from concordat_gateway.server import POLICY, admit
 from concordat_rpc.errors import Refusal
-from concordat_rpc.peer import PeerCertificate, read_certificate
+from concordat_rpc.peer import Peer, PeerCertificate, Role, Serial, read_certificate
 from tests.stores import ManualClock
 
 DOMAIN = "concordat.test"
 DAY_SECONDS = 86_400
+CHECKPOINT = "/concordat.v1.LedgerService/GetCheckpoint"
 OPERATOR_ID = f"spiffe://{DOMAIN}/operator/main"
 
 
@@ -63,10 +65,10 @@ class Desk:
         self.requests += 1
         return self.requests.to_bytes(16, "big")
 
-    def admits(self, certificate: PeerCertificate) -> str:
-        """The reason for which a caller is refused at this moment, "" if it is not."""
+    def admits(self, certificate: PeerCertificate, method: str = CHECKPOINT) -> str:
+        """The reason for which a call is refused at this moment, "" if it is not."""
         try:
-            members.check_admitted(self.journal, certificate.peer, certificate.serial)
+            admit(self.journal, certificate.peer, certificate.serial, method)
         except Refusal as refusal:
             return refusal.reason
         return ""
@@ -99,6 +101,29 @@ def refusal_reason(action: Callable[[], object]) -> str:
     with pytest.raises(Refusal) as raised:
         action()
     return raised.value.reason
+
+
+def test_a_suspended_member_does_what_it_owes_to_subjects_and_nothing_else(desk: Desk) -> None:
+    member = desk.accept(desk.invite("alpha"))
+    members.suspend(desk.journal, desk.operator.peer, "alpha", "overdue", 30)
+    allowed = {name for name, roles in POLICY.items() if desk.admits(member, name) == ""}
+    assert allowed == {
+        "/concordat.v1.NoticeService/ListNotices",
+        "/concordat.v1.NoticeService/AcknowledgeNotice",
+        "/concordat.v1.NoticeService/ConfirmDeletion",
+        "/concordat.v1.DisputeService/ListDisputes",
+        "/concordat.v1.DisputeService/AnswerDispute",
+    }
+    owed = "/concordat.v1.NoticeService/ConfirmDeletion"
+    replaced = PeerCertificate(member.peer, Serial("1"))
+    assert desk.admits(replaced, owed) == "CERTIFICATE_REPLACED"
+
+
+def test_who_has_not_joined_owes_nothing(desk: Desk) -> None:
+    desk.invite("alpha")
+    nobody = Peer(Role.MEMBER, "alpha", "spiffe://concordat.test/member/alpha")
+    for name in ("/concordat.v1.NoticeService/ConfirmDeletion", CHECKPOINT):
+        assert desk.admits(PeerCertificate(nobody, Serial("1")), name) == "NOT_A_MEMBER"
 
 
 def test_from_invitation_to_reinstatement(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -177,7 +178,10 @@ def test_pages_go_on_where_the_last_ended(consortium: Consortium) -> None:
     assert len(set(seen)) == 5
 
 
-def test_a_deadline_that_passes_is_an_entry_and_an_alarm_once(consortium: Consortium) -> None:
+def test_a_deadline_that_passes_is_an_entry_and_an_alarm_once(
+    consortium: Consortium, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "concordat_gateway.rules.usage")
     journal, clock = consortium.journal, consortium.clock
     withdraw(consortium.alpha, consented(consortium, 1))
     withdraw(consortium.alpha, consented(consortium, 2))
@@ -203,6 +207,9 @@ def test_a_deadline_that_passes_is_an_entry_and_an_alarm_once(consortium: Consor
     assert {kind.name: members for kind, members in watch(journal, clock()).items()}[
         "NOTICE_OVERDUE"
     ] == 1
+    # Once a day: two days had some.
+    told = [(one.__dict__["member"], one.__dict__["alarm"]) for one in caplog.records]
+    assert told == [("alpha", "NOTICE_OVERDUE")] * 2
 
 
 def test_what_is_settled_in_time_is_never_overdue(consortium: Consortium) -> None:

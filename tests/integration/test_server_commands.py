@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from concordat_gateway.store.control_tables import ledger_entry
+from concordat_store.database import Database
 from tests.fabricate import resident_id
 from tests.gateways import Gateway, MakeGateway, concordat
 
@@ -53,6 +56,37 @@ def test_an_export_says_who_exported_before_and_what_for(gateway: Gateway, tmp_p
     assert "staff.viewed" in verified.stdout
     bundles = (file for file in (folder / "tile" / "entries").rglob("*") if file.is_file())
     assert any(b'"case":"2026/17"' in bundle.read_bytes() for bundle in bundles)
+
+
+@pytest.mark.slow
+def test_a_ledger_with_a_hole_is_not_exported_and_not_appended_to(
+    make_gateway: MakeGateway, tmp_path: Path
+) -> None:
+    gateway = make_gateway(workers=1)
+    gateway.start()
+    gateway.join("hole-bank")
+    database = Database.open(f"sqlite:///{gateway.folder}/data/control.db")
+
+    def delete(where: sa.ColumnElement[bool]) -> int:
+        with database.write() as connection:
+            [entry] = connection.execute(
+                sa.delete(ledger_entry).where(where).returning(ledger_entry.c.entry_index)
+            ).scalars()
+        return int(entry)
+
+    delete(ledger_entry.c.entry_index == 1)
+    refused = concordat("ledger", "export", tmp_path / "export", "--profile", gateway.auditor)
+    assert refused.returncode == 1
+    assert "the ledger's store lacks entry 1" in refused.stderr
+    assert not (tmp_path / "export").exists()
+
+    gateway.stop()
+    newest = sa.select(sa.func.max(ledger_entry.c.entry_index)).scalar_subquery()
+    last = delete(ledger_entry.c.entry_index == newest)
+    database.close()
+    gateway.launch()
+    assert gateway.wait() != 0
+    assert f"entry {last} is missing" in gateway.log
 
 
 @pytest.mark.parametrize("key", ["concordat.test/ledger+00000000+AAAA", "no/such/file"])

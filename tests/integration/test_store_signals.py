@@ -27,6 +27,7 @@ from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, 
 from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.log.checkpoint import SigningKey
 from tests.ledgers import check_ledger
+from tests.relations import relation as built
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +87,7 @@ def test_staged_rows_are_seen_only_once_published(signal_store: SignalStore) -> 
 
     signal_store.publish(batch_id(1), 7, ())
 
-    relation = Relation(
+    relation = built(
         account_ref=bytes(15) + b"\1",
         as_of_month=MONTH,
         status=AccountStatus.OPEN,

@@ -12,9 +12,10 @@ from concordat_gateway.rules.rotation import RotationError, rotate, status
 from concordat_gateway.rules.witnesses import add, adopt, newest, unwitnessed_seconds
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
 from concordat_gateway.store.subjects import subject_key
-from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, parse_note, sign
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
 from concordat_privacy.log.leaf import encode
 from concordat_privacy.log.merkle import Frontier, leaf_hash
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.moments import rfc3339
 from concordat_store.database import Database
 from concordat_store.migration import History
@@ -274,3 +275,33 @@ def test_consents_of_before_keys_keep_the_commitment_of_their_grant_and_can_be_e
             consent_pb2.ListConsentsRequest(), timeout=CALL_SECONDS
         )
         assert not listed.consents
+
+
+def test_accounts_of_the_third_schema_keep_their_bands_in_one_column(
+    empty_urls: StoreUrls, clock: ManualClock
+) -> None:
+    old = {"limit_band": 9, "balance_band": 4, "past_due_band": 1, "days_past_due": 7}
+    values = {**old, "utilisation": 8, "spend_volatility": 0}
+    relation = sa.text(
+        "INSERT INTO relation (subject, member_no, account_ref, bucket, as_of_month, status,"
+        " product, opened_quarter, limit_band, balance_band, past_due_band, days_past_due,"
+        " utilisation, spend_volatility, profile) VALUES (:subject, 1, :ref, :bucket, 682, 1, 3,"
+        " 200, :limit_band, :balance_band, :past_due_band, :days_past_due, :utilisation,"
+        " :spend_volatility, :profile)"
+    ).bindparams(
+        subject=SUBJECT, ref=bytes(16), bucket=SUBJECT[0], profile=b"\7" + bytes(23), **values
+    )
+    inquiry = sa.text(
+        "INSERT INTO inquiry (subject, member_no, application_ref, bucket, day, product)"
+        " VALUES (:subject, 1, :ref, :bucket, 20700, 2)"
+    ).bindparams(subject=SUBJECT, ref=bytes(16), bucket=SUBJECT[0])
+    migrate_to(SIGNALS, empty_urls.signals_url, "signals_0003", relation, inquiry)
+    upgrade_stores(*empty_urls.all)
+
+    with open_signals(empty_urls, clock) as signals:
+        history = signals.histories([SUBJECT], 1)[SUBJECT]
+    [(_, account)], [(_, application)] = history.relations, history.inquiries
+    assert (account.limit, account.balance, account.past_due) == (9, 4, 1)
+    assert (account.days_past_due, account.utilisation, account.spend_volatility) == (7, 8, 0)
+    assert (account.five_class, account.first_delinquency_month) == (0, 0)
+    assert (application.day, application.product, application.outcome) == (20_700, 2, 0)

@@ -13,7 +13,7 @@ from concordat import Client
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.timestamps import after, keep, newest_size
 from concordat_gateway.timestamping import Stamper
-from concordat_privacy.log.checkpoint import parse_note
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.stamped import check_timestamps
 from concordat_privacy.log.tiles import write_export
 from concordat_privacy.log.timestamp import (

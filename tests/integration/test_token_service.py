@@ -63,7 +63,7 @@ class Unobserved:
         """Nothing is measured here."""
 
 
-def admit(_peer: Peer, _serial: Serial) -> None:
+def admit(_peer: Peer, _serial: Serial, _method: str) -> None:
     """Membership has tests of its own."""
 
 

@@ -5,16 +5,17 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, parse_checkpoint, parse_note
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, parse_checkpoint
 from concordat_privacy.log.checkpoint import sign as sign_checkpoint
 from concordat_privacy.log.cosignature import WitnessKey, cosignatures
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.witnessing import MAX_REQUEST_BYTES, AddCheckpoint
 from concordat_rpc.address import Address
 from concordat_witness.serving import serve_until
@@ -141,67 +142,111 @@ def tree_of(request: AddCheckpoint) -> tuple[int, bytes]:
     return checkpoint.size, checkpoint.root
 
 
-def check_one_history(given: list[AddCheckpoint]) -> None:
-    """All that was cosigned lies on one branch."""
-    branches = {0, 1}
-    for request in given:
-        branches &= LOG.branch_of(*tree_of(request))
-    assert branches, [tree_of(request)[0] for request in given]
+Reply = tuple[AddCheckpoint, int]
+"""What was asked, and the status of the answer."""
 
 
-def push(port: int, branch: int, seed: int, stop: threading.Event) -> list[AddCheckpoint]:
-    """Bring one branch's checkpoints until `stop` or the end of it; what was cosigned."""
-    chosen, given, old = random.Random(seed), [], 0
-    while not stop.is_set():
-        request = LOG.request(branch, old, chosen.randint(max(old, 1), 24))
+def push(
+    port: int, log: Branching, branch: int, seed: int, cosigned: Callable[[], None] = lambda: None
+) -> list[Reply]:
+    """Bring one branch's checkpoints to the end of the branch or of the witness.
+
+    `cosigned` is called after each cosignature that arrived.
+    """
+    chosen, replies, old = random.Random(seed), list[Reply](), 0
+    while old < log.size:
+        request = log.request(branch, old, min(old + chosen.randint(1, 2), log.size))
         try:
             status, _, answer = post(port, request.encode())
         except (OSError, http.client.HTTPException):
             break
+        replies.append((request, status))
         if status == 200:
-            given.append(request)
             old = tree_of(request)[0]
+            cosigned()
         elif status == 409:
             old = int(answer)
-        if status not in (200, 409) or old == 24:
+        else:
             break
-    return given
+    return replies
+
+
+def check_one_history(log: Branching, replies: list[Reply]) -> int:
+    """All that was cosigned lies on one branch, and only the other was refused; which it is."""
+    branches = {0, 1}
+    for request, status in replies:
+        assert status in (200, 409, 422)
+        if status == 200:
+            branches &= log.branch_of(*tree_of(request))
+    [branch] = branches
+    for request, status in replies:
+        if status == 422:
+            assert branch not in log.branch_of(*tree_of(request))
+    return branch
 
 
 def test_racing_requests_never_get_two_histories_cosigned(port: int) -> None:
+    replies: list[Reply] = []
     for seed in range(3):
-        stop = threading.Event()
         with ThreadPoolExecutor(8) as pool:
-            running = [pool.submit(push, port, at % 2, 8 * seed + at, stop) for at in range(8)]
-            given = [request for one in running for request in one.result()]
-        assert given or seed
-        check_one_history(given)
+            running = [pool.submit(push, port, LOG, at % 2, 8 * seed + at) for at in range(8)]
+            replies += [reply for one in running for reply in one.result()]
+    branch = check_one_history(LOG, replies)
+    # The end was reached, and all that bring the other branch have been refused since.
+    assert (24, 200) in [(tree_of(request)[0], status) for request, status in replies]
+    assert post(port, LOG.request(branch, 24, 24).encode())[0] == 200
+    assert post(port, LOG.request(1 - branch, 24, 24).encode())[0] == 409
+
+
+class KilledAfter:
+    """Kills a witness as soon as so many of its cosignatures have arrived."""
+
+    def __init__(self, witness: ServingWitness, cosignatures: int) -> None:
+        self._witness = witness
+        self._left = cosignatures
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                self._witness.kill()
 
 
 @pytest.mark.slow
-def test_a_witness_that_is_killed_at_any_moment_never_cosigns_two_histories(
-    folder: Path,
-) -> None:
-    """After each kill both branches are offered to its successor, from every size on."""
-    chosen = random.Random(7)
-    given: list[AddCheckpoint] = []
-    for round_number in range(6):
-        witness = ServingWitness(folder, "--log", LOG.key.verifier.encode())
-        stop = threading.Event()
+def test_a_witness_that_is_killed_at_any_moment_never_cosigns_two_histories(folder: Path) -> None:
+    """When its first, second or third cosignature has arrived, with others under way."""
+    # Each round gets at most three cosignatures and those under way: none comes to the end.
+    log = Branching(fork=5, size=100)
+    replies: list[Reply] = []
+    for number, wanted in enumerate((1, 2, 3, 1, 2, 3)):
+        witness = ServingWitness(folder, "--log", log.key.verifier.encode())
+        killer = KilledAfter(witness, wanted)
         with ThreadPoolExecutor(4) as pool:
             running = [
-                pool.submit(push, witness.port, at % 2, 4 * round_number + at, stop)
+                pool.submit(push, witness.port, log, at % 2, 4 * number + at, killer)
                 for at in range(4)
             ]
-            time.sleep(chosen.uniform(0, 0.05))
-            witness.kill()
-            stop.set()
-            given += [request for one in running for request in one.result()]
-        check_one_history(given)
-        kept = WitnessFolder(folder).seen(LOG.key.name)
-        largest = max((tree_of(request)[0] for request in given), default=0)
-        assert (kept.size if kept else 0) >= largest
-    assert given
+            found = [reply for one in running for reply in one.result()]
+        given = [tree_of(request)[0] for request, status in found if status == 200]
+        assert wanted <= len(given) <= wanted + 3
+        kept = WitnessFolder(folder).seen(log.key.name)
+        assert kept is not None
+        assert kept.size >= max(given)
+        replies += found
+    branch = check_one_history(log, replies)
+    last = WitnessFolder(folder).seen(log.key.name)
+    assert last is not None
+    assert log.branch_of(last.size, last.root) == {branch}
+    successor = ServingWitness(folder)
+    try:
+        for old in range(log.size):
+            status = post(successor.port, log.request(1 - branch, old, log.size).encode())[0]
+            assert status == (422 if old == last.size else 409), old
+        extended = log.request(branch, last.size, log.size)
+        assert post(successor.port, extended.encode())[0] == 200
+    finally:
+        successor.stop()
 
 
 def test_two_processes_do_not_cosign_from_one_folder(folder: Path) -> None:

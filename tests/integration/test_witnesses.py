@@ -13,8 +13,10 @@ from concordat_gateway.rules.aggregates import ask
 from concordat_gateway.rules.witnesses import Policy, adopt, to_cosign, unwitnessed_seconds
 from concordat_gateway.store.control_tables import cosignature
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_privacy.log.checkpoint import CheckpointError, open_note, parse_note
+from concordat_privacy.log.checkpoint import open_note
+from concordat_privacy.log.errors import CheckpointError
 from concordat_privacy.log.merkle import merkle_root
+from concordat_privacy.log.signed_note import parse_note
 from concordat_rpc.errors import Refusal
 from tests.integration.test_aggregates import AMPLE as AMPLE_CAPS
 from tests.integration.test_aggregates import EVERYBODY

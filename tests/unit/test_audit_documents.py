@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from concordat_privacy.audit.reading import audit_export
 from concordat_privacy.audit.replay import Replay
 from concordat_privacy.audit.tables import Column, Form, Table
 from concordat_privacy.log.report import Report
-from tests.logbook import ACCOUNTS, DAY, KEY, START, STRANGER, Logbook
+from tests.logbook import ACCOUNTS, DAY, KEY, NONE, START, STRANGER, Logbook, digest
 
 REPORT = Report(KEY.name, 9, "ab" * 32, (), (), {})
 
@@ -44,6 +45,25 @@ def test_figures_are_those_of_the_log(log: Logbook) -> None:
     assert document.findings == 1
     budgets = {table.name: table.rows for table in document.tables}["budgets"]
     assert budgets == [("member:alpha", 2_000), ("pool", 2_000)]
+
+
+def test_refused_disputes_are_told_of_the_member_and_are_no_uses(log: Logbook) -> None:
+    for _ in range(2):
+        log.add(
+            "dispute.refused",
+            request=log.id(),
+            subject=digest("someone"),
+            consents={ACCOUNTS: NONE},
+            about=f"{ACCOUNTS}.not_mine",
+            statement_sha256=digest("words"),
+        )
+    facts = documents.exceptions(REPORT, log.replay()).facts
+    assert (facts["disputes_refused"], facts["disputes_with_consent"]) == (2, 0)
+    assert (facts["uses_checked"], facts["lookups_refused"]) == (8, 3)
+    document = documents.members(REPORT, log.replay())
+    [table] = [table for table in document.tables if table.name == "members"]
+    column = [column.name for column in table.columns].index("refused")
+    assert {row[0]: row[column] for row in table.rows} == {"alpha": 5, "beta": 0}
 
 
 def test_live_consents_behind_a_question_are_counted_again(log: Logbook) -> None:
@@ -232,6 +252,54 @@ def test_uses_of_an_export_without_items_are_not_recheckable(log: Logbook, tmp_p
         "lookups whose items are not in this export": 6,
         "rows whose items are not in this export": 5,
     }
+
+
+def older(log: Logbook, rows: int) -> int:
+    """A batch as it was before batches had items."""
+    consent = log.grant("beta", purposes=["contribution"])
+    index = log.contribute([{ACCOUNTS: consent}] * rows, "beta")
+    del log.items[index], log.entries[index]["adverse"]
+    return index
+
+
+@pytest.mark.parametrize("answer", [documents.exceptions, documents.consents, documents.members])
+def test_batches_of_the_older_form_are_in_the_verdict(
+    answer: Callable[[Report, Replay], Document],
+) -> None:
+    log = Logbook(("alpha", "beta"))
+    first = older(log, 4)
+    log.grant()
+    older(log, 5)
+    last = older(log, 300)
+    document = answer(REPORT, log.replay())
+
+    assert document.ok
+    assert document.unchecked == 309
+    assert document.verdict == (
+        "No exceptions. Not re-checkable: 309 uses; nothing is known of these. Under which "
+        "consents 309 rows of 3 batches were contributed is NOT shown (the first entry "
+        f"{first}, the last entry {last}): the form without items names none, and no export can "
+        "add them."
+    )
+    facts = document.facts
+    assert (facts["older_form_batches"], facts["older_form_rows"]) == (3, 309)
+    assert (facts["older_form_first_entry"], facts["older_form_last_entry"]) == (first, last)
+
+
+def test_one_batch_of_the_older_form_after_the_newer_is_found_and_counted(log: Logbook) -> None:
+    before = documents.exceptions(REPORT, log.replay()).findings
+    index = older(log, 2)
+    document = documents.exceptions(REPORT, log.replay())
+
+    assert document.findings == before + 1
+    assert [f.entry for f in log.replay().sorted_findings() if f.kind is Kind.OLDER_FORM] == [index]
+    assert f"2 rows of 1 batch were contributed is NOT shown (entry {index})" in document.verdict
+
+
+def test_a_ledger_without_the_older_form_says_nothing_of_it(log: Logbook) -> None:
+    document = documents.exceptions(REPORT, log.replay())
+    assert (document.verdict, document.unchecked) == ("Exceptions found: 1.", 0)
+    assert document.facts["older_form_first_entry"] is None
 
 
 def test_more_than_all_findings_are_counted_even_if_not_kept(

@@ -2,10 +2,8 @@
 
 import dataclasses
 import tomllib
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from concordat_privacy.catalogue.bands import (
     UtilisationBand,
     VolatilityBand,
 )
+from concordat_privacy.catalogue.definitions import SCALES, Attribute, Keep
 from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, FieldProblem
 from tests.bulkfiles import amount_band, days_band
 from tests.fabricate import resident_id
@@ -148,33 +147,49 @@ payment_profile = { column = "history", codes = { N = "CURRENT" } }
 
 
 def test_every_attribute_of_the_catalogue_can_be_mapped() -> None:
-    for record in RECORDS.values():
-        for field in dataclasses.fields(record):
-            assert targets(record)[field.name].form is not Form.OTHER, field.name
+    for name, record in RECORDS.items():
+        known = targets(name)
+        assert set(known) == {field.name for field in dataclasses.fields(record)}
+        assert Form.OTHER not in {target.form for target in known.values()}
 
 
-def test_an_attribute_that_is_added_to_a_record_is_mapped_by_its_type() -> None:
-    class Colour(IntEnum):
-        UNSPECIFIED = 0
-        RED = 1
+def test_an_attribute_that_is_added_to_the_catalogue_is_mapped_by_its_type() -> None:
+    types = ("ref", "month", "quarter", "day", "profile", "AmountBand", "FiveClass", "TrendBand")
+    added = [
+        Attribute("account", f"added_{kind.lower()}", kind, False, "month", Keep.POSITIVE, "", "")
+        for kind in types
+    ]
+    assert [target.form for target in targets("account", added).values()] == [
+        *(Form.PSEUDONYM, Form.DATE, Form.DATE, Form.DATE, Form.MONTHS),
+        *(Form.BAND, Form.CODE, Form.BAND),
+    ]
 
-    @dataclass(frozen=True)
-    class Later:
-        later_ref: bytes
-        worst_month: int
-        reached: AmountBand = AmountBand.UNSPECIFIED
-        colour: Colour = Colour.UNSPECIFIED
-        shared: bool = False
 
-    Later.__annotations__["colour"] = Colour
-    found = {name: target.form for name, target in targets(Later).items()}
-    assert found == {
-        "later_ref": Form.PSEUDONYM,
-        "worst_month": Form.DATE,
-        "reached": Form.BAND,
-        "colour": Form.CODE,
-        "shared": Form.FLAG,
+@given(points=st.integers(-200, 200))
+def test_a_signed_scale_keeps_what_is_below_0(points: int) -> None:
+    wanted = 1 + sum(points >= bound for bound in (-5, 5, 25))
+    mapping = 'utilisation_trend = "change"\n'
+    assert mapped({"change": str(points)}, mapping).utilisation_trend == wanted
+
+
+@given(number=st.decimals(min_value=0, max_value=200, places=3))
+def test_every_measured_band_is_that_of_its_scale(number: Decimal) -> None:
+    measured = {
+        name: target for name, target in targets("account").items() if target.form is Form.BAND
     }
+    text = "".join(f'{name} = "{name}"\n' for name in measured)
+    record = mapped(dict.fromkeys(measured, str(number)), text)
+    for name, target in measured.items():
+        assert target.kind is not None
+        scale = SCALES[target.kind.__name__]
+        bounds = list(scale.bounds)
+        if scale.closed_top:
+            wanted = 1 + sum(number >= bound for bound in bounds[:-1]) + (number > bounds[-1])
+        else:
+            wanted = 1 + sum(number >= bound for bound in bounds)
+        if scale.zero:
+            wanted = 1 if number == 0 else wanted + 1
+        assert getattr(record, name) == wanted, name
 
 
 def test_all_kinds_of_attributes_come_out_right() -> None:
@@ -387,7 +402,7 @@ def test_what_an_included_mapping_cannot_hold_is_no_attribute_yet(name: str) -> 
     file = Path(bulk.__file__).parent / "mappings" / f"{name}.toml"
     table = tomllib.loads(file.read_text("utf-8"))
     for attribute in table.get("not_held", {}):
-        assert attribute not in targets(AccountSnapshot), "move it to [account]"
+        assert attribute not in targets("account"), "move it to [account]"
     assert isinstance(load_mapping(name), Mapping)
 
 

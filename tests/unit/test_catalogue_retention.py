@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from concordat_privacy.catalogue.bands import (
     AccountStatus,
     AmountBand,
-    DaysPastDueBand,
-    ProductClass,
-    UtilisationBand,
+    SpikeBand,
     VolatilityBand,
 )
 from concordat_privacy.catalogue.calendar import day_number, month_number
 from concordat_privacy.catalogue.relations import Relation
 from concordat_privacy.catalogue.retention import Cutoffs, kept
+from tests.relations import relation as built
 
 TODAY = date(2026, 11, 26)
 MONTH = month_number(TODAY)
@@ -24,20 +23,12 @@ CHINA = Cutoffs.at(MONTH, day_number(TODAY), 5)
 AMERICA = Cutoffs.at(MONTH, day_number(TODAY), 7)
 
 
-def relation(status: AccountStatus, as_of: date, profile: bytes = b"") -> Relation:
-    return Relation(
-        account_ref=bytes(16),
-        as_of_month=month_number(as_of),
+def relation(status: AccountStatus, as_of: date, profile: bytes = b"", **bands: int) -> Relation:
+    return built(
         status=status,
-        product=ProductClass.REVOLVING,
-        opened_quarter=0,
-        limit=AmountBand.UNSPECIFIED,
-        balance=AmountBand.UNSPECIFIED,
-        past_due=AmountBand.UNSPECIFIED,
-        days_past_due=DaysPastDueBand.UNSPECIFIED,
-        utilisation=UtilisationBand.UNSPECIFIED,
-        spend_volatility=VolatilityBand.UNSPECIFIED,
+        as_of_month=month_number(as_of),
         profile=profile.ljust(24, b"\0"),
+        **bands,
     )
 
 
@@ -95,3 +86,20 @@ def test_nothing_older_stays_and_nothing_younger_is_touched(
     assert kept(remaining, cutoffs) == remaining
     for position, (before, after) in enumerate(zip(profile, remaining.profile, strict=True)):
         assert after == (before if age + position <= 12 * years else 0)
+
+
+@pytest.mark.parametrize(("as_of", "stays"), [(date(2026, 5, 1), True), (date(2026, 4, 1), False)])
+def test_what_tells_of_behaviour_goes_after_six_months_and_the_account_stays(
+    as_of: date, stays: bool
+) -> None:
+    spending = relation(
+        AccountStatus.OPEN,
+        as_of,
+        balance=AmountBand.UNDER_1K,
+        spend_spike=SpikeBand.OVER_300,
+        spend_volatility=VolatilityBand.OVER_100,
+        order_volatility=VolatilityBand.OVER_100,
+    )
+    remaining = kept(spending, CHINA)
+    account = relation(AccountStatus.OPEN, as_of, balance=AmountBand.UNDER_1K)
+    assert remaining == (spending if stays else account)

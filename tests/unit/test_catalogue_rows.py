@@ -8,19 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concordat_privacy.catalogue.bands import (
+    BAND_TYPES,
     AccountStatus,
     AmountBand,
+    ApplicationOutcome,
+    DataCategory,
     DaysPastDueBand,
+    DilutionBand,
+    FiveClass,
+    FraudFlag,
     ProductClass,
+    SpikeBand,
+    TermsBand,
     UtilisationBand,
     VolatilityBand,
 )
+from concordat_privacy.catalogue.definitions import BANDS
 from concordat_privacy.catalogue.rows import (
     AccountSnapshot,
     ApplicationEvent,
     Row,
     RowError,
     is_adverse,
+    needs,
     pack_row,
     problems,
     row_leaf,
@@ -47,6 +57,9 @@ GOOD = AccountSnapshot(
 )
 APPLICATION = ApplicationEvent(bytes(16), TODAY, ProductClass.PAY_IN_N)
 
+FIRST = {"limit", "balance", "past_due", "days_past_due", "utilisation", "spend_volatility"}
+"""Bands of the catalogue's first version."""
+
 accounts = st.builds(
     AccountSnapshot,
     account_ref=st.binary(min_size=16, max_size=16),
@@ -61,14 +74,29 @@ accounts = st.builds(
     utilisation=st.sampled_from(UtilisationBand),
     spend_volatility=st.sampled_from(VolatilityBand),
     payment_profile=st.binary(max_size=23),
+    first_delinquency_month=st.just(0) | st.integers(0, 2**32 - 1),
+    **{
+        attribute.name: st.sampled_from(BAND_TYPES[attribute.type])
+        for attribute in BANDS
+        if attribute.name not in FIRST
+    },
+)
+# As rows of before the catalogue's second version.
+first_accounts = accounts.map(
+    lambda row: replace(
+        row,
+        first_delinquency_month=0,
+        **{a.name: BAND_TYPES[a.type](0) for a in BANDS if a.name not in FIRST},
+    )
 )
 applications = st.builds(
     ApplicationEvent,
     application_ref=st.binary(min_size=16, max_size=16),
     day=st.integers(0, 2**32 - 1),
     product=st.sampled_from(ProductClass),
+    outcome=st.sampled_from(ApplicationOutcome),
 )
-packable = st.one_of(accounts, applications)
+packable = st.one_of(accounts, first_accounts, applications)
 
 
 @pytest.mark.parametrize("row", [GOOD, APPLICATION])
@@ -103,6 +131,25 @@ def test_a_good_row_has_no_problem(row: Row) -> None:
         ),
         ({"status": AccountStatus.CLOSED}, "account.balance", "INCONSISTENT"),
         ({"past_due": AmountBand.UNDER_1K}, "account.past_due", "INCONSISTENT"),
+        (
+            {
+                "status": AccountStatus.CLOSED,
+                "balance": AmountBand.ZERO,
+                "remaining_terms": TermsBand.FROM_1_TO_3,
+            },
+            "account.remaining_terms",
+            "INCONSISTENT",
+        ),
+        (
+            {"first_delinquency_month": MONTH + 1},
+            "account.first_delinquency_month",
+            "OUT_OF_RANGE",
+        ),
+        (
+            {"first_delinquency_month": 3 * (QUARTER - 8) - 1},
+            "account.first_delinquency_month",
+            "OUT_OF_RANGE",
+        ),
     ],
 )
 def test_each_fault_of_an_account_is_named(change: dict[str, Any], field: str, reason: str) -> None:
@@ -156,7 +203,7 @@ def test_numbers_that_no_band_has_are_refused_by_field() -> None:
         "account_ref": bytes(16),
         "as_of_month": MONTH,
         "status": 8,
-        "product": 1,
+        "product": 9,
         "opened_quarter": QUARTER,
         "limit": 10,
         "balance": 9,
@@ -167,15 +214,16 @@ def test_numbers_that_no_band_has_are_refused_by_field() -> None:
         "payment_profile": b"",
     }
     with pytest.raises(RowError) as error:
-        AccountSnapshot.from_numbers(**numbers)
+        AccountSnapshot.from_numbers(numbers)
     assert [(p.field, p.reason) for p in error.value.problems] == [
         ("account.status", "UNKNOWN_BAND"),
+        ("account.product", "UNKNOWN_BAND"),
         ("account.limit", "UNKNOWN_BAND"),
         ("account.days_past_due", "UNKNOWN_BAND"),
         ("account.spend_volatility", "UNKNOWN_BAND"),
     ]
     with pytest.raises(RowError, match=r"application\.product: 99"):
-        ApplicationEvent.from_numbers(application_ref=bytes(16), day=TODAY, product=99)
+        ApplicationEvent.from_numbers({"application_ref": bytes(16), "day": TODAY, "product": 99})
 
 
 def test_the_canonical_bytes_of_an_account() -> None:
@@ -186,6 +234,41 @@ def test_the_canonical_bytes_of_an_account() -> None:
 
 def test_the_canonical_bytes_of_an_application() -> None:
     assert pack_row(APPLICATION).hex() == "02" + "00" * 16 + "0000512b" + "01"
+
+
+def test_the_canonical_bytes_of_an_account_with_later_attributes() -> None:
+    row = replace(GOOD, first_delinquency_month=MONTH - 1, five_class=FiveClass.DOUBTFUL)
+    assert pack_row(row).hex() == (
+        "03000102030405060708090a0b0c0d0e0f000002aa0103000000db000002a9"
+        + "07"
+        + "05030101040104010104"
+    )
+    assert unpack_row(pack_row(row)) == row
+
+
+def test_the_canonical_bytes_of_an_application_with_an_outcome() -> None:
+    row = replace(APPLICATION, outcome=ApplicationOutcome.DECLINED)
+    assert pack_row(row).hex() == "04" + "00" * 16 + "0000512b" + "01" + "02"
+
+
+@pytest.mark.parametrize(
+    ("change", "categories"),
+    [
+        ({"spend_volatility": VolatilityBand.UNSPECIFIED}, [1]),
+        ({}, [1, 3]),
+        ({"spend_spike": SpikeBand.UNDER_50}, [1, 3]),
+        (
+            {"spend_volatility": VolatilityBand.UNSPECIFIED, "dilution": DilutionBand.UNDER_2},
+            [1, 4],
+        ),
+        ({"invoice_days_past_due": DaysPastDueBand.CURRENT}, [1, 3, 4]),
+    ],
+)
+def test_a_row_needs_consent_to_what_it_carries(
+    change: dict[str, Any], categories: list[int]
+) -> None:
+    assert needs(replace(GOOD, **change)) == tuple(map(DataCategory, categories))
+    assert needs(APPLICATION) == (DataCategory.INQUIRIES,)
 
 
 def test_a_leaf_names_the_subject_and_the_row() -> None:
@@ -210,6 +293,8 @@ def test_different_rows_have_different_bytes(one: Row, other: Row) -> None:
     [
         b"",
         b"\x03" + bytes(21),
+        b"\x03" + bytes(30) + b"\x17" + bytes(23),  # more bands than the catalogue has
+        b"\x05" + bytes(21),
         pack_row(GOOD)[:-1],
         pack_row(GOOD) + b"\0",
         pack_row(GOOD)[:-1] + b"\x01",  # a month beyond the profile's length
@@ -244,6 +329,14 @@ def test_a_row_of_the_wrong_length_cannot_be_packed(row: Row) -> None:
         ({"payment_profile": b"", "days_past_due": DaysPastDueBand.FROM_8_TO_29}, False),
         ({"payment_profile": b"", "days_past_due": DaysPastDueBand.FROM_30_TO_59}, True),
         ({"payment_profile": b"", "days_past_due": DaysPastDueBand.UNSPECIFIED}, False),
+        ({"payment_profile": b"", "five_class": FiveClass.SPECIAL_MENTION}, False),
+        ({"payment_profile": b"", "five_class": FiveClass.SUBSTANDARD}, True),
+        ({"payment_profile": b"", "fraud_flag": FraudFlag.VICTIM}, False),
+        ({"payment_profile": b"", "fraud_flag": FraudFlag.CONFIRMED}, True),
+        (
+            {"payment_profile": b"", "invoice_days_past_due": DaysPastDueBand.FROM_30_TO_59},
+            True,
+        ),
         *(
             ({"payment_profile": b"", "status": status}, adverse)
             for status, adverse in [

@@ -9,30 +9,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concordat_privacy.catalogue.bands import (
+    BAND_TYPES,
     AccountStatus,
     AmountBand,
+    ApplicationOutcome,
     DataCategory,
     DaysPastDueBand,
     ProductClass,
     UtilisationBand,
     VolatilityBand,
 )
+from concordat_privacy.catalogue.definitions import BANDS
 from concordat_privacy.catalogue.relations import History, Inquiry, Relation
 from concordat_privacy.catalogue.signals import (
     SIGNALS,
     Coverage,
+    Disputed,
     SignalStatus,
     SignalValue,
     compute,
     definition_of,
 )
+from tests.relations import changed, relation
 
 TODAY = 20_779  # 2026-11-22
 MONTH = 682
 QUARTER = 227
 ALL = frozenset(DataCategory)
 
-GOOD = Relation(
+GOOD = relation(
     account_ref=bytes(16),
     as_of_month=MONTH,
     status=AccountStatus.OPEN,
@@ -49,7 +54,7 @@ GOOD = Relation(
 
 
 def account(**fields: Any) -> Relation:
-    return replace(GOOD, **fields)
+    return changed(GOOD, **fields)
 
 
 def late(code: int, *months_ago: int) -> bytes:
@@ -66,6 +71,14 @@ def accounts(*relations: Relation) -> History:
 
 def applications(*days_ago: int, product: ProductClass = ProductClass.REVOLVING) -> History:
     return History(inquiries=tuple((1, Inquiry(TODAY - ago, product)) for ago in days_ago))
+
+
+def decided(*outcomes: str) -> History:
+    """Applications of today that were decided so."""
+    decisions = (ApplicationOutcome[outcome] for outcome in outcomes)
+    return History(
+        inquiries=tuple((1, Inquiry(TODAY, ProductClass.REVOLVING, how)) for how in decisions)
+    )
 
 
 def value(name: str, history: History, today: int = TODAY) -> SignalValue:
@@ -129,6 +142,13 @@ def many_histories() -> list[History]:
         accounts(account(status=status))
         for status in (AccountStatus.SETTLED_LESS, AccountStatus.CHARGED_OFF)
     ]
+    found += [
+        accounts(account(**{attribute.name: band}))
+        for attribute in BANDS
+        for band in BAND_TYPES[attribute.type]
+    ]
+    found += [accounts(account(first_delinquency_month=MONTH - ago)) for ago in (0, 6, 12, 24, 36)]
+    found += [decided(*["DECLINED"] * n, "APPROVED") for n in range(6)]
     found += [
         replace(accounts(GOOD), inquiries=applications(*[3] * n, product=product).inquiries)
         for n in range(6)
@@ -359,24 +379,20 @@ def test_coverage_grades_members_and_months(members: int, months: int, coverage:
 # --- rules of release --------------------------------------------------------------------------
 
 relations = st.builds(
-    Relation,
-    account_ref=st.just(bytes(16)),
+    relation,
     as_of_month=st.integers(MONTH - 70, MONTH),
     status=st.sampled_from([s for s in AccountStatus if s]),
     product=st.sampled_from([p for p in ProductClass if p]),
     opened_quarter=st.integers(100, QUARTER),
-    limit=st.sampled_from(AmountBand),
-    balance=st.sampled_from(AmountBand),
-    past_due=st.sampled_from(AmountBand),
-    days_past_due=st.sampled_from(DaysPastDueBand),
-    utilisation=st.sampled_from(UtilisationBand),
-    spend_volatility=st.sampled_from(VolatilityBand),
+    first_delinquency_month=st.just(0) | st.integers(MONTH - 90, MONTH),
     profile=st.lists(st.integers(0, 7), min_size=24, max_size=24).map(bytes),
+    **{attribute.name: st.sampled_from(BAND_TYPES[attribute.type]) for attribute in BANDS},
 )
 inquiries = st.builds(
     Inquiry,
     day=st.integers(TODAY - 800, TODAY),
     product=st.sampled_from([p for p in ProductClass if p]),
+    outcome=st.sampled_from(ApplicationOutcome),
 )
 members = st.integers(1, 6)
 histories = st.builds(
@@ -405,8 +421,8 @@ def test_a_result_does_not_depend_on_the_order_of_rows(history: History, order: 
     assert compute(History(tuple(rows), tuple(events)), TODAY, ALL) == compute(history, TODAY, ALL)
 
 
-@given(histories)
-def test_a_disputed_account_is_as_if_it_were_not_there(history: History) -> None:
+def beside_disputed(history: History, policy: Disputed) -> list[SignalValue]:
+    """The signals where each account is there a second time, disputed, and one more is."""
     disputed = History(
         relations=(
             *history.relations,
@@ -415,18 +431,115 @@ def test_a_disputed_account_is_as_if_it_were_not_there(history: History) -> None
         ),
         inquiries=history.inquiries,
     )
-    assert compute(disputed, TODAY, ALL) == compute(history, TODAY, ALL)
+    return compute(disputed, TODAY, ALL, disputed=policy)
 
 
-UNKNOWN = account(
-    limit=AmountBand.UNSPECIFIED,
-    balance=AmountBand.UNSPECIFIED,
-    past_due=AmountBand.UNSPECIFIED,
-    days_past_due=DaysPastDueBand.UNSPECIFIED,
-    utilisation=UtilisationBand.UNSPECIFIED,
-    spend_volatility=VolatilityBand.UNSPECIFIED,
-    profile=bytes(24),
+@given(histories)
+def test_what_a_disputed_account_says_is_held_back(history: History) -> None:
+    known = [row for _, row in history.relations]
+    history = replace(
+        history,
+        relations=tuple((1, row) for row in known if row.status is not AccountStatus.DISPUTED),
+    )
+    without = compute(history, TODAY, ALL)
+    for found, alone in zip(beside_disputed(history, Disputed.HELD_BACK), without, strict=True):
+        if found.status is SignalStatus.DISPUTED:
+            # Nothing else was known: that much is said, and no more.
+            assert alone.status is SignalStatus.NOT_FOUND
+            assert found == alone._replace(status=SignalStatus.DISPUTED)
+        else:
+            assert found == alone
+
+
+@given(histories)
+def test_a_signal_that_a_disputed_account_changes_is_marked(history: History) -> None:
+    known = [row for _, row in history.relations]
+    history = replace(
+        history,
+        relations=tuple((1, row) for row in known if row.status is not AccountStatus.DISPUTED),
+    )
+    without = compute(history, TODAY, ALL)
+    for found, alone in zip(beside_disputed(history, Disputed.MARKED), without, strict=True):
+        assert found == alone or found.status is SignalStatus.DISPUTED
+
+
+def test_a_marked_signal_has_the_band_with_the_disputed_account() -> None:
+    disputed = account(status=AccountStatus.DISPUTED, profile=late(7, 3))
+    history = accounts(GOOD, disputed)
+    found = {v.name: v for v in compute(history, TODAY, ALL, disputed=Disputed.MARKED)}
+    assert (found["worst_dpd_12m"].label, found["worst_dpd_12m"].status) == (
+        "90+",
+        SignalStatus.DISPUTED,
+    )
+    assert found["oldest_account"].status is SignalStatus.DISPUTED  # coverage differs
+    assert found["inquiries_30d"].status is SignalStatus.PRESENT
+    held = value("worst_dpd_12m", history)
+    assert (held.label, held.status) == ("0", SignalStatus.PRESENT)
+    assert value("worst_dpd_12m", accounts(disputed)).status is SignalStatus.DISPUTED
+
+
+def test_a_caller_may_want_younger_signals_than_the_catalogue() -> None:
+    history = accounts(account(as_of_month=MONTH - 2))
+    for max_age, status in ((2, SignalStatus.PRESENT), (1, SignalStatus.STALE)):
+        [found] = compute(history, TODAY, ALL, ["lenders_open"], max_age_months=max_age)
+        assert (found.status, found.label) == (status, "1")
+    old = accounts(account(as_of_month=MONTH - 4))
+    [found] = compute(old, TODAY, ALL, ["lenders_open"], max_age_months=100)
+    assert found.status is SignalStatus.STALE
+
+
+# --- values of catalogue version 2, worked out by hand --------------------------------------------
+
+
+def test_the_worst_class_and_the_least_that_was_paid() -> None:
+    history = accounts(
+        account(five_class=2, payment_ratio=5),
+        account(five_class=4, payment_ratio=3),
+        account(five_class=0, payment_ratio=0),
+    )
+    assert label("worst_five_class", history) == "doubtful"
+    assert label("payment_ratio", history) == "the minimum"
+    # 4,000 + 7,500 a month
+    history = accounts(account(scheduled_payment=4), account(scheduled_payment=5))
+    assert label("monthly_obligation", history) == "10k-20k"
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [((1, 1), "none"), ((1, 3), "victim of fraud"), ((3, 2, 1), "confirmed fraud")],
 )
+def test_fraud_by_the_subject_is_told_from_fraud_against_it(
+    flags: tuple[int, ...], expected: str
+) -> None:
+    assert label("fraud_flag", accounts(*(account(fraud_flag=flag) for flag in flags))) == expected
+
+
+def test_declined_applications_are_counted_over_all_lenders() -> None:
+    history = decided("DECLINED", "APPROVED", "DECLINED", "WITHDRAWN", "DECLINED")
+    assert label("declined_12m", history) == "3-4"
+    assert label("declined_12m", decided("APPROVED")) == "0"
+    assert value("declined_12m", applications(1, 2)).status is SignalStatus.NOT_FOUND
+
+
+def test_trade_is_judged_by_its_worst_relation() -> None:
+    history = accounts(
+        account(invoice_days_past_due=4, settlement_punctuality=4, buyer_concentration=1),
+        account(invoice_days_past_due=1, settlement_punctuality=2, buyer_concentration=4),
+    )
+    assert label("invoice_dpd", history) == "30-59"
+    assert label("settlement_punctuality", history) == "80-95%"
+    assert label("buyer_concentration", history) == "0.5+"
+    assert value("invoice_dpd", history).coverage is Coverage.PARTIAL
+
+
+def test_what_tells_of_behaviour_is_used_for_six_months() -> None:
+    spending = {"spend_spike": 4, "spend_volatility": 4}
+    assert value("spend_spike", accounts(account(as_of_month=MONTH - 6, **spending))).band == 4
+    gone = value("spend_spike", accounts(account(as_of_month=MONTH - 7, **spending)))
+    assert gone.status is SignalStatus.NOT_FOUND
+
+
+UNKNOWN = changed(GOOD, bands=bytes(len(BANDS)), first_delinquency_month=0, profile=bytes(24))
 
 
 def test_unknown_bands_alone_say_nothing() -> None:
@@ -468,9 +581,7 @@ def test_a_category_without_consent_shows_nowhere(
         if outside:
             assert (signal.band, signal.as_of_month, signal.coverage) == (0, 0, 0)
     withheld = History(
-        relations=history.relations
-        if categories & {DataCategory.CREDIT_ACCOUNTS, DataCategory.SPENDING}
-        else (),
+        relations=history.relations if categories - {DataCategory.INQUIRIES} else (),
         inquiries=history.inquiries if DataCategory.INQUIRIES in categories else (),
     )
     assert compute(withheld, TODAY, categories) == found

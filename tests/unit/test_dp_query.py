@@ -37,7 +37,7 @@ def test_the_canonical_bytes_of_a_question() -> None:
     question = parse([(6, [6, 5]), (1, [3])], 3, 1_000_000, 2)
     assert question.canonical == (
         b'{"cells_per_person":2,"count":"persons","epsilon_micros":1000000,'
-        b'"group_by":"days_past_due","v":1,"where":[{"bands":[3],"dimension":"product"},'
+        b'"group_by":"days_past_due","v":2,"where":[{"bands":[3],"dimension":"product"},'
         b'{"bands":[5,6],"dimension":"utilisation"}]}'
     )
     assert question.id == hashlib.sha256(question.canonical).digest()

@@ -711,3 +711,16 @@ def test_base64_has_one_text(bundle: dict[str, bytes]) -> None:
     name = f"entries/{GRANT}.tlog-proof"
     story = check(relisted({**bundle, name: proof.replace(line, loose, 1).encode()}))
     assert "canonical base64" in said(story)
+
+
+def test_a_batch_of_the_older_form_is_said_to_be_unproven(tmp_path: Path) -> None:
+    ledger = Ledger()
+    del ledger.items[BATCH]
+    files = ledger.bundle(tmp_path / "export", entries=[BATCH])
+    story = check(files)
+    assert (story.faults, story.proven) == ([], False)
+    [told] = story.not_shown
+    assert told.startswith(f"entry {BATCH}: a batch of 3 rows in the older form, without items")
+    # Nor is it passed over in silence where a consent's history is asked for.
+    assert BATCH not in check(ledger.bundle(tmp_path / "two", consents=[SECOND])).entries
+    assert any("batches of the older form" in limit for limit in verify.LIMITS)

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from concordat_privacy.log.checkpoint import (
     Checkpoint,
-    CheckpointError,
     SigningKey,
     VerifierKey,
     open_note,
     parse_checkpoint,
-    parse_note,
     sign,
 )
+from concordat_privacy.log.errors import CheckpointError
+from concordat_privacy.log.signed_note import parse_note
 
 ORIGIN = "concordat.example/ledger"
 KEY = SigningKey(ORIGIN, bytes(range(32)))

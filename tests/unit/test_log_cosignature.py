@@ -9,14 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concordat_privacy.log.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    SigningKey,
-    VerifierKey,
-    open_note,
-    sign,
-)
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, VerifierKey, open_note, sign
 from concordat_privacy.log.cosignature import (
     Quorum,
     WitnessKey,
@@ -25,6 +18,7 @@ from concordat_privacy.log.cosignature import (
     parse_line,
     with_cosignatures,
 )
+from concordat_privacy.log.errors import CheckpointError
 
 LOG = SigningKey("example.com/behind-the-sofa", bytes(range(32)))
 CHECKPOINT = Checkpoint(LOG.name, 20_852_163, bytes(range(32)))

@@ -231,6 +231,17 @@ def test_a_cut_bundle_names_the_entry_that_is_cut(large: Path) -> None:
     assert {p.file for p in report.problems} == {bundle_path(2, 88)}
 
 
+@pytest.mark.parametrize("missing", [0, 300, 511, 599])
+def test_an_entry_left_out_of_its_bundle_is_named(large: Path, missing: int) -> None:
+    bundle = missing // 256
+    entries = log_of(600)[bundle * 256 : (bundle + 1) * 256]
+    left = [*entries[: missing % 256], *entries[missing % 256 + 1 :]]
+    (large / bundle_path(bundle, len(entries))).write_bytes(encode_bundle(left))
+    report = verify(large)
+    assert report.first_wrong_entry == missing
+    assert not report.ok
+
+
 @pytest.mark.parametrize("extra", [b"\0", b"\0\0", b"x" * 70_000])
 def test_bytes_added_to_a_bundle_are_found(large: Path, extra: bytes) -> None:
     with (large / bundle_path(2, 88)).open("ab") as file:

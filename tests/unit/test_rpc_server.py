@@ -127,8 +127,9 @@ def server_identity() -> Identity:
 
 
 def build(echo: Echo, observed: Observed, suspended: set[str], **changes: Any) -> RpcServer:
-    def check(peer: Peer, serial: Serial) -> None:
+    def check(peer: Peer, serial: Serial, method: str) -> None:
         assert int(serial, 16) > 0
+        assert method in POLICY or method.startswith("/grpc.health.")
         if peer.name in suspended:
             raise permission_denied("MEMBER_SUSPENDED", f"{peer.name} is suspended")
 

@@ -28,8 +28,9 @@ accounts = st.builds(
     numbers,
     *(numbers for _ in range(9)),
     st.binary(max_size=25),
+    *(numbers for _ in AccountNumbers._fields[12:]),
 )
-applications = st.builds(ApplicationNumbers, st.binary(max_size=17), numbers, numbers)
+applications = st.builds(ApplicationNumbers, st.binary(max_size=17), numbers, numbers, numbers)
 raw_rows = st.builds(
     RawRow, st.binary(min_size=30, max_size=33), st.none() | accounts | applications
 )

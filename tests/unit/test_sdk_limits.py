@@ -2,7 +2,7 @@
 
 import pytest
 
-from concordat import requests
+from concordat import _checks, requests
 from concordat._operations import consents, contributions, lookups, managers, members, tokens
 from concordat_gateway import pki
 from concordat_gateway.rules import consent_changes, consent_grants, drafts, intake, scopes
@@ -24,8 +24,8 @@ LIMITS = {
         drafts.MAX_WITHDRAWAL_CHARACTERS,
     ),
     "signature": (requests.MAX_JWS_CHARACTERS, drafts.MAX_JWS_CHARACTERS),
-    "data life": (requests.MAX_PERIOD, drafts.MAX_PERIOD),
-    "frequency": (requests.MAX_USES, drafts.MAX_USES),
+    "data life": (_checks.MAX_PERIOD, drafts.MAX_PERIOD),
+    "frequency": (_checks.MAX_USES, drafts.MAX_USES),
     "reason of a change": (consents.MAX_REASON_CHARACTERS, consent_changes.MAX_REASON_CHARACTERS),
     "name of a manager": (managers.MAX_NAME_CHARACTERS, manager_rules._MAX_NAME),
     "consents": (consents.CONSENTS_PER_REQUEST, consent_grants.MAX_CONSENTS),

@@ -51,7 +51,8 @@ FILES = [
 
 
 def public_members(kind: type) -> dict[str, object]:
-    return {name: value for name, value in vars(kind).items() if not name.startswith("_")}
+    """The public members, inherited ones too."""
+    return {name: inspect.getattr_static(kind, name) for name in dir(kind) if name[0] != "_"}
 
 
 def blocking_form(annotation: object) -> object:

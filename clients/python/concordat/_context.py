@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from concordat._channel import check_certificate
+from concordat._checks import checked_bytes, checked_timeout, checked_type
 from concordat._key_log import KeyLogView
 from concordat._ledger import LedgerView
 from concordat._retry import send
@@ -13,13 +14,7 @@ from concordat._token_cache import TokenCache
 from concordat.errors import FailedPrecondition
 from concordat.options import Environment, Options
 from concordat.profile import Profile
-from concordat.requests import (
-    REQUEST_ID_BYTES,
-    RequestId,
-    checked_bytes,
-    checked_timeout,
-    checked_type,
-)
+from concordat.requests import REQUEST_ID_BYTES, RequestId
 
 EPOCH_NOT_ACTIVE = "EPOCH_NOT_ACTIVE"
 

@@ -6,39 +6,36 @@ No band is made of a plain number: 3, meant as days past due, would arrive as ba
 
 from enum import Enum
 
-from concordat_privacy.catalogue.bands import (
-    AccountStatus,
-    AmountBand,
-    DaysPastDueBand,
-    ProductClass,
-    UtilisationBand,
-    VolatilityBand,
-)
+from concordat_privacy.catalogue.bands import BAND_TYPES
+from concordat_privacy.catalogue.definitions import ATTRIBUTES, SCALES, Attribute
 from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, FieldProblem, Row
 
-_AMOUNT = "concordat.amount_band(amount) makes one"
-_MEMBER = "name one, as in concordat.{}"
+# By type of the catalogue: the type in Python, and how to get a value of it.
+_FORMATS: dict[str, tuple[type, str]] = {
+    "ref": (bytes, "your own pseudonym, 16 bytes"),
+    "month": (int, "concordat.month_number(date) gives it"),
+    "quarter": (int, "concordat.quarter_number(date) gives it"),
+    "day": (int, "concordat.day_number(date) gives it"),
+    "profile": (bytes, "bytes(map(concordat.days_past_due_band, days)) makes them"),
+}
+
+
+def _wanted(attribute: Attribute) -> tuple[str, type, str]:
+    if attribute.type in _FORMATS:
+        return attribute.name, *_FORMATS[attribute.type]
+    kind = BAND_TYPES[attribute.type]
+    if SCALES[attribute.type].bounds:
+        return (
+            attribute.name,
+            kind,
+            f"concordat.band_of(concordat.{kind.__name__}, value) makes one",
+        )
+    return attribute.name, kind, f"name one, as in concordat.{kind.__name__}.{list(kind)[1].name}"
+
 
 # (field, type, how to get a value of that type)
-_ACCOUNT: tuple[tuple[str, type, str], ...] = (
-    ("account_ref", bytes, "your own pseudonym of the account, 16 bytes"),
-    ("as_of_month", int, "concordat.month_number(date) gives it"),
-    ("status", AccountStatus, _MEMBER.format("AccountStatus.OPEN")),
-    ("product", ProductClass, _MEMBER.format("ProductClass.REVOLVING")),
-    ("opened_quarter", int, "concordat.quarter_number(date) gives it"),
-    ("limit", AmountBand, _AMOUNT),
-    ("balance", AmountBand, _AMOUNT),
-    ("past_due", AmountBand, _AMOUNT),
-    ("days_past_due", DaysPastDueBand, "concordat.days_past_due_band(days) makes one"),
-    ("utilisation", UtilisationBand, "concordat.utilisation_band(percent) makes one"),
-    ("spend_volatility", VolatilityBand, "concordat.volatility_band(coefficient) makes one"),
-    ("payment_profile", bytes, "bytes(map(concordat.days_past_due_band, days)) makes them"),
-)
-_APPLICATION: tuple[tuple[str, type, str], ...] = (
-    ("application_ref", bytes, "your own pseudonym of the application, 16 bytes"),
-    ("day", int, "concordat.day_number(date) gives it"),
-    ("product", ProductClass, _MEMBER.format("ProductClass.REVOLVING")),
-)
+_ACCOUNT = tuple(_wanted(a) for a in ATTRIBUTES if a.record == "account")
+_APPLICATION = tuple(_wanted(a) for a in ATTRIBUTES if a.record == "application")
 
 
 def mistyped(record: object) -> list[FieldProblem]:

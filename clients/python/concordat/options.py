@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from concordat._checks import checked_integer, checked_number, checked_timeout, checked_type
 from concordat.errors import InvalidInput
-from concordat.requests import checked_integer, checked_number, checked_timeout, checked_type
 
 MAX_CHANNELS = 4
 MAX_PARALLELISM = 64

@@ -28,7 +28,8 @@ from cryptography.hazmat.primitives import serialization
 
 from concordat.errors import ProfileError
 from concordat_privacy.keylog import KeyLog, KeyLogError
-from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+from concordat_privacy.log.checkpoint import VerifierKey
+from concordat_privacy.log.errors import CheckpointError
 from concordat_privacy.oprf import ELEMENT_BYTES, SodiumUnavailable, is_element
 
 KEY_LOG = "keys.log"

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import TypeVar
 
+from concordat._checks import checked_text
 from concordat.errors import InvalidInput
-from concordat.requests import ConsentDraft, checked_text
+from concordat.requests import ConsentDraft
 from concordat.results import Consent
 from concordat_privacy.consent_terms import Terms, subject_binding, terms_bytes
 from concordat_privacy.log.leaf import LeafError

@@ -20,7 +20,8 @@ _QUORUM = "concordat.quorum"
 
 def verifier_key(text: str) -> VerifierKey:
     """The key in an option's value, or in the file that it names."""
-    from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+    from concordat_privacy.log.checkpoint import VerifierKey
+    from concordat_privacy.log.errors import CheckpointError
 
     try:
         return VerifierKey.decode(_text(text))
@@ -55,8 +56,8 @@ def witness_options(command: F) -> F:
 
 def chosen_quorum() -> Quorum | None:
     """What the options of the running command want; None where they want no witness."""
-    from concordat_privacy.log.checkpoint import CheckpointError
     from concordat_privacy.log.cosignature import Quorum, WitnessKey
+    from concordat_privacy.log.errors import CheckpointError
 
     meta = click.get_current_context().meta
     texts: tuple[str, ...] = meta.get(_WITNESSES, ())

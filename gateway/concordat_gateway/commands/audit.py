@@ -18,8 +18,8 @@ from concordat_gateway.commands._exports import chosen_quorum, verifier_key, wit
 
 if TYPE_CHECKING:
     from concordat_privacy.audit.documents import Document
-    from concordat_privacy.audit.reading import Audit
-    from concordat_privacy.audit.replay import Follower
+    from concordat_privacy.audit.replay import Follower, Replay
+    from concordat_privacy.log.report import Report
 
 _STATES = ("requested", "active", "paused", "withdrawn", "revoked", "erased", "expired")
 _UNVERIFIABLE = 2
@@ -31,8 +31,9 @@ def audit() -> None:
 
     EXPORT is a folder that `concordat ledger export` wrote, and --key the ledger's verifier key,
     which you should have from somewhere else than the export. Each command verifies the export
-    first. Each ends with code 0 if nothing was found, 1 if something was, 2 for wrong usage or an
-    export that does not verify. How to read the answers: docs/audit.md.
+    first. Each ends with code 0 if nothing was found, 1 if something was (with --strict also if
+    uses could not be re-checked), 2 for wrong usage or an export that does not verify. How to read
+    the answers: docs/audit.md.
     """
 
 
@@ -78,6 +79,11 @@ def _of_export(command: Callable[..., None]) -> Callable[..., None]:
             help="Leave out what is later, and count as due what was due by then: a day, or a "
             "time with its zone. The last entry's time if not given.",
         ),
+        click.option(
+            "--strict",
+            is_flag=True,
+            help="End with code 1 also where a use could not be held against a consent.",
+        ),
         click.option("--without-items", is_flag=True, help="Accept an export without items."),
         witness_options,
         click.option(
@@ -95,7 +101,13 @@ def _of_export(command: Callable[..., None]) -> Callable[..., None]:
 @audit.command()
 @_of_export
 def exceptions(
-    export: Path, key: str, without_items: bool, as_of: str | None, form: str, table: str
+    export: Path,
+    key: str,
+    without_items: bool,
+    strict: bool,
+    as_of: str | None,
+    form: str,
+    table: str,
 ) -> None:
     """List everything that is not as it should be: uses without consent, what came late or never.
 
@@ -103,9 +115,8 @@ def exceptions(
     """
     from concordat_privacy.audit import documents
 
-    found = _audited(export, key, without_items, as_of)
-    assert found.replay is not None  # _audited has seen to it
-    _answer(documents.exceptions(found.report, found.replay), form, table)
+    report, replay = _audited(export, key, without_items, as_of)
+    _answer(documents.exceptions(report, replay), form, table, strict)
 
 
 @audit.command()
@@ -116,6 +127,7 @@ def consents(
     export: Path,
     key: str,
     without_items: bool,
+    strict: bool,
     as_of: str | None,
     form: str,
     table: str,
@@ -128,11 +140,9 @@ def consents(
     """
     from concordat_privacy.audit import documents
 
-    found = _audited(export, key, without_items, as_of)
-    assert found.replay is not None  # _audited has seen to it
-    if member and not documents.has_member(found.replay, member):
-        raise click.BadParameter(f"the ledger knows no member {member}", param_hint="--member")
-    _answer(documents.consents(found.report, found.replay, member, state or ""), form, table)
+    report, replay = _audited(export, key, without_items, as_of)
+    _check_member(replay, member)
+    _answer(documents.consents(report, replay, member, state or ""), form, table, strict)
 
 
 @audit.command()
@@ -142,6 +152,7 @@ def member(
     export: Path,
     key: str,
     without_items: bool,
+    strict: bool,
     as_of: str | None,
     form: str,
     table: str,
@@ -153,11 +164,9 @@ def member(
     """
     from concordat_privacy.audit import documents
 
-    found = _audited(export, key, without_items, as_of)
-    assert found.replay is not None  # _audited has seen to it
-    if member and not documents.has_member(found.replay, member):
-        raise click.BadParameter(f"the ledger knows no member {member}", param_hint="--member")
-    _answer(documents.members(found.report, found.replay, member), form, table)
+    report, replay = _audited(export, key, without_items, as_of)
+    _check_member(replay, member)
+    _answer(documents.members(report, replay, member), form, table, strict)
 
 
 @audit.command()
@@ -173,6 +182,7 @@ def person(
     export: Path,
     key: str,
     without_items: bool,
+    strict: bool,
     as_of: str | None,
     form: str,
     table: str,
@@ -195,10 +205,9 @@ def person(
     except (OSError, UnicodeDecodeError, SubjectKeysError) as error:
         raise click.BadParameter(str(error), param_hint="--subject") from None
     who = Person(keys)
-    found = _audited(export, key, without_items, as_of, [who])
-    assert found.replay is not None  # _audited has seen to it
-    who.finish(found.replay)
-    _answer(documents.person(found.report, found.replay, who), form, table)
+    report, replay = _audited(export, key, without_items, as_of, [who])
+    who.finish(replay)
+    _answer(documents.person(report, replay, who), form, table, strict)
 
 
 @audit.command("open")
@@ -263,7 +272,7 @@ def _audited(
     without_items: bool,
     as_of: str | None,
     followers: Sequence[Follower] = (),
-) -> Audit:
+) -> tuple[Report, Replay]:
     """The audit of an export that verifies; ends the command with code 2 for another one."""
     from concordat_privacy.audit.reading import audit_export
 
@@ -284,11 +293,22 @@ def _audited(
         click.echo(found.report.summary(), err=True)
         click.echo("Nothing was audited: what does not verify proves nothing.", err=True)
         raise click.exceptions.Exit(_UNVERIFIABLE)
-    return found
+    return found.report, found.replay
 
 
-def _answer(document: Document, form: str, table: str) -> None:
-    """Print a document; ends the command with code 1 where it has findings."""
+def _check_member(replay: Replay, member: str) -> None:
+    """End the command unless the ledger knows the member, or none is named."""
+    from concordat_privacy.audit import documents
+
+    if member and not documents.has_member(replay, member):
+        raise click.BadParameter(f"the ledger knows no member {member}", param_hint="--member")
+
+
+def _answer(document: Document, form: str, table: str, strict: bool) -> None:
+    """Print a document; ends the command with code 1 where it has findings.
+
+    `strict`: also where uses could not be re-checked.
+    """
     from concordat_privacy.audit import render
 
     names = [one.name for one in document.tables]
@@ -300,4 +320,8 @@ def _answer(document: Document, form: str, table: str) -> None:
         click.echo(render.as_csv(document, table), nl=False)
     else:
         click.echo(render.as_json(document) if form == "json" else render.as_text(document))
-    raise click.exceptions.Exit(0 if document.ok else 1)
+    if form == "csv" and document.unchecked:
+        # The table alone would not tell.
+        click.echo(render.printable(document.verdict), err=True)
+    failed = not document.ok or (strict and document.unchecked > 0)
+    raise click.exceptions.Exit(1 if failed else 0)

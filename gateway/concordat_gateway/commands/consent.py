@@ -33,7 +33,7 @@ _PURPOSES = (
     "model_training",
     "dispute",
 )
-_CATEGORIES = ("credit_accounts", "inquiries", "spending")
+_CATEGORIES = ("credit_accounts", "inquiries", "spending", "trade")
 _STATES = ("requested", "active", "paused", "withdrawn", "revoked", "expired")
 _UNITS = ("hour", "day", "month", "year", "inf")
 _NONCE_BYTES = 16

@@ -41,7 +41,7 @@ def dispute() -> None:
 @click.option(
     "--category",
     required=True,
-    type=click.Choice(["credit_accounts", "inquiries", "spending"]),
+    type=click.Choice(["credit_accounts", "inquiries", "spending", "trade"]),
 )
 @click.option(
     "--reason",

@@ -60,8 +60,9 @@ def make(
     from concordat_privacy.evidence.persons import Person
     from concordat_privacy.evidence.selection import select
     from concordat_privacy.evidence.writing import write_bundle
-    from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
+    from concordat_privacy.log.checkpoint import parse_checkpoint
     from concordat_privacy.log.errors import LogError
+    from concordat_privacy.log.signed_note import parse_note
     from concordat_privacy.log.verify import verify_export
     from concordat_privacy.verifier import verify
 
@@ -117,7 +118,8 @@ def _remembered(profile: Path | None, size: int) -> str | None:
 
     It usually is, right after an export: the export itself is recorded in the ledger.
     """
-    from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
+    from concordat_privacy.log.checkpoint import parse_checkpoint
+    from concordat_privacy.log.signed_note import parse_note
 
     memory = None if profile is None else profile / "checkpoint"
     if memory is None or not memory.is_file():

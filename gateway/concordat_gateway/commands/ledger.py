@@ -212,6 +212,7 @@ def check_proof(context: click.Context, file: Path, entry_file: Path, key: str) 
 def _replayed(
     folder: Path, key: VerifierKey, without_items: bool, quorum: Quorum | None
 ) -> tuple[Report, bool]:
+    from concordat_privacy.audit.documents import older_batches_told
     from concordat_privacy.audit.reading import audit_export
 
     audit = audit_export(folder, key, without_items=without_items, quorum=quorum)
@@ -223,6 +224,8 @@ def _replayed(
         f"Replayed: {counts.checked} uses held against their consents, {counts.unfounded} without "
         f"a valid one, {counts.unchecked} not re-checkable. Exceptions: {found}."
     )
+    if told := older_batches_told(audit.replay):
+        click.echo(told)
     if found:
         click.echo("See them with: concordat audit exceptions")
     return audit.report, not found

@@ -126,7 +126,8 @@ def list_members(profile: Path) -> None:
 
 
 def _verifier_key(text: str) -> VerifierKey:
-    from concordat_privacy.log.checkpoint import CheckpointError, VerifierKey
+    from concordat_privacy.log.checkpoint import VerifierKey
+    from concordat_privacy.log.errors import CheckpointError
 
     try:
         if text.startswith("@"):

@@ -25,7 +25,8 @@ from concordat_gateway.ledger.transaction import Entry, Group, Item, Transaction
 from concordat_gateway.ledger.tree import Head
 from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.log import checkpoint as checkpoints
-from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, SigningKey
+from concordat_privacy.log.checkpoint import Checkpoint, SigningKey
+from concordat_privacy.log.errors import CheckpointError
 from concordat_privacy.log.merkle import Frontier
 from concordat_rpc.errors import Refusal, unavailable
 from concordat_store.clock import Clock
@@ -54,7 +55,8 @@ class Journal:
 
         `grace` is how long an entry may wait for its witnesses, in microseconds, before uses of
         data are refused; None: no witness is waited for.
-        Raises StoreError where the ledger is not key's, Refusal UNAVAILABLE where the store fails.
+        Raises StoreError where the ledger is not key's, or where what is stored at its end does
+        not fit the size and root that it signed; Refusal UNAVAILABLE where the store fails.
         """
         self._database = database
         self._key = key
@@ -158,6 +160,8 @@ class Journal:
         """(index, leaf, items' canonical bytes) of the entries start..stop-1, as far as there are.
 
         Read in pages, each a transaction of its own: a slow reader holds no lock.
+
+        Raises Refusal INTERNAL (LEDGER_DAMAGED), naming the first entry that the store lacks.
         """
         while start < stop:
             end = min(start + _PAGE_ENTRIES, stop)
@@ -173,13 +177,19 @@ class Journal:
         start = Head(empty, self._sign(empty), self._clock(), 0, FIRST_EPOCH)
         with self._database.write() as connection:
             tree.create_head(connection, start)
+        # One snapshot: other processes may be appending.
+        with self._database.read() as connection:
             head = tree.read_head(connection)
+            faults = tree.faults_at_edge(connection, head)
         try:
             signed = checkpoints.open_note(head.checkpoint, [self._key.verifier])
         except CheckpointError as error:
             raise StoreError(f"the ledger is not signed with this gateway's key: {error}") from None
         if (signed.size, signed.root) != (head.frontier.size, head.frontier.root):
             raise StoreError("the ledger's head is damaged: checkpoint and frontier disagree")
+        if faults:
+            # To append here would sign a tree that nobody can be shown any more.
+            raise StoreError(f"the ledger's entries are damaged: {'; '.join(faults)}")
 
     def _sign(self, frontier: Frontier) -> str:
         return checkpoints.sign(Checkpoint(self._key.name, frontier.size, frontier.root), self._key)

@@ -19,7 +19,10 @@ _REMEMBERED_NODES = 65_536
 
 
 class Prover:
-    """Proves about the ledger of a control store. Thread-safe."""
+    """Proves about the ledger of a control store. Thread-safe.
+
+    Every method raises Refusal INTERNAL (LEDGER_DAMAGED) where the store lacks what it needs.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -97,5 +100,5 @@ def _read(connection: sa.Connection, places: list[tuple[int, int]]) -> dict[tupl
     read = tree.read_nodes(connection, places)
     absent = set(places) - read.keys()
     if absent:
-        raise LookupError(f"the ledger lacks nodes (level, index): {sorted(absent)}")
+        raise tree.lacks_entry(min(tree.last_entry_under(*place) for place in absent))
     return read

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from concordat_gateway.store.bulk import write_rows
 from concordat_gateway.store.control_tables import ledger_entry, ledger_head, ledger_item
-from concordat_privacy.log.merkle import HASH_BYTES, Frontier
+from concordat_privacy.log.merkle import HASH_BYTES, Frontier, peaks_of
+from concordat_rpc.errors import Kind, Refusal
 from concordat_store.writer import Writer
 
 
@@ -56,6 +57,7 @@ _LOCK_HEAD = f"SELECT {', '.join(_HEAD)} FROM ledger_head"  # noqa: S608
 _UPDATE_HEAD = "UPDATE ledger_head SET {}"
 _UPDATE_HEAD_SQLITE = _UPDATE_HEAD.format(", ".join(f"{name} = ?" for name in _HEAD))
 _UPDATE_HEAD_POSTGRESQL = _UPDATE_HEAD.format(", ".join(f"{name} = %s" for name in _HEAD))
+_SELECT_LAST = sa.select(sa.func.max(ledger_entry.c.entry_index))
 _SELECT_HASHES = "SELECT entry_index, hashes FROM ledger_entry WHERE entry_index"
 _SELECT_ENTRIES = (
     sa.select(ledger_entry.c.entry_index, ledger_entry.c.leaf)
@@ -138,8 +140,7 @@ def read_nodes(
     connection: sa.Connection, places: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], bytes]:
     """The hashes at (level, node index); places without a node are left out."""
-    # A node is with the last of its 2^level entries.
-    entry_of = {(level, index): ((index + 1) << level) - 1 for level, index in places}
+    entry_of = {(level, index): last_entry_under(level, index) for level, index in places}
     hashes = _read_hashes(connection, {*entry_of.values()})
     nodes = {}
     for (level, index), entry in entry_of.items():
@@ -165,8 +166,10 @@ def read_entries(
 ) -> Iterator[tuple[int, bytes, tuple[bytes, ...]]]:
     """(index, leaf, contents of the items) of the entries start..stop-1, in order.
 
-    Ends before the entry whose items would make more than `most_items`, but never before the first.
+    As far as there are. Ends before the entry whose items would make more than `most_items`, but
+    never before the first. Raises Refusal INTERNAL (LEDGER_DAMAGED) at an entry that is missing.
     """
+    stop = min(stop, read_head(connection).frontier.size)
     span = {"start": start, "stop": stop}
     beyond = connection.execute(_SELECT_ENTRY_OF_ITEM, {**span, "items": most_items}).scalar()
     if beyond is not None:
@@ -174,8 +177,55 @@ def read_entries(
     contents: dict[int, list[bytes]] = {}
     for entry_index, content in connection.execute(_SELECT_ITEMS, span):
         contents.setdefault(entry_index, []).append(content)
+    due = start
     for entry_index, leaf in connection.execute(_SELECT_ENTRIES, span):
+        if entry_index != due:
+            raise lacks_entry(due)
         yield entry_index, leaf, tuple(contents.get(entry_index, ()))
+        due += 1
+    if due < span["stop"]:
+        raise lacks_entry(due)
+
+
+def faults_at_edge(connection: sa.Connection, head: Head) -> list[str]:
+    """What is wrong where the next entry would go, in words; none where all is as it must be.
+
+    Looks at the last entry and at the nodes that the frontier is made of, not at all entries.
+    """
+    frontier = head.frontier
+    last = connection.execute(_SELECT_LAST).scalar()
+    stored = 0 if last is None else last + 1
+    if stored > frontier.size:
+        return [f"entry {last} is stored in a tree of {frontier.size}"]
+    if stored < frontier.size:
+        first, end = stored, frontier.size - 1
+        return [
+            f"entry {end} is missing" if first == end else f"entries {first} to {end} are missing"
+        ]
+    places = peaks_of(frontier.size)
+    nodes = read_nodes(connection, places) if places else {}
+    faults = []
+    for (level, index), peak in zip(places, frontier.peaks, strict=True):
+        entry = last_entry_under(level, index)
+        if (level, index) not in nodes:
+            faults.append(f"entry {entry}, or what is stored with it, is missing")
+        elif nodes[level, index] != peak:
+            faults.append(f"what is stored with entry {entry} was changed")
+    return faults
+
+
+def last_entry_under(level: int, index: int) -> int:
+    """The entry that completes the node (level, index), and that it is stored with."""
+    return ((index + 1) << level) - 1
+
+
+def lacks_entry(entry_index: int) -> Refusal:
+    """What readers are told where the store lacks an entry, or nodes stored with it."""
+    return Refusal(
+        Kind.INTERNAL,
+        "LEDGER_DAMAGED",
+        f"the ledger's store lacks entry {entry_index}, or what is stored with it",
+    )
 
 
 def _head(row: Sequence[Any]) -> Head:

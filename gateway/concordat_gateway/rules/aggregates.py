@@ -16,8 +16,9 @@ the charged entry that it repeats, and has a `rests_on` of its own where it had 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 
@@ -35,6 +36,7 @@ from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import require_epoch
 from concordat_privacy.catalogue.bands import AccountStatus
 from concordat_privacy.catalogue.calendar import month_of_day
+from concordat_privacy.catalogue.definitions import BANDS, POSITION
 from concordat_privacy.catalogue.rows import retention_months
 from concordat_privacy.dp.bounding import bounded_counts
 from concordat_privacy.dp.query import Dimension, Question
@@ -49,13 +51,11 @@ _RESTS_ON: Final[dict[str, Json]] = {
     "purposes": names_of(COUNTED_PURPOSES),
     "categories": names_of([COUNTED_CATEGORY]),
 }
-_COLUMNS: Final = {
-    Dimension.PRODUCT: "product",
-    Dimension.STATUS: "status",
-    Dimension.DAYS_PAST_DUE: "days_past_due",
-    Dimension.BALANCE: "balance_band",
-    Dimension.LIMIT: "limit_band",
-    Dimension.UTILISATION: "utilisation",
+_BANDS: Final = {
+    Dimension.DAYS_PAST_DUE: POSITION["days_past_due"],
+    Dimension.BALANCE: POSITION["balance"],
+    Dimension.LIMIT: POSITION["limit"],
+    Dimension.UTILISATION: POSITION["utilisation"],
 }
 
 
@@ -244,7 +244,7 @@ def exact_counts(
             allowed = countable(connection, bucket, now)
         counted = [
             (row[0], row[group] - 1 if group is not None else 0)
-            for row in rows
+            for row in map(_unpacked, rows)
             if (row[0], row[1]) in allowed
             and month - row[2] <= retention_months(AccountStatus(row[_STATUS]))
             and all(row[position] in bands for position, bands in accepted)
@@ -260,9 +260,20 @@ def exact_counts(
     return totals
 
 
-_SCANNED: Final = ("subject", "member_no", "as_of_month", *_COLUMNS.values())
-_POSITION: Final = {dimension: _SCANNED.index(column) for dimension, column in _COLUMNS.items()}
+_SCANNED: Final = ("subject", "member_no", "as_of_month", "product", "status", "bands")
+_FIXED: Final = len(_SCANNED) - 1
+_POSITION: Final = {
+    Dimension.PRODUCT: _SCANNED.index("product"),
+    Dimension.STATUS: _SCANNED.index("status"),
+    **{dimension: _FIXED + at for dimension, at in _BANDS.items()},
+}
 _STATUS: Final = _POSITION[Dimension.STATUS]
+
+
+def _unpacked(row: Sequence[Any]) -> tuple[Any, ...]:
+    """A scanned row with its bands one by one."""
+    return (*row[:_FIXED], *row[_FIXED].ljust(len(BANDS), b"\0"))
+
 
 _THIS = sa.and_(answer.c.question == sa.bindparam("asked"), answer.c.snapshot == sa.bindparam("at"))
 _FIND = sa.select(answer.c.reply, answer.c.entry).where(_THIS)

@@ -7,8 +7,9 @@ seen, and nothing is served from a control store that is behind it, or beside it
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.subject_keys import Anchor, KeyStore, SubjectKeys
-from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
+from concordat_privacy.log.checkpoint import parse_checkpoint
 from concordat_privacy.log.merkle import ProofError, verify_consistency
+from concordat_privacy.log.signed_note import parse_note
 from concordat_store.engines import StoreError
 
 

@@ -30,6 +30,7 @@ from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
+from concordat_privacy.catalogue.rows import CATEGORY_FIELDS
 from concordat_privacy.jurisdictions import UNNAMED, Policy, policies
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import merkle_root
@@ -264,11 +265,11 @@ def _leaf(candidate: Candidate, use: Use) -> bytes:
 
 
 def _no_consent(item: int, category: DataCategory) -> ItemRefusal:
-    # Only a volatility needs SPENDING: without it the same row could be taken.
-    field = "account.spend_volatility" if category is DataCategory.SPENDING else "token"
+    # Without the fields that need more than accounts the same row could be taken.
+    names = CATEGORY_FIELDS.get(category)
     return ItemRefusal(
         item,
-        field,
+        f"account.{names[0]}" if names else "token",
         "NO_CONSENT",
         f"no live consent of the subject to contribute {category.name.lower()}",
     )

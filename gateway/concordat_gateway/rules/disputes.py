@@ -1,12 +1,16 @@
 """Disputes: a subject says that what is held about it is wrong, and who holds it answers in time.
 
-The member that opens one learns the outcome, and nothing of who answered or how many. Deadlines
+The member that opens one learns the outcome, and nothing of who answered or how many. Since that
+nobody holds such data is an answer too, an opening is charged as one lookup, and one without a
+consent is refused and entered as refused lookups are: whether the pool knows the subject makes no
+difference to statements, entry or reply. Deadlines
 are the policy's of the jurisdiction of the consent that allows it: 20 days in China, 30 in the US
 and the EU, put off once by what the policy allows. While a dispute is open nothing else changes: a
 furnisher that marks its row as disputed takes it out of the signals by itself.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,18 +22,26 @@ from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transact
 from concordat_gateway.rules.alarms import Alarm, AlarmKind
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.pages import Listing, page_size
-from concordat_gateway.rules.permits import contributors, permits
-from concordat_gateway.rules.requests import Fingerprint, Reply, Request, check_request_id, once
-from concordat_gateway.rules.scopes import CATEGORIES, Purpose
+from concordat_gateway.rules.permits import Ground, contributors, ground_of
+from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
+from concordat_gateway.rules.requests import (
+    Fingerprint,
+    Reply,
+    Request,
+    check_request_id,
+    find,
+    keep,
+)
+from concordat_gateway.rules.scopes import CATEGORIES, Purpose, mask_of
 from concordat_gateway.rules.staff import Viewed, record_view
-from concordat_gateway.rules.standing import require_active
 from concordat_gateway.rules.subjects import Named, Subjects
-from concordat_gateway.rules.usage import keep_alarm
-from concordat_gateway.rules.uses import CATEGORY_NAMES
+from concordat_gateway.rules.usage import keep_alarm, log_alarms
+from concordat_gateway.rules.uses import CATEGORY_NAMES, NO_CONSENT
 from concordat_gateway.store.control_tables import consent, dispute, dispute_task, member
 from concordat_gateway.store.subjects import require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.jurisdictions import UNNAMED, policies
+from concordat_privacy.metering import Exhausted, Quota
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import (
     Refusal,
@@ -46,6 +58,7 @@ SHA256_BYTES: Final = 32
 DEFAULT_PAGE: Final = 100
 MAX_PAGE: Final = 1_000
 MOST_OVERDUE: Final = 1_000
+_LATE_TEXT: Final = "{} disputes are not answered in time: see `concordat dispute list`"
 _DAY: Final = 86_400 * 1_000_000
 
 
@@ -127,15 +140,19 @@ def open_dispute(
     epoch: int,
     complaint: Complaint,
     subjects: Subjects,
+    quota: Quota,
     gateway: str,
     to_reply: Callable[[Dispute, Entry], bytes],
     timeout_seconds: float,
 ) -> Committed[bytes]:
     """Open a dispute; `gateway` is the gateway's SPIFFE id, which resolves what is not on file.
 
-    Returns the bytes that `to_reply` made, now or when the same request came first. Raises Refusal
-    INVALID_ARGUMENT, PERMISSION_DENIED (NO_CONSENT, MEMBER_SUSPENDED), ALREADY_EXISTS
-    (REQUEST_ID_REUSED), FAILED_PRECONDITION (EPOCH_NOT_ACTIVE, EPOCH_REQUIRED), UNAVAILABLE.
+    `quota` is the configured one of lookups; what the operator set for the member goes before it.
+    Returns the bytes that `to_reply` made, now or when the same request came first, which is not
+    charged again. A refusal is, and has an entry of its own each time. Raises Refusal
+    INVALID_ARGUMENT, PERMISSION_DENIED (NO_CONSENT, MEMBER_SUSPENDED), RESOURCE_EXHAUSTED
+    (LOOKUPS_EXHAUSTED), ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (EPOCH_NOT_ACTIVE,
+    EPOCH_REQUIRED), UNAVAILABLE.
     """
     check_request_id(request_id)
     if len(token) != TOKEN_BYTES:
@@ -146,16 +163,24 @@ def open_dispute(
 
     def work(store_epoch: int) -> Committed[bytes]:
         named = subjects.named(opener.name, [token], epoch, store_epoch, timeout_seconds)
-        return journal.write(
-            lambda transaction: once(
-                transaction,
-                call,
-                lambda: _opened(
-                    transaction, opener, request_id, complaint, named, gateway, to_reply
-                ),
-            ),
-            timeout_seconds,
-        )
+
+        def change(transaction: Transaction) -> bytes | Exhausted | None:
+            recorded = find(transaction.connection, call)
+            if recorded is not None:
+                return recorded.body
+            decided = _decide(
+                transaction, opener, request_id, complaint, named, quota, gateway, to_reply
+            )
+            return keep(transaction, call, decided) if isinstance(decided, Reply) else decided
+
+        committed = journal.write(change, timeout_seconds)
+        if isinstance(committed.value, Exhausted):
+            raise lookups_exhausted(opener.name, committed.value)
+        if committed.value is None:
+            raise permission_denied(
+                "NO_CONSENT", "no live consent of the subject to dispute this category"
+            )
+        return Committed(committed.value, committed.checkpoint)
 
     return subjects.settled(work)
 
@@ -171,6 +196,7 @@ def answer(
 ) -> Committed[Changed]:
     """Answer a dispute for the furnisher's own data; the last answer resolves it.
 
+    A suspended furnisher answers too: its rows still count, and the subject is owed an answer.
     Raises Refusal INVALID_ARGUMENT, NOT_FOUND (DISPUTE_NOT_FOUND).
     """
     _check_id(dispute_id)
@@ -214,10 +240,11 @@ def answer(
 
 
 def extend(
-    journal: Journal, opener: Peer, dispute_id: bytes, timeout_seconds: float
+    journal: Journal, caller: Peer, dispute_id: bytes, timeout_seconds: float
 ) -> Committed[Changed]:
     """Put a dispute's deadline off, once, by what its policy allows; again changes nothing.
 
+    The caller is the member that opened it, or the operator, who administers disputes.
     Raises Refusal INVALID_ARGUMENT, NOT_FOUND (DISPUTE_NOT_FOUND), FAILED_PRECONDITION
     (NOT_EXTENSIBLE).
     """
@@ -226,10 +253,14 @@ def extend(
     def change(transaction: Transaction) -> Changed:
         connection = transaction.connection
         row = connection.execute(_BY_ID, {"id": dispute_id}).one_or_none()
-        if row is None or row.opener != opener.name:
+        by_staff = caller.role is Role.OPERATOR
+        if row is None or not (by_staff or row.opener == caller.name):
             raise _unknown()
         if row.extended_at is not None:
-            return Changed(_seen_by(connection, opener, dispute_id), None)
+            if by_staff:
+                # No entry says that it was shown.
+                transaction.append("staff.viewed", caller.spiffe_id, {"view": "disputes"})
+            return Changed(_seen_by(connection, caller, dispute_id), None)
         days = policies()[row.jurisdiction].dispute_extension_days
         late = transaction.now > row.answer_by
         if row.resolved_at is not None or late or not days:
@@ -240,7 +271,7 @@ def extend(
         answer_by = row.answer_by + days * _DAY
         entry = transaction.append(
             "dispute.extended",
-            opener.spiffe_id,
+            caller.spiffe_id,
             {"dispute": dispute_id.hex(), "answer_by": rfc3339(answer_by)},
         )
         connection.execute(
@@ -248,7 +279,7 @@ def extend(
             .where(dispute.c.dispute_id == dispute_id)
             .values(answer_by=answer_by, extended_at=transaction.now)
         )
-        return Changed(_seen_by(connection, opener, dispute_id), entry)
+        return Changed(_seen_by(connection, caller, dispute_id), entry)
 
     return journal.write(change, timeout_seconds)
 
@@ -270,9 +301,7 @@ def list_page(
     listing = Listing.of(b"disputes", name.encode(), b"all" if with_resolved else b"open")
     after = listing.position(page_token)
     record_view(journal, caller, Viewed("disputes"), timeout_seconds)
-    statement = _ALL if not name else _OF_MEMBER
-    if not with_resolved:
-        statement = statement.where(dispute.c.resolved_at.is_(None))
+    statement = _SELECTIONS[bool(name), with_resolved]
     parameters: dict[str, object] = {"after": after, "size": size + 1}
     if name:
         parameters["member"] = name
@@ -282,20 +311,28 @@ def list_page(
     return found, listing.token(found[-1].dispute_no) if len(ids) > size else ""
 
 
-def mark_overdue(journal: Journal, now: int, timeout_seconds: float = 30.0) -> int:
-    """Raise the alarm of members that have not answered in time, once a dispute; how many.
+def mark_overdue(journal: Journal, actor: str, now: int, timeout_seconds: float = 30.0) -> int:
+    """Record members that have not answered in time, once a dispute, and raise the alarm; how many.
 
-    That a dispute is late an auditor sees from its entries: nothing is appended. Safe beside
-    another process that does the same.
+    `actor` is the gateway's SPIFFE id. Safe beside another process that does the same.
     """
     with journal.read() as connection:
         if connection.execute(_LATE, {"now": now, "most": MOST_OVERDUE}).first() is None:
             return 0
 
-    def change(transaction: Transaction) -> int:
-        connection = transaction.connection
+    def change(transaction: Transaction) -> tuple[int, list[tuple[str, Alarm]]]:
+        connection, day = transaction.connection, day_of(transaction.now)
         late = connection.execute(_LATE, {"now": transaction.now, "most": MOST_OVERDUE}).all()
         for row in late:
+            transaction.append(
+                "dispute.overdue",
+                actor,
+                {
+                    "dispute": row.dispute_id.hex(),
+                    "member": row.member_id,
+                    "due": rfc3339(row.answer_by),
+                },
+            )
             connection.execute(
                 sa.update(dispute_task)
                 .where(
@@ -304,17 +341,53 @@ def mark_overdue(journal: Journal, now: int, timeout_seconds: float = 30.0) -> i
                 )
                 .values(late_since=transaction.now)
             )
-        for member_id in sorted({row.member_id for row in late}):
-            count = sum(row.member_id == member_id for row in late)
-            description = f"{count} disputes are not answered in time: see `concordat dispute list`"
-            keep_alarm(
-                connection,
-                member_id,
-                Alarm(AlarmKind.DISPUTE_OVERDUE, day_of(transaction.now), description),
-            )
-        return len(late)
+        counts = Counter(row.member_id for row in late)
+        alarms = [
+            (member_id, Alarm(AlarmKind.DISPUTE_OVERDUE, day, _LATE_TEXT.format(count)))
+            for member_id, count in sorted(counts.items())
+        ]
+        return len(late), [alarm for alarm in alarms if keep_alarm(connection, *alarm)]
 
-    return journal.write(change, timeout_seconds).value
+    marked, raised = journal.write(change, timeout_seconds).value
+    log_alarms(raised)
+    return marked
+
+
+def _decide(
+    transaction: Transaction,
+    opener: Peer,
+    request_id: bytes,
+    complaint: Complaint,
+    named: Named,
+    quota: Quota,
+    gateway: str,
+    to_reply: Callable[[Dispute, Entry], bytes],
+) -> Reply | Exhausted | None:
+    """Open the dispute, charged as one lookup; None: there is no consent, and an entry says so."""
+    connection, now = transaction.connection, transaction.now
+    [subject] = named.keys
+    require_epoch(transaction.tokens_epoch, named.epoch)
+    # Depends on nothing about the subject, and comes before anything about it is read.
+    meter = LookupMeter.of(connection, opener.name, quota, now)
+    exhausted = meter.check(connection, 1, now)
+    if exhausted is not None:
+        return exhausted
+    ground = ground_of(connection, opener.name, Purpose.DISPUTE, complaint.category, subject, now)
+    meter.charge(connection, 1, int(ground is None), now)
+    if ground is not None:
+        return _opened(transaction, opener, request_id, complaint, named, ground, gateway, to_reply)
+    transaction.append(
+        "dispute.refused",
+        opener.spiffe_id,
+        {
+            "request": request_id.hex(),
+            "subject": named.asked("dispute.refused", opener.spiffe_id, subject, request_id, 0),
+            "consents": {CATEGORY_NAMES[complaint.category]: NO_CONSENT},
+            "about": complaint.about,
+            "statement_sha256": complaint.statement_sha256.hex(),
+        },
+    )
+    return None
 
 
 def _opened(
@@ -323,20 +396,12 @@ def _opened(
     request_id: bytes,
     complaint: Complaint,
     named: Named,
+    ground: Ground,
     gateway: str,
     to_reply: Callable[[Dispute, Entry], bytes],
 ) -> Reply:
-    connection, now = transaction.connection, transaction.now
-    [subject] = named.keys
-    require_epoch(transaction.tokens_epoch, named.epoch)
-    require_active(connection, opener.name)
-    allowed = permits(connection, opener.name, Purpose.DISPUTE, [subject], now).get(subject)
-    consent_id = allowed.consents.get(complaint.category) if allowed else None
-    if consent_id is None:
-        raise permission_denied(
-            "NO_CONSENT", "no live consent of the subject to dispute this category"
-        )
-    code = connection.execute(_JURISDICTION, {"id": consent_id}).scalar() or UNNAMED
+    connection, now, subject = transaction.connection, transaction.now, ground.subject
+    code = ground.jurisdiction or UNNAMED
     dispute_id = os.urandom(DISPUTE_ID_BYTES)
     answer_by = now + policies()[code].dispute_days * _DAY
     entry = transaction.append(
@@ -346,7 +411,7 @@ def _opened(
             "dispute": dispute_id.hex(),
             "request": request_id.hex(),
             "subject": named.asked("dispute.opened", opener.spiffe_id, subject, request_id, 0),
-            "consents": {CATEGORY_NAMES[complaint.category]: consent_id.hex()},
+            "consents": {CATEGORY_NAMES[complaint.category]: ground.consent_id.hex()},
             "jurisdiction": code,
             "about": complaint.about,
             "answer_by": rfc3339(answer_by),
@@ -414,7 +479,15 @@ def _seen_by(connection: sa.Connection, caller: Peer, dispute_id: bytes) -> Disp
     consents: Sequence[bytes] = ()
     if task is not None:
         consents = (
-            connection.execute(_CONSENTS_OF, {"subject": row.subject, "recipient": caller.name})
+            connection.execute(
+                _CONSENTS_OF,
+                {
+                    "subject": row.subject,
+                    "recipient": caller.name,
+                    "contribution": mask_of([Purpose.CONTRIBUTION]),
+                    "category": mask_of([row.category]),
+                },
+            )
             .scalars()
             .all()
         )
@@ -464,12 +537,13 @@ _LAST = sa.select(sa.func.max(dispute.c.dispute_no))
 _NAMES = sa.select(member.c.member_id).where(
     member.c.member_no.in_(sa.bindparam("numbers", expanding=True))
 )
-_JURISDICTION = sa.select(consent.c.jurisdiction).where(consent.c.consent_id == _ID)
 _CONSENTS_OF = (
     sa.select(consent.c.consent_id)
     .where(
         consent.c.subject == sa.bindparam("subject"),
         consent.c.recipient == sa.bindparam("recipient"),
+        consent.c.purposes.bitwise_and(sa.bindparam("contribution")) != 0,
+        consent.c.categories.bitwise_and(sa.bindparam("category")) != 0,
     )
     .order_by(consent.c.grant_entry)
 )
@@ -479,18 +553,29 @@ _ALL = (
     .order_by(dispute.c.dispute_no)
     .limit(sa.bindparam("size"))
 )
-_OF_MEMBER = _ALL.where(
-    sa.or_(
-        dispute.c.opener == sa.bindparam("member"),
-        dispute.c.dispute_id.in_(
-            sa.select(dispute_task.c.dispute_id).where(
-                dispute_task.c.member_id == sa.bindparam("member")
-            )
-        ),
-    )
+_OWN_TASKS = sa.select(dispute_task.c.dispute_id).where(
+    dispute_task.c.member_id == sa.bindparam("member")
 )
+_OPENED_BY = dispute.c.opener == sa.bindparam("member")
+_UNRESOLVED = dispute.c.resolved_at.is_(None)
+# (of one member, with those that are resolved). To who is to answer, a dispute is open until it has
+# answered: whether others still have to must not show.
+_SELECTIONS = {
+    (False, True): _ALL,
+    (False, False): _ALL.where(_UNRESOLVED),
+    (True, True): _ALL.where(sa.or_(_OPENED_BY, dispute.c.dispute_id.in_(_OWN_TASKS))),
+    (True, False): _ALL.where(
+        sa.or_(
+            sa.and_(_OPENED_BY, _UNRESOLVED),
+            sa.and_(
+                dispute.c.opener != sa.bindparam("member"),
+                dispute.c.dispute_id.in_(_OWN_TASKS.where(dispute_task.c.answered_at.is_(None))),
+            ),
+        )
+    ),
+}
 _LATE = (
-    sa.select(dispute_task.c.dispute_id, dispute_task.c.member_id)
+    sa.select(dispute_task.c.dispute_id, dispute_task.c.member_id, dispute.c.answer_by)
     .join(dispute, dispute.c.dispute_id == dispute_task.c.dispute_id)
     .where(
         dispute_task.c.answered_at.is_(None),

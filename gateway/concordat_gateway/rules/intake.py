@@ -7,12 +7,13 @@ megabytes, however large its messages were.
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.requests import Fingerprint, check_request_id
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
+from concordat_privacy.catalogue.definitions import CATALOGUE_VERSION, OLDEST_VERSION
 from concordat_privacy.catalogue.rows import (
     AccountSnapshot,
     ApplicationEvent,
@@ -20,20 +21,17 @@ from concordat_privacy.catalogue.rows import (
     Row,
     RowError,
     is_adverse,
+    needs,
     pack_row,
     problems,
     row_leaf,
 )
-from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import failed_precondition, invalid
 
 MAX_ROWS = 20_000
 MAX_ROWS_A_MESSAGE = 2_000
 SHA256_BYTES = 32
-
-_ACCOUNT_NUMBERS = struct.Struct(">10q")
-_APPLICATION_NUMBERS = struct.Struct(">2q")
 
 
 class AccountNumbers(NamedTuple):
@@ -51,6 +49,23 @@ class AccountNumbers(NamedTuple):
     utilisation: int
     spend_volatility: int
     payment_profile: bytes
+    first_delinquency_month: int = 0
+    five_class: int = 0
+    scheduled_payment: int = 0
+    payment_ratio: int = 0
+    utilisation_trend: int = 0
+    remaining_terms: int = 0
+    extensions: int = 0
+    fraud_flag: int = 0
+    spend_spike: int = 0
+    scene_anomaly: int = 0
+    refund_ratio: int = 0
+    income_regularity: int = 0
+    invoice_days_past_due: int = 0
+    settlement_punctuality: int = 0
+    buyer_concentration: int = 0
+    order_volatility: int = 0
+    dilution: int = 0
 
 
 class ApplicationNumbers(NamedTuple):
@@ -59,6 +74,7 @@ class ApplicationNumbers(NamedTuple):
     application_ref: bytes
     day: int
     product: int
+    outcome: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +138,11 @@ class Intake:
         Raises Refusal INVALID_ARGUMENT, FAILED_PRECONDITION.
         """
         check_request_id(header.request_id, "header.request_id")
-        if header.catalogue_version != CATALOGUE_VERSION:
+        if not OLDEST_VERSION <= header.catalogue_version <= CATALOGUE_VERSION:
             raise failed_precondition(
                 "CATALOGUE_VERSION_UNKNOWN",
-                f"rows are taken in the bands of catalogue version {CATALOGUE_VERSION}",
+                "rows are taken in the bands of catalogue versions"
+                f" {OLDEST_VERSION} to {CATALOGUE_VERSION}",
             )
         if len(header.adverse_notice_sha256) not in (0, SHA256_BYTES):
             raise invalid(
@@ -192,7 +209,7 @@ class Intake:
             self._subjects[token],
             pack_row(row),
             row_leaf(token, row),
-            _needs(row),
+            needs(row),
             is_adverse(row),
         )
 
@@ -216,13 +233,28 @@ class Intake:
 
 
 def _canonical(record: AccountNumbers | ApplicationNumbers | None) -> tuple[bytes, ...]:
+    """What a digest takes in of a record.
+
+    Rows without attributes of later versions of the catalogue have the digests of before: a batch
+    that is repeated after an update of the gateway is still the same.
+    """
     match record:
         case AccountNumbers():
-            return record[0], _ACCOUNT_NUMBERS.pack(*record[1:-1]), record[-1]
-        case ApplicationNumbers(ref, day, product):
-            return ref, _APPLICATION_NUMBERS.pack(day, product)
+            first = cast(Sequence[int], record[1:_PROFILE])
+            later = cast(Sequence[int], record[_PROFILE + 1 :])
+            return record.account_ref, _numbers(first, later), record.payment_profile
+        case ApplicationNumbers(ref, day, product, outcome):
+            return ref, _numbers((day, product), (outcome,))
         case None:
             return ()
+
+
+_PROFILE = AccountNumbers._fields.index("payment_profile")
+
+
+def _numbers(first: Sequence[int], later: Sequence[int]) -> bytes:
+    numbers = [*first, *later] if any(later) else first
+    return struct.pack(f">{len(numbers)}q", *numbers)
 
 
 def _parse(raw: RawRow) -> Row | FieldProblem:
@@ -233,20 +265,10 @@ def _parse(raw: RawRow) -> Row | FieldProblem:
     try:
         match raw.record:
             case AccountNumbers():
-                return AccountSnapshot.from_numbers(**raw.record._asdict())
+                return AccountSnapshot.from_numbers(raw.record._asdict())
             case ApplicationNumbers():
-                return ApplicationEvent.from_numbers(**raw.record._asdict())
+                return ApplicationEvent.from_numbers(raw.record._asdict())
             case None:
                 return FieldProblem("record", "REQUIRED", "an account or an application is wanted")
     except RowError as error:
         return error.problems[0]
-
-
-def _needs(row: Row) -> tuple[DataCategory, ...]:
-    match row:
-        case ApplicationEvent():
-            return (DataCategory.INQUIRIES,)
-        case AccountSnapshot(spend_volatility=volatility) if volatility:
-            return (DataCategory.CREDIT_ACCOUNTS, DataCategory.SPENDING)
-        case AccountSnapshot():
-            return (DataCategory.CREDIT_ACCOUNTS,)

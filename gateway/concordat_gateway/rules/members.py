@@ -255,27 +255,29 @@ def list_members(journal: Journal, wanted: int, page_token: str) -> tuple[Sequen
     return [_member(row) for row in page], listing.token(page[-1].member_no) if more else ""
 
 
-def check_admitted(journal: Journal, peer: Peer, serial: Serial) -> None:
-    """Refuse a caller that may not call at this moment. Asked on every call.
+def check_admitted(journal: Journal, peer: Peer, serial: Serial, while_suspended: bool) -> None:
+    """Refuse a caller that may not make a call at this moment. Asked on every call.
 
-    A member must be active and show the certificate it joined with; an invitation must be one
-    that was issued. Operators, auditors and processes are who their certificate says.
+    A member must be active, or suspended where the call is one to make `while_suspended`, and show
+    the certificate it joined with; an invitation must be one that was issued. Operators, auditors
+    and processes are who their certificate says.
     Raises Refusal PERMISSION_DENIED (NOT_A_MEMBER, MEMBER_SUSPENDED, CERTIFICATE_REPLACED,
     NOT_INVITED).
     """
     match peer.role:
         case Role.MEMBER:
-            _check_member(journal, peer, serial)
+            _check_member(journal, peer, serial, while_suspended)
         case Role.INVITATION:
             _check_invitation(journal, peer, serial)
         case Role.OPERATOR | Role.AUDITOR | Role.GATEWAY | Role.KEYHOLDER:
             return
 
 
-def _check_member(journal: Journal, peer: Peer, serial: Serial) -> None:
+def _check_member(journal: Journal, peer: Peer, serial: Serial, while_suspended: bool) -> None:
     with journal.read() as connection:
         row = connection.execute(_ADMITTED, {"member_id": peer.name}).one_or_none()
-    check_standing(peer.name, None if row is None else row.state)
+    if row is None or row.state != MemberState.SUSPENDED or not while_suspended:
+        check_standing(peer.name, None if row is None else row.state)
     if row is None or row.certificate_serial != serial:
         raise permission_denied(
             "CERTIFICATE_REPLACED", "this is not the certificate the member joined with"

@@ -2,7 +2,8 @@
 
 A notice is issued in the transaction that ends the consent, and its deadlines stand in that entry.
 They are the policy's of the consent's jurisdiction (see `concordat_privacy.jurisdictions`). A
-suspended member that can still call may settle its notices: that only takes away.
+suspended member settles its notices too: what it holds must be deleted by law, and the receipt
+shown. That only takes away.
 """
 
 import os
@@ -18,7 +19,7 @@ from concordat_gateway.rules.alarms import Alarm, AlarmKind
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.pages import Listing, page_size
 from concordat_gateway.rules.staff import Viewed, record_view
-from concordat_gateway.rules.usage import keep_alarm
+from concordat_gateway.rules.usage import keep_alarm, log_alarms
 from concordat_gateway.store.control_tables import notice as notice_table
 from concordat_privacy.jurisdictions import UNNAMED, policies
 from concordat_privacy.log.leaf import Json
@@ -32,6 +33,7 @@ DEFAULT_PAGE: Final = 100
 MAX_PAGE: Final = 1_000
 MOST_OVERDUE: Final = 1_000
 """Of one run; what is left comes with the next."""
+_LATE_TEXT: Final = "{} deadlines of notices have passed: see `concordat notice list`"
 _DAY: Final = 86_400 * 1_000_000
 
 
@@ -200,8 +202,8 @@ def mark_overdue(journal: Journal, actor: str, now: int, timeout_seconds: float 
     if due is None:
         return 0
 
-    def change(transaction: Transaction) -> int:
-        connection = transaction.connection
+    def change(transaction: Transaction) -> tuple[int, list[tuple[str, Alarm]]]:
+        connection, day = transaction.connection, day_of(transaction.now)
         marked = 0
         members: dict[str, int] = {}
         for row in connection.execute(_DUE, {"now": transaction.now, "most": MOST_OVERDUE}).all():
@@ -229,16 +231,15 @@ def mark_overdue(journal: Journal, actor: str, now: int, timeout_seconds: float 
                 )
                 members[row.recipient] = members.get(row.recipient, 0) + 1
                 marked += 1
-        for member, count in sorted(members.items()):
-            description = f"{count} deadlines of notices have passed: see `concordat notice list`"
-            keep_alarm(
-                connection,
-                member,
-                Alarm(AlarmKind.NOTICE_OVERDUE, day_of(transaction.now), description),
-            )
-        return marked
+        alarms = [
+            (member, Alarm(AlarmKind.NOTICE_OVERDUE, day, _LATE_TEXT.format(count)))
+            for member, count in sorted(members.items())
+        ]
+        return marked, [alarm for alarm in alarms if keep_alarm(connection, *alarm)]
 
-    return journal.write(change, timeout_seconds).value
+    marked, raised = journal.write(change, timeout_seconds).value
+    log_alarms(raised)
+    return marked
 
 
 def _settled(

@@ -116,6 +116,31 @@ def permits(
     return permitted
 
 
+def ground_of(
+    connection: sa.Connection,
+    recipient: str,
+    purpose: Purpose,
+    category: DataCategory,
+    subject: SubjectKey,
+    now: int,
+) -> Ground | None:
+    """The consent by which `recipient` may use one category of one subject, as `permits` picks it.
+
+    A refusal fetches no row, whatever other consents there are.
+    """
+    row = connection.execute(
+        _LIVE_FOR_CATEGORY,
+        {
+            "subjects": [subject],
+            "recipient": recipient,
+            "purpose": mask_of([purpose]),
+            "category": mask_of([category]),
+            "now": now,
+        },
+    ).first()
+    return None if row is None else Ground._make(row)
+
+
 def spent_permits(
     connection: sa.Connection,
     recipient: str,
@@ -301,6 +326,9 @@ _LIVE_OF_RECIPIENT = (
     .where(_OF_SUBJECTS, _OF_RECIPIENT, _LIVE, _FOR_PURPOSE)
     .order_by(consent.c.subject, consent.c.grant_entry)
 )
+_LIVE_FOR_CATEGORY = _LIVE_OF_RECIPIENT.where(
+    consent.c.categories.bitwise_and(sa.bindparam("category")) != 0
+).limit(1)
 # An exhausted consent is left out here, so that its refusal fetches as little as any other.
 _SPAN = sa.case(
     {int(unit): sa.bindparam(f"span_{unit}", type_=sa.BigInteger) for unit in TimeUnit},

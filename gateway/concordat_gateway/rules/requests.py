@@ -95,7 +95,11 @@ def once(transaction: Transaction, request: Request, work: Callable[[], Reply]) 
     recorded = find(transaction.connection, request)
     if recorded is not None:
         return recorded.body
-    reply = work()
+    return keep(transaction, request, work())
+
+
+def keep(transaction: Transaction, request: Request, reply: Reply) -> bytes:
+    """Record the first reply to a request, which `find` has not found; returns its body."""
     transaction.connection.execute(
         _INSERT,
         {

@@ -1,7 +1,7 @@
 """Usage: the counters, limits and alarms of members, as they and the oversight may see them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -89,7 +89,12 @@ def _raise_alarms(journal: Journal, member_id: str, now: int, timeout: float) ->
         # Another process may have seen it meanwhile: whoever keeps it tells of it.
         return [found for found in new if keep_alarm(transaction.connection, *found)]
 
-    for member, alarm in journal.write(keep, timeout).value:
+    log_alarms(journal.write(keep, timeout).value)
+
+
+def log_alarms(raised: Iterable[tuple[str, Alarm]]) -> None:
+    """Log alarms of members that `keep_alarm` kept, once its transaction is durable."""
+    for member, alarm in raised:
         _log.warning(
             "alarm %s: %s",
             alarm.kind.name,
@@ -99,7 +104,7 @@ def _raise_alarms(journal: Journal, member_id: str, now: int, timeout: float) ->
 
 
 def keep_alarm(connection: sa.Connection, member_id: str, alarm: Alarm) -> bool:
-    """Keep an alarm of a member; whether it is the day's first of its kind."""
+    """Keep an alarm of a member; whether it is the day's first of its kind: then log it."""
     row = connection.execute(
         _KEEP,
         {

@@ -18,13 +18,14 @@ from concordat_gateway.ledger.tree import read_head
 from concordat_gateway.store.control_tables import cosignature as cosignature_table
 from concordat_gateway.store.control_tables import ledger_entry
 from concordat_privacy.log import leaf
-from concordat_privacy.log.checkpoint import CheckpointError, parse_note
 from concordat_privacy.log.cosignature import (
     Quorum,
     WitnessKey,
     parse_line,
     with_cosignatures,
 )
+from concordat_privacy.log.errors import CheckpointError
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.moments import micros_of
 from concordat_rpc.errors import invalid, not_found, out_of_range
 

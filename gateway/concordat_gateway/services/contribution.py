@@ -1,6 +1,7 @@
 """ContributionService: translates, decides nothing; see rules.intake and rules.contributions."""
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 import grpc
 
@@ -109,35 +110,17 @@ def _header(messages: Iterator[contribution_pb2.ContributeRequest]) -> Header:
     )
 
 
+# As the contract's messages name them.
+_ACCOUNT = attrgetter(*AccountNumbers._fields)
+_APPLICATION = attrgetter(*ApplicationNumbers._fields)
+
+
 def _raw(row: contribution_pb2.ContributionRow) -> RawRow:
     match row.WhichOneof("record"):
         case "account":
-            account = row.account
-            return RawRow(
-                row.token,
-                AccountNumbers(
-                    account.account_ref,
-                    account.as_of_month,
-                    account.status,
-                    account.product,
-                    account.opened_quarter,
-                    account.limit,
-                    account.balance,
-                    account.past_due,
-                    account.days_past_due,
-                    account.utilisation,
-                    account.spend_volatility,
-                    account.payment_profile,
-                ),
-            )
+            return RawRow(row.token, AccountNumbers._make(_ACCOUNT(row.account)))
         case "application":
-            application = row.application
-            return RawRow(
-                row.token,
-                ApplicationNumbers(
-                    application.application_ref, application.day, application.product
-                ),
-            )
+            return RawRow(row.token, ApplicationNumbers._make(_APPLICATION(row.application)))
         case _:
             return RawRow(row.token, None)
 

@@ -14,17 +14,19 @@ from concordat_gateway.services._translate import (
     timestamp_of,
     unsigned_receipt,
 )
+from concordat_privacy.metering import Quota
 from concordat_rpc import call
 
 
 class DisputeServicer(dispute_pb2_grpc.DisputeServiceServicer):
     """See proto/concordat/v1/dispute.proto."""
 
-    def __init__(self, journal: Journal, subjects: Subjects, gateway: str) -> None:
-        """`gateway`: its SPIFFE id."""
+    def __init__(self, journal: Journal, subjects: Subjects, gateway: str, quota: Quota) -> None:
+        """`gateway`: its SPIFFE id. `quota`: the configured one of lookups."""
         self._journal = journal
         self._subjects = subjects
         self._gateway = gateway
+        self._quota = quota
 
     def OpenDispute(
         self, request: dispute_pb2.OpenDisputeRequest, _context: grpc.ServicerContext
@@ -37,6 +39,7 @@ class DisputeServicer(dispute_pb2_grpc.DisputeServiceServicer):
             request.epoch,
             Complaint.of(request.category, request.reason, request.statement_sha256),
             self._subjects,
+            self._quota,
             self._gateway,
             _opened,
             seconds_left(),

@@ -9,8 +9,9 @@ from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import timestamps, witnesses
 from concordat_gateway.rules.staff import Viewed, check_case, record_view
 from concordat_gateway.services._translate import seconds_left
-from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
+from concordat_privacy.log.checkpoint import parse_checkpoint
 from concordat_privacy.log.cosignature import Quorum
+from concordat_privacy.log.signed_note import parse_note
 from concordat_rpc import call
 from concordat_rpc.errors import out_of_range
 

@@ -18,7 +18,7 @@ from concordat_gateway.store.signal_tables import (
 )
 from concordat_gateway.store.subjects import bucket_bounds, bucket_of
 from concordat_privacy.catalogue.relations import PROFILE_MONTHS, Inquiry, Relation
-from concordat_privacy.catalogue.retention import Cutoffs
+from concordat_privacy.catalogue.retention import BEHAVIOUR, Cutoffs
 from concordat_privacy.catalogue.rows import ADVERSE_STATUSES
 from concordat_privacy.epochs import FIRST_EPOCH
 
@@ -28,12 +28,8 @@ _RELATION_STATE = (
     "status",
     "product",
     "opened_quarter",
-    "limit_band",
-    "balance_band",
-    "past_due_band",
-    "days_past_due",
-    "utilisation",
-    "spend_volatility",
+    "first_delinquency_month",
+    "bands",
     "profile",
 )
 
@@ -122,7 +118,7 @@ SELECT_RELATIONS = _of_subjects(relation, ("account_ref", *_RELATION_STATE)).ord
 SELECT_RELATIONS_OF = _of_subjects(relation, ("account_ref", *_RELATION_STATE)).where(
     relation.c.member_no == sa.bindparam("member_no")
 )
-SELECT_INQUIRIES = _of_subjects(inquiry, ("day", "product")).order_by(
+SELECT_INQUIRIES = _of_subjects(inquiry, ("day", "product", "outcome")).order_by(
     inquiry.c.subject, inquiry.c.member_no, inquiry.c.application_ref
 )
 
@@ -144,14 +140,21 @@ PAST_POSITIVE = sa.and_(
     _in_bucket(relation), ~_ADVERSE, relation.c.as_of_month < sa.bindparam("positive_month")
 )
 PAST_INQUIRY = sa.and_(_in_bucket(inquiry), inquiry.c.day < sa.bindparam("inquiry_day"))
-SELECT_LONG_PROFILES = sa.select(
+_HAS_BEHAVIOUR = sa.or_(
+    # A byte that is not stored is shorter than one that is, and so before it.
+    *(sa.func.substr(relation.c.bands, at + 1, 1) > sa.literal(b"\0") for at in BEHAVIOUR)
+)
+SELECT_TO_TRIM = sa.select(
     relation.c.subject,
     relation.c.member_no,
     relation.c.account_ref,
     *(relation.c[name] for name in _RELATION_STATE),
 ).where(
     _in_bucket(relation),
-    relation.c.as_of_month < sa.bindparam("adverse_month") + PROFILE_MONTHS,
+    sa.or_(
+        relation.c.as_of_month < sa.bindparam("adverse_month") + PROFILE_MONTHS,
+        sa.and_(relation.c.as_of_month < sa.bindparam("behaviour_month"), _HAS_BEHAVIOUR),
+    ),
 )
 
 
@@ -165,6 +168,7 @@ def retention_span(bucket: int, cutoffs: Cutoffs) -> dict[str, Any]:
         "adverse_month": cutoffs.adverse_month,
         "positive_month": cutoffs.positive_month,
         "inquiry_day": cutoffs.inquiry_day,
+        "behaviour_month": cutoffs.behaviour_month,
     }
 
 
@@ -263,12 +267,8 @@ def upsert_relations(
             r.status,
             r.product,
             r.opened_quarter,
-            r.limit,
-            r.balance,
-            r.past_due,
-            r.days_past_due,
-            r.utilisation,
-            r.spend_volatility,
+            r.first_delinquency_month,
+            r.bands.rstrip(b"\0"),
             r.profile,
         )
         for subject, member_no, r in relations
@@ -281,7 +281,7 @@ def upsert_inquiries(
 ) -> None:
     """Store (subject, member number, application_ref, inquiry), replacing the same key."""
     rows = [
-        (subject, member_no, ref, bucket_of(subject), i.day, i.product)
+        (subject, member_no, ref, bucket_of(subject), i.day, i.product, i.outcome)
         for subject, member_no, ref, i in inquiries
     ]
     upsert_rows(connection, inquiry, rows)

@@ -22,7 +22,6 @@ from concordat_gateway.store.subjects import (
     require_epoch,
     tokens_rotating,
 )
-from concordat_privacy.catalogue.bands import ProductClass
 from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
 from concordat_privacy.catalogue.retention import Cutoffs, kept
 from concordat_privacy.catalogue.rows import AccountSnapshot, unpack_row
@@ -152,10 +151,10 @@ class SignalStore:
                     sql.SELECT_RELATIONS, sql.subject_span(chunk)
                 ):
                     relations[subject].append((member_no, Relation.from_numbers(*numbers)))
-                for subject, member_no, day, product in connection.execute(
+                for subject, member_no, *numbers in connection.execute(
                     sql.SELECT_INQUIRIES, sql.subject_span(chunk)
                 ):
-                    inquiries[subject].append((member_no, Inquiry(day, ProductClass(product))))
+                    inquiries[subject].append((member_no, Inquiry.from_numbers(*numbers)))
         return {key: History(tuple(relations[key]), tuple(inquiries[key])) for key in relations}
 
     def relations_by_bucket(
@@ -309,9 +308,9 @@ def _count(
 def _trimmed(
     connection: sa.Connection, span: Mapping[str, Any], cutoffs: Cutoffs
 ) -> list[tuple[SubjectKey, int, Relation]]:
-    """The relations of a bucket whose history is too long, with one that is not."""
+    """The relations of a bucket that say too much, as they may stay."""
     found = []
-    for subject, member_no, *numbers in connection.execute(sql.SELECT_LONG_PROFILES, span):
+    for subject, member_no, *numbers in connection.execute(sql.SELECT_TO_TRIM, span):
         stored = Relation.from_numbers(*numbers)
         remaining = kept(stored, cutoffs)
         if remaining is not None and remaining != stored:
@@ -339,7 +338,7 @@ def _merge_rows(
         if isinstance(row, AccountSnapshot):
             snapshots.append((subject, row))
         else:
-            inquiries[subject, row.application_ref] = Inquiry(row.day, row.product)
+            inquiries[subject, row.application_ref] = Inquiry(row.day, row.product, row.outcome)
 
     merged: dict[tuple[SubjectKey, bytes], Relation] = {}
     for chunk in _chunks(sorted({subject for subject, _ in snapshots})):

@@ -71,6 +71,7 @@ class Relation(_Signals, table=True):
         exactly("subject", 32),
         exactly("account_ref", 16),
         exactly("profile", 24),
+        sa.CheckConstraint("length(bands) <= 255", name="bands_length"),
         _BY_BUCKET,
     )
 
@@ -82,12 +83,11 @@ class Relation(_Signals, table=True):
     status: int = small_int()
     product: int = small_int()
     opened_quarter: int = small_int()
-    limit_band: int = small_int()
-    balance_band: int = small_int()
-    past_due_band: int = small_int()
-    days_past_due: int = small_int()
-    utilisation: int = small_int()
-    spend_volatility: int = small_int()
+    first_delinquency_month: int = small_int()
+    """0 where none is known."""
+    bands: bytes
+    """Bands by the catalogue's positions, one a byte, without unknown ones at the end: a store
+    need not change when the catalogue grows."""
     profile: bytes
     """24 days-past-due bands, newest month first; the first belongs to as_of_month."""
 
@@ -104,6 +104,7 @@ class Inquiry(_Signals, table=True):
     bucket: int = small_int(primary_key=True, sa_column_kwargs=_NO_SEQUENCE)
     day: int
     product: int = small_int()
+    outcome: int = small_int()
 
 
 class SubjectEpoch(_Signals, table=True):

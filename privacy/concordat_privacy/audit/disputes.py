@@ -1,6 +1,6 @@
 """Disputes: opened, perhaps extended, answered, resolved, each by its deadline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from concordat_privacy.audit.context import Context
@@ -24,6 +24,8 @@ class Dispute:
     answer_by: Moment
     policy: Policy | None
     member: str = ""
+    answered_by: set[str] = field(default_factory=set)
+    """Members, by entries that name them."""
     extended: bool = False
     answered_at: Moment = ""
     resolved_at: Moment = ""
@@ -90,8 +92,8 @@ class Disputes:
     def answered(self, entry: Entry) -> None:
         """`dispute.answered`: by a member who furnished what is disputed. There may be several.
 
-        Each is held to the deadline. No entry says who is to answer: that somebody does not shows
-        in that the dispute is not resolved.
+        Each is held to the deadline. No entry before it says who is to answer: that somebody does
+        not shows in `dispute.overdue`, and in that the dispute is not resolved.
         """
         dispute = self._named(entry)
         if dispute is None:
@@ -101,6 +103,7 @@ class Disputes:
             self._find(Kind.DISPUTE_INCONSISTENT, dispute, "answered, but it was resolved already")
         self._check_deadline(entry, dispute)
         dispute.answered_at = dispute.answered_at or entry.time
+        dispute.answered_by.add(dispute.member)
 
     def resolved(self, entry: Entry) -> None:
         """`dispute.resolved`."""
@@ -115,6 +118,17 @@ class Disputes:
             self._check_deadline(entry, dispute)
         dispute.resolved_at = entry.time
         dispute.outcome = str(entry.fields.get("outcome", dispute.outcome))
+
+    def overdue(self, entry: Entry) -> None:
+        """`dispute.overdue`: an alarm must have a reason."""
+        dispute = self._named(entry)
+        if dispute is None:
+            return
+        member, due = text_of(entry.fields, "member"), moment_in(entry.fields, "due")
+        done = dispute.resolved_at or member in dispute.answered_by
+        if done or due != dispute.answer_by or entry.time <= due:
+            message = f"the answer of {member} is said to be overdue, but it is not"
+            self._find(Kind.DISPUTE_INCONSISTENT, dispute, message)
 
     def finish(self, as_of: Moment) -> None:
         """Report what is open past its deadline at a moment after the last entry."""

@@ -48,6 +48,8 @@ class Document:
     """Figures for programs."""
     complete: bool = True
     """False if there were too many findings to keep: some may be missing in this answer."""
+    unchecked: int = 0
+    """Uses in the whole ledger that could not be held against a consent."""
 
     @property
     def ok(self) -> bool:
@@ -191,7 +193,7 @@ def members(report: Report, replay: Replay, member: str = "") -> Document:
             held[found.id],
             live[found.id],
             found.permitted,
-            found.refused,
+            found.refused + found.disputes_refused,
             found.withheld,
             found.rows,
             found.rows_unchecked + found.lookups_unchecked,
@@ -301,6 +303,21 @@ def has_member(replay: Replay, member: str) -> bool:
     )
 
 
+def older_batches_told(replay: Replay) -> str:
+    """What batches without items leave open, in a sentence; empty where there are none."""
+    older = replay.uses.counts.older
+    if not older.batches:
+        return ""
+    where = f"entry {older.first}"
+    if older.batches > 1:
+        where = f"the first entry {older.first}, the last entry {older.last}"
+    batches = "batch" if older.batches == 1 else "batches"
+    return (
+        f"Under which consents {older.rows} rows of {older.batches} {batches} were contributed is "
+        f"NOT shown ({where}): the form without items names none, and no export can add them."
+    )
+
+
 def _unchecked(replay: Replay) -> list[Sequence[Cell]]:
     rows: list[Sequence[Cell]] = [
         (f"uses: {reason}", count)
@@ -338,6 +355,10 @@ def _document(
     complete = audit == "exceptions" or replay.findings.complete
     if not complete:
         verdict += " Too many findings to tell which of them belong here."
+    if counts.unchecked:
+        verdict += f" Not re-checkable: {counts.unchecked} uses; nothing is known of these."
+    if told := older_batches_told(replay):
+        verdict += f" {told}"
     facts: dict[str, Cell] = {
         "entries": replay.entries,
         "entries_after_as_of": replay.left_out,
@@ -346,11 +367,16 @@ def _document(
         "uses_checked": counts.checked,
         "uses_without_valid_consent": counts.unfounded,
         "uses_not_recheckable": counts.unchecked,
+        "older_form_batches": counts.older.batches,
+        "older_form_rows": counts.older.rows,
+        "older_form_first_entry": counts.older.first,
+        "older_form_last_entry": counts.older.last,
         "lookups_permitted": counts.lookups,
         "lookups_refused": counts.refusals,
         "rows_contributed": counts.rows,
         "rows_trained_on": counts.training_rows,
         "disputes_with_consent": counts.disputes,
+        "disputes_refused": counts.disputes_refused,
         "aggregates_charged": len(replay.pool.aggregates),
         "aggregates_repeated": replay.pool.repeated,
         "aggregates_refused": replay.pool.refused,
@@ -368,6 +394,7 @@ def _document(
         tables,
         facts,
         complete,
+        counts.unchecked,
     )
 
 
@@ -382,7 +409,8 @@ def _checked(replay: Replay) -> list[str]:
         "member who used it, was in force at that moment, and covers purpose, category and "
         "frequency.",
         f"Uses without a valid consent: {counts.unfounded}. Not re-checkable: {counts.unchecked}.",
-        f"Lookups refused: {counts.refusals}, none of which may name a consent.",
+        f"Lookups refused: {counts.refusals}, and disputes: {counts.disputes_refused}, none of "
+        "which may name a consent.",
         f"Consents: {len(replay.consents.by_id)}, their records and every change of them, against "
         f"version {replay.policies.version} of the jurisdictions' policies; notices, disputes and "
         "erasures against their deadlines.",

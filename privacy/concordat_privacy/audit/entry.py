@@ -26,7 +26,7 @@ PURPOSES: Final = (
     "dispute",
 )
 LOOKUP_PURPOSES: Final = frozenset({"underwriting", "portfolio_review", "dispute"})
-CATEGORIES: Final = ("credit_accounts", "inquiries", "spending")
+CATEGORIES: Final = ("credit_accounts", "inquiries", "spending", "trade")
 PURPOSE_BITS: Final = {name: 1 << at for at, name in enumerate(PURPOSES)}
 CATEGORY_BITS: Final = {name: 1 << at for at, name in enumerate(CATEGORIES)}
 NO_CONSENT: Final = "0" * 32

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from concordat_privacy.audit.consents import ENDED, Consents
+from concordat_privacy.audit.consent import ENDED
+from concordat_privacy.audit.consents import Consents
 from concordat_privacy.audit.context import Context
 from concordat_privacy.audit.entry import (
     Entry,

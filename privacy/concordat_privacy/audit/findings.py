@@ -66,7 +66,7 @@ class Kind(Enum):
     DELETION_LATE = "deletion_late"
     """The recipient confirmed deletion too late, or has not though it was due."""
     DISPUTE_INCONSISTENT = "dispute_inconsistent"
-    """A step of a dispute that its state does not allow."""
+    """A step of a dispute that its state does not allow, or an alarm without a reason."""
     DISPUTE_AGAINST_POLICY = "dispute_against_policy"
     """A dispute's deadline is later than the jurisdiction allows."""
     DISPUTE_LATE = "dispute_late"

@@ -1,14 +1,10 @@
 """How many consents are live at a moment, by what they cover."""
 
-from __future__ import annotations
-
 import heapq
 from collections import Counter
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from concordat_privacy.audit.consents import Consent
-    from concordat_privacy.audit.entry import Moment
+from concordat_privacy.audit.consent import Consent
+from concordat_privacy.audit.entry import Moment
 
 
 class LiveCount:

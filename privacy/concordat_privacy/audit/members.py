@@ -55,6 +55,8 @@ class Member:
     withheld: int = 0
     lookups_unchecked: int = 0
     """Lookup entries whose items this export does not hold."""
+    disputes_refused: int = 0
+    """Disputes that it wanted to open without a consent to it."""
     rows: int = 0
     """Rows contributed, each re-checked against its consent."""
     rows_unchecked: int = 0

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from concordat_privacy.audit.consents import Consent
+from concordat_privacy.audit.consent import Consent
 from concordat_privacy.audit.context import Context
 from concordat_privacy.audit.entry import (
     Entry,

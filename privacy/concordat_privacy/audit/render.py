@@ -91,7 +91,7 @@ def _plain(cell: Cell) -> Cell:
 def _csv_cell(cell: Cell) -> str:
     if cell is None or isinstance(cell, int):
         return "" if cell is None else str(cell)
-    text = _printable(cell)
+    text = printable(cell)
     # A spreadsheet runs what begins like a formula (CWE-1236); an apostrophe makes it text.
     return "'" + text if text.lstrip(" ").startswith(_FORMULA) else text
 
@@ -113,7 +113,7 @@ def _laid_out(table: Table, limit: int | None) -> Iterator[str]:
         yield _line(cells, widths, across)
         for at in below:
             if row[at]:
-                yield from _wrapped(_printable(str(row[at])), "    ")
+                yield from _wrapped(printable(str(row[at])), "    ")
     if len(rows) < len(table.rows):
         left = len(table.rows) - len(rows)
         yield f"and {left} more: --format csv --table {table.name}"
@@ -137,7 +137,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], across: Sequence[tuple[in
 def _shown(column: Column, cell: Cell) -> str:
     if cell is None or cell == "":
         return "" if column.form is Form.TEXT or column.form is Form.NUMBER else "-"
-    text = _printable(str(cell))
+    text = printable(str(cell))
     if column.form is Form.ID and len(text) > _ID_SHOWN:
         return text[:_ID_SHOWN] + "…"
     if column.form is Form.TIME:
@@ -147,7 +147,7 @@ def _shown(column: Column, cell: Cell) -> str:
     return text
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without what a terminal would obey."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
@@ -156,4 +156,4 @@ def _printable(text: str) -> str:
 
 def _wrapped(text: str, indent: str) -> list[str]:
     rest = " " * len(indent)
-    return textwrap.wrap(_printable(text), WIDTH, initial_indent=indent, subsequent_indent=rest)
+    return textwrap.wrap(printable(text), WIDTH, initial_indent=indent, subsequent_indent=rest)

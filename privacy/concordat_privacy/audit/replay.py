@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from concordat_privacy.audit.consents import Consent, Consents, Managers
+from concordat_privacy.audit.consent import Consent
+from concordat_privacy.audit.consents import Consents, Managers
 from concordat_privacy.audit.context import Context
 from concordat_privacy.audit.disputes import Disputes
 from concordat_privacy.audit.entry import Actor, Entry, Fields, Malformed, Moment, actor_of, text_of
@@ -40,6 +41,9 @@ _ACTORS: Mapping[str, frozenset[str]] = {
     "manager.registered": frozenset({"operator"}),
     "manager.disabled": frozenset({"operator"}),
     "notice.overdue": frozenset({"gateway"}),
+    "dispute.refused": frozenset({"member"}),
+    "dispute.extended": frozenset({"member", "operator"}),
+    "dispute.overdue": frozenset({"gateway"}),
 }
 _UNKNOWN = Actor("", "", "")
 
@@ -114,9 +118,11 @@ class Replay:
             "aggregate.refused": self.pool.exhausted,
             "training.run": self._trained,
             "dispute.opened": self._disputed,
+            "dispute.refused": self.uses.dispute_refused,
             "dispute.extended": self.disputes.extended,
             "dispute.answered": self.disputes.answered,
             "dispute.resolved": self.disputes.resolved,
+            "dispute.overdue": self.disputes.overdue,
             "staff.viewed": self._viewed,
             "notice.acknowledged": self.notices.acknowledged,
             "deletion.confirmed": self.notices.deleted,

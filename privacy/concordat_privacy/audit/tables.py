@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
-from concordat_privacy.audit.consents import Consent
+from concordat_privacy.audit.consent import Consent
 from concordat_privacy.audit.entry import CATEGORIES, PURPOSES, words_of
 from concordat_privacy.audit.findings import Finding
 from concordat_privacy.audit.replay import Replay

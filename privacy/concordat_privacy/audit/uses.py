@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from concordat_privacy.audit.consents import Consent, Consents
+from concordat_privacy.audit.consent import Consent
+from concordat_privacy.audit.consents import Consents
 from concordat_privacy.audit.context import Context
 from concordat_privacy.audit.entry import (
     CATEGORIES,
@@ -43,6 +44,24 @@ _BREAKING: Final = frozenset(
 
 
 @dataclass(slots=True)
+class OlderBatches:
+    """Batches of the form without items, which names no consents of the rows."""
+
+    batches: int = 0
+    rows: int = 0
+    first: int | None = None
+    """Entry of the first of them; None where there are none."""
+    last: int | None = None
+
+    def add(self, entry: int, rows: int) -> None:
+        """Count one more, later than those before."""
+        self.batches += 1
+        self.rows += rows
+        self.first = entry if self.first is None else self.first
+        self.last = entry
+
+
+@dataclass(slots=True)
 class UseCounts:
     """How many uses were held against their consents, and how many could not be."""
 
@@ -53,10 +72,13 @@ class UseCounts:
     rows: int = 0
     training_rows: int = 0
     disputes: int = 0
+    disputes_refused: int = 0
     unfounded: int = 0
     """Uses, of those checked, that a finding is about."""
     not_recheckable: Counter[str] = field(default_factory=Counter)
     """Uses that could not be re-checked, by reason."""
+    older: OlderBatches = field(default_factory=OlderBatches)
+    """Those of them that no export could let anybody re-check."""
 
     @property
     def checked(self) -> int:
@@ -161,11 +183,15 @@ class Uses:
         rows = count_of(entry.fields, "rows")
         member.rows_refused += count_of(entry.fields, "refused")
         if rows and "items_root" not in entry.fields:
+            if "adverse" in entry.fields:
+                # What came into the form together with the items.
+                raise Malformed("items_root: rows without items can never be held against consents")
             # Written before batches had items: its rows' root alone leads to no consent.
             if self._newer_batches:
                 message = f"{rows} rows without their consents, though batches before it have them"
                 self._context.find(Kind.OLDER_FORM, message)
             member.rows_unchecked += rows
+            self.counts.older.add(entry.index, rows)
             self._skip("rows of batches in the form without items", rows)
             return
         self._newer_batches = self._newer_batches or rows > 0
@@ -202,6 +228,20 @@ class Uses:
             return
         self._use(entry, None, "dispute", named)
         self.counts.disputes += 1
+
+    def dispute_refused(self, entry: Entry) -> None:
+        """`dispute.refused`: as a refused item of a lookup, no use."""
+        fields = entry.fields
+        hex_of(fields, "request", 16)
+        hex_of(fields, "subject", 32)
+        hex_of(fields, "statement_sha256", 32)
+        text_of(fields, "about")
+        self._members.of(entry.actor.member).disputes_refused += 1
+        self.counts.disputes_refused += 1
+        for category, consent in object_in(fields, "consents").items():
+            if consent != NO_CONSENT:
+                message = f"refused, but names a consent for {category}"
+                self._context.find(Kind.REFUSAL_NAMES_CONSENT, message, consent=str(consent))
 
     def _subject(
         self, entry: Entry, member: Member, purpose: str, item: int, fields: Fields

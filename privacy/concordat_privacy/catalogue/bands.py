@@ -1,7 +1,8 @@
 """Bands: the vocabulary of contributed attributes, and how raw values fall into them.
 
 The numbers equal those of `concordat.v1` (bands.proto, common.proto), never change their meaning,
-and 0 always means "unknown". Unknown is never scored as bad. Lower bounds are inclusive.
+and 0 always means "unknown". Unknown is never scored as bad. Labels and bounds are those of
+catalogue.toml.
 
 The banding functions run in the member's own process, so that raw amounts never leave it. Each
 takes None for "not held" and gives the unknown band back. What is no number, a band too, raises
@@ -11,10 +12,12 @@ TypeError.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import Enum, IntEnum
+from typing import Final, TypeVar
+
+from concordat_privacy.catalogue.definitions import SCALES
 
 Number = int | float | Decimal
 
@@ -26,6 +29,7 @@ class DataCategory(IntEnum):
     CREDIT_ACCOUNTS = 1
     INQUIRIES = 2
     SPENDING = 3
+    TRADE = 4
 
 
 class AccountStatus(IntEnum):
@@ -52,6 +56,7 @@ class ProductClass(IntEnum):
     SUPPLY_CHAIN = 5
     GUARANTEE = 6
     MORTGAGE = 7
+    MICRO_LOAN = 8
 
 
 class AmountBand(IntEnum):
@@ -106,87 +111,221 @@ class VolatilityBand(IntEnum):
     OVER_100 = 4
 
 
-BAND_LABELS: Mapping[type[IntEnum], tuple[str, ...]] = {
-    AccountStatus: (
-        "open",
-        "closed, repaid in full",
-        "settled for less",
-        "charged off",
-        "sold",
-        "restructured",
-        "disputed",
-    ),
-    ProductClass: (
-        "pay in n",
-        "cash instalment",
-        "revolving",
-        "merchant instalment",
-        "supply chain",
-        "guarantee",
-        "mortgage",
-    ),
-    AmountBand: (
-        "0",
-        "<1k",
-        "1k-3k",
-        "3k-5k",
-        "5k-10k",
-        "10k-20k",
-        "20k-50k",
-        "50k-100k",
-        "100k+",
-    ),
-    DaysPastDueBand: ("0", "1-7", "8-29", "30-59", "60-89", "90-179", "180+"),
-    UtilisationBand: ("0%", "<10%", "10-30%", "30-50%", "50-75%", "75-90%", "90-100%", ">100%"),
-    VolatilityBand: ("<0.25", "0.25-0.5", "0.5-1", "1+"),
+class FiveClass(IntEnum):
+    """Five-tier classification of loans (catalogue C10)."""
+
+    UNSPECIFIED = 0
+    NORMAL = 1
+    SPECIAL_MENTION = 2
+    SUBSTANDARD = 3
+    DOUBTFUL = 4
+    LOSS = 5
+
+
+class PaymentRatioBand(IntEnum):
+    """How much of what was due was paid (catalogue C13)."""
+
+    UNSPECIFIED = 0
+    NOTHING = 1
+    UNDER_MINIMUM = 2
+    MINIMUM = 3
+    PART = 4
+    FULL = 5
+
+
+class TrendBand(IntEnum):
+    """Change of utilisation over three months, in percentage points (catalogue C15)."""
+
+    UNSPECIFIED = 0
+    DOWN = 1
+    FLAT = 2
+    UP = 3
+    JUMP = 4
+
+
+class TermsBand(IntEnum):
+    """Instalments that remain (catalogue C16)."""
+
+    UNSPECIFIED = 0
+    ZERO = 1
+    FROM_1_TO_3 = 2
+    FROM_4_TO_6 = 3
+    FROM_7_TO_12 = 4
+    FROM_13_TO_24 = 5
+    FROM_25 = 6
+
+
+class ExtensionsBand(IntEnum):
+    """Extensions granted in twelve months (catalogue C17)."""
+
+    UNSPECIFIED = 0
+    ZERO = 1
+    ONE = 2
+    TWO = 3
+    FROM_3 = 4
+
+
+class FraudFlag(IntEnum):
+    """Fraud confirmed on an account (catalogue C29)."""
+
+    UNSPECIFIED = 0
+    NONE = 1
+    CONFIRMED = 2
+    """By the account's holder."""
+    VICTIM = 3
+    """Against the account's holder: never scored as bad."""
+
+
+class SpikeBand(IntEnum):
+    """Spending of 30 days over the monthly mean of the five months before (catalogue C23)."""
+
+    UNSPECIFIED = 0
+    UNDER_50 = 1
+    FROM_50_TO_150 = 2
+    FROM_150_TO_300 = 3
+    OVER_300 = 4
+
+
+class AnomalyBand(IntEnum):
+    """Departure of where money is spent from the account's own pattern (catalogue C24)."""
+
+    UNSPECIFIED = 0
+    LOW = 1
+    MID = 2
+    HIGH = 3
+    CASH_LIKE = 4
+
+
+class RefundBand(IntEnum):
+    """Purchases refunded or charged back, in percent (catalogue C26)."""
+
+    UNSPECIFIED = 0
+    UNDER_2 = 1
+    FROM_2_TO_5 = 2
+    FROM_5_TO_15 = 3
+    OVER_15 = 4
+
+
+class IncomeRegularity(IntEnum):
+    """Regularity of income (catalogue C27)."""
+
+    UNSPECIFIED = 0
+    NONE = 1
+    IRREGULAR = 2
+    REGULAR = 3
+
+
+class PunctualityBand(IntEnum):
+    """Merchant settlements and invoices paid on time, in percent."""
+
+    UNSPECIFIED = 0
+    UNDER_80 = 1
+    FROM_80_TO_95 = 2
+    FROM_95_TO_99 = 3
+    OVER_99 = 4
+
+
+class ConcentrationBand(IntEnum):
+    """Herfindahl-Hirschman index of sales by buyer (catalogue C31)."""
+
+    UNSPECIFIED = 0
+    UNDER_15 = 1
+    FROM_15_TO_25 = 2
+    FROM_25_TO_50 = 3
+    OVER_50 = 4
+
+
+class DilutionBand(IntEnum):
+    """Invoices reduced by returns and credit notes, in percent (catalogue C33)."""
+
+    UNSPECIFIED = 0
+    UNDER_2 = 1
+    FROM_2_TO_5 = 2
+    FROM_5_TO_10 = 3
+    OVER_10 = 4
+
+
+class ApplicationOutcome(IntEnum):
+    """How an application was decided (catalogue C19)."""
+
+    UNSPECIFIED = 0
+    APPROVED = 1
+    DECLINED = 2
+    WITHDRAWN = 3
+
+
+BAND_TYPES: Final[Mapping[str, type[IntEnum]]] = {
+    kind.__name__: kind
+    for kind in (
+        AccountStatus,
+        ProductClass,
+        AmountBand,
+        DaysPastDueBand,
+        UtilisationBand,
+        VolatilityBand,
+        FiveClass,
+        PaymentRatioBand,
+        TrendBand,
+        TermsBand,
+        ExtensionsBand,
+        FraudFlag,
+        SpikeBand,
+        AnomalyBand,
+        RefundBand,
+        IncomeRegularity,
+        PunctualityBand,
+        ConcentrationBand,
+        DilutionBand,
+        ApplicationOutcome,
+    )
+}
+"""The enumeration of each scale of the catalogue."""
+
+BAND_LABELS: Final[Mapping[type[IntEnum], tuple[str, ...]]] = {
+    BAND_TYPES[name]: scale.labels for name, scale in SCALES.items()
 }
 """Band names; the label of band b stands at position b - 1."""
-
-_AMOUNT_BOUNDS = (1_000, 3_000, 5_000, 10_000, 20_000, 50_000, 100_000)
-_DAYS_BOUNDS = (1, 8, 30, 60, 90, 180)
-_UTILISATION_BOUNDS = (10, 30, 50, 75, 90)
-_VOLATILITY_BOUNDS = (0.25, 0.5, 1)
 
 MIN_VOLATILITY_MONTHS = 3
 VOLATILITY_MONTHS = 6
 
+_Band = TypeVar("_Band", bound=IntEnum)
+
+
+def band_of(kind: type[_Band], value: Number | None) -> _Band:
+    """The band of a raw value, in the unit of its scale in catalogue.toml; None is unknown.
+
+    Raises:
+        TypeError: for what is no number, a band too; for a scale of codes.
+        ValueError: for what is not finite, and below 0 unless the scale has bands there.
+    """
+    scale = SCALES[kind.__name__]
+    if not scale.bounds:
+        raise TypeError(f"{kind.__name__} has codes, not bounds: name one")
+    if value is None:
+        return kind(0)
+    _check(value, scale.unit, scale.signed)
+    return kind(scale.band(value))
+
 
 def amount_band(amount: Number | None) -> AmountBand:
     """The band of an amount in whole units of currency. Raises ValueError below 0."""
-    if amount is None:
-        return AmountBand.UNSPECIFIED
-    _check(amount, "amount")
-    if amount == 0:
-        return AmountBand.ZERO
-    return AmountBand(AmountBand.UNDER_1K + bisect_right(_AMOUNT_BOUNDS, amount))
+    return band_of(AmountBand, amount)
 
 
 def days_past_due_band(days: int | None) -> DaysPastDueBand:
     """The band of a number of days past due. Raises ValueError below 0."""
-    if days is None:
-        return DaysPastDueBand.UNSPECIFIED
-    _check(days, "days past due")
-    return DaysPastDueBand(DaysPastDueBand.CURRENT + bisect_right(_DAYS_BOUNDS, days))
+    return band_of(DaysPastDueBand, days)
 
 
 def utilisation_band(percent: Number | None) -> UtilisationBand:
     """The band of balance over limit in percent (100 = all used). Raises ValueError below 0."""
-    if percent is None:
-        return UtilisationBand.UNSPECIFIED
-    _check(percent, "utilisation")
-    if percent == 0:
-        return UtilisationBand.ZERO
-    if percent > 100:
-        return UtilisationBand.OVER_100
-    return UtilisationBand(UtilisationBand.UNDER_10 + bisect_right(_UTILISATION_BOUNDS, percent))
+    return band_of(UtilisationBand, percent)
 
 
 def volatility_band(coefficient: Number | None) -> VolatilityBand:
     """The band of a coefficient of variation (1 = 100 percent). Raises ValueError below 0."""
-    if coefficient is None:
-        return VolatilityBand.UNSPECIFIED
-    _check(coefficient, "coefficient of variation")
-    return VolatilityBand(VolatilityBand.UNDER_25 + bisect_right(_VOLATILITY_BOUNDS, coefficient))
+    return band_of(VolatilityBand, coefficient)
 
 
 def spending_volatility(monthly_spending: Sequence[float]) -> float | None:
@@ -204,11 +343,11 @@ def spending_volatility(monthly_spending: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((month - mean) ** 2 for month in window) / len(window)) / mean
 
 
-def _check(value: Number, what: str) -> None:
+def _check(value: Number, unit: str, signed: bool) -> None:
     # Both are numbers to Python. A band taken for an amount would fall into another band.
     if isinstance(value, bool | Enum):
-        raise TypeError(f"{what} is {value!r}, a number is wanted")
+        raise TypeError(f"{value!r} is given, a number of {unit} is wanted")
     if not math.isfinite(value):
-        raise ValueError(f"{what} is {value}, a finite number is wanted")
-    if value < 0:
-        raise ValueError(f"{what} is {value}, at least 0 is wanted")
+        raise ValueError(f"{value} {unit}: a finite number is wanted")
+    if value < 0 and not signed:
+        raise ValueError(f"{value} {unit}: at least 0 is wanted")

@@ -7,16 +7,17 @@ are left out of the sum, so a sum can be too low and never too high for want of 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from concordat_privacy.catalogue.bands import (
     AccountStatus,
     AmountBand,
+    ApplicationOutcome,
     DaysPastDueBand,
+    FraudFlag,
     ProductClass,
     UtilisationBand,
-    VolatilityBand,
 )
 from concordat_privacy.catalogue.calendar import quarter_of_month
 from concordat_privacy.catalogue.evidence import Evidence, reported_months, window
@@ -260,5 +261,97 @@ def _with_status(rows: Iterable[Relation], status: AccountStatus) -> int:
     return sum([row.status is status for row in rows])
 
 
-def spend_volatility(evidence: Evidence) -> int:
-    return max((row.spend_volatility for row in evidence.spending), default=VolatilityBand(0))
+OBLIGATION_BOUNDS: Final = (1, 1_000, 3_000, 5_000, 10_000, 20_000)
+DELINQUENCY_BOUNDS: Final = (6, 12, 24, 36)
+
+_Bands = Callable[[Evidence], Iterable[int]]
+
+
+def _highest(bands: _Bands) -> Measure:
+    return lambda evidence: max(bands(evidence), default=UNKNOWN)
+
+
+def _lowest(bands: _Bands) -> Measure:
+    """The lowest known band."""
+    return lambda evidence: min((band for band in bands(evidence) if band), default=UNKNOWN)
+
+
+def monthly_obligation(evidence: Evidence) -> int:
+    payments = [row.scheduled_payment for row in evidence.current if row.scheduled_payment]
+    return _sum_band(evidence, payments, OBLIGATION_BOUNDS)
+
+
+def months_since_first_delinquency(evidence: Evidence) -> int:
+    latest = max((row.first_delinquency_month for row in evidence.accounts), default=0)
+    return _band(evidence.month - latest, DELINQUENCY_BOUNDS) if latest else UNKNOWN
+
+
+def fraud_flag(evidence: Evidence) -> int:
+    """Fraud by the subject before fraud against it, either before none."""
+    flags = {row.fraud_flag for row in evidence.accounts}
+    for flag in (FraudFlag.CONFIRMED, FraudFlag.VICTIM, FraudFlag.NONE):
+        if flag in flags:
+            return flag
+    return UNKNOWN
+
+
+def declined_12m(evidence: Evidence) -> int:
+    """Unknown unless the outcome of an application in the time is."""
+    first = evidence.today_day - 364
+    outcomes = [row.outcome for row in evidence.inquiries if row.day >= first and row.outcome]
+    if not outcomes:
+        return UNKNOWN
+    return _band(outcomes.count(ApplicationOutcome.DECLINED), INQUIRY_BOUNDS)
+
+
+def invoice_dpd(evidence: Evidence) -> int:
+    return _RELEASED_DAYS[max((row.invoice_days_past_due for row in evidence.trade), default=0)]
+
+
+MEASURES: Final[Mapping[str, Measure]] = {
+    "lenders_open": lenders_open,
+    "open_accounts": open_accounts,
+    "total_exposure": total_exposure,
+    "total_limit": total_limit,
+    "utilisation": utilisation,
+    "utilisation_all": utilisation_all,
+    "inquiries_7d": inquiries(7),
+    "inquiries_30d": inquiries(30),
+    "inquiries_90d": inquiries(90),
+    "inquiries_180d": inquiries(180),
+    "inquiries_12m": inquiries(365),
+    "cash_inquiries_12m": inquiries(365, ProductClass.CASH_INSTALMENT),
+    "worst_dpd_12m": worst_dpd_12m,
+    "current_dpd": current_dpd,
+    "past_due_total": past_due_total,
+    "count_30plus_24m": count_30plus_24m,
+    "months_since_last_dpd": months_since_last_dpd,
+    "oldest_account": oldest_account,
+    "newest_account": newest_account,
+    "new_accounts_12m": new_accounts(4),
+    "new_accounts_24m": new_accounts(8),
+    "accounts_total": accounts_total,
+    "accounts_repaid": accounts_repaid,
+    "on_time_streak": on_time_streak,
+    "adverse_ending": adverse_ending,
+    "worst_five_class": _highest(lambda e: (row.five_class for row in e.accounts)),
+    "monthly_obligation": monthly_obligation,
+    "payment_ratio": _lowest(lambda e: (row.payment_ratio for row in e.current)),
+    "utilisation_trend": _highest(lambda e: (row.utilisation_trend for row in e.revolving)),
+    "longest_remaining_terms": _highest(lambda e: (row.remaining_terms for row in e.current)),
+    "extensions_12m": _highest(lambda e: (row.extensions for row in e.current)),
+    "months_since_first_delinquency": months_since_first_delinquency,
+    "fraud_flag": fraud_flag,
+    "declined_12m": declined_12m,
+    "spend_volatility": _highest(lambda e: (row.spend_volatility for row in e.spending)),
+    "spend_spike": _highest(lambda e: (row.spend_spike for row in e.spending)),
+    "scene_anomaly": _highest(lambda e: (row.scene_anomaly for row in e.spending)),
+    "refund_ratio": _highest(lambda e: (row.refund_ratio for row in e.spending)),
+    "income_regularity": _highest(lambda e: (row.income_regularity for row in e.spending)),
+    "invoice_dpd": invoice_dpd,
+    "settlement_punctuality": _lowest(lambda e: (row.settlement_punctuality for row in e.trade)),
+    "buyer_concentration": _highest(lambda e: (row.buyer_concentration for row in e.trade)),
+    "order_volatility": _highest(lambda e: (row.order_volatility for row in e.trade)),
+    "dilution": _highest(lambda e: (row.dilution for row in e.trade)),
+}
+"""The measure of each signal of catalogue.toml, by name."""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from concordat_privacy.catalogue.bands import (
     AccountStatus,
-    AmountBand,
+    ApplicationOutcome,
     DataCategory,
-    DaysPastDueBand,
     ProductClass,
-    UtilisationBand,
-    VolatilityBand,
 )
-from concordat_privacy.catalogue.rows import AccountSnapshot
+from concordat_privacy.catalogue.definitions import BANDS, POSITION
+from concordat_privacy.catalogue.rows import CATEGORY_FIELDS, AccountSnapshot, bands_of
 
 PROFILE_MONTHS: Final = 24
+
+
+class _Band:
+    """One of a relation's packed bands, by the name of the descriptor."""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._at = POSITION[name]
+
+    def __get__(self, relation: Relation, _owner: type | None = None) -> int:
+        return relation.bands[self._at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +40,34 @@ class Relation:
     status: AccountStatus
     product: ProductClass
     opened_quarter: int
-    limit: AmountBand
-    balance: AmountBand
-    past_due: AmountBand
-    days_past_due: DaysPastDueBand
-    utilisation: UtilisationBand
-    spend_volatility: VolatilityBand
+    first_delinquency_month: int
+    bands: bytes
+    """The band of each attribute of `definitions.BANDS`, one a byte, 0 where unknown."""
     profile: bytes
     """24 DaysPastDueBand numbers, newest first; position 0 is as_of_month, 0 is unknown."""
+
+    limit = _Band()
+    balance = _Band()
+    past_due = _Band()
+    days_past_due = _Band()
+    utilisation = _Band()
+    spend_volatility = _Band()
+    five_class = _Band()
+    scheduled_payment = _Band()
+    payment_ratio = _Band()
+    utilisation_trend = _Band()
+    remaining_terms = _Band()
+    extensions = _Band()
+    fraud_flag = _Band()
+    spend_spike = _Band()
+    scene_anomaly = _Band()
+    refund_ratio = _Band()
+    income_regularity = _Band()
+    invoice_days_past_due = _Band()
+    settlement_punctuality = _Band()
+    buyer_concentration = _Band()
+    order_volatility = _Band()
+    dilution = _Band()
 
     @classmethod
     def from_numbers(
@@ -49,38 +77,46 @@ class Relation:
         status: int,
         product: int,
         opened_quarter: int,
-        limit: int,
-        balance: int,
-        past_due: int,
-        days_past_due: int,
-        utilisation: int,
-        spend_volatility: int,
+        first_delinquency_month: int,
+        bands: bytes,
         profile: bytes,
     ) -> Relation:
-        """A relation from its stored numbers, in the order of the fields."""
+        """A relation from its stored numbers, in the order of the fields.
+
+        `bands` may be shorter than the catalogue: those of later versions are unknown.
+        """
         return cls(
             account_ref,
             as_of_month,
             _STATUSES[status],
             _PRODUCTS[product],
             opened_quarter,
-            _AMOUNTS[limit],
-            _AMOUNTS[balance],
-            _AMOUNTS[past_due],
-            _DAYS[days_past_due],
-            _UTILISATIONS[utilisation],
-            _VOLATILITIES[spend_volatility],
+            first_delinquency_month,
+            bands.ljust(len(BANDS), b"\0"),
             profile,
         )
+
+    def with_bands(self, **bands: int) -> Relation:
+        """The same account with other bands, by name. Raises KeyError for a name unknown."""
+        changed = bytearray(self.bands)
+        for name, band in bands.items():
+            changed[POSITION[name]] = band
+        return replace(self, bands=bytes(changed))
+
+    def without(self, positions: Iterable[int]) -> Relation:
+        """The same account with the bands at `positions` unknown."""
+        if not any(self.bands[at] for at in positions):
+            return self
+        changed = bytearray(self.bands)
+        for at in positions:
+            changed[at] = 0
+        return replace(self, bands=bytes(changed))
 
 
 # An index into a tuple costs a fifth of an enum's constructor, on every row of every lookup.
 _STATUSES = tuple(AccountStatus)
 _PRODUCTS = tuple(ProductClass)
-_AMOUNTS = tuple(AmountBand)
-_DAYS = tuple(DaysPastDueBand)
-_UTILISATIONS = tuple(UtilisationBand)
-_VOLATILITIES = tuple(VolatilityBand)
+_OUTCOMES = tuple(ApplicationOutcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +125,12 @@ class Inquiry:
 
     day: int
     product: ProductClass
+    outcome: ApplicationOutcome = ApplicationOutcome.UNSPECIFIED
+
+    @classmethod
+    def from_numbers(cls, day: int, product: int, outcome: int) -> Inquiry:
+        """An inquiry from its stored numbers."""
+        return cls(day, _PRODUCTS[product], _OUTCOMES[outcome])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +171,8 @@ def _relation(snapshot: AccountSnapshot) -> Relation:
         status=snapshot.status,
         product=snapshot.product,
         opened_quarter=snapshot.opened_quarter,
-        limit=snapshot.limit,
-        balance=snapshot.balance,
-        past_due=snapshot.past_due,
-        days_past_due=snapshot.days_past_due,
-        utilisation=snapshot.utilisation,
-        spend_volatility=snapshot.spend_volatility,
+        first_delinquency_month=snapshot.first_delinquency_month,
+        bands=bands_of(snapshot).ljust(len(BANDS), b"\0"),
         profile=profile.ljust(PROFILE_MONTHS, b"\0"),
     )
 
@@ -158,7 +196,7 @@ def restrict(history: History, allowed: Mapping[int, Collection[DataCategory]]) 
     none: frozenset[DataCategory] = frozenset()
     return History(
         relations=tuple(
-            (member, _without_spending(relation, allowed[member]))
+            (member, _shared(relation, allowed[member]))
             for member, relation in history.relations
             if DataCategory.CREDIT_ACCOUNTS in allowed.get(member, none)
         ),
@@ -170,7 +208,14 @@ def restrict(history: History, allowed: Mapping[int, Collection[DataCategory]]) 
     )
 
 
-def _without_spending(relation: Relation, categories: Collection[DataCategory]) -> Relation:
-    if DataCategory.SPENDING in categories or not relation.spend_volatility:
-        return relation
-    return replace(relation, spend_volatility=VolatilityBand.UNSPECIFIED)
+def _shared(relation: Relation, categories: Collection[DataCategory]) -> Relation:
+    for category, positions in CATEGORY_POSITIONS.items():
+        if category not in categories:
+            relation = relation.without(positions)
+    return relation
+
+
+CATEGORY_POSITIONS: Final[Mapping[DataCategory, tuple[int, ...]]] = {
+    category: tuple(POSITION[name] for name in names) for category, names in CATEGORY_FIELDS.items()
+}
+"""Where in the packed bands the attributes lie that need more than a consent to accounts."""

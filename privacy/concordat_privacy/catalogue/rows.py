@@ -1,24 +1,44 @@
 """Rows that members contribute, the rules each must keep, and their canonical bytes.
 
-A row is checked once, by `problems`, when it arrives; whatever reads it later trusts it.
+A row is checked once, by `problems`, when it arrives; whatever reads it later trusts it. Which
+attributes there are, which are required and what a consent must cover is for catalogue.toml to
+say; what one attribute has to do with another is said here.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from concordat_privacy.catalogue.bands import (
+    BAND_TYPES,
     AccountStatus,
     AmountBand,
+    AnomalyBand,
+    ApplicationOutcome,
+    ConcentrationBand,
+    DataCategory,
     DaysPastDueBand,
+    DilutionBand,
+    ExtensionsBand,
+    FiveClass,
+    FraudFlag,
+    IncomeRegularity,
+    PaymentRatioBand,
     ProductClass,
+    PunctualityBand,
+    RefundBand,
+    SpikeBand,
+    TermsBand,
+    TrendBand,
     UtilisationBand,
     VolatilityBand,
 )
 from concordat_privacy.catalogue.calendar import month_of_day, quarter_of_month
+from concordat_privacy.catalogue.definitions import ATTRIBUTES, BANDS
 from concordat_privacy.oprf.token import TOKEN_BYTES
 
 REF_BYTES: Final = 16
@@ -26,13 +46,14 @@ MAX_PROFILE_MONTHS: Final = 23
 
 RETENTION_MONTHS: Final = 24
 ADVERSE_RETENTION_MONTHS: Final = 60
+BEHAVIOUR_RETENTION_MONTHS: Final = 6
 INQUIRY_RETENTION_DAYS: Final = 730
 ADVERSE_STATUSES: Final = frozenset({AccountStatus.SETTLED_LESS, AccountStatus.CHARGED_OFF})
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """Monthly state of one account."""
+    """Monthly state of one account. Fields are the catalogue's attributes; 0 is unknown."""
 
     account_ref: bytes
     """The furnisher's own pseudonym of the account, 16 bytes."""
@@ -50,45 +71,29 @@ class AccountSnapshot:
     spend_volatility: VolatilityBand = VolatilityBand.UNSPECIFIED
     payment_profile: bytes = b""
     """Up to 23 months before as_of_month, newest first, one DaysPastDueBand number a byte."""
+    first_delinquency_month: int = 0
+    """Month of the delinquency that led to the state now, counted from 1970-01; 0: none known."""
+    five_class: FiveClass = FiveClass.UNSPECIFIED
+    scheduled_payment: AmountBand = AmountBand.UNSPECIFIED
+    payment_ratio: PaymentRatioBand = PaymentRatioBand.UNSPECIFIED
+    utilisation_trend: TrendBand = TrendBand.UNSPECIFIED
+    remaining_terms: TermsBand = TermsBand.UNSPECIFIED
+    extensions: ExtensionsBand = ExtensionsBand.UNSPECIFIED
+    fraud_flag: FraudFlag = FraudFlag.UNSPECIFIED
+    spend_spike: SpikeBand = SpikeBand.UNSPECIFIED
+    scene_anomaly: AnomalyBand = AnomalyBand.UNSPECIFIED
+    refund_ratio: RefundBand = RefundBand.UNSPECIFIED
+    income_regularity: IncomeRegularity = IncomeRegularity.UNSPECIFIED
+    invoice_days_past_due: DaysPastDueBand = DaysPastDueBand.UNSPECIFIED
+    settlement_punctuality: PunctualityBand = PunctualityBand.UNSPECIFIED
+    buyer_concentration: ConcentrationBand = ConcentrationBand.UNSPECIFIED
+    order_volatility: VolatilityBand = VolatilityBand.UNSPECIFIED
+    dilution: DilutionBand = DilutionBand.UNSPECIFIED
 
     @classmethod
-    def from_numbers(
-        cls,
-        *,
-        account_ref: bytes,
-        as_of_month: int,
-        status: int,
-        product: int,
-        opened_quarter: int,
-        limit: int,
-        balance: int,
-        past_due: int,
-        days_past_due: int,
-        utilisation: int,
-        spend_volatility: int,
-        payment_profile: bytes,
-    ) -> AccountSnapshot:
-        """A snapshot from wire numbers. Raises RowError for a number that no band has."""
-        found: list[FieldProblem] = []
-        row = cls(
-            account_ref=account_ref,
-            as_of_month=as_of_month,
-            status=_member(AccountStatus, status, "account.status", found),
-            product=_member(ProductClass, product, "account.product", found),
-            opened_quarter=opened_quarter,
-            limit=_member(AmountBand, limit, "account.limit", found),
-            balance=_member(AmountBand, balance, "account.balance", found),
-            past_due=_member(AmountBand, past_due, "account.past_due", found),
-            days_past_due=_member(DaysPastDueBand, days_past_due, "account.days_past_due", found),
-            utilisation=_member(UtilisationBand, utilisation, "account.utilisation", found),
-            spend_volatility=_member(
-                VolatilityBand, spend_volatility, "account.spend_volatility", found
-            ),
-            payment_profile=payment_profile,
-        )
-        if found:
-            raise RowError(found)
-        return row
+    def from_numbers(cls, numbers: Mapping[str, Any]) -> AccountSnapshot:
+        """A snapshot from wire numbers by field. Raises RowError for a number no band has."""
+        return cls(**_checked("account", _ACCOUNT_BANDS, numbers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +105,13 @@ class ApplicationEvent:
     day: int
     """Day of the application, counted from 1970-01-01."""
     product: ProductClass
+    outcome: ApplicationOutcome = ApplicationOutcome.UNSPECIFIED
+    """Once it is known, the event is sent again, with the same reference."""
 
     @classmethod
-    def from_numbers(cls, *, application_ref: bytes, day: int, product: int) -> ApplicationEvent:
-        """An event from wire numbers. Raises RowError for a number that no product has."""
-        found: list[FieldProblem] = []
-        row = cls(
-            application_ref, day, _member(ProductClass, product, "application.product", found)
-        )
-        if found:
-            raise RowError(found)
-        return row
+    def from_numbers(cls, numbers: Mapping[str, Any]) -> ApplicationEvent:
+        """An event from wire numbers by field. Raises RowError for a number no band has."""
+        return cls(**_checked("application", _APPLICATION_BANDS, numbers))
 
 
 Row = AccountSnapshot | ApplicationEvent
@@ -136,16 +137,62 @@ class RowError(ValueError):
         self.problems = problems
 
 
-_E = TypeVar("_E", bound=IntEnum)
+def _bands_of(record: str) -> dict[str, type[IntEnum]]:
+    return {
+        a.name: BAND_TYPES[a.type]
+        for a in ATTRIBUTES
+        if a.record == record and a.type in BAND_TYPES
+    }
 
 
-def _member(kind: type[_E], number: int, field: str, found: list[FieldProblem]) -> _E:
-    try:
-        return kind(number)
-    except ValueError:
-        highest = max(kind)
-        found.append(FieldProblem(field, "UNKNOWN_BAND", f"{number} is not one of 0 to {highest}"))
-        return kind(0)
+_ACCOUNT_BANDS: Final = _bands_of("account")
+_APPLICATION_BANDS: Final = _bands_of("application")
+
+
+def _checked(
+    record: str, bands: Mapping[str, type[IntEnum]], numbers: Mapping[str, Any]
+) -> dict[str, Any]:
+    found: list[FieldProblem] = []
+    checked = dict(numbers)
+    for name, kind in bands.items():
+        number = checked.get(name, 0)
+        # An index costs a fifth of an enum's constructor, on every field of every row.
+        members = _MEMBERS[kind]
+        if 0 <= number < len(members):
+            checked[name] = members[number]
+        else:
+            described = f"{number} is not one of 0 to {len(members) - 1}"
+            found.append(FieldProblem(f"{record}.{name}", "UNKNOWN_BAND", described))
+    if found:
+        raise RowError(found)
+    return checked
+
+
+_MEMBERS: Final = {kind: tuple(kind) for kind in BAND_TYPES.values()}
+
+
+def needs(row: Row) -> tuple[DataCategory, ...]:
+    """The categories that a consent must cover for a row, in order of their numbers.
+
+    The record's own, and those of the attributes that it carries: without them the same row could
+    be taken.
+    """
+    if isinstance(row, ApplicationEvent):
+        return (DataCategory.INQUIRIES,)
+    found = [DataCategory.CREDIT_ACCOUNTS]
+    for category, names in CATEGORY_FIELDS.items():
+        for name in names:
+            if getattr(row, name):
+                found.append(category)
+                break
+    return tuple(found)
+
+
+CATEGORY_FIELDS: Final[Mapping[DataCategory, tuple[str, ...]]] = {
+    category: tuple(a.name for a in BANDS if a.category == category.name.lower())
+    for category in (DataCategory.SPENDING, DataCategory.TRADE)
+}
+"""The fields of an account for which a consent must cover more than accounts."""
 
 
 def retention_months(status: AccountStatus) -> int:
@@ -161,15 +208,19 @@ def is_adverse(row: Row) -> bool:
     """Whether a row says something adverse of its subject: what laws attach notices and limits to.
 
     An account that was charged off or settled for less; one that is 30 days or more past due now,
-    or was in any month of its payment profile. Fewer days are late payments that lenders do not
-    commonly report. Unknown bands are not adverse, nor
-    is an application, a sale, a restructuring or a dispute.
+    or was in any month of its payment profile, or has an invoice that is; one classified as
+    substandard or worse; fraud by its holder. Fewer days are late payments that lenders do not
+    commonly report. Unknown bands are not adverse, nor is an application, a sale, a restructuring
+    or a dispute.
     """
     if isinstance(row, ApplicationEvent):
         return False
     return (
         row.status in ADVERSE_STATUSES
         or row.days_past_due >= DaysPastDueBand.FROM_30_TO_59
+        or row.invoice_days_past_due >= DaysPastDueBand.FROM_30_TO_59
+        or row.five_class >= FiveClass.SUBSTANDARD
+        or row.fraud_flag == FraudFlag.CONFIRMED
         or max(row.payment_profile, default=0) >= DaysPastDueBand.FROM_30_TO_59
     )
 
@@ -225,6 +276,11 @@ def _account_problems(row: AccountSnapshot, today_day: int) -> list[FieldProblem
         refuse("balance", "INCONSISTENT", "an account closed and repaid in full has no balance")
     if row.past_due > AmountBand.ZERO and row.days_past_due == DaysPastDueBand.CURRENT:
         refuse("past_due", "INCONSISTENT", "an amount is past due but days_past_due says current")
+    if row.status == AccountStatus.CLOSED and row.remaining_terms > TermsBand.ZERO:
+        refuse("remaining_terms", "INCONSISTENT", "a closed account has no instalments left")
+    first = row.first_delinquency_month
+    if first and not 3 * row.opened_quarter <= first <= row.as_of_month:
+        refuse("first_delinquency_month", "OUT_OF_RANGE", "not between opening and as_of_month")
     return found
 
 
@@ -246,74 +302,132 @@ def _application_problems(row: ApplicationEvent, today_day: int) -> list[FieldPr
 
 _ACCOUNT_TAG: Final = 1
 _APPLICATION_TAG: Final = 2
+_LATER_ACCOUNT_TAG: Final = 3
+_LATER_APPLICATION_TAG: Final = 4
 _ACCOUNT_LAYOUT: Final = struct.Struct(">B16sIBBI6BB23s")
 _APPLICATION_LAYOUT: Final = struct.Struct(">B16sIB")
+_LATER_ACCOUNT_LAYOUT: Final = struct.Struct(">B16sIBBIIB")
+_LATER_APPLICATION_LAYOUT: Final = struct.Struct(">B16sIBB")
 _LEAF_DOMAIN: Final = b"concordat/row/v1"
+_FIRST_BANDS: Final = 6
+"""Bands of catalogue version 1: those of the first layout."""
+
+
+def bands_of(row: AccountSnapshot) -> bytes:
+    """The packed bands of an account, without unknown ones at the end."""
+    return bytes([getattr(row, name) for name in _BAND_NAMES]).rstrip(b"\0")
+
+
+_BAND_NAMES: Final = tuple(attribute.name for attribute in BANDS)
 
 
 def pack_row(row: Row) -> bytes:
-    """The canonical bytes of a good row: fixed layout, big-endian, first byte the kind.
+    """The canonical bytes of a good row: big-endian, first byte the kind.
 
-    Account (58 bytes): 1, ref 16, as_of_month u32, status, product, opened_quarter u32, limit,
-    balance, past_due, days_past_due, utilisation, spend_volatility, profile length, profile
-    padded with zeros to 23. Application (22 bytes): 2, ref 16, day u32, product. Raises
-    ValueError for a row that `problems` refuses by length.
+    Account with attributes of catalogue version 1 only (58 bytes): 1, ref 16, as_of_month u32,
+    status, product, opened_quarter u32, limit, balance, past_due, days_past_due, utilisation,
+    spend_volatility, profile length, profile padded with zeros to 23. Other accounts: 3, ref 16,
+    as_of_month u32, status, product, opened_quarter u32, first_delinquency_month u32, number of
+    bands, the bands in the order of `definitions.BANDS` up to the last known one, the profile.
+    Application (22 bytes): 2, ref 16, day u32, product; with a known outcome: 4, the same, outcome.
+    So a row has one form, which stays when the catalogue grows. Raises ValueError for a row that
+    `problems` refuses by length.
     """
     if isinstance(row, ApplicationEvent):
         _check_length(row.application_ref, REF_BYTES)
+        if row.outcome:
+            return _LATER_APPLICATION_LAYOUT.pack(
+                _LATER_APPLICATION_TAG, row.application_ref, row.day, row.product, row.outcome
+            )
         return _APPLICATION_LAYOUT.pack(_APPLICATION_TAG, row.application_ref, row.day, row.product)
     _check_length(row.account_ref, REF_BYTES)
-    if len(row.payment_profile) > MAX_PROFILE_MONTHS:
-        raise ValueError(f"payment profile of {len(row.payment_profile)} months")
-    return _ACCOUNT_LAYOUT.pack(
-        _ACCOUNT_TAG,
+    profile = row.payment_profile
+    if len(profile) > MAX_PROFILE_MONTHS:
+        raise ValueError(f"payment profile of {len(profile)} months")
+    bands = bands_of(row)
+    if len(bands) <= _FIRST_BANDS and not row.first_delinquency_month:
+        return _ACCOUNT_LAYOUT.pack(
+            _ACCOUNT_TAG,
+            row.account_ref,
+            row.as_of_month,
+            row.status,
+            row.product,
+            row.opened_quarter,
+            *bands.ljust(_FIRST_BANDS, b"\0"),
+            len(profile),
+            profile,
+        )
+    fixed = _LATER_ACCOUNT_LAYOUT.pack(
+        _LATER_ACCOUNT_TAG,
         row.account_ref,
         row.as_of_month,
         row.status,
         row.product,
         row.opened_quarter,
-        row.limit,
-        row.balance,
-        row.past_due,
-        row.days_past_due,
-        row.utilisation,
-        row.spend_volatility,
-        len(row.payment_profile),
-        row.payment_profile,
+        row.first_delinquency_month,
+        len(bands),
     )
+    return fixed + bands + profile
 
 
 def unpack_row(data: bytes) -> Row:
     """The row that `pack_row` packed. Raises ValueError for anything else."""
     kind = data[0] if data else 0
+    row: Row
     if kind == _ACCOUNT_TAG and len(data) == _ACCOUNT_LAYOUT.size:
         row = _unpack_account(data)
+    elif kind == _LATER_ACCOUNT_TAG and len(data) >= _LATER_ACCOUNT_LAYOUT.size:
+        row = _unpack_later_account(data)
     elif kind == _APPLICATION_TAG and len(data) == _APPLICATION_LAYOUT.size:
         _, ref, day, product = _APPLICATION_LAYOUT.unpack(data)
         row = ApplicationEvent(ref, day, ProductClass(product))
+    elif kind == _LATER_APPLICATION_TAG and len(data) == _LATER_APPLICATION_LAYOUT.size:
+        _, ref, day, product, outcome = _LATER_APPLICATION_LAYOUT.unpack(data)
+        row = ApplicationEvent(ref, day, ProductClass(product), ApplicationOutcome(outcome))
     else:
         raise ValueError(f"{len(data)} bytes of kind {kind} are no packed row")
     if pack_row(row) != data:
-        raise ValueError("packed row is not canonical: bytes beyond the profile's length")
+        raise ValueError("packed row is not canonical")
     return row
 
 
-def _unpack_account(data: bytes) -> Row:
-    fields = _ACCOUNT_LAYOUT.unpack(data)
-    _, ref, as_of_month, status, product, opened_quarter, *bands, length, profile = fields
-    return AccountSnapshot(
-        account_ref=ref,
-        as_of_month=as_of_month,
-        status=AccountStatus(status),
-        product=ProductClass(product),
-        opened_quarter=opened_quarter,
-        limit=AmountBand(bands[0]),
-        balance=AmountBand(bands[1]),
-        past_due=AmountBand(bands[2]),
-        days_past_due=DaysPastDueBand(bands[3]),
-        utilisation=UtilisationBand(bands[4]),
-        spend_volatility=VolatilityBand(bands[5]),
-        payment_profile=profile[:length],
+def _unpack_account(data: bytes) -> AccountSnapshot:
+    _, ref, as_of_month, status, product, opened_quarter, *rest = _ACCOUNT_LAYOUT.unpack(data)
+    *bands, length, profile = rest
+    return _account(ref, as_of_month, status, product, opened_quarter, 0, bands, profile[:length])
+
+
+def _unpack_later_account(data: bytes) -> AccountSnapshot:
+    fixed = _LATER_ACCOUNT_LAYOUT.unpack_from(data)
+    _, ref, as_of_month, status, product, opened_quarter, first, count = fixed
+    at = _LATER_ACCOUNT_LAYOUT.size
+    if count > len(BANDS) or len(data) - at - count not in range(MAX_PROFILE_MONTHS + 1):
+        raise ValueError(f"{len(data)} bytes are no packed account with {count} bands")
+    bands, profile = [*data[at : at + count]], data[at + count :]
+    return _account(ref, as_of_month, status, product, opened_quarter, first, bands, profile)
+
+
+def _account(
+    ref: bytes,
+    as_of_month: int,
+    status: int,
+    product: int,
+    opened_quarter: int,
+    first_delinquency_month: int,
+    bands: list[int],
+    profile: bytes,
+) -> AccountSnapshot:
+    return AccountSnapshot.from_numbers(
+        {
+            "account_ref": ref,
+            "as_of_month": as_of_month,
+            "status": status,
+            "product": product,
+            "opened_quarter": opened_quarter,
+            "first_delinquency_month": first_delinquency_month,
+            "payment_profile": profile,
+            **dict(zip(_BAND_NAMES, bands, strict=False)),
+        }
     )
 
 
@@ -325,6 +439,15 @@ def row_leaf(token: bytes, row: Row) -> bytes:
     """
     _check_length(token, TOKEN_BYTES)
     return _LEAF_DOMAIN + token + pack_row(row)
+
+
+_FIELDS: Final = {
+    "account": frozenset(field.name for field in fields(AccountSnapshot)),
+    "application": frozenset(field.name for field in fields(ApplicationEvent)),
+}
+for _record, _names in _FIELDS.items():
+    if _names != {attribute.name for attribute in ATTRIBUTES if attribute.record == _record}:
+        raise ValueError(f"catalogue.toml and the fields of {_record} rows differ")
 
 
 def _check_length(value: bytes, wanted: int) -> None:

@@ -30,7 +30,8 @@ QuestionId = NewType("QuestionId", bytes)
 MIN_EPSILON: Final = MicroEpsilon(1_000)
 MAX_EPSILON: Final = MicroEpsilon(3_000_000)
 MAX_CELLS_PER_PERSON: Final = 4
-_VERSION: Final = 1
+_VERSION: Final = 2
+"""Of the cells: as many as the catalogue has bands, and an answer of fewer is another one."""
 
 
 class Dimension(IntEnum):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from concordat_privacy.log import leaf
-from concordat_privacy.log.checkpoint import Checkpoint, parse_checkpoint, parse_note
+from concordat_privacy.log.checkpoint import Checkpoint, parse_checkpoint
 from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import (
@@ -15,6 +15,7 @@ from concordat_privacy.log.merkle import (
     leaf_hash,
     root_of,
 )
+from concordat_privacy.log.signed_note import parse_note
 from concordat_privacy.log.tiles import (
     CHECKPOINT,
     MAX_BUNDLE_BYTES,

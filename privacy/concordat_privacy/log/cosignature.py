@@ -14,64 +14,21 @@ Source: https://c2sp.org/tlog-cosignature, algorithm 0x04.
 """
 
 import base64
-import hashlib
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
+from concordat_privacy.log.errors import CheckpointError
+from concordat_privacy.log.signed_note import PrivateKey, PublicKey, Signature, parse_note
 
-from concordat_privacy.log.checkpoint import (
-    CheckpointError,
-    Signature,
-    check_name,
-    parse_note,
-    split_key,
-)
-
-_COSIGNATURE = b"\x04"
-_KEY_BYTES = 32
-_KEY_ID_BYTES = 4
 _TIME_BYTES = 8
 _SIGNATURE_BYTES = 64
-_PREFIX = "PRIVATE+KEY+"
 
 
 @dataclass(frozen=True, slots=True)
-class WitnessKey:
+class WitnessKey(PublicKey):
     """The public half of a witness's key."""
 
-    name: str
-    public: bytes
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
-        if len(self.public) != _KEY_BYTES:
-            raise CheckpointError(f"key: an Ed25519 key has 32 bytes, not {len(self.public)}")
-
-    @property
-    def key_id(self) -> bytes:
-        """Four bytes that name the key on a signature line."""
-        named = self.name.encode() + b"\n" + _COSIGNATURE + self.public
-        return hashlib.sha256(named).digest()[:_KEY_ID_BYTES]
-
-    def encode(self) -> str:
-        """The vkey text: name+key id+base64(0x04 || key)."""
-        key = base64.b64encode(_COSIGNATURE + self.public).decode()
-        return f"{self.name}+{self.key_id.hex()}+{key}"
-
-    @classmethod
-    def decode(cls, vkey: str) -> "WitnessKey":
-        """Parse a vkey. Raises CheckpointError. Whitespace around it is tolerated."""
-        name, key_id, raw = split_key(vkey.strip(), _COSIGNATURE)
-        key = cls(name, raw)
-        if key.key_id.hex() != key_id:
-            raise CheckpointError(f"key {name!r}: the key id is {key.key_id.hex()}, not {key_id}")
-        return key
+    ALGORITHM = b"\x04"
 
     def verify(self, text: str, signature: bytes) -> int:
         """The time (POSIX seconds) of a cosignature over a note's text.
@@ -83,62 +40,20 @@ class WitnessKey:
         seconds = int.from_bytes(signature[:_TIME_BYTES], "big")
         if seconds >= 2**63:
             raise CheckpointError(f"note: the cosignature of {self.name!r} has no possible time")
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(
-                signature[_TIME_BYTES:], _message(seconds, text)
-            )
-        except InvalidSignature:
-            raise CheckpointError(
-                f"note: the cosignature of {self.name!r} does not verify"
-            ) from None
+        if not self.signed(_message(seconds, text), signature[_TIME_BYTES:]):
+            raise CheckpointError(f"note: the cosignature of {self.name!r} does not verify")
         return seconds
 
 
 @dataclass(frozen=True, slots=True)
-class WitnessSigningKey:
+class WitnessSigningKey(PrivateKey):
     """A witness's private key: an Ed25519 seed of 32 bytes, kept out of `repr`.
 
     It must sign nothing else: the signed text does not name the witness.
     """
 
-    name: str
-    seed: bytes = field(repr=False)
+    VERIFIER = WitnessKey
     verifier: WitnessKey = field(init=False, compare=False)
-    """The public half."""
-    _private: Ed25519PrivateKey = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
-        if len(self.seed) != _KEY_BYTES:
-            raise CheckpointError(f"key: an Ed25519 seed has 32 bytes, not {len(self.seed)}")
-        private = Ed25519PrivateKey.from_private_bytes(self.seed)
-        object.__setattr__(self, "_private", private)
-        public = private.public_key().public_bytes_raw()
-        object.__setattr__(self, "verifier", WitnessKey(self.name, public))
-
-    @classmethod
-    def generate(
-        cls, name: str, random: Callable[[int], bytes] = os.urandom
-    ) -> "WitnessSigningKey":
-        """A new key whose seed is `random(32)`."""
-        return cls(name, random(_KEY_BYTES))
-
-    def encode(self) -> str:
-        """The skey text: PRIVATE+KEY+name+key id+base64(0x04 || seed). Keep it secret."""
-        key = base64.b64encode(_COSIGNATURE + self.seed).decode()
-        return f"{_PREFIX}{self.name}+{self.verifier.key_id.hex()}+{key}"
-
-    @classmethod
-    def decode(cls, skey: str) -> "WitnessSigningKey":
-        """Parse an skey. Raises CheckpointError, whose text never holds the key."""
-        text = skey.strip()
-        if not text.startswith(_PREFIX):
-            raise CheckpointError("key: a private key starts with PRIVATE+KEY+")
-        name, key_id, seed = split_key(text.removeprefix(_PREFIX), _COSIGNATURE)
-        key = cls(name, seed)
-        if key.verifier.key_id.hex() != key_id:
-            raise CheckpointError(f"key {name!r}: the key id does not fit the key")
-        return key
 
     def cosign(self, text: str, seconds: int) -> str:
         """The signature line, newline included, over a note's text at a time in POSIX seconds."""

@@ -15,16 +15,11 @@ import base64
 import re
 from dataclasses import dataclass
 
-from concordat_privacy.log.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    VerifierKey,
-    decode_base64,
-    open_note,
-)
+from concordat_privacy.log.checkpoint import Checkpoint, VerifierKey, open_note
 from concordat_privacy.log.cosignature import Quorum
-from concordat_privacy.log.errors import LogError
+from concordat_privacy.log.errors import CheckpointError, LogError
 from concordat_privacy.log.merkle import HASH_BYTES, ProofError, leaf_hash, verify_inclusion
+from concordat_privacy.log.signed_note import decode_base64
 
 _HEADER = "c2sp.org/tlog-proof@v1"
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from concordat_privacy.log.checkpoint import parse_checkpoint, parse_note
+from concordat_privacy.log.checkpoint import parse_checkpoint
 from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.leaf import MAX_LEAF_BYTES
 from concordat_privacy.log.merkle import HASH_BYTES, Frontier, leaf_hash, root_of
+from concordat_privacy.log.signed_note import parse_note
 
 TILE_WIDTH = 256
 MAX_BUNDLE_BYTES = TILE_WIDTH * (2 + MAX_LEAF_BYTES)

@@ -15,8 +15,9 @@ from typing import TypeAlias
 
 from concordat_privacy.log import leaf
 from concordat_privacy.log.batch import check_items
-from concordat_privacy.log.checkpoint import Checkpoint, CheckpointError, VerifierKey, open_note
+from concordat_privacy.log.checkpoint import Checkpoint, VerifierKey, open_note
 from concordat_privacy.log.cosignature import Quorum
+from concordat_privacy.log.errors import CheckpointError
 from concordat_privacy.log.localise import (
     Hashes,
     Settled,

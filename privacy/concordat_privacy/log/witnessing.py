@@ -19,21 +19,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from concordat_privacy.log.checkpoint import (
-    CheckpointError,
-    VerifierKey,
-    decode_base64,
-    open_note,
-    parse_checkpoint,
-    parse_note,
-)
-from concordat_privacy.log.errors import LogError
+from concordat_privacy.log.checkpoint import VerifierKey, open_note, parse_checkpoint
+from concordat_privacy.log.errors import CheckpointError, LogError
 from concordat_privacy.log.merkle import (
     EMPTY_ROOT,
     HASH_BYTES,
     ProofError,
     verify_consistency,
 )
+from concordat_privacy.log.signed_note import decode_base64, parse_note
 
 MAX_PROOF_LINES = 63
 MAX_REQUEST_BYTES = 64 * 1024

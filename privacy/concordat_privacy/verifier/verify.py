@@ -56,6 +56,8 @@ LIMITS = (
     "It cannot show entries that were never written: what was done outside the ledger left none.",
     "It cannot show entries that whoever made the bundle left out of it, such as a later "
     "withdrawal; the whole export of the ledger can.",
+    "It cannot show whether rows of a person, or under a consent, are in batches of the older "
+    "form, without items: such a batch names no consent. An audit of the whole export counts them.",
     "It cannot show that others were not shown another history of the ledger, unless witnesses "
     "that you named have cosigned it.",
     "It cannot show that a person really agreed: only that the grant was recorded, and when.",
@@ -1007,6 +1009,12 @@ class _Uses:
             named = fields.get("consents")
             if isinstance(named, dict) and _consents_named(fields):
                 self._use(index, -1, "dispute", named)
+        elif kind == "dispute.refused":
+            self.say(
+                index,
+                f"{who} wanted to record a dispute{self._about(index)} and was refused for want "
+                f"of a consent ({place(index)}).",
+            )
         elif kind == "lookup.withheld":
             kept = ", ".join(plain(str(f.get("item"))) for _, f in self.items.get(index, ()))
             self.say(
@@ -1117,6 +1125,12 @@ class _Uses:
     def _rows(self, index: int, fields: Fields, kind: str, who: str) -> None:
         purpose = "contribution" if kind == "contribution.batch" else "model_training"
         items = self.items.get(index, [])
+        if kind == "contribution.batch" and fields.get("rows") != 0 and "items_root" not in fields:
+            said = plain(str(fields.get("rows")))
+            self.doubt(place(index), f"a batch of {said} rows in the older form, without items: "
+                       "it names no consent, so no file could show which ones they were "
+                       "contributed under")  # fmt: skip
+            return
         if not items and fields.get("rows") != 0:
             self.doubt(place(index), f"a {kind}, but none of its items is in the bundle")
         for item, content in items:

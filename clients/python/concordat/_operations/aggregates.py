@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping
 from enum import Enum
 
+from concordat._checks import checked_integer, checked_member, checked_number
 from concordat._context import Context
 from concordat._methods import COUNT, GET_BUDGET
 from concordat._steps import Operation
 from concordat.enums import Dimension
 from concordat.errors import InvalidInput, ProtocolViolation
-from concordat.requests import checked_integer, checked_member, checked_number
 from concordat.results import Budget, Cell, CountResult
 from concordat.v1 import aggregate_pb2
 from concordat_privacy.dp.query import MAX_CELLS_PER_PERSON, MAX_EPSILON, MIN_EPSILON

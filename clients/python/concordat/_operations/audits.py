@@ -1,16 +1,11 @@
 """What auditors are shown beyond the ledger itself."""
 
+from concordat._checks import checked_bytes, checked_text, checked_token
 from concordat._context import Context
 from concordat._methods import OPEN_SUBJECT
 from concordat._steps import Operation
 from concordat.errors import InvalidInput, ProtocolViolation
-from concordat.requests import (
-    CONSENT_ID_BYTES,
-    SHA256_BYTES,
-    checked_bytes,
-    checked_text,
-    checked_token,
-)
+from concordat.requests import CONSENT_ID_BYTES, SHA256_BYTES
 from concordat.results import AskingKey, EvidenceKey, OpenedSubject
 from concordat.v1 import audit_pb2
 from concordat_privacy.log.leaf import Json

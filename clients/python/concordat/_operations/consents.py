@@ -4,6 +4,16 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from concordat._checks import (
+    checked_bytes,
+    checked_epoch,
+    checked_integer,
+    checked_items,
+    checked_text,
+    checked_time,
+    checked_token,
+    checked_type,
+)
 from concordat._context import Context, numbered_request_id, resume_advice
 from concordat._convert import (
     FetchPage,
@@ -36,14 +46,6 @@ from concordat.requests import (
     ConsentDraft,
     ConsentId,
     RequestId,
-    checked_bytes,
-    checked_epoch,
-    checked_integer,
-    checked_items,
-    checked_text,
-    checked_time,
-    checked_token,
-    checked_type,
 )
 from concordat.results import (
     Consent,

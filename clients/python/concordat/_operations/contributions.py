@@ -1,9 +1,10 @@
 """Contributing rows."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC
 
+from concordat._checks import checked_bytes, checked_epoch, checked_items, checked_type, token_fault
 from concordat._context import Context, numbered_request_id, resume_advice
 from concordat._convert import batches_of, keeping_partial, member_of, refusals_of, time_of
 from concordat._methods import CONTRIBUTE, GET_BATCH
@@ -11,18 +12,9 @@ from concordat._records import mistyped
 from concordat._steps import Operation
 from concordat.enums import BatchState
 from concordat.errors import ProtocolViolation
-from concordat.requests import (
-    REQUEST_ID_BYTES,
-    RequestId,
-    Row,
-    checked_bytes,
-    checked_epoch,
-    checked_items,
-    checked_type,
-    token_fault,
-)
+from concordat.requests import REQUEST_ID_BYTES, RequestId, Row
 from concordat.results import BatchReceipt, BatchStatus, ContributionResult, ItemRefusal
-from concordat.v1 import bands_pb2, contribution_pb2
+from concordat.v1 import contribution_pb2
 from concordat_privacy.catalogue.calendar import day_number
 from concordat_privacy.catalogue.rows import (
     AccountSnapshot,
@@ -202,25 +194,17 @@ def row_message(token: bytes, record: Record) -> contribution_pb2.ContributionRo
 
 
 def _account(record: AccountSnapshot) -> contribution_pb2.AccountSnapshot:
+    # The contract's fields have the catalogue's names.
     return contribution_pb2.AccountSnapshot(
-        account_ref=record.account_ref,
-        as_of_month=record.as_of_month,
-        status=bands_pb2.AccountStatus.ValueType(record.status),
-        product=bands_pb2.ProductClass.ValueType(record.product),
-        opened_quarter=record.opened_quarter,
-        limit=bands_pb2.AmountBand.ValueType(record.limit),
-        balance=bands_pb2.AmountBand.ValueType(record.balance),
-        past_due=bands_pb2.AmountBand.ValueType(record.past_due),
-        days_past_due=bands_pb2.DaysPastDueBand.ValueType(record.days_past_due),
-        utilisation=bands_pb2.UtilisationBand.ValueType(record.utilisation),
-        spend_volatility=bands_pb2.VolatilityBand.ValueType(record.spend_volatility),
-        payment_profile=record.payment_profile,
+        **{name: getattr(record, name) for name in _ACCOUNT_FIELDS}
     )
 
 
 def _application(record: ApplicationEvent) -> contribution_pb2.ApplicationEvent:
     return contribution_pb2.ApplicationEvent(
-        application_ref=record.application_ref,
-        day=record.day,
-        product=bands_pb2.ProductClass.ValueType(record.product),
+        **{name: getattr(record, name) for name in _APPLICATION_FIELDS}
     )
+
+
+_ACCOUNT_FIELDS = tuple(field.name for field in fields(AccountSnapshot))
+_APPLICATION_FIELDS = tuple(field.name for field in fields(ApplicationEvent))

@@ -1,20 +1,19 @@
 """Disputes: opened on a subject's behalf, listed, answered, extended."""
 
-from concordat._context import Context
-from concordat._convert import FetchPage, Page, member_of, time_of
-from concordat._methods import ANSWER_DISPUTE, EXTEND_DISPUTE, LIST_DISPUTES, OPEN_DISPUTE
-from concordat._steps import Operation
-from concordat.enums import DataCategory, DisputeOutcome, DisputeReason
-from concordat.errors import InvalidInput
-from concordat.requests import (
-    SHA256_BYTES,
-    ConsentId,
+from concordat._checks import (
     checked_bytes,
     checked_integer,
     checked_member,
     checked_token,
     checked_type,
 )
+from concordat._context import Context
+from concordat._convert import FetchPage, Page, member_of, time_of
+from concordat._methods import ANSWER_DISPUTE, EXTEND_DISPUTE, LIST_DISPUTES, OPEN_DISPUTE
+from concordat._steps import Operation
+from concordat.enums import DataCategory, DisputeOutcome, DisputeReason
+from concordat.errors import InvalidInput
+from concordat.requests import SHA256_BYTES, ConsentId
 from concordat.results import Dispute, DisputeChange, Receipt
 from concordat.v1 import common_pb2, dispute_pb2
 from concordat_privacy.log.leaf import Json

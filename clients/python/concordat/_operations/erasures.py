@@ -1,19 +1,19 @@
 """Erasures: requested by members, decided by the operator."""
 
-from concordat._context import Context
-from concordat._convert import FetchPage, Page, member_of, time_of
-from concordat._methods import EXECUTE_ERASURE, LIST_ERASURES, REFUSE_ERASURE, REQUEST_ERASURE
-from concordat._operations.consents import MAX_PAGE_SIZE
-from concordat._steps import Operation
-from concordat.enums import ErasureState
-from concordat.requests import (
-    SHA256_BYTES,
+from concordat._checks import (
     checked_bytes,
     checked_integer,
     checked_text,
     checked_token,
     checked_type,
 )
+from concordat._context import Context
+from concordat._convert import FetchPage, Page, member_of, time_of
+from concordat._methods import EXECUTE_ERASURE, LIST_ERASURES, REFUSE_ERASURE, REQUEST_ERASURE
+from concordat._operations.consents import MAX_PAGE_SIZE
+from concordat._steps import Operation
+from concordat.enums import ErasureState
+from concordat.requests import SHA256_BYTES
 from concordat.results import Erasure, ErasureChange
 from concordat.v1 import common_pb2, erasure_pb2
 from concordat_privacy.log.leaf import Json

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+from concordat._checks import checked_integer, checked_text, checked_type
 from concordat._context import Context
 from concordat._export import ExportReader
 from concordat._ledger import check_consistency, check_inclusion
@@ -15,7 +16,6 @@ from concordat._methods import (
 )
 from concordat._steps import Operation
 from concordat.errors import InvalidInput, LedgerForked, NotFound, ProtocolViolation
-from concordat.requests import checked_integer, checked_text, checked_type
 from concordat.results import LedgerTimestamp, Receipt, SignedCheckpoint, VerifiedReceipt
 from concordat.v1 import ledger_pb2
 from concordat_privacy.log.merkle import MAX_SIZE

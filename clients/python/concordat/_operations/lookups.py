@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 
-from concordat._context import Context
-from concordat._convert import batches_of, keeping_partial, member_of, month_start
-from concordat._methods import BATCH_LOOKUP, LIST_SIGNALS, LOOKUP
-from concordat._steps import Operation
-from concordat.enums import Coverage, DataCategory, Purpose, SignalStatus, SubjectStatus
-from concordat.errors import InvalidInput, ProtocolViolation, ReceiptInvalid
-from concordat.requests import (
+from concordat._checks import (
     checked_epoch,
     checked_items,
     checked_member,
     checked_text,
     checked_token,
 )
+from concordat._context import Context
+from concordat._convert import batches_of, keeping_partial, member_of, month_start
+from concordat._methods import BATCH_LOOKUP, LIST_SIGNALS, LOOKUP
+from concordat._steps import Operation
+from concordat.enums import Coverage, DataCategory, Purpose, SignalStatus, SubjectStatus
+from concordat.errors import InvalidInput, ProtocolViolation, ReceiptInvalid
 from concordat.results import LookupResult, Receipt, Signal, SignalCatalogue, SignalInfo
 from concordat.v1 import common_pb2, signal_pb2
 from concordat_privacy.log.leaf import Json

@@ -1,5 +1,6 @@
 """Consent managers: registered and disabled by the operator, listed by all."""
 
+from concordat._checks import checked_text
 from concordat._context import Context
 from concordat._convert import time_of
 from concordat._methods import (
@@ -10,7 +11,6 @@ from concordat._methods import (
 from concordat._operations.consents import MAX_MANAGER_ID_CHARACTERS
 from concordat._steps import Operation
 from concordat.errors import InvalidInput
-from concordat.requests import checked_text
 from concordat.results import ConsentManager, ConsentManagerChange, Receipt
 from concordat.v1 import consent_pb2
 from concordat_privacy.jwk import MAX_JWK_CHARACTERS, JwkError, parse_jwk

@@ -1,5 +1,6 @@
 """Membership: for operators, and for institutions that were invited."""
 
+from concordat._checks import checked_integer, checked_text
 from concordat._context import Context
 from concordat._convert import FetchPage, Page, member_of, time_of
 from concordat._methods import (
@@ -12,7 +13,6 @@ from concordat._methods import (
 from concordat._steps import Operation
 from concordat.enums import MemberState
 from concordat.errors import InvalidInput
-from concordat.requests import checked_integer, checked_text
 from concordat.results import InvitedMember, JoinedMember, Member, MembershipChange
 from concordat.v1 import member_pb2
 

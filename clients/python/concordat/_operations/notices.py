@@ -4,19 +4,14 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from concordat._checks import checked_bytes, checked_integer, checked_time, checked_type
 from concordat._context import Context
 from concordat._convert import FetchPage, Page, member_of, time_of, timestamp_of
 from concordat._methods import ACKNOWLEDGE_NOTICE, CONFIRM_DELETION, LIST_NOTICES
 from concordat._steps import Operation
 from concordat.enums import NoticeCause
 from concordat.errors import InvalidInput, ProtocolViolation
-from concordat.requests import (
-    ConsentId,
-    checked_bytes,
-    checked_integer,
-    checked_time,
-    checked_type,
-)
+from concordat.requests import ConsentId
 from concordat.results import Notice, NoticeChange
 from concordat.v1 import notice_pb2
 from concordat_privacy.log.leaf import Json

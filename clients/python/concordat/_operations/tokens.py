@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from concordat._checks import checked_integer, checked_items
 from concordat._context import EPOCH_NOT_ACTIVE, Context
 from concordat._convert import batches_of, keeping_partial
 from concordat._key_log import newest_in_use
@@ -10,7 +11,6 @@ from concordat._operations.evaluations import Evaluations, evaluate
 from concordat._operations.token_keys import refreshed_key_log
 from concordat._steps import Operation, Together
 from concordat.errors import FailedPrecondition, InvalidInput, ProfileError
-from concordat.requests import checked_integer, checked_items
 from concordat.v1 import token_pb2
 from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.identifiers import Identifier, oprf_input

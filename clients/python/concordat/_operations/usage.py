@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 
+from concordat._checks import checked_integer, checked_text
 from concordat._context import Context
 from concordat._convert import member_of, time_of
 from concordat._methods import LIST_USAGE, SET_LOOKUP_QUOTA
@@ -9,7 +10,6 @@ from concordat._operations.members import MAX_MEMBER_ID_CHARACTERS
 from concordat._steps import Operation
 from concordat.enums import AlarmKind, UsageKind
 from concordat.errors import ProtocolViolation
-from concordat.requests import checked_integer, checked_text
 from concordat.results import Alarm, MemberUsage, Receipt, Usage
 from concordat.v1 import usage_pb2
 from concordat_privacy.log.leaf import Json

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from concordat.bulk._settings import Settings
 from concordat.bulk._targets import Form, Target
 from concordat.bulk._values import (
+    Negative,
     NumberFormat,
     ValueFault,
     coded,
@@ -25,8 +26,8 @@ Read: TypeAlias = Callable[[Values], Any]
 """A row's columns -> the attribute, None where the row has none. Raises ValueFault."""
 
 _ISO_DATE: Final = "%Y-%m-%d"
+_UNSIGNED: Final[tuple[Negative, ...]] = ("refuse", "zero")
 _SOURCES: Final = ("column", "columns", "constant", "ratio", "variation")
-_FLAGS: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,6 @@ def _constant(target: Target, settings: Settings) -> Attribute:
     elif target.form is Form.DATE:
         assert target.from_date is not None
         value = target.from_date(settings.date("constant"))
-    elif target.form is Form.FLAG:
-        value = settings.flag("constant")
     else:
         raise settings.error("constant", "this attribute differs from row to row")
     return Attribute(target, (), lambda _: value)
@@ -111,17 +110,6 @@ def _code(target: Target, settings: Settings, empty: frozenset[str]) -> Attribut
     return Attribute(target, (column,), read)
 
 
-def _flag(target: Target, settings: Settings, empty: frozenset[str]) -> Attribute:
-    column = settings.text("column")
-    codes = settings.flags("codes") if "codes" in settings else _FLAGS
-
-    def read(values: Values) -> bool | None:
-        text = _text(values[column], empty)
-        return None if text is None else bool(coded(text, codes))
-
-    return Attribute(target, (column,), read)
-
-
 def _band(target: Target, settings: Settings, empty: frozenset[str]) -> Attribute:
     assert target.kind is not None
     codes = _codes(target.kind, settings)
@@ -130,7 +118,7 @@ def _band(target: Target, settings: Settings, empty: frozenset[str]) -> Attribut
     if "variation" in settings:
         return _variation(target, settings, empty)
     column = settings.text("column")
-    form = _number_format(settings)
+    form = _number_format(target, settings)
     band = target.band
     assert band is not None
 
@@ -152,7 +140,7 @@ def _ratio(target: Target, settings: Settings, empty: frozenset[str]) -> Attribu
     if len(columns) != 2:
         raise settings.error("ratio", "two columns wanted: what is divided, and by what")
     part, whole = columns
-    form = _number_format(settings)
+    form = _number_format(target, settings)
     plain = NumberFormat(Decimal(1), form.decimal, form.grouping, form.negative)
     band = target.band
     assert band is not None
@@ -169,7 +157,7 @@ def _ratio(target: Target, settings: Settings, empty: frozenset[str]) -> Attribu
 
 def _variation(target: Target, settings: Settings, empty: frozenset[str]) -> Attribute:
     columns = settings.column_list("variation")
-    form = _number_format(settings)
+    form = _number_format(target, settings)
     band = target.band
     assert band is not None
 
@@ -209,7 +197,7 @@ def _months(target: Target, settings: Settings, empty: frozenset[str]) -> Attrib
         return Attribute(target, (column,), read_text)
 
     columns = _columns(settings)
-    form = _number_format(settings)
+    form = _number_format(target, settings)
     band = target.band
     assert band is not None
 
@@ -233,7 +221,6 @@ _MAKERS: Final = {
     Form.BAND: _band,
     Form.CODE: _code,
     Form.MONTHS: _months,
-    Form.FLAG: _flag,
 }
 
 
@@ -247,16 +234,18 @@ def _codes(kind: type[IntEnum], settings: Settings) -> dict[str, int]:
     return settings.members("codes", kind) if "codes" in settings else {}
 
 
-def _number_format(settings: Settings) -> NumberFormat:
+def _number_format(target: Target, settings: Settings) -> NumberFormat:
     decimal = settings.choice("decimal", (".", ","), ".")
     grouping = settings.choice("grouping", ("", ",", ".", "'", " ", "_"), "")
     if grouping == decimal:
         raise settings.error("grouping", "the same as decimal")
+    choices: tuple[Negative, ...] = ("refuse", "zero", "keep") if target.is_signed else _UNSIGNED
+    default: Negative = "keep" if target.is_signed else "refuse"
     return NumberFormat(
         settings.positive("unit"),
         decimal,
         grouping,
-        "zero" if settings.choice("negative", ("refuse", "zero"), "refuse") == "zero" else "refuse",
+        settings.choice("negative", choices, default),
     )
 
 

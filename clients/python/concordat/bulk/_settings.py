@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from concordat.bulk.errors import MappingError
 
 _NO: Final = object()
+_Text = TypeVar("_Text", bound=str)
 
 
 @dataclass(slots=True)
@@ -66,12 +67,13 @@ class Settings:
             raise self.error(key, "one or more names of columns wanted, each once")
         return tuple(found)
 
-    def choice(self, key: str, choices: Sequence[str], default: str) -> str:
+    def choice(self, key: str, choices: Sequence[_Text], default: object = _NO) -> _Text:
         """One of some texts."""
         found = self.value(key, default)
-        if found not in choices:
+        chosen = next((choice for choice in choices if choice == found), None)
+        if chosen is None:
             raise self.error(key, f"{found!r}; one of {', '.join(map(repr, choices))} wanted")
-        return str(found)
+        return chosen
 
     def flag(self, key: str, default: object = _NO) -> bool:
         """true or false."""
@@ -115,11 +117,6 @@ class Settings:
         """A table of codes; each stands for a member by its name."""
         table = self.subtable(key)
         return {code: table._member(code, name, kind) for code, name in table.table.items()}
-
-    def flags(self, key: str) -> dict[str, int]:
-        """A table of codes; each stands for true or false."""
-        table = self.subtable(key)
-        return {code: table.flag(code) for code in table.table}
 
     def subtable(self, key: str, default: object = _NO) -> "Settings":
         """A table within this one."""

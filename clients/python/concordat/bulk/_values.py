@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 _NUMBER: Final = re.compile(r"[+-]?\d{1,30}(\.\d{0,30})?", re.ASCII)
 _LONGEST_TEXT: Final = 64
+
+Negative: TypeAlias = Literal["refuse", "zero", "keep"]
 
 
 class ValueFault(Exception):
@@ -30,7 +32,7 @@ class NumberFormat:
     decimal: str = "."
     grouping: str = ""
     """What stands between groups of digits."""
-    negative: Literal["refuse", "zero"] = "refuse"
+    negative: Negative = "refuse"
     """What becomes of numbers below 0, such as the balance of an overpaid card."""
 
 
@@ -84,7 +86,8 @@ def number_of(value: object, form: NumberFormat) -> Decimal | None:
     if number < 0:
         if form.negative == "refuse":
             raise ValueFault("OUT_OF_RANGE", "below 0")
-        return Decimal(0)
+        if form.negative == "zero":
+            return Decimal(0)
     return number * form.unit
 
 

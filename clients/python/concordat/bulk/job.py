@@ -11,6 +11,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from concordat._checks import checked_bytes, checked_integer, checked_type
 from concordat.bulk._journal import Journal, Reject, Span
 from concordat.bulk._pseudonyms import key_in
 from concordat.bulk._sending import MAX_ROWS, Delivery, deliver, parcel, request_id
@@ -20,7 +21,6 @@ from concordat.bulk.mapping import Mapped, Mapping, load_mapping
 from concordat.bulk.sources import Item, Position, Source, UnreadableRow, open_source
 from concordat.client import Client
 from concordat.errors import FailedPrecondition
-from concordat.requests import SHA256_BYTES, checked_bytes, checked_integer, checked_type
 from concordat_privacy.catalogue.calendar import day_number
 from concordat_privacy.catalogue.rows import AccountSnapshot, FieldProblem, problems
 from concordat_privacy.catalogue.rows import Row as Record
@@ -30,6 +30,7 @@ DEFAULT_BATCH_ROWS: Final = 10_000
 REJECT_COLUMNS: Final = ("row", "field", "reason", "description", "refused_by")
 
 _JOB_ID_BYTES: Final = 16
+_SHA256_BYTES: Final = 32
 _ATTEMPTS: Final = 4
 _TOLD_ROWS: Final = 2_000
 
@@ -121,7 +122,7 @@ def upload(
     checked_integer(batch_rows, "batch_rows", 1, MAX_ROWS)
     notice = b""
     if adverse_notice_sha256 is not None:
-        notice = checked_bytes(adverse_notice_sha256, "adverse_notice_sha256", SHA256_BYTES)
+        notice = checked_bytes(adverse_notice_sha256, "adverse_notice_sha256", _SHA256_BYTES)
     checked = load_mapping(mapping)
     opened = open_source(
         source,

@@ -267,17 +267,17 @@ def _subject(settings: Settings) -> Subject:
         kinds = settings.subtable("kinds")
         column = kinds.text("column")
         codes = kinds.subtable("codes")
-        named = {code: codes.choice(code, _KINDS, "") for code in codes.table}
+        named = {code: codes.choice(code, _KINDS) for code in codes.table}
         kinds.finish()
         settings.finish()
         return Subject(columns, None, column, named)
-    kind = settings.choice("kind", _KINDS, "")
+    kind = settings.choice("kind", _KINDS)
     settings.finish()
     return Subject(columns, kind)
 
 
 def _record(name: str, record: type, settings: Settings, empty: frozenset[str]) -> RecordMapping:
-    known = targets(record)
+    known = targets(name)
     when = None
     if "when" in settings:
         table = settings.subtable("when")

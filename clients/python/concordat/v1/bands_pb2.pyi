@@ -86,6 +86,8 @@ class _ProductClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProductC
     """Guarantee given for somebody else's debt."""
     PRODUCT_CLASS_MORTGAGE: _ProductClass.ValueType  # 7
     """Loan secured on a home."""
+    PRODUCT_CLASS_MICRO_LOAN: _ProductClass.ValueType  # 8
+    """Small cash loan for a short time."""
 
 class ProductClass(_ProductClass, metaclass=_ProductClassEnumTypeWrapper):
     """Kind of credit (catalogue C02)."""
@@ -106,6 +108,8 @@ PRODUCT_CLASS_GUARANTEE: ProductClass.ValueType  # 6
 """Guarantee given for somebody else's debt."""
 PRODUCT_CLASS_MORTGAGE: ProductClass.ValueType  # 7
 """Loan secured on a home."""
+PRODUCT_CLASS_MICRO_LOAN: ProductClass.ValueType  # 8
+"""Small cash loan for a short time."""
 Global___ProductClass: _TypeAlias = ProductClass  # noqa: Y015
 
 class _AmountBand:
@@ -287,3 +291,469 @@ VOLATILITY_BAND_50_100: VolatilityBand.ValueType  # 3
 VOLATILITY_BAND_OVER_100: VolatilityBand.ValueType  # 4
 """1 and more."""
 Global___VolatilityBand: _TypeAlias = VolatilityBand  # noqa: Y015
+
+class _FiveClass:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FiveClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FiveClass.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FIVE_CLASS_UNSPECIFIED: _FiveClass.ValueType  # 0
+    """Unknown."""
+    FIVE_CLASS_NORMAL: _FiveClass.ValueType  # 1
+    """Normal."""
+    FIVE_CLASS_SPECIAL_MENTION: _FiveClass.ValueType  # 2
+    """Special mention."""
+    FIVE_CLASS_SUBSTANDARD: _FiveClass.ValueType  # 3
+    """Substandard."""
+    FIVE_CLASS_DOUBTFUL: _FiveClass.ValueType  # 4
+    """Doubtful."""
+    FIVE_CLASS_LOSS: _FiveClass.ValueType  # 5
+    """Loss."""
+
+class FiveClass(_FiveClass, metaclass=_FiveClassEnumTypeWrapper):
+    """Five-tier classification of loans (catalogue C10)."""
+
+FIVE_CLASS_UNSPECIFIED: FiveClass.ValueType  # 0
+"""Unknown."""
+FIVE_CLASS_NORMAL: FiveClass.ValueType  # 1
+"""Normal."""
+FIVE_CLASS_SPECIAL_MENTION: FiveClass.ValueType  # 2
+"""Special mention."""
+FIVE_CLASS_SUBSTANDARD: FiveClass.ValueType  # 3
+"""Substandard."""
+FIVE_CLASS_DOUBTFUL: FiveClass.ValueType  # 4
+"""Doubtful."""
+FIVE_CLASS_LOSS: FiveClass.ValueType  # 5
+"""Loss."""
+Global___FiveClass: _TypeAlias = FiveClass  # noqa: Y015
+
+class _PaymentRatioBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PaymentRatioBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PaymentRatioBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PAYMENT_RATIO_BAND_UNSPECIFIED: _PaymentRatioBand.ValueType  # 0
+    """Unknown."""
+    PAYMENT_RATIO_BAND_NOTHING: _PaymentRatioBand.ValueType  # 1
+    """Nothing."""
+    PAYMENT_RATIO_BAND_UNDER_MINIMUM: _PaymentRatioBand.ValueType  # 2
+    """Less than the minimum."""
+    PAYMENT_RATIO_BAND_MINIMUM: _PaymentRatioBand.ValueType  # 3
+    """The minimum."""
+    PAYMENT_RATIO_BAND_PART: _PaymentRatioBand.ValueType  # 4
+    """More than the minimum, not all."""
+    PAYMENT_RATIO_BAND_FULL: _PaymentRatioBand.ValueType  # 5
+    """All of it."""
+
+class PaymentRatioBand(_PaymentRatioBand, metaclass=_PaymentRatioBandEnumTypeWrapper):
+    """How much of what was due was paid (catalogue C13)."""
+
+PAYMENT_RATIO_BAND_UNSPECIFIED: PaymentRatioBand.ValueType  # 0
+"""Unknown."""
+PAYMENT_RATIO_BAND_NOTHING: PaymentRatioBand.ValueType  # 1
+"""Nothing."""
+PAYMENT_RATIO_BAND_UNDER_MINIMUM: PaymentRatioBand.ValueType  # 2
+"""Less than the minimum."""
+PAYMENT_RATIO_BAND_MINIMUM: PaymentRatioBand.ValueType  # 3
+"""The minimum."""
+PAYMENT_RATIO_BAND_PART: PaymentRatioBand.ValueType  # 4
+"""More than the minimum, not all."""
+PAYMENT_RATIO_BAND_FULL: PaymentRatioBand.ValueType  # 5
+"""All of it."""
+Global___PaymentRatioBand: _TypeAlias = PaymentRatioBand  # noqa: Y015
+
+class _TrendBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TrendBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrendBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TREND_BAND_UNSPECIFIED: _TrendBand.ValueType  # 0
+    """Unknown."""
+    TREND_BAND_DOWN: _TrendBand.ValueType  # 1
+    """Less than -5."""
+    TREND_BAND_FLAT: _TrendBand.ValueType  # 2
+    """-5 to less than 5."""
+    TREND_BAND_UP: _TrendBand.ValueType  # 3
+    """5 to less than 25."""
+    TREND_BAND_JUMP: _TrendBand.ValueType  # 4
+    """25 and more."""
+
+class TrendBand(_TrendBand, metaclass=_TrendBandEnumTypeWrapper):
+    """Change of utilisation over three months, in percentage points (catalogue
+    C15). Lower bounds are inclusive.
+    """
+
+TREND_BAND_UNSPECIFIED: TrendBand.ValueType  # 0
+"""Unknown."""
+TREND_BAND_DOWN: TrendBand.ValueType  # 1
+"""Less than -5."""
+TREND_BAND_FLAT: TrendBand.ValueType  # 2
+"""-5 to less than 5."""
+TREND_BAND_UP: TrendBand.ValueType  # 3
+"""5 to less than 25."""
+TREND_BAND_JUMP: TrendBand.ValueType  # 4
+"""25 and more."""
+Global___TrendBand: _TypeAlias = TrendBand  # noqa: Y015
+
+class _TermsBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TermsBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TermsBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TERMS_BAND_UNSPECIFIED: _TermsBand.ValueType  # 0
+    """Unknown."""
+    TERMS_BAND_ZERO: _TermsBand.ValueType  # 1
+    """None."""
+    TERMS_BAND_1_3: _TermsBand.ValueType  # 2
+    """1 to 3."""
+    TERMS_BAND_4_6: _TermsBand.ValueType  # 3
+    """4 to 6."""
+    TERMS_BAND_7_12: _TermsBand.ValueType  # 4
+    """7 to 12."""
+    TERMS_BAND_13_24: _TermsBand.ValueType  # 5
+    """13 to 24."""
+    TERMS_BAND_25_PLUS: _TermsBand.ValueType  # 6
+    """25 and more."""
+
+class TermsBand(_TermsBand, metaclass=_TermsBandEnumTypeWrapper):
+    """Instalments that remain (catalogue C16)."""
+
+TERMS_BAND_UNSPECIFIED: TermsBand.ValueType  # 0
+"""Unknown."""
+TERMS_BAND_ZERO: TermsBand.ValueType  # 1
+"""None."""
+TERMS_BAND_1_3: TermsBand.ValueType  # 2
+"""1 to 3."""
+TERMS_BAND_4_6: TermsBand.ValueType  # 3
+"""4 to 6."""
+TERMS_BAND_7_12: TermsBand.ValueType  # 4
+"""7 to 12."""
+TERMS_BAND_13_24: TermsBand.ValueType  # 5
+"""13 to 24."""
+TERMS_BAND_25_PLUS: TermsBand.ValueType  # 6
+"""25 and more."""
+Global___TermsBand: _TypeAlias = TermsBand  # noqa: Y015
+
+class _ExtensionsBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExtensionsBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExtensionsBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXTENSIONS_BAND_UNSPECIFIED: _ExtensionsBand.ValueType  # 0
+    """Unknown."""
+    EXTENSIONS_BAND_ZERO: _ExtensionsBand.ValueType  # 1
+    """None."""
+    EXTENSIONS_BAND_ONE: _ExtensionsBand.ValueType  # 2
+    """One."""
+    EXTENSIONS_BAND_TWO: _ExtensionsBand.ValueType  # 3
+    """Two."""
+    EXTENSIONS_BAND_3_PLUS: _ExtensionsBand.ValueType  # 4
+    """Three and more."""
+
+class ExtensionsBand(_ExtensionsBand, metaclass=_ExtensionsBandEnumTypeWrapper):
+    """Extensions granted in twelve months (catalogue C17)."""
+
+EXTENSIONS_BAND_UNSPECIFIED: ExtensionsBand.ValueType  # 0
+"""Unknown."""
+EXTENSIONS_BAND_ZERO: ExtensionsBand.ValueType  # 1
+"""None."""
+EXTENSIONS_BAND_ONE: ExtensionsBand.ValueType  # 2
+"""One."""
+EXTENSIONS_BAND_TWO: ExtensionsBand.ValueType  # 3
+"""Two."""
+EXTENSIONS_BAND_3_PLUS: ExtensionsBand.ValueType  # 4
+"""Three and more."""
+Global___ExtensionsBand: _TypeAlias = ExtensionsBand  # noqa: Y015
+
+class _FraudFlag:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FraudFlagEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FraudFlag.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FRAUD_FLAG_UNSPECIFIED: _FraudFlag.ValueType  # 0
+    """Unknown."""
+    FRAUD_FLAG_NONE: _FraudFlag.ValueType  # 1
+    """None."""
+    FRAUD_FLAG_CONFIRMED: _FraudFlag.ValueType  # 2
+    """By the account's holder."""
+    FRAUD_FLAG_VICTIM: _FraudFlag.ValueType  # 3
+    """Against the account's holder: never scored as bad."""
+
+class FraudFlag(_FraudFlag, metaclass=_FraudFlagEnumTypeWrapper):
+    """Fraud confirmed on an account (catalogue C29)."""
+
+FRAUD_FLAG_UNSPECIFIED: FraudFlag.ValueType  # 0
+"""Unknown."""
+FRAUD_FLAG_NONE: FraudFlag.ValueType  # 1
+"""None."""
+FRAUD_FLAG_CONFIRMED: FraudFlag.ValueType  # 2
+"""By the account's holder."""
+FRAUD_FLAG_VICTIM: FraudFlag.ValueType  # 3
+"""Against the account's holder: never scored as bad."""
+Global___FraudFlag: _TypeAlias = FraudFlag  # noqa: Y015
+
+class _SpikeBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SpikeBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SpikeBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SPIKE_BAND_UNSPECIFIED: _SpikeBand.ValueType  # 0
+    """Unknown."""
+    SPIKE_BAND_UNDER_50: _SpikeBand.ValueType  # 1
+    """Less than 50."""
+    SPIKE_BAND_50_150: _SpikeBand.ValueType  # 2
+    """50 to less than 150."""
+    SPIKE_BAND_150_300: _SpikeBand.ValueType  # 3
+    """150 to less than 300."""
+    SPIKE_BAND_OVER_300: _SpikeBand.ValueType  # 4
+    """300 and more."""
+
+class SpikeBand(_SpikeBand, metaclass=_SpikeBandEnumTypeWrapper):
+    """Spending of the last 30 days over the monthly mean of the five months before,
+    in percent (catalogue C23). Lower bounds are inclusive.
+    """
+
+SPIKE_BAND_UNSPECIFIED: SpikeBand.ValueType  # 0
+"""Unknown."""
+SPIKE_BAND_UNDER_50: SpikeBand.ValueType  # 1
+"""Less than 50."""
+SPIKE_BAND_50_150: SpikeBand.ValueType  # 2
+"""50 to less than 150."""
+SPIKE_BAND_150_300: SpikeBand.ValueType  # 3
+"""150 to less than 300."""
+SPIKE_BAND_OVER_300: SpikeBand.ValueType  # 4
+"""300 and more."""
+Global___SpikeBand: _TypeAlias = SpikeBand  # noqa: Y015
+
+class _AnomalyBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnomalyBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnomalyBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANOMALY_BAND_UNSPECIFIED: _AnomalyBand.ValueType  # 0
+    """Unknown."""
+    ANOMALY_BAND_LOW: _AnomalyBand.ValueType  # 1
+    """As usual."""
+    ANOMALY_BAND_MID: _AnomalyBand.ValueType  # 2
+    """Somewhat unusual."""
+    ANOMALY_BAND_HIGH: _AnomalyBand.ValueType  # 3
+    """Unusual."""
+    ANOMALY_BAND_CASH_LIKE: _AnomalyBand.ValueType  # 4
+    """Spending that gets cash rather than goods."""
+
+class AnomalyBand(_AnomalyBand, metaclass=_AnomalyBandEnumTypeWrapper):
+    """Departure of where money is spent from the account's own pattern of six
+    months (catalogue C24: Jensen-Shannon distance).
+    """
+
+ANOMALY_BAND_UNSPECIFIED: AnomalyBand.ValueType  # 0
+"""Unknown."""
+ANOMALY_BAND_LOW: AnomalyBand.ValueType  # 1
+"""As usual."""
+ANOMALY_BAND_MID: AnomalyBand.ValueType  # 2
+"""Somewhat unusual."""
+ANOMALY_BAND_HIGH: AnomalyBand.ValueType  # 3
+"""Unusual."""
+ANOMALY_BAND_CASH_LIKE: AnomalyBand.ValueType  # 4
+"""Spending that gets cash rather than goods."""
+Global___AnomalyBand: _TypeAlias = AnomalyBand  # noqa: Y015
+
+class _RefundBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RefundBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefundBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFUND_BAND_UNSPECIFIED: _RefundBand.ValueType  # 0
+    """Unknown."""
+    REFUND_BAND_UNDER_2: _RefundBand.ValueType  # 1
+    """Less than 2."""
+    REFUND_BAND_2_5: _RefundBand.ValueType  # 2
+    """2 to less than 5."""
+    REFUND_BAND_5_15: _RefundBand.ValueType  # 3
+    """5 to less than 15."""
+    REFUND_BAND_OVER_15: _RefundBand.ValueType  # 4
+    """15 and more."""
+
+class RefundBand(_RefundBand, metaclass=_RefundBandEnumTypeWrapper):
+    """Purchases refunded or charged back, in percent (catalogue C26). Lower bounds
+    are inclusive.
+    """
+
+REFUND_BAND_UNSPECIFIED: RefundBand.ValueType  # 0
+"""Unknown."""
+REFUND_BAND_UNDER_2: RefundBand.ValueType  # 1
+"""Less than 2."""
+REFUND_BAND_2_5: RefundBand.ValueType  # 2
+"""2 to less than 5."""
+REFUND_BAND_5_15: RefundBand.ValueType  # 3
+"""5 to less than 15."""
+REFUND_BAND_OVER_15: RefundBand.ValueType  # 4
+"""15 and more."""
+Global___RefundBand: _TypeAlias = RefundBand  # noqa: Y015
+
+class _IncomeRegularity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _IncomeRegularityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IncomeRegularity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INCOME_REGULARITY_UNSPECIFIED: _IncomeRegularity.ValueType  # 0
+    """Unknown."""
+    INCOME_REGULARITY_NONE: _IncomeRegularity.ValueType  # 1
+    """None seen."""
+    INCOME_REGULARITY_IRREGULAR: _IncomeRegularity.ValueType  # 2
+    """Irregular."""
+    INCOME_REGULARITY_REGULAR: _IncomeRegularity.ValueType  # 3
+    """Regular."""
+
+class IncomeRegularity(_IncomeRegularity, metaclass=_IncomeRegularityEnumTypeWrapper):
+    """Regularity of income (catalogue C27)."""
+
+INCOME_REGULARITY_UNSPECIFIED: IncomeRegularity.ValueType  # 0
+"""Unknown."""
+INCOME_REGULARITY_NONE: IncomeRegularity.ValueType  # 1
+"""None seen."""
+INCOME_REGULARITY_IRREGULAR: IncomeRegularity.ValueType  # 2
+"""Irregular."""
+INCOME_REGULARITY_REGULAR: IncomeRegularity.ValueType  # 3
+"""Regular."""
+Global___IncomeRegularity: _TypeAlias = IncomeRegularity  # noqa: Y015
+
+class _PunctualityBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PunctualityBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PunctualityBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PUNCTUALITY_BAND_UNSPECIFIED: _PunctualityBand.ValueType  # 0
+    """Unknown."""
+    PUNCTUALITY_BAND_UNDER_80: _PunctualityBand.ValueType  # 1
+    """Less than 80."""
+    PUNCTUALITY_BAND_80_95: _PunctualityBand.ValueType  # 2
+    """80 to less than 95."""
+    PUNCTUALITY_BAND_95_99: _PunctualityBand.ValueType  # 3
+    """95 to less than 99."""
+    PUNCTUALITY_BAND_OVER_99: _PunctualityBand.ValueType  # 4
+    """99 and more."""
+
+class PunctualityBand(_PunctualityBand, metaclass=_PunctualityBandEnumTypeWrapper):
+    """Merchant settlements and invoices paid on time, in percent. Lower bounds are
+    inclusive.
+    """
+
+PUNCTUALITY_BAND_UNSPECIFIED: PunctualityBand.ValueType  # 0
+"""Unknown."""
+PUNCTUALITY_BAND_UNDER_80: PunctualityBand.ValueType  # 1
+"""Less than 80."""
+PUNCTUALITY_BAND_80_95: PunctualityBand.ValueType  # 2
+"""80 to less than 95."""
+PUNCTUALITY_BAND_95_99: PunctualityBand.ValueType  # 3
+"""95 to less than 99."""
+PUNCTUALITY_BAND_OVER_99: PunctualityBand.ValueType  # 4
+"""99 and more."""
+Global___PunctualityBand: _TypeAlias = PunctualityBand  # noqa: Y015
+
+class _ConcentrationBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConcentrationBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConcentrationBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONCENTRATION_BAND_UNSPECIFIED: _ConcentrationBand.ValueType  # 0
+    """Unknown."""
+    CONCENTRATION_BAND_UNDER_15: _ConcentrationBand.ValueType  # 1
+    """Less than 15."""
+    CONCENTRATION_BAND_15_25: _ConcentrationBand.ValueType  # 2
+    """15 to less than 25."""
+    CONCENTRATION_BAND_25_50: _ConcentrationBand.ValueType  # 3
+    """25 to less than 50."""
+    CONCENTRATION_BAND_OVER_50: _ConcentrationBand.ValueType  # 4
+    """50 and more."""
+
+class ConcentrationBand(_ConcentrationBand, metaclass=_ConcentrationBandEnumTypeWrapper):
+    """Herfindahl-Hirschman index of sales by buyer, in hundredths (catalogue C31).
+    Lower bounds are inclusive.
+    """
+
+CONCENTRATION_BAND_UNSPECIFIED: ConcentrationBand.ValueType  # 0
+"""Unknown."""
+CONCENTRATION_BAND_UNDER_15: ConcentrationBand.ValueType  # 1
+"""Less than 15."""
+CONCENTRATION_BAND_15_25: ConcentrationBand.ValueType  # 2
+"""15 to less than 25."""
+CONCENTRATION_BAND_25_50: ConcentrationBand.ValueType  # 3
+"""25 to less than 50."""
+CONCENTRATION_BAND_OVER_50: ConcentrationBand.ValueType  # 4
+"""50 and more."""
+Global___ConcentrationBand: _TypeAlias = ConcentrationBand  # noqa: Y015
+
+class _DilutionBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DilutionBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DilutionBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DILUTION_BAND_UNSPECIFIED: _DilutionBand.ValueType  # 0
+    """Unknown."""
+    DILUTION_BAND_UNDER_2: _DilutionBand.ValueType  # 1
+    """Less than 2."""
+    DILUTION_BAND_2_5: _DilutionBand.ValueType  # 2
+    """2 to less than 5."""
+    DILUTION_BAND_5_10: _DilutionBand.ValueType  # 3
+    """5 to less than 10."""
+    DILUTION_BAND_OVER_10: _DilutionBand.ValueType  # 4
+    """10 and more."""
+
+class DilutionBand(_DilutionBand, metaclass=_DilutionBandEnumTypeWrapper):
+    """Invoices reduced by returns and credit notes, in percent (catalogue C33).
+    Lower bounds are inclusive.
+    """
+
+DILUTION_BAND_UNSPECIFIED: DilutionBand.ValueType  # 0
+"""Unknown."""
+DILUTION_BAND_UNDER_2: DilutionBand.ValueType  # 1
+"""Less than 2."""
+DILUTION_BAND_2_5: DilutionBand.ValueType  # 2
+"""2 to less than 5."""
+DILUTION_BAND_5_10: DilutionBand.ValueType  # 3
+"""5 to less than 10."""
+DILUTION_BAND_OVER_10: DilutionBand.ValueType  # 4
+"""10 and more."""
+Global___DilutionBand: _TypeAlias = DilutionBand  # noqa: Y015
+
+class _ApplicationOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApplicationOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApplicationOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    APPLICATION_OUTCOME_UNSPECIFIED: _ApplicationOutcome.ValueType  # 0
+    """Unknown."""
+    APPLICATION_OUTCOME_APPROVED: _ApplicationOutcome.ValueType  # 1
+    """Approved."""
+    APPLICATION_OUTCOME_DECLINED: _ApplicationOutcome.ValueType  # 2
+    """Declined."""
+    APPLICATION_OUTCOME_WITHDRAWN: _ApplicationOutcome.ValueType  # 3
+    """Withdrawn by the applicant."""
+
+class ApplicationOutcome(_ApplicationOutcome, metaclass=_ApplicationOutcomeEnumTypeWrapper):
+    """How an application was decided (catalogue C19)."""
+
+APPLICATION_OUTCOME_UNSPECIFIED: ApplicationOutcome.ValueType  # 0
+"""Unknown."""
+APPLICATION_OUTCOME_APPROVED: ApplicationOutcome.ValueType  # 1
+"""Approved."""
+APPLICATION_OUTCOME_DECLINED: ApplicationOutcome.ValueType  # 2
+"""Declined."""
+APPLICATION_OUTCOME_WITHDRAWN: ApplicationOutcome.ValueType  # 3
+"""Withdrawn by the applicant."""
+Global___ApplicationOutcome: _TypeAlias = ApplicationOutcome  # noqa: Y015

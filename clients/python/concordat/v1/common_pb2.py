@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63oncordat/v1/common.proto\x12\x0c\x63oncordat.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"A\n\x07Receipt\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\"O\n\x0bItemRefusal\x12\x0c\n\x04item\x18\x01 \x01(\r\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"a\n\x08Validity\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x65xpiry\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xc7\x01\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x18\n\x14PURPOSE_UNDERWRITING\x10\x01\x12\x18\n\x14PURPOSE_CONTRIBUTION\x10\x02\x12\x1c\n\x18PURPOSE_PORTFOLIO_REVIEW\x10\x03\x12 \n\x1cPURPOSE_AGGREGATE_STATISTICS\x10\x04\x12\x1a\n\x16PURPOSE_MODEL_TRAINING\x10\x05\x12\x13\n\x0fPURPOSE_DISPUTE\x10\x06*\x89\x01\n\x0c\x44\x61taCategory\x12\x1d\n\x19\x44\x41TA_CATEGORY_UNSPECIFIED\x10\x00\x12!\n\x1d\x44\x41TA_CATEGORY_CREDIT_ACCOUNTS\x10\x01\x12\x1b\n\x17\x44\x41TA_CATEGORY_INQUIRIES\x10\x02\x12\x1a\n\x16\x44\x41TA_CATEGORY_SPENDING\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63oncordat/v1/common.proto\x12\x0c\x63oncordat.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"A\n\x07Receipt\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\"O\n\x0bItemRefusal\x12\x0c\n\x04item\x18\x01 \x01(\r\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"a\n\x08Validity\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x65xpiry\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xc7\x01\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x18\n\x14PURPOSE_UNDERWRITING\x10\x01\x12\x18\n\x14PURPOSE_CONTRIBUTION\x10\x02\x12\x1c\n\x18PURPOSE_PORTFOLIO_REVIEW\x10\x03\x12 \n\x1cPURPOSE_AGGREGATE_STATISTICS\x10\x04\x12\x1a\n\x16PURPOSE_MODEL_TRAINING\x10\x05\x12\x13\n\x0fPURPOSE_DISPUTE\x10\x06*\xa2\x01\n\x0c\x44\x61taCategory\x12\x1d\n\x19\x44\x41TA_CATEGORY_UNSPECIFIED\x10\x00\x12!\n\x1d\x44\x41TA_CATEGORY_CREDIT_ACCOUNTS\x10\x01\x12\x1b\n\x17\x44\x41TA_CATEGORY_INQUIRIES\x10\x02\x12\x1a\n\x16\x44\x41TA_CATEGORY_SPENDING\x10\x03\x12\x17\n\x13\x44\x41TA_CATEGORY_TRADE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PURPOSE']._serialized_start=324
   _globals['_PURPOSE']._serialized_end=523
   _globals['_DATACATEGORY']._serialized_start=526
-  _globals['_DATACATEGORY']._serialized_end=663
+  _globals['_DATACATEGORY']._serialized_end=688
   _globals['_RECEIPT']._serialized_start=76
   _globals['_RECEIPT']._serialized_end=141
   _globals['_ITEMREFUSAL']._serialized_start=143

@@ -19,7 +19,9 @@ Conventions that hold for every RPC of this package:
      RESOURCE_EXHAUSTED  TOO_MANY_STREAMS
      DEADLINE_EXCEEDED   DEADLINE_EXCEEDED, STREAM_IDLE
      UNAVAILABLE         STORE_UNAVAILABLE, SHUTTING_DOWN
-     INTERNAL            INTERNAL (with an id to find it in the log)
+     INTERNAL            INTERNAL (with an id to find it in the log),
+                         LEDGER_DAMAGED (the ledger's store lacks the entry
+                         that is named)
    and any RPC that uses data, or records what uses rest on
      UNAVAILABLE         LEDGER_NOT_WITNESSED (with RetryInfo: the ledger's
                          witnesses have not cosigned for longer than the
@@ -118,6 +120,8 @@ class _DataCategoryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DataCate
     """Applications for credit."""
     DATA_CATEGORY_SPENDING: _DataCategory.ValueType  # 3
     """Spending behaviour."""
+    DATA_CATEGORY_TRADE: _DataCategory.ValueType  # 4
+    """Trade: invoices, settlements, buyers."""
 
 class DataCategory(_DataCategory, metaclass=_DataCategoryEnumTypeWrapper):
     """Kinds of data that a consent covers."""
@@ -130,6 +134,8 @@ DATA_CATEGORY_INQUIRIES: DataCategory.ValueType  # 2
 """Applications for credit."""
 DATA_CATEGORY_SPENDING: DataCategory.ValueType  # 3
 """Spending behaviour."""
+DATA_CATEGORY_TRADE: DataCategory.ValueType  # 4
+"""Trade: invoices, settlements, buyers."""
 Global___DataCategory: _TypeAlias = DataCategory  # noqa: Y015
 
 @_typing.final

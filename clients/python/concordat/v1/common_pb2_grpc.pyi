@@ -19,7 +19,9 @@ Conventions that hold for every RPC of this package:
      RESOURCE_EXHAUSTED  TOO_MANY_STREAMS
      DEADLINE_EXCEEDED   DEADLINE_EXCEEDED, STREAM_IDLE
      UNAVAILABLE         STORE_UNAVAILABLE, SHUTTING_DOWN
-     INTERNAL            INTERNAL (with an id to find it in the log)
+     INTERNAL            INTERNAL (with an id to find it in the log),
+                         LEDGER_DAMAGED (the ledger's store lacks the entry
+                         that is named)
    and any RPC that uses data, or records what uses rest on
      UNAVAILABLE         LEDGER_NOT_WITNESSED (with RetryInfo: the ledger's
                          witnesses have not cosigned for longer than the

@@ -61,7 +61,9 @@ class BatchHeader(_message.Message):
     epoch: _builtins.int
     """Token key epoch of all tokens in the batch."""
     catalogue_version: _builtins.int
-    """Catalogue version whose bands are used, e.g. 1."""
+    """Catalogue version whose bands are used. Earlier ones are taken too: a
+    later version only adds.
+    """
     adverse_notice_sha256: _builtins.bytes
     """SHA-256 of the notice that the subjects of the batch's adverse rows were
     given before; 32 bytes, or empty. Where the jurisdiction of a row's consent
@@ -101,6 +103,23 @@ class AccountSnapshot(_message.Message):
     UTILISATION_FIELD_NUMBER: _builtins.int
     SPEND_VOLATILITY_FIELD_NUMBER: _builtins.int
     PAYMENT_PROFILE_FIELD_NUMBER: _builtins.int
+    FIRST_DELINQUENCY_MONTH_FIELD_NUMBER: _builtins.int
+    FIVE_CLASS_FIELD_NUMBER: _builtins.int
+    SCHEDULED_PAYMENT_FIELD_NUMBER: _builtins.int
+    PAYMENT_RATIO_FIELD_NUMBER: _builtins.int
+    UTILISATION_TREND_FIELD_NUMBER: _builtins.int
+    REMAINING_TERMS_FIELD_NUMBER: _builtins.int
+    EXTENSIONS_FIELD_NUMBER: _builtins.int
+    FRAUD_FLAG_FIELD_NUMBER: _builtins.int
+    SPEND_SPIKE_FIELD_NUMBER: _builtins.int
+    SCENE_ANOMALY_FIELD_NUMBER: _builtins.int
+    REFUND_RATIO_FIELD_NUMBER: _builtins.int
+    INCOME_REGULARITY_FIELD_NUMBER: _builtins.int
+    INVOICE_DAYS_PAST_DUE_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_PUNCTUALITY_FIELD_NUMBER: _builtins.int
+    BUYER_CONCENTRATION_FIELD_NUMBER: _builtins.int
+    ORDER_VOLATILITY_FIELD_NUMBER: _builtins.int
+    DILUTION_FIELD_NUMBER: _builtins.int
     account_ref: _builtins.bytes
     """The furnisher's own pseudonym of the account, 16 bytes, the same every
     month. Never an account number.
@@ -129,6 +148,46 @@ class AccountSnapshot(_message.Message):
     """Up to 23 months before as_of_month, newest first, one DaysPastDueBand
     number a byte; for a first contribution. Empty where not held.
     """
+    first_delinquency_month: _builtins.int
+    """Month of the delinquency that led to the state now, counted from 1970-01;
+    0 where there is none or it is not held.
+    """
+    five_class: _bands_pb2.FiveClass.ValueType
+    """Five-tier classification."""
+    scheduled_payment: _bands_pb2.AmountBand.ValueType
+    """Payment due a month."""
+    payment_ratio: _bands_pb2.PaymentRatioBand.ValueType
+    """How much of what was due was paid."""
+    utilisation_trend: _bands_pb2.TrendBand.ValueType
+    """Change of utilisation over three months."""
+    remaining_terms: _bands_pb2.TermsBand.ValueType
+    """Instalments that remain."""
+    extensions: _bands_pb2.ExtensionsBand.ValueType
+    """Extensions granted in twelve months."""
+    fraud_flag: _bands_pb2.FraudFlag.ValueType
+    """Fraud confirmed on the account."""
+    spend_spike: _bands_pb2.SpikeBand.ValueType
+    """Spending of 30 days against the months before; needs
+    DATA_CATEGORY_SPENDING too.
+    """
+    scene_anomaly: _bands_pb2.AnomalyBand.ValueType
+    """Where money is spent, against the account's own pattern; needs
+    DATA_CATEGORY_SPENDING too.
+    """
+    refund_ratio: _bands_pb2.RefundBand.ValueType
+    """Purchases refunded; needs DATA_CATEGORY_SPENDING too."""
+    income_regularity: _bands_pb2.IncomeRegularity.ValueType
+    """Regularity of income; needs DATA_CATEGORY_SPENDING too."""
+    invoice_days_past_due: _bands_pb2.DaysPastDueBand.ValueType
+    """Days past due of the oldest unpaid invoice; needs DATA_CATEGORY_TRADE too."""
+    settlement_punctuality: _bands_pb2.PunctualityBand.ValueType
+    """Settlements and invoices paid on time; needs DATA_CATEGORY_TRADE too."""
+    buyer_concentration: _bands_pb2.ConcentrationBand.ValueType
+    """Concentration of sales on few buyers; needs DATA_CATEGORY_TRADE too."""
+    order_volatility: _bands_pb2.VolatilityBand.ValueType
+    """Variation of monthly orders; needs DATA_CATEGORY_TRADE too."""
+    dilution: _bands_pb2.DilutionBand.ValueType
+    """Invoices reduced by returns; needs DATA_CATEGORY_TRADE too."""
     def __init__(
         self,
         *,
@@ -144,10 +203,27 @@ class AccountSnapshot(_message.Message):
         utilisation: _bands_pb2.UtilisationBand.ValueType = ...,
         spend_volatility: _bands_pb2.VolatilityBand.ValueType = ...,
         payment_profile: _builtins.bytes = ...,
+        first_delinquency_month: _builtins.int = ...,
+        five_class: _bands_pb2.FiveClass.ValueType = ...,
+        scheduled_payment: _bands_pb2.AmountBand.ValueType = ...,
+        payment_ratio: _bands_pb2.PaymentRatioBand.ValueType = ...,
+        utilisation_trend: _bands_pb2.TrendBand.ValueType = ...,
+        remaining_terms: _bands_pb2.TermsBand.ValueType = ...,
+        extensions: _bands_pb2.ExtensionsBand.ValueType = ...,
+        fraud_flag: _bands_pb2.FraudFlag.ValueType = ...,
+        spend_spike: _bands_pb2.SpikeBand.ValueType = ...,
+        scene_anomaly: _bands_pb2.AnomalyBand.ValueType = ...,
+        refund_ratio: _bands_pb2.RefundBand.ValueType = ...,
+        income_regularity: _bands_pb2.IncomeRegularity.ValueType = ...,
+        invoice_days_past_due: _bands_pb2.DaysPastDueBand.ValueType = ...,
+        settlement_punctuality: _bands_pb2.PunctualityBand.ValueType = ...,
+        buyer_concentration: _bands_pb2.ConcentrationBand.ValueType = ...,
+        order_volatility: _bands_pb2.VolatilityBand.ValueType = ...,
+        dilution: _bands_pb2.DilutionBand.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ref", b"account_ref", "as_of_month", b"as_of_month", "balance", b"balance", "days_past_due", b"days_past_due", "limit", b"limit", "opened_quarter", b"opened_quarter", "past_due", b"past_due", "payment_profile", b"payment_profile", "product", b"product", "spend_volatility", b"spend_volatility", "status", b"status", "utilisation", b"utilisation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ref", b"account_ref", "as_of_month", b"as_of_month", "balance", b"balance", "buyer_concentration", b"buyer_concentration", "days_past_due", b"days_past_due", "dilution", b"dilution", "extensions", b"extensions", "first_delinquency_month", b"first_delinquency_month", "five_class", b"five_class", "fraud_flag", b"fraud_flag", "income_regularity", b"income_regularity", "invoice_days_past_due", b"invoice_days_past_due", "limit", b"limit", "opened_quarter", b"opened_quarter", "order_volatility", b"order_volatility", "past_due", b"past_due", "payment_profile", b"payment_profile", "payment_ratio", b"payment_ratio", "product", b"product", "refund_ratio", b"refund_ratio", "remaining_terms", b"remaining_terms", "scene_anomaly", b"scene_anomaly", "scheduled_payment", b"scheduled_payment", "settlement_punctuality", b"settlement_punctuality", "spend_spike", b"spend_spike", "spend_volatility", b"spend_volatility", "status", b"status", "utilisation", b"utilisation", "utilisation_trend", b"utilisation_trend"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -162,22 +238,26 @@ class ApplicationEvent(_message.Message):
     APPLICATION_REF_FIELD_NUMBER: _builtins.int
     DAY_FIELD_NUMBER: _builtins.int
     PRODUCT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
     application_ref: _builtins.bytes
     """The furnisher's own pseudonym of the application, 16 bytes."""
     day: _builtins.int
     """Day of the application, counted from 1970-01-01."""
     product: _bands_pb2.ProductClass.ValueType
     """Product applied for; required."""
+    outcome: _bands_pb2.ApplicationOutcome.ValueType
+    """How it was decided. Sent again with the same reference, once known."""
     def __init__(
         self,
         *,
         application_ref: _builtins.bytes = ...,
         day: _builtins.int = ...,
         product: _bands_pb2.ProductClass.ValueType = ...,
+        outcome: _bands_pb2.ApplicationOutcome.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_ref", b"application_ref", "day", b"day", "product", b"product"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_ref", b"application_ref", "day", b"day", "outcome", b"outcome", "product", b"product"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

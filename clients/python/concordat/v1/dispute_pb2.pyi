@@ -129,8 +129,9 @@ class Dispute(_message.Message):
 
     @_builtins.property
     def consent_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """To a member that is to answer: its own consents to contribute about the
-        subject, 16 bytes each, by which it knows whom the dispute is about.
+        """To a member that is to answer: its own consents to contribute data of
+        this category about the subject, live or ended, 16 bytes each, by which
+        it knows whom the dispute is about.
         """
 
     def __init__(

@@ -68,10 +68,13 @@ class DisputeServiceServicer(object):
     def OpenDispute(self, request, context):
         """Opens a dispute on a subject's behalf. Needs a live consent of the
         subject for PURPOSE_DISPUTE that covers the category. Where nobody
-        contributes such data, it is resolved at once as not on file.
-        Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT: no such
-        consent, or nobody knows the subject), ALREADY_EXISTS (reason
-        REQUEST_ID_REUSED). Idempotent by request_id.
+        contributes such data, it is resolved at once as not on file. Charged as
+        one lookup, also where it is refused for want of a consent, which is
+        recorded. Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT:
+        no such consent, or nobody knows the subject), RESOURCE_EXHAUSTED (reason
+        LOOKUPS_EXHAUSTED, with QuotaFailure and RetryInfo as for Lookup),
+        ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id, but
+        for refusals.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,7 +82,8 @@ class DisputeServiceServicer(object):
 
     def ListDisputes(self, request, context):
         """Disputes that the calling member opened, or is to answer, oldest first;
-        for operator and auditors all, which is recorded as a view.
+        for operator and auditors all, which is recorded as a view. To a member
+        that is to answer, one is resolved once it has answered itself.
         Errors: INVALID_ARGUMENT (also for a page_token of another list).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -98,8 +102,9 @@ class DisputeServiceServicer(object):
 
     def ExtendDispute(self, request, context):
         """Puts the deadline off, once, by what the jurisdiction's policy allows.
-        For the member that opened it: the subject has added to its statement.
-        Repeating it changes nothing and says so.
+        For the member that opened it, where the subject has added to its
+        statement, and for the operator, for any dispute. Repeating it changes
+        nothing and says so; what the operator is shown then is recorded as a view.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason DISPUTE_NOT_FOUND),
         FAILED_PRECONDITION (reason NOT_EXTENSIBLE).
         """

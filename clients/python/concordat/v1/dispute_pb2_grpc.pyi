@@ -39,14 +39,18 @@ class DisputeServiceStub:
     OpenDispute: _grpc.UnaryUnaryMultiCallable[_dispute_pb2.OpenDisputeRequest, _dispute_pb2.OpenDisputeResponse]
     """Opens a dispute on a subject's behalf. Needs a live consent of the
     subject for PURPOSE_DISPUTE that covers the category. Where nobody
-    contributes such data, it is resolved at once as not on file.
-    Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT: no such
-    consent, or nobody knows the subject), ALREADY_EXISTS (reason
-    REQUEST_ID_REUSED). Idempotent by request_id.
+    contributes such data, it is resolved at once as not on file. Charged as
+    one lookup, also where it is refused for want of a consent, which is
+    recorded. Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT:
+    no such consent, or nobody knows the subject), RESOURCE_EXHAUSTED (reason
+    LOOKUPS_EXHAUSTED, with QuotaFailure and RetryInfo as for Lookup),
+    ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id, but
+    for refusals.
     """
     ListDisputes: _grpc.UnaryUnaryMultiCallable[_dispute_pb2.ListDisputesRequest, _dispute_pb2.ListDisputesResponse]
     """Disputes that the calling member opened, or is to answer, oldest first;
-    for operator and auditors all, which is recorded as a view.
+    for operator and auditors all, which is recorded as a view. To a member
+    that is to answer, one is resolved once it has answered itself.
     Errors: INVALID_ARGUMENT (also for a page_token of another list).
     """
     AnswerDispute: _grpc.UnaryUnaryMultiCallable[_dispute_pb2.AnswerDisputeRequest, _dispute_pb2.AnswerDisputeResponse]
@@ -57,8 +61,9 @@ class DisputeServiceStub:
     """
     ExtendDispute: _grpc.UnaryUnaryMultiCallable[_dispute_pb2.ExtendDisputeRequest, _dispute_pb2.ExtendDisputeResponse]
     """Puts the deadline off, once, by what the jurisdiction's policy allows.
-    For the member that opened it: the subject has added to its statement.
-    Repeating it changes nothing and says so.
+    For the member that opened it, where the subject has added to its
+    statement, and for the operator, for any dispute. Repeating it changes
+    nothing and says so; what the operator is shown then is recorded as a view.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason DISPUTE_NOT_FOUND),
     FAILED_PRECONDITION (reason NOT_EXTENSIBLE).
     """
@@ -74,14 +79,18 @@ class DisputeServiceAsyncStub(DisputeServiceStub):
     OpenDispute: _aio.UnaryUnaryMultiCallable[_dispute_pb2.OpenDisputeRequest, _dispute_pb2.OpenDisputeResponse]  # type: ignore[assignment]
     """Opens a dispute on a subject's behalf. Needs a live consent of the
     subject for PURPOSE_DISPUTE that covers the category. Where nobody
-    contributes such data, it is resolved at once as not on file.
-    Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT: no such
-    consent, or nobody knows the subject), ALREADY_EXISTS (reason
-    REQUEST_ID_REUSED). Idempotent by request_id.
+    contributes such data, it is resolved at once as not on file. Charged as
+    one lookup, also where it is refused for want of a consent, which is
+    recorded. Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT:
+    no such consent, or nobody knows the subject), RESOURCE_EXHAUSTED (reason
+    LOOKUPS_EXHAUSTED, with QuotaFailure and RetryInfo as for Lookup),
+    ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id, but
+    for refusals.
     """
     ListDisputes: _aio.UnaryUnaryMultiCallable[_dispute_pb2.ListDisputesRequest, _dispute_pb2.ListDisputesResponse]  # type: ignore[assignment]
     """Disputes that the calling member opened, or is to answer, oldest first;
-    for operator and auditors all, which is recorded as a view.
+    for operator and auditors all, which is recorded as a view. To a member
+    that is to answer, one is resolved once it has answered itself.
     Errors: INVALID_ARGUMENT (also for a page_token of another list).
     """
     AnswerDispute: _aio.UnaryUnaryMultiCallable[_dispute_pb2.AnswerDisputeRequest, _dispute_pb2.AnswerDisputeResponse]  # type: ignore[assignment]
@@ -92,8 +101,9 @@ class DisputeServiceAsyncStub(DisputeServiceStub):
     """
     ExtendDispute: _aio.UnaryUnaryMultiCallable[_dispute_pb2.ExtendDisputeRequest, _dispute_pb2.ExtendDisputeResponse]  # type: ignore[assignment]
     """Puts the deadline off, once, by what the jurisdiction's policy allows.
-    For the member that opened it: the subject has added to its statement.
-    Repeating it changes nothing and says so.
+    For the member that opened it, where the subject has added to its
+    statement, and for the operator, for any dispute. Repeating it changes
+    nothing and says so; what the operator is shown then is recorded as a view.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason DISPUTE_NOT_FOUND),
     FAILED_PRECONDITION (reason NOT_EXTENSIBLE).
     """
@@ -112,10 +122,13 @@ class DisputeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_dispute_pb2.OpenDisputeResponse, _abc.Awaitable[_dispute_pb2.OpenDisputeResponse]]:
         """Opens a dispute on a subject's behalf. Needs a live consent of the
         subject for PURPOSE_DISPUTE that covers the category. Where nobody
-        contributes such data, it is resolved at once as not on file.
-        Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT: no such
-        consent, or nobody knows the subject), ALREADY_EXISTS (reason
-        REQUEST_ID_REUSED). Idempotent by request_id.
+        contributes such data, it is resolved at once as not on file. Charged as
+        one lookup, also where it is refused for want of a consent, which is
+        recorded. Errors: INVALID_ARGUMENT, PERMISSION_DENIED (reason NO_CONSENT:
+        no such consent, or nobody knows the subject), RESOURCE_EXHAUSTED (reason
+        LOOKUPS_EXHAUSTED, with QuotaFailure and RetryInfo as for Lookup),
+        ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id, but
+        for refusals.
         """
 
     @_abc_1.abstractmethod
@@ -125,7 +138,8 @@ class DisputeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dispute_pb2.ListDisputesResponse, _abc.Awaitable[_dispute_pb2.ListDisputesResponse]]:
         """Disputes that the calling member opened, or is to answer, oldest first;
-        for operator and auditors all, which is recorded as a view.
+        for operator and auditors all, which is recorded as a view. To a member
+        that is to answer, one is resolved once it has answered itself.
         Errors: INVALID_ARGUMENT (also for a page_token of another list).
         """
 
@@ -148,8 +162,9 @@ class DisputeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dispute_pb2.ExtendDisputeResponse, _abc.Awaitable[_dispute_pb2.ExtendDisputeResponse]]:
         """Puts the deadline off, once, by what the jurisdiction's policy allows.
-        For the member that opened it: the subject has added to its statement.
-        Repeating it changes nothing and says so.
+        For the member that opened it, where the subject has added to its
+        statement, and for the operator, for any dispute. Repeating it changes
+        nothing and says so; what the operator is shown then is recorded as a view.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason DISPUTE_NOT_FOUND),
         FAILED_PRECONDITION (reason NOT_EXTENSIBLE).
         """

@@ -94,6 +94,8 @@ class MembershipServiceServicer(object):
     def SuspendMember(self, request, context):
         """Suspends a member. Operator only. Works on the next call of a connection
         that is already open. Suspending a suspended member changes nothing.
+        What a suspended member owes to subjects it still can do: list and settle
+        its notices, list disputes and answer them.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
         FAILED_PRECONDITION (reason MEMBER_NOT_JOINED).
         """

@@ -52,6 +52,8 @@ class MembershipServiceStub:
     SuspendMember: _grpc.UnaryUnaryMultiCallable[_member_pb2.SuspendMemberRequest, _member_pb2.SuspendMemberResponse]
     """Suspends a member. Operator only. Works on the next call of a connection
     that is already open. Suspending a suspended member changes nothing.
+    What a suspended member owes to subjects it still can do: list and settle
+    its notices, list disputes and answer them.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
     FAILED_PRECONDITION (reason MEMBER_NOT_JOINED).
     """
@@ -86,6 +88,8 @@ class MembershipServiceAsyncStub(MembershipServiceStub):
     SuspendMember: _aio.UnaryUnaryMultiCallable[_member_pb2.SuspendMemberRequest, _member_pb2.SuspendMemberResponse]  # type: ignore[assignment]
     """Suspends a member. Operator only. Works on the next call of a connection
     that is already open. Suspending a suspended member changes nothing.
+    What a suspended member owes to subjects it still can do: list and settle
+    its notices, list disputes and answer them.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
     FAILED_PRECONDITION (reason MEMBER_NOT_JOINED).
     """
@@ -135,6 +139,8 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_member_pb2.SuspendMemberResponse, _abc.Awaitable[_member_pb2.SuspendMemberResponse]]:
         """Suspends a member. Operator only. Works on the next call of a connection
         that is already open. Suspending a suspended member changes nothing.
+        What a suspended member owes to subjects it still can do: list and settle
+        its notices, list disputes and answer them.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason MEMBER_NOT_FOUND),
         FAILED_PRECONDITION (reason MEMBER_NOT_JOINED).
         """

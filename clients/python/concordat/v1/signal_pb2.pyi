@@ -63,9 +63,14 @@ class _SignalStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignalSt
     SIGNAL_STATUS_SUPPRESSED: _SignalStatus.ValueType  # 3
     """Held back because too little history stands behind it."""
     SIGNAL_STATUS_STALE: _SignalStatus.ValueType  # 4
-    """band holds but is older than the signal's maximum age."""
+    """band holds but is older than the signal's maximum age, or than the caller's."""
     SIGNAL_STATUS_NO_CONSENT: _SignalStatus.ValueType  # 5
     """The consent does not cover the signal's category."""
+    SIGNAL_STATUS_DISPUTED: _SignalStatus.ValueType  # 6
+    """An account that the subject disputes would change this signal. By the
+    gateway's policy it is held back (without a band where nothing else is
+    known) or marked (band holds, disputed account included).
+    """
 
 class SignalStatus(_SignalStatus, metaclass=_SignalStatusEnumTypeWrapper):
     """State of one signal."""
@@ -79,9 +84,14 @@ SIGNAL_STATUS_NOT_FOUND: SignalStatus.ValueType  # 2
 SIGNAL_STATUS_SUPPRESSED: SignalStatus.ValueType  # 3
 """Held back because too little history stands behind it."""
 SIGNAL_STATUS_STALE: SignalStatus.ValueType  # 4
-"""band holds but is older than the signal's maximum age."""
+"""band holds but is older than the signal's maximum age, or than the caller's."""
 SIGNAL_STATUS_NO_CONSENT: SignalStatus.ValueType  # 5
 """The consent does not cover the signal's category."""
+SIGNAL_STATUS_DISPUTED: SignalStatus.ValueType  # 6
+"""An account that the subject disputes would change this signal. By the
+gateway's policy it is held back (without a band where nothing else is
+known) or marked (band holds, disputed account included).
+"""
 Global___SignalStatus: _TypeAlias = SignalStatus  # noqa: Y015
 
 class _Coverage:

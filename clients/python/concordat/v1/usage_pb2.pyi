@@ -30,9 +30,11 @@ class _UsageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UsageKind.V
     USAGE_KIND_UNSPECIFIED: _UsageKind.ValueType  # 0
     """Never sent."""
     USAGE_KIND_LOOKUPS: _UsageKind.ValueType  # 1
-    """Subjects looked up, refused ones included, for any purpose."""
+    """Subjects looked up, refused ones included, for any purpose, and disputes
+    that were opened or refused.
+    """
     USAGE_KIND_LOOKUPS_REFUSED: _UsageKind.ValueType  # 2
-    """Subjects whose lookup was refused for want of a consent."""
+    """Subjects whose lookup or dispute was refused for want of a consent."""
     USAGE_KIND_EVALUATIONS: _UsageKind.ValueType  # 3
     """Blinded elements passed on to the key-holder."""
     USAGE_KIND_CONSENTS: _UsageKind.ValueType  # 4
@@ -48,9 +50,11 @@ class UsageKind(_UsageKind, metaclass=_UsageKindEnumTypeWrapper):
 USAGE_KIND_UNSPECIFIED: UsageKind.ValueType  # 0
 """Never sent."""
 USAGE_KIND_LOOKUPS: UsageKind.ValueType  # 1
-"""Subjects looked up, refused ones included, for any purpose."""
+"""Subjects looked up, refused ones included, for any purpose, and disputes
+that were opened or refused.
+"""
 USAGE_KIND_LOOKUPS_REFUSED: UsageKind.ValueType  # 2
-"""Subjects whose lookup was refused for want of a consent."""
+"""Subjects whose lookup or dispute was refused for want of a consent."""
 USAGE_KIND_EVALUATIONS: UsageKind.ValueType  # 3
 """Blinded elements passed on to the key-holder."""
 USAGE_KIND_CONSENTS: UsageKind.ValueType  # 4

@@ -1,0 +1,70 @@
+"""Contributions to the pool."""
+
+from collections.abc import Iterable
+
+from concordat._clients.base import AwaitingMethods, BlockingMethods
+from concordat._operations import contributions
+from concordat.requests import Row
+from concordat.results import BatchStatus, ContributionResult
+
+
+class ContributionMethods(BlockingMethods):
+    """Methods of `Client`."""
+
+    def contribute(
+        self,
+        rows: Iterable[Row],
+        *,
+        adverse_notice_sha256: bytes | None = None,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> ContributionResult:
+        """Contribute banded rows. Good ones are taken, bad ones are listed by row number.
+
+        Any number, also from a generator: 20,000 rows are read, checked and sent at a time, and
+        no more are kept in memory. Rows that break the catalogue's rules, or give a plain number
+        for a band, are refused here and not sent. If a later batch fails or holds what is no Row,
+        `error.partial` (a ContributionResult) says what was taken before; repeat the call with
+        all rows and its request_id to go on. All tokens of one call must be of one epoch.
+        `adverse_notice_sha256` is the hash of the notice that the subjects of adverse rows (see
+        `concordat_privacy.catalogue.rows.is_adverse`) were given before: where the jurisdiction of
+        a consent asks for one, such rows are refused without it (ADVERSE_NOTICE_REQUIRED).
+        """
+        return self._runner.run(
+            "contribute",
+            contributions.contribute(
+                self._context, rows, adverse_notice_sha256, request_id, timeout
+            ),
+        )
+
+    def get_batch(self, request_id: bytes, *, timeout: float | None = None) -> BatchStatus:
+        """What became of a batch (its id is in BatchReceipt). Raises NotFound."""
+        return self._runner.run(
+            "get_batch", contributions.get_batch(self._context, request_id, timeout)
+        )
+
+
+class AwaitingContributionMethods(AwaitingMethods):
+    """Methods of `AsyncClient`."""
+
+    async def contribute(
+        self,
+        rows: Iterable[Row],
+        *,
+        adverse_notice_sha256: bytes | None = None,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> ContributionResult:
+        """See `Client.contribute`."""
+        return await self._runner.run(
+            "contribute",
+            contributions.contribute(
+                self._context, rows, adverse_notice_sha256, request_id, timeout
+            ),
+        )
+
+    async def get_batch(self, request_id: bytes, *, timeout: float | None = None) -> BatchStatus:
+        """See `Client.get_batch`."""
+        return await self._runner.run(
+            "get_batch", contributions.get_batch(self._context, request_id, timeout)
+        )
