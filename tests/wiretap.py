@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.gateways import Gateway
 
@@ -31,7 +30,7 @@ class Wiretap:
         self._loop = asyncio.new_event_loop()
         self._sent: list[bytearray] = []
         self._cut_after: int | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_mute = False
 
     @property
     def sent(self) -> bytes:
@@ -46,6 +45,10 @@ class Wiretap:
     def cut_answer_after(self, sent_bytes: int) -> None:
         """Once the client has sent so much more, break the connection instead of answering."""
         self._cut_after = len(self.sent) + sent_bytes
+
+    def mute(self) -> None:
+        """Bring nothing of what the gateway says to the client any more."""
+        self._is_mute = True
 
     async def _serve(self, started: threading.Event) -> None:
         pki = self._gateway.folder
@@ -86,6 +89,8 @@ class Wiretap:
                     self._cut_after = None
                     writer.transport.abort()
                     return
+                elif self._is_mute:
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.close()

@@ -4,13 +4,15 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from concordat import Client, Options, TechnicalFault
+from concordat import Client, Options, RetryPolicy, TechnicalFault
 from concordat.bulk import Progress, Report, upload
 from tests.bulkfiles import (
     Account,
@@ -21,7 +23,9 @@ from tests.bulkfiles import (
     mapping_text,
     pool,
 )
-from tests.gateways import CONCORDAT, Gateway, MakeGateway
+from tests.gateways import CONCORDAT, Gateway, MakeGateway, concordat, eventually
+from tests.splits import keyholder
+from tests.wiretap import tapping
 
 pytestmark = pytest.mark.slow
 
@@ -125,4 +129,64 @@ def test_a_job_outlives_its_gateway(make_gateway: MakeGateway, tmp_path: Path) -
     assert (report.rows_accepted, report.rows_refused) == (len(held), 0)
     assert list(report.entries) == batches_in_ledger(gateway, profile)
     assert len(report.entries) == len(held) // BATCH_ROWS
+    check(gateway, profile, journal, held)
+
+
+@pytest.mark.parametrize("second", ["was taken, its answer lost", "never arrived"])
+def test_a_job_goes_on_after_its_key_epoch_has_ended(
+    make_gateway: MakeGateway, tmp_path: Path, second: str
+) -> None:
+    gateway = make_gateway(workers=1)
+    gateway.start()
+    profile = gateway.join("furnisher")
+    with Client.open(profile) as client:
+        consent_all(client, PEOPLE)
+    # Few enough people that the first batch has them all: the second needs no token.
+    held = accounts(300, people=10, seed=33)
+    file = tmp_path / "file.csv"
+    file.write_bytes(csv_bytes(one.line() for one in held))
+    (tmp_path / "map.toml").write_text(mapping_text())
+    journal = tmp_path / "jobs" / "a.journal"
+    one_try = Options(channels=1, retry=RetryPolicy(max_attempts=1))
+
+    with (
+        tapping(gateway, profile, tmp_path) as (tap, tapped),
+        Client.open(tapped, one_try) as client,
+    ):
+
+        def break_second(progress: Progress) -> None:
+            if progress.rows_accepted != BATCH_ROWS:
+                return
+            if second == "never arrived":
+                gateway.stop()
+            else:
+                tap.mute()
+
+        with pytest.raises(TechnicalFault):
+            upload(
+                *(client, file, tmp_path / "map.toml"),
+                journal=journal,
+                batch_rows=BATCH_ROWS,
+                progress=break_second,
+                timeout=4,
+            )
+    if second == "never arrived":
+        gateway.start()
+    with sqlite3.connect(journal) as opened:
+        prepared = opened.execute("SELECT sequence FROM batch WHERE NOT is_answered").fetchall()
+    assert prepared == [(2,)]
+    assert len(batches_in_ledger(gateway, profile)) == (1 if second == "never arrived" else 2)
+    keyholder(gateway, "new-epoch")
+    assert concordat("keys", "rotate", "--config", gateway.config).returncode == 0
+    ends = datetime.now(UTC) + timedelta(seconds=1)
+    keyholder(gateway, "end-epoch", "--epoch", "1", "--valid-to", ends.isoformat(), "--yes")
+    eventually(lambda: datetime.now(UTC) > ends, "the epoch ends")
+
+    with Client.open(profile) as client:
+        report = upload(client, file, tmp_path / "map.toml", journal=journal, batch_rows=BATCH_ROWS)
+
+    assert (report.rows_read, report.rows_accepted, report.rows_refused) == (300, 300, 0)
+    assert report.identifiers_blinded == 10
+    assert list(report.entries) == batches_in_ledger(gateway, profile)
+    assert len(report.entries) == 3
     check(gateway, profile, journal, held)
