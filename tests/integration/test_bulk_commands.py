@@ -1,7 +1,9 @@
 """`concordat contribute`: files from a shell."""
 
 import csv
+import resource
 import shutil
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +21,7 @@ from tests.bulkfiles import (
     pool,
 )
 from tests.fabricate import resident_id
-from tests.gateways import Gateway, concordat
+from tests.gateways import CONCORDAT, Gateway, concordat
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +110,40 @@ def test_a_gateway_that_does_not_answer_is_2(
     )
     assert code == 2
     assert "Traceback" not in output
+
+
+def test_a_full_disk_ends_it_with_2_and_room_lets_it_go_on(
+    gateway: Gateway, profile: Path, tmp_path: Path
+) -> None:
+    held = accounts(1_200, seed=44)
+    (tmp_path / "file.csv").write_bytes(csv_bytes(one.line() for one in held))
+    (tmp_path / "map.toml").write_text(mapping_text())
+    arguments = [
+        *("contribute", str(tmp_path / "file.csv"), "--mapping", str(tmp_path / "map.toml")),
+        *("--profile", str(profile), "--job", "full", "--batch-rows", "400"),
+    ]
+
+    def no_room() -> None:
+        # Beyond it a write fails, as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (48 * 1024, resource.RLIM_INFINITY))
+
+    full = subprocess.run(
+        [str(CONCORDAT), *arguments],
+        preexec_fn=no_room,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert full.returncode == 2, full.stdout
+    assert "JOURNAL_UNUSABLE" in full.stderr
+    assert "Traceback" not in full.stderr
+
+    ended = concordat(*arguments)
+    assert ended.returncode == 0, ended.stderr
+    assert "1,200 taken" in ended.stdout
+    key = bytes.fromhex((profile / "bulk" / "account-ref.key").read_text())
+    found = pool(gateway, profile)
+    assert all(found[ref] == row for ref, row in expected(key, held).items())
 
 
 def test_the_included_metro2_mapping_takes_a_base_segment(

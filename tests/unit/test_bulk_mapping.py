@@ -406,6 +406,12 @@ def test_what_an_included_mapping_cannot_hold_is_no_attribute_yet(name: str) -> 
     assert isinstance(load_mapping(name), Mapping)
 
 
+def test_the_key_of_pseudonyms_lies_beside_the_mapping_that_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "map.toml"
+    file.write_text(HEAD + ACCOUNT + '[pseudonyms]\nkey_file = "keys/ref.key"\n')
+    assert load_mapping(file).key_file == tmp_path / "keys" / "ref.key"
+
+
 def test_another_identifier_makes_another_mapping() -> None:
     included = load_mapping("metro2")
     other = included.with_identifier("cn-resident-id/1", "ID")

@@ -94,6 +94,9 @@ def test_what_is_no_table_is_said(tmp_path: Path) -> None:
         open_source(table.to_reader())
     with pytest.raises(InvalidInput, match="__arrow_c_stream__"):
         open_source([1, 2])
+    lazy = pytest.importorskip("polars", "1.30").DataFrame({"n": [1]}).lazy()
+    with pytest.raises(InvalidInput, match="source"):
+        open_source(lazy)
 
 
 def test_a_damaged_file_is_an_error_and_not_fewer_rows(tmp_path: Path) -> None:
@@ -112,7 +115,8 @@ def test_csv_and_the_package_need_no_pyarrow(tmp_path: Path) -> None:
 import sys
 sys.modules["pyarrow"] = None
 from concordat.bulk import SourceError, open_source
-assert [item.values for item in open_source({str(tmp_path / "a.csv")!r}).rows(["n"])] == [{{"n": "1"}}]
+[row] = open_source({str(tmp_path / "a.csv")!r}).rows(["n"])
+assert row.values == {{"n": "1"}}
 class Frame:
     def __arrow_c_stream__(self): ...
 try:

@@ -79,14 +79,19 @@ class Table:
     unit = "rows"
 
     def __init__(self, table: Any) -> None:
-        """Raises InvalidInput for a stream that can be read once only."""
+        """Raises InvalidInput for what can be read once only, or does not say how long it is."""
         pyarrow = _pyarrow()
         if isinstance(table, pyarrow.RecordBatchReader):
             raise InvalidInput.field(
                 "source", "a stream can be read once only; a table wanted, or a file"
             )
         self._table = table
-        self._rows = len(table)
+        try:
+            self._rows = len(table)
+        except TypeError:
+            raise InvalidInput.field(
+                "source", f"{type(table).__name__} has no length; collect it to a table first"
+            ) from None
 
     @property
     def size(self) -> int:

@@ -117,17 +117,16 @@ class Mapping:
             return found
         made: dict[str, Any] = {}
         for one in chosen.attributes:
-            name = f"{chosen.name}.{one.target.name}"
             try:
                 value = one.read(values)
+                if value is None:
+                    if one.target.is_required:
+                        raise ValueFault("REQUIRED", "empty")
+                    continue
             except ValueFault as fault:
-                found.append(
-                    FieldProblem(name, fault.reason, f"{_named(one.columns)}: {fault.description}")
-                )
-                continue
-            if value is None:
-                if one.target.is_required:
-                    found.append(FieldProblem(name, "REQUIRED", f"{_named(one.columns)}: empty"))
+                path = f"{chosen.name}.{one.target.name}"
+                text = f"{_named(one.columns)}: {fault.description}"
+                found.append(FieldProblem(path, fault.reason, text))
                 continue
             if one.target.form is Form.PSEUDONYM:
                 value = pseudonym(key, chosen.name, value)
