@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import dataclasses
 import sqlite3
 import stat
 import tracemalloc
@@ -203,6 +204,20 @@ def test_corrected_rows_are_a_job_of_their_own(lender: Lender) -> None:
     assert lender.holds(held)
 
 
+def test_a_later_batch_replaces_an_account_and_a_batch_has_it_once(lender: Lender) -> None:
+    held = accounts(3, seed=16)
+    later = dataclasses.replace(held[0], limit_wan=held[0].limit_wan + 11)
+    report = lender.upload(lender.file([*held, later, later]), batch_rows=3)
+    assert (report.rows_accepted, report.rows_refused) == (4, 1)
+    assert lender.holds([later, *held[1:]])
+
+
+def test_the_list_of_refused_rows_is_not_written_over_the_file(lender: Lender) -> None:
+    file = lender.file(accounts(3, seed=17))
+    with pytest.raises(InvalidInput, match="rejects"):
+        lender.upload(file, rejects=file)
+
+
 def test_a_changed_mapping_key_or_notice_is_not_the_same_job(lender: Lender) -> None:
     file = lender.file(accounts(3, seed=8))
     lender.upload(file)
@@ -264,6 +279,9 @@ def test_a_file_that_is_written_to_meanwhile_is_not_done(lender: Lender) -> None
 
     with pytest.raises(SourceError, match="written to"):
         lender.upload(file, batch_rows=20, progress=write_more)
+    # The rows that were read after it was written to are not sent.
+    with sqlite3.connect(lender.folder / "jobs" / "a.journal") as opened:
+        assert opened.execute("SELECT count(*) FROM batch").fetchone() == (1,)
 
 
 def test_the_mapping_is_checked_before_a_row_is_read(lender: Lender) -> None:

@@ -85,6 +85,7 @@ def test_no_content_is_more_than_refused_rows(
         (b'1,"a"b', "quotes or line ends that CSV does not allow there"),
         (b"1,a\rb", "quotes or line ends that CSV does not allow there"),
         (b"1," + b"x" * 40_000, "a field of more than 32768 characters"),
+        (b"1," + b"x" * 200_000, "a field of more than 32768 characters"),
         (b"1," + b"x" * 300_000, "a line of more than 262144 bytes"),
     ],
 )
@@ -132,6 +133,23 @@ def test_a_file_without_the_columns_is_not_begun(tmp_path: Path, content: bytes,
 def test_a_file_without_a_heading_is_given_one(tmp_path: Path) -> None:
     source = CsvFile(write(tmp_path, b"1|2\n"), delimiter="|", columns=["a", "b"])
     assert [outcome(item) for item in source.rows(["b"])] == [(1, ("2",))]
+
+
+def test_a_quote_can_be_a_character_like_any_other(tmp_path: Path) -> None:
+    source = CsvFile(write(tmp_path, b'a;b\n5" pipe;"x\n1;2\n'), delimiter=";", quoted=False)
+    assert [outcome(item) for item in source.rows(["a", "b"])] == [
+        (2, ('5" pipe', '"x')),
+        (3, ("1", "2")),
+    ]
+
+
+def test_a_file_of_two_encodings_loses_the_rows_of_one_alone(tmp_path: Path) -> None:
+    lines = ["1,正常\n".encode(code) for code in ("utf-8", "gb18030", "utf-8", "gb18030")]
+    items = read(write(tmp_path, b"a,b\n" + b"".join(lines)), ["b"])
+    assert [outcome(item) for item in items] == [
+        *((2, ("正常",)), (3, "MALFORMED")),
+        *((4, ("正常",)), (5, "MALFORMED")),
+    ]
 
 
 def test_wrong_settings_and_missing_files_are_named(tmp_path: Path) -> None:

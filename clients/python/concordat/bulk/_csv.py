@@ -127,8 +127,14 @@ def _fields(group: list[_Line], dialect: Dialect, is_open: bool) -> list[str] | 
             quoting=csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE,
             strict=True,
         )
-    except (csv.Error, ValueError):
+    except (csv.Error, ValueError) as error:
+        if "field limit" in str(error):
+            return _long_field()
         return Fault("MALFORMED", "quotes or line ends that CSV does not allow there")
     if max(map(len, fields), default=0) > MAX_FIELD_CHARACTERS:
-        return Fault("TOO_LONG", f"a field of more than {MAX_FIELD_CHARACTERS} characters")
+        return _long_field()
     return fields
+
+
+def _long_field() -> Fault:
+    return Fault("TOO_LONG", f"a field of more than {MAX_FIELD_CHARACTERS} characters")

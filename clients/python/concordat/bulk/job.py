@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -20,7 +20,7 @@ from concordat.bulk.errors import SourceError
 from concordat.bulk.mapping import Mapped, Mapping, load_mapping
 from concordat.bulk.sources import Item, Position, Source, UnreadableRow, open_source
 from concordat.client import Client
-from concordat.errors import FailedPrecondition
+from concordat.errors import FailedPrecondition, InvalidInput
 from concordat_privacy.catalogue.calendar import day_number
 from concordat_privacy.catalogue.rows import AccountSnapshot, FieldProblem, problems
 from concordat_privacy.catalogue.rows import Row as Record
@@ -131,6 +131,7 @@ def upload(
         quoted=checked.quoted,
         columns=checked.heading,
     )
+    _check_rejects(rejects, source)
     file = Path(journal)
     folder = file.parent
     with (
@@ -234,12 +235,13 @@ class _Job:
         position, sequence = self._resumed(teller)
         items = self.source.rows(self.mapping.columns, position)
         while (read := self._read(items, teller)) is not None:
+            # What was read may be of another content than what the digest was made of.
+            self.source.check_unchanged()
             sequence += 1
             span = self._prepared(sequence, 0, read)
             if span.parcel is not None:
                 self._sent(span, read)
             teller.at(read.after, 0, 0)
-        # What was read last may be of another content than what the digest was made of.
         self.source.check_unchanged()
         self.book.finish()
 
@@ -329,18 +331,7 @@ class _Job:
         """The rows of a span that an earlier run prepared."""
         start = self.book.after(span.sequence - 1)
         items = self.source.rows(self.mapping.columns, start)
-        job = _Job(
-            self.client,
-            self.source,
-            self.mapping,
-            self.key,
-            self.notice,
-            self.book,
-            self.job_id,
-            self.tokeniser,
-            span.rows_read,
-            self.timeout,
-        )
+        job = replace(self, batch_rows=span.rows_read)
         read = job._read(items, _Teller(None, self.book, self.source))
         if read is None or read.after != span.after:
             raise SourceError("the source has other rows than before")
@@ -368,6 +359,14 @@ def _gateway_rejects(span: Span, delivery: Delivery) -> list[Reject]:
         )
         found.append(Reject(first, "", "UNKNOWN", text, "gateway"))
     return found
+
+
+def _check_rejects(rejects: str | os.PathLike[str] | None, source: object) -> None:
+    """Raise InvalidInput where writing the one would destroy the other."""
+    if rejects is None or not isinstance(source, str | os.PathLike):
+        return
+    if Path(rejects).exists() and Path(rejects).samefile(source):
+        raise InvalidInput.field("rejects", "the source itself; another file wanted")
 
 
 def _write_rejects(file: Path, book: Journal) -> None:
