@@ -5,15 +5,18 @@ megabytes, however large its messages were.
 """
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from operator import itemgetter
+from typing import Any, NamedTuple, cast
 
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.requests import Fingerprint, check_request_id
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
+from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.definitions import CATALOGUE_VERSION, OLDEST_VERSION
+from concordat_privacy.catalogue.quick import ACCOUNT_ORDER, Packed, pack_good_account
 from concordat_privacy.catalogue.rows import (
     AccountSnapshot,
     ApplicationEvent,
@@ -23,8 +26,8 @@ from concordat_privacy.catalogue.rows import (
     is_adverse,
     needs,
     pack_row,
+    packed_leaf,
     problems,
-    row_leaf,
 )
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import failed_precondition, invalid
@@ -77,8 +80,7 @@ class ApplicationNumbers(NamedTuple):
     outcome: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RawRow:
+class RawRow(NamedTuple):
     """A row as it arrived, nothing of it checked."""
 
     token: bytes
@@ -96,8 +98,7 @@ class Header:
     """Hash of the notice that subjects of adverse rows were given; empty where none was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A well-formed row; whether a consent allows it is still to be asked."""
 
     item: int
@@ -113,13 +114,12 @@ class Candidate:
     """As `is_adverse` says."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Parsed:
+class _Good(NamedTuple):
     """A good row whose subject is still to be named."""
 
     item: int
     token: bytes
-    row: Row
+    packed: Packed
 
 
 class Intake:
@@ -155,6 +155,7 @@ class Intake:
         self.refused: list[ItemRefusal] = []
         self.store_epoch = store_epoch
         self._today_day = today_day
+        self._newest_month = month_of_day(today_day + 1)
         self._names = names
         self._subjects: dict[bytes, SubjectKey] = {}
         self._seen: dict[tuple[bytes, bytes, int], int] = {}
@@ -177,16 +178,26 @@ class Intake:
             )
         if self.rows + len(rows) > MAX_ROWS:
             raise invalid("chunk.rows", f"a batch has at most {MAX_ROWS} rows")
-        good: list[_Parsed] = []
+        good: list[_Good] = []
         for row in rows:
             checked = self._checked(self.rows, row)
-            if isinstance(checked, _Parsed):
-                good.append(checked)
+            if isinstance(checked, Packed):
+                good.append(_Good(self.rows, row.token, checked))
             else:
                 self.refused.append(ItemRefusal.of(self.rows, checked))
             self.rows += 1
-        self._name([parsed.token for parsed in good])
-        self.candidates += [self._candidate(parsed) for parsed in good]
+        self._name([row.token for row in good])
+        self.candidates += [
+            Candidate(
+                item,
+                self._subjects[token],
+                packed.content,
+                packed_leaf(token, packed.content),
+                packed.needs,
+                packed.adverse,
+            )
+            for item, token, packed in good
+        ]
 
     def finish(self) -> bytes:
         """The digest of the whole batch. Raises Refusal INVALID_ARGUMENT for one without rows."""
@@ -194,42 +205,52 @@ class Intake:
             raise invalid("chunk.rows", "a batch has at least one row")
         return self._fingerprint.digest()
 
-    def _checked(self, item: int, raw: RawRow) -> _Parsed | FieldProblem:
-        self._fingerprint.add(raw.token, *_canonical(raw.record))
-        row = _parse(raw)
-        if isinstance(row, FieldProblem):
-            return row
-        problem = next(self._problems(item, raw.token, row), None)
-        return _Parsed(item, raw.token, row) if problem is None else problem
+    def _checked(self, item: int, raw: RawRow) -> Packed | FieldProblem:
+        token, record = raw
+        self._fingerprint.add(token, *_canonical(record))
+        packed = None
+        if isinstance(record, AccountNumbers) and len(token) == TOKEN_BYTES:
+            packed = pack_good_account(_in_order(record), self._newest_month)
+        if packed is None:
+            row = _parse(raw)
+            if isinstance(row, FieldProblem):
+                return row
+            problem = next(iter(problems(row, self._today_day)), None)
+            if problem is not None:
+                return problem
+            packed = Packed(pack_row(row), needs(row), is_adverse(row))
+        return self._repeated(item, token, record) or packed
 
-    def _candidate(self, parsed: _Parsed) -> Candidate:
-        row, token = parsed.row, parsed.token
-        return Candidate(
-            parsed.item,
-            self._subjects[token],
-            pack_row(row),
-            row_leaf(token, row),
-            needs(row),
-            is_adverse(row),
-        )
+    def _repeated(
+        self, item: int, token: bytes, record: AccountNumbers | ApplicationNumbers | None
+    ) -> FieldProblem | None:
+        """What is wrong with a good row that repeats an earlier one of the batch."""
+        match record:
+            case AccountNumbers():
+                key = token, record[0], record[1]
+            case ApplicationNumbers():
+                key = token, record[0], -1
+            case None:
+                return None
+        first = self._seen.setdefault(key, item)
+        if first == item:
+            return None
+        if key[-1] == -1:
+            field, what = "application.application_ref", "application"
+        else:
+            field, what = "account.as_of_month", "account and month"
+        return FieldProblem(field, "DUPLICATE", f"the same {what} as row {first}")
 
     def _name(self, tokens: Sequence[bytes]) -> None:
         new = [token for token in dict.fromkeys(tokens) if token not in self._subjects]
         if new:
             self._subjects.update(zip(new, self._names(new), strict=True))
 
-    def _problems(self, item: int, token: bytes, row: Row) -> Iterator[FieldProblem]:
-        yield from problems(row, self._today_day)
-        match row:
-            case AccountSnapshot():
-                key, field = (token, row.account_ref, row.as_of_month), "account.as_of_month"
-                what = "account and month"
-            case ApplicationEvent():
-                key, field = (token, row.application_ref, -1), "application.application_ref"
-                what = "application"
-        first = self._seen.setdefault(key, item)
-        if first != item:
-            yield FieldProblem(field, "DUPLICATE", f"the same {what} as row {first}")
+
+_in_order = cast(
+    Callable[[AccountNumbers], tuple[Any, ...]],
+    itemgetter(*(AccountNumbers._fields.index(name) for name in ACCOUNT_ORDER)),
+)
 
 
 def _canonical(record: AccountNumbers | ApplicationNumbers | None) -> tuple[bytes, ...]:
@@ -253,8 +274,14 @@ _PROFILE = AccountNumbers._fields.index("payment_profile")
 
 
 def _numbers(first: Sequence[int], later: Sequence[int]) -> bytes:
-    numbers = [*first, *later] if any(later) else first
-    return struct.pack(f">{len(numbers)}q", *numbers)
+    numbers = (*first, *later) if any(later) else first
+    return _LAYOUTS[len(numbers)].pack(*numbers)
+
+
+_LAYOUTS = {
+    count: struct.Struct(f">{count}q")
+    for count in (2, 3, _PROFILE - 1, len(AccountNumbers._fields) - 2)
+}
 
 
 def _parse(raw: RawRow) -> Row | FieldProblem:
