@@ -187,7 +187,7 @@ def send_batch(
 
 
 def row_message(token: bytes, record: Record) -> contribution_pb2.ContributionRow:
-    """A row as it is sent."""
+    """A row for the wire."""
     if isinstance(record, ApplicationEvent):
         return contribution_pb2.ContributionRow(token=token, application=_application(record))
     return contribution_pb2.ContributionRow(token=token, account=_account(record))
