@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from concordat_privacy.evidence.persons import Person
 from concordat_privacy.evidence.writing import write_bundle, zip_bytes
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_privacy.log.cosignature import Quorum, WitnessSigningKey
@@ -252,6 +253,95 @@ def test_a_withdrawal_of_another_subjects_consent_is_not_taken_for_its_own(tmp_p
         ledger.entries[WITHDRAWN]["subject"] = "ab" * 32
 
     assert "not the subject of the consent" in said(changed(tmp_path, change))
+
+
+def opened(request: str, consent: str) -> dict[str, Any]:
+    """The entry by which an auditor had the person's keys opened, by one of its consents."""
+    return {
+        "type": "staff.viewed",
+        "view": "subject.open",
+        "case": "7",
+        "request": request,
+        "consent": consent,
+        "subject": asked(A, request, 0, "staff.viewed"),
+    }
+
+
+def persons_of(files: dict[str, bytes]) -> set[int]:
+    return {fields["person"] for fields in json.loads(files["openings.json"])["openings"]}
+
+
+@pytest.mark.parametrize("consent", [FIRST, SECOND])
+def test_a_person_whose_keys_were_opened_by_a_consent_is_one_person(
+    consent: str, tmp_path: Path
+) -> None:
+    ledger = Ledger()
+    ledger.entries[30] = opened("55" * 16, consent)
+    files = ledger.bundle(tmp_path / "export")
+    assert "entries/30.json" in files
+    assert persons_of(files) == {1}
+    story = check(files)
+    assert story.proven, said(story)
+    assert "person 2" not in said(story)
+
+    def part(found: list[dict[str, Any]]) -> None:
+        found[-1]["person"] = 2
+
+    assert "is about person 1, not another" in said(openings_changed(files, part))
+
+
+def test_an_opening_alone_ties_the_name_it_asked_by_to_the_consent(tmp_path: Path) -> None:
+    """No use in the bundle does it: there is the grant, and the opening by it."""
+    ledger = Ledger()
+    for index in (LOOKUP, REFUSED):
+        ledger.entries[index] = {"type": "test.filler", "n": index}
+        del ledger.items[index]
+    ledger.entries[30] = opened("55" * 16, FIRST)
+    files = ledger.bundle(tmp_path / "export")
+    assert persons_of(files) == {1}
+    assert check(files).proven
+
+
+def test_names_of_two_key_epochs_are_one_persons_where_both_used_one_consent(
+    tmp_path: Path,
+) -> None:
+    """Keys without an evidence key: no grant is opened, but both lookups name the consent."""
+    ledger, request = Ledger(), "66" * 16
+    ledger.entries[31] = {"type": "lookup", "purpose": "underwriting", "request": request}
+    ledger.items[31] = [item(FIRST, asked(OTHER_A, request, 0))]
+    ledger.entries[WITHDRAWN] = {"type": "test.filler", "n": WITHDRAWN}
+    content = json.loads(keys())
+    content["evidence_keys"] = []
+    content["asking_keys"].append({"epoch": 2, "key": OTHER_A.hex()})
+    whole = Person.parse(json.dumps(content), KEY.name)
+    del ledger.items[LOOKUP][0], ledger.items[LOOKUP][1]
+    ledger.items[LOOKUP][0]["subject"] = asked(A, "11" * 16, 0)
+    files = ledger.bundle(tmp_path / "export", person=whole)
+    assert persons_of(files) == {1}
+    assert check(files).proven, said(check(files))
+
+
+def test_a_request_for_erasure_and_its_execution_are_about_one_person(tmp_path: Path) -> None:
+    """The token keys were rotated in between: two names, one erasure."""
+    ledger, request, erasure = Ledger(), "77" * 16, "88" * 16
+    ledger.entries[40] = {
+        "type": "erasure.requested",
+        "erasure": erasure,
+        "request": request,
+        "subject": asked(OTHER_A, request, 0, "erasure.requested"),
+    }
+    ledger.entries[41] = {
+        "type": "erasure.executed",
+        "erasure": erasure,
+        "subject": asked(A, erasure, 0, "erasure.executed"),
+    }
+    ledger.items[41] = [{"consent": SECOND, "recipient": "alpha", "notice": "0e" * 16}]
+    content = json.loads(keys())
+    content["asking_keys"].append({"epoch": 2, "key": OTHER_A.hex()})
+    ledger.items[LOOKUP] = ledger.items[LOOKUP][1:2]
+    ledger.items[LOOKUP][0]["subject"] = asked(A, "11" * 16, 0)
+    files = ledger.bundle(tmp_path / "export", person=Person.parse(json.dumps(content), KEY.name))
+    assert persons_of(files) == {1}
 
 
 # Attacks.

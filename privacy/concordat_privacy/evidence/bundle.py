@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 
 from concordat_privacy.evidence.export import ExportFiles, items_tree
-from concordat_privacy.evidence.selection import Selection, consents_in
+from concordat_privacy.evidence.selection import CONSENT_STEPS, Selection, consents_in
 from concordat_privacy.log import leaf
 from concordat_privacy.log.checkpoint import VerifierKey, open_note
 from concordat_privacy.log.errors import LogError
+from concordat_privacy.log.leaf import Json
 from concordat_privacy.verifier import verify
 
 FORMAT = "concordat/evidence/v1"
@@ -85,30 +86,42 @@ def _openings(export: ExportFiles, selection: Selection) -> list[dict[str, objec
     """The openings in order. Names are one person's where the bundle itself shows it."""
     group = _Groups()
     names = {at: opening.name.hex() for at, opening in selection.openings.items()}
-    of_consent: dict[str, str] = {}
+    subjects: dict[str, Json] = {}
+    for _, data in sorted(selection.entries.items()):
+        fields = leaf.check(data)
+        if str(fields["type"]) in CONSENT_STEPS:
+            subjects.setdefault(str(fields.get("consent")), fields.get("subject"))
     for (index, item), name in names.items():
-        consent = leaf.check(selection.entries[index]).get("consent") if item < 0 else None
-        if isinstance(consent, str):
-            of_consent[consent] = name
-    for (index, item), name in names.items():
-        if item < 0:
-            consents = consents_in(leaf.check(selection.entries[index]))
-            lines = export.items(index)
-            erased = [leaf.parse_item(lines[n]) for n in selection.items.get(index, ())]
-            consents |= {str(fields.get("consent")) for fields in erased}
-        else:
-            consents = consents_in(leaf.parse_item(export.items(index)[item]))
-        for consent in consents & of_consent.keys():
-            group.join(name, of_consent[consent])
+        for thing in _tied_to(export, selection, subjects, index, item):
+            group.join(name, thing)
     persons: dict[str, int] = {}
     listed: list[dict[str, object]] = []
     for (index, item), opening in sorted(selection.openings.items()):
         leader = group.leader(names[index, item])
         person = persons.setdefault(leader, len(persons) + 1)
-        fields: dict[str, object] = {"entry": index, "person": person}
-        fields |= {"name": opening.name.hex(), "salt": opening.salt.hex()}
-        listed.append(fields if item < 0 else {**fields, "item": item})
+        opened: dict[str, object] = {"entry": index, "person": person}
+        opened |= {"name": opening.name.hex(), "salt": opening.salt.hex()}
+        listed.append(opened if item < 0 else {**opened, "item": item})
     return listed
+
+
+def _tied_to(
+    export: ExportFiles, selection: Selection, subjects: Mapping[str, Json], index: int, item: int
+) -> set[str]:
+    """What an opened entry or item says is its subject's own: consents, an erasure.
+
+    `subjects`: of each consent, by its first entry. A change that names another ties nobody.
+    """
+    if item >= 0:
+        return consents_in(leaf.parse_item(export.items(index)[item]))
+    fields = leaf.check(selection.entries[index])
+    kind, consent = str(fields["type"]), fields.get("consent")
+    strange = kind in CONSENT_STEPS and fields.get("subject") != subjects[str(consent)]
+    chosen = selection.items.get(index)
+    lines = export.items(index) if chosen else []
+    own = [leaf.parse_item(lines[number]).get("consent") for number in chosen or ()]
+    told = [*own, fields.get("erasure"), None if strange else consent]
+    return consents_in(fields) | {thing for thing in told if isinstance(thing, str)}
 
 
 class _Groups:

@@ -15,6 +15,13 @@ from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.leaf import Json
 
 NO_CONSENT = "00" * 16
+CONSENT_STEPS = frozenset(
+    f"consent.{step}"
+    for step in (
+        *("granted", "requested", "activated", "paused", "resumed", "withdrawn", "revoked"),
+    )
+)
+"""Entries of a consent's life; all of them name its subject alike."""
 
 
 class NothingSelected(LogError):

@@ -908,22 +908,10 @@ def _check_persons(story: Story) -> None:
             name = leader[name]
         return name
 
-    of_consent = {
-        fields["consent"]: story.openings[index, -1].name
-        for index, fields in story.entries.items()
-        if (index, -1) in story.openings and isinstance(fields.get("consent"), str)
-    }
+    tied = _Tied(story)
     for (index, item), opening in story.openings.items():
-        content = story.entries[index] if item < 0 else story.items[index, item]
-        for consent in _consents_named(content):
-            if consent in of_consent:
-                leader[lead(opening.name)] = lead(of_consent[consent])
-    for (index, _), fields in story.items.items():
-        # An erasure's entry names the person, its items that person's consents.
-        erased = story.openings.get((index, -1))
-        own = of_consent.get(str(fields.get("consent")))
-        if erased is not None and own is not None:
-            leader[lead(erased.name)] = lead(own)
+        for thing in tied.to(index, item):
+            leader[lead(opening.name)] = lead(thing)
     first: dict[int, tuple[str, Place]] = {}
     owner: dict[str, int] = {}
     for at, opening in story.openings.items():
@@ -938,6 +926,41 @@ def _check_persons(story: Story) -> None:
             story.faults.append(
                 f"openings.json: {place(*at)} is about person {owner[group]}, not another"
             )
+
+
+class _Tied:
+    """The consents and the erasure that an opened entry or item says are its subject's own.
+
+    Two names that are tied to the same one are one person's: a consent's own name, and the names
+    by which somebody asked about the person or was shown its entries.
+    """
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.subjects: dict[str, Any] = {}
+        """Of each consent, by its first entry."""
+        for _, fields in sorted(story.entries.items()):
+            if fields["type"] in _STEPS:
+                self.subjects.setdefault(str(fields.get("consent")), fields.get("subject"))
+        self.erased: dict[int, list[str]] = {}
+        """An erasure's entry names the person, its items that person's consents."""
+        for (index, _), fields in story.items.items():
+            if isinstance(fields.get("consent"), str):
+                self.erased.setdefault(index, []).append(fields["consent"])
+
+    def to(self, index: int, item: int) -> list[str]:
+        fields = self.story.entries[index] if item < 0 else self.story.items[index, item]
+        consents = _consents_named(fields)
+        if item >= 0:
+            return [f"consent {consent}" for consent in consents]
+        consents += self.erased.get(index, [])
+        consent, erasure = fields.get("consent"), fields.get("erasure")
+        # A change of a consent that names another subject than its grant ties nobody to it.
+        strange = fields["type"] in _STEPS and fields["subject"] != self.subjects[str(consent)]
+        if isinstance(consent, str) and not strange:
+            consents.append(consent)
+        things = [f"consent {consent}" for consent in consents]
+        return [*things, f"erasure {erasure}"] if isinstance(erasure, str) else things
 
 
 def _consents_named(fields: Fields) -> list[str]:
