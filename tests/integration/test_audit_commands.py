@@ -268,6 +268,24 @@ def test_a_person_is_followed_by_its_keys(tmp_path: Path) -> None:
     assert "another.example/ledger" in foreign.stderr
 
 
+def test_an_erased_persons_keys_are_audited_without_a_violation(tmp_path: Path) -> None:
+    log = Logbook()
+    someone = Someone(log)
+    someone.lookup([someone.grant()], refused=1)
+    keys = tmp_path / "keys.json"
+    keys.write_text(someone.keys(asking_keys=[]))
+    export = log.export(tmp_path / "export")
+    command = ("audit", "person", export, "--key", VKEY, "--subject", keys)
+    ended = concordat(*command)
+    assert ended.returncode == 0, ended.stdout
+    told = " ".join(ended.stdout.split())
+    assert told.count("No asking keys given: uses cannot be compared") == 2  # verdict, and checked
+    assert "person_use_unlinked" not in told
+    table = concordat(*command, "--format", "csv")
+    assert "No asking keys given" in table.stderr
+    assert concordat(*command, "--strict").returncode == 1
+
+
 def test_auditors_need_no_server_packages(broken: Path) -> None:
     program = (
         "import sys\n"

@@ -270,6 +270,45 @@ def test_an_asking_key_that_was_kept_back_shows() -> None:
     assert found(replay) == [(Kind.PERSON_USE_UNLINKED, index)]
 
 
+def test_without_asking_keys_uses_are_not_compared_and_no_violation_is_claimed(
+    someone: Someone,
+) -> None:
+    """Keys of an erased person, opened by a consent: there is no asking key any more."""
+    someone.lookup([someone.grant()], refused=1)
+    who, replay = someone.audit(asking_keys=[])
+    assert found(replay) == []
+    assert (who.sums.permitted, who.sums.uncompared) == (1, 1)
+    assert who.cannot_compare.startswith("No asking keys given: uses cannot be compared")
+    assert someone.audit()[0].cannot_compare == ""
+
+
+def test_without_evidence_keys_uses_are_not_compared_and_no_violation_is_claimed(
+    someone: Someone,
+) -> None:
+    """Keys of an erased person, opened by a token: there is no evidence key any more."""
+    someone.lookup([someone.grant()], refused=1)
+    who, replay = someone.audit(evidence_keys=[])
+    assert found(replay) == []
+    assert (who.sums.permitted, who.sums.refused, who.sums.uncompared) == (1, 1, 1)
+    assert who.cannot_compare.startswith("No evidence keys given: uses cannot be compared")
+
+
+def test_keys_older_than_the_log_say_that_they_are_to_be_opened_again(someone: Someone) -> None:
+    someone.grant()
+    later = someone.grant()
+    granted = len(someone.log.entries) - 1
+    someone.log.add("tokens.rotated", "operator/op", from_epoch=1, to_epoch=2, subjects=3)
+    rotated = len(someone.log.entries) - 1
+    someone.asking.append(hashlib.sha256(b"the next epoch's").digest())
+    used = someone.lookup([later], epoch=1)
+    someone.consents[-1] = 1
+    old = [{"epoch": 1, "key": someone.asking[0].hex()}]
+    _, replay = someone.audit(asking_keys=old)
+    said = {one.entry: one.message for one in replay.sorted_findings()}
+    assert f"opened before entry {granted}. Have them opened again" in said[granted]
+    assert f"opened before entry {rotated}, a rotation? Have them" in said[used]
+
+
 def test_an_erasure_that_leaves_a_consent_is_found(someone: Someone) -> None:
     log = someone.log
     one, two = someone.grant(), someone.grant("beta")

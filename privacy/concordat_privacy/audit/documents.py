@@ -267,8 +267,13 @@ def person(report: Report, replay: Replay, who: Person) -> Document:
         f"Consents of the person: {who.expected} by its keys, {found} of them in the log. Each "
         f"must be there once, and none beyond; {LOOKAHEAD} more a key were looked for.",
         f"Lookups of the person: {sums.permitted} permitted, {sums.refused} refused, "
-        f"{sums.withheld} of the permitted withheld; found by {len(who.keys.asking)} asking keys, "
-        "and those permitted by its consents as well: the two must agree.",
+        f"{sums.withheld} of the permitted withheld; "
+        + (
+            f"found by {len(who.keys.asking)} asking keys, and those permitted by its consents as "
+            "well: the two must agree."
+            if not who.cannot_compare
+            else who.cannot_compare
+        ),
         f"Under its consents: {sums.rows} rows contributed, {sums.trained_on} rows trained on.",
     ]
     if sums.unchecked:
@@ -286,9 +291,13 @@ def person(report: Report, replay: Replay, who: Person) -> Document:
         "person_rows_contributed": sums.rows,
         "person_rows_trained_on": sums.trained_on,
         "person_entries_not_recheckable": sums.unchecked,
+        "person_lookups_not_compared": sums.uncompared,
     }
+    verdict = document.verdict
     return replace(
         document,
+        verdict=f"{verdict} {who.cannot_compare}" if who.cannot_compare else verdict,
+        unchecked=document.unchecked + sums.uncompared,
         checked=[*checked, *document.checked],
         cannot_show=[*_CANNOT_SHOW_OF_PERSON, *CANNOT_SHOW[:-1]],
         facts=facts,

@@ -27,6 +27,7 @@ LOOKAHEAD: Final = 64
 _REQUESTS: Final = ("request", "dispute", "erasure", "view")
 
 
+_OPEN_AGAIN: Final = "Have them opened again (concordat audit open)."
 _TOLD: Final = (
     *("reason", "by", "asked_at", "acknowledge_by", "delete_by", "deleted_at", "what", "due"),
     *("about", "answer_by", "outcome", "ground", "basis", "rows", "view", "case"),
@@ -55,6 +56,8 @@ class Sums:
     withheld: int = 0
     rows: int = 0
     trained_on: int = 0
+    uncompared: int = 0
+    """Permitted lookups that one sort of key found, where none of the other sort was given."""
     unchecked: int = 0
     """Entries with items that this export does not hold: each may concern the person."""
 
@@ -75,6 +78,8 @@ class Person:
             for at, key in enumerate(keys.evidence)
             for number in range(key.consents + LOOKAHEAD)
         }
+        self._newer_epoch = ""
+        """The entry that rotated the tokens beyond the epochs of the asking keys, if any did."""
         self._lookups: set[tuple[int, int]] = set()
         self._disputes: set[str] = set()
         self._erasures: set[str] = set()
@@ -98,6 +103,9 @@ class Person:
             self._withheld(entry)
         else:
             self._other(entry, replay)
+        epoch = entry.fields.get("to_epoch") if kind == "tokens.rotated" else None
+        if isinstance(epoch, int) and epoch > max((k.epoch for k in self.keys.asking), default=0):
+            self._newer_epoch = self._newer_epoch or f"entry {entry.index}, a rotation"
 
     def finish(self, replay: Replay) -> None:
         """Report consents that the log does not hold. Call it once, after the last entry."""
@@ -109,6 +117,18 @@ class Person:
                 if replay.left_out:
                     message += " up to this moment"
                 replay.findings.add(Kind.PERSON_CONSENT_MISSING, message)
+
+    @property
+    def cannot_compare(self) -> str:
+        """Why the two ways of finding lookups were not compared; empty if they were."""
+        if not self.keys.asking:
+            return (
+                "No asking keys given: uses cannot be compared, and refused lookups, disputes and "
+                "requests for erasure are not found."
+            )
+        if not self.keys.evidence:
+            return "No evidence keys given: uses cannot be compared, and consents are not found."
+        return ""
 
     def concerned(self) -> Iterator[tuple[int | None, int | None]]:
         """(entry, item) of everything in the history."""
@@ -125,7 +145,11 @@ class Person:
             message = f"consent {number} of the person is recorded by entry {self.found[place]} too"
             replay.find(Kind.PERSON_CONSENT_TWICE, message, consent=consent)
         elif number >= self.keys.evidence[at].consents:
-            message = f"consent {number}, though the keys count {self.keys.evidence[at].consents}"
+            message = (
+                f"consent {number + 1} of the person, though the keys count "
+                f"{self.keys.evidence[at].consents}. The likely cause: they were opened before "
+                f"entry {entry.index}. {_OPEN_AGAIN}"
+            )
             replay.find(Kind.PERSON_CONSENT_BEYOND, message, consent=consent)
         self.found.setdefault(place, entry.index)
         known = replay.consent_of(consent)
@@ -158,8 +182,13 @@ class Person:
             self._happened(entry, item, f"lookup: {decision}", consent, f"for {purpose}")
             if decision != "permit":
                 continue
-            if not asked:
+            if not (self.keys.asking and self.keys.evidence):
+                # Nothing was kept back in secret: of an erased person there are not both.
+                self.sums.uncompared += 1
+            elif not asked:
                 message = "permitted by the person's consent, but no asking key finds it"
+                if self._newer_epoch:
+                    message += f": were the keys opened before {self._newer_epoch}? {_OPEN_AGAIN}"
                 replay.find(Kind.PERSON_USE_UNLINKED, message, item=item, consent=consent)
             elif len(mine) < len(named):
                 strange = next(one for one in named if one not in self.consents)
