@@ -24,6 +24,7 @@ from tests.evidences import (
     BATCH,
     FIRST,
     GRANT,
+    GRANT_2,
     KEY,
     LOOKUP,
     OTHER_A,
@@ -102,9 +103,73 @@ def test_a_dispute_that_was_refused_is_told_of_the_person_and_is_no_use(tmp_path
     story = check(ledger.bundle(tmp_path / "export"))
     assert story.proven, said(story)
     assert (
-        "the member alpha wanted to record a dispute of person 1 and was refused for want of a "
-        f"consent (entry {refused})."
+        "the member alpha wanted to record a dispute of person 1 about the category credit "
+        "accounts (reason: not mine) and was refused for want of a consent "
+        f"(entry {refused})."
     ) in said(story)
+
+
+def disputed(ledger: Ledger) -> None:
+    """The person disputes by entry 50; beta answers, the gateway resolves. So does a stranger."""
+    gateway = "spiffe://concordat.example/gateway/gateway"
+    beta = "spiffe://concordat.example/member/beta"
+    mine, other, request = "5a" * 16, "5b" * 16, "99" * 16
+    ledger.entries[GRANT_2]["purposes"] = ["contribution", "dispute"]
+    for index, dispute in ((50, mine), (51, other)):
+        subject = asked(A, request, 0, "dispute.opened") if dispute == mine else "cd" * 32
+        ledger.entries[index] = {
+            "type": "dispute.opened",
+            "dispute": dispute,
+            "request": request,
+            "subject": subject,
+            "consents": {"credit_accounts": SECOND if dispute == mine else STRANGER},
+            "jurisdiction": "CN",
+            "about": "credit_accounts.not_mine",
+            "answer_by": "2026-03-22T00:50:00.000000Z",
+            "statement_sha256": "ab" * 32,
+        }
+        for at, kind, more in (
+            (52, "dispute.extended", {"answer_by": "2026-04-20T00:50:00.000000Z"}),
+            (54, "dispute.overdue", {"member": "beta", "due": "2026-03-02T00:56:00.000000Z"}),
+            (56, "dispute.answered", {"member": "beta", "outcome": "corrected", "actor": beta}),
+            (58, "dispute.resolved", {"outcome": "corrected", "actor": gateway}),
+        ):
+            ledger.entries[at + index - 50] = {"type": kind, "dispute": dispute, **more}
+
+
+def test_a_persons_dispute_is_told_with_its_reason_answers_and_outcome(tmp_path: Path) -> None:
+    ledger = Ledger()
+    disputed(ledger)
+    files = ledger.bundle(tmp_path / "export")
+    kept = {int(name[8:-5]) for name in files if name[:8] == "entries/" and name[-5:] == ".json"}
+    assert kept & set(range(50, 60)) == {50, 52, 54, 56, 58}
+    story = check(files)
+    assert story.proven, said(story)
+    about = "of person 1 about the category credit accounts (reason: not mine)"
+    which = f"the dispute {about} of entry 50"
+    for sentence in (
+        f"the member alpha recorded a dispute {about} (entry 50).",
+        f"put off the answer to {which} until 2026-04-20 at 00:50:00 UTC (entry 52).",
+        f"the member beta had not answered {which} in time, due 2026-03-02 at 00:56:00 UTC",
+        f"the member beta answered {which}: corrected (the data was corrected) (entry 56).",
+        f"{which} was resolved: corrected (the data was corrected) (entry 58).",
+    ):
+        assert sentence in said(story)
+
+
+def test_a_refused_request_for_erasure_is_in_the_persons_bundle(tmp_path: Path) -> None:
+    ledger, request = Ledger(), "77" * 16
+    ledger.entries[40] = {
+        "type": "erasure.requested",
+        "erasure": "88" * 16,
+        "request": request,
+        "subject": asked(A, request, 0, "erasure.requested"),
+    }
+    ledger.entries[41] = {"type": "erasure.refused", "erasure": "88" * 16, "basis": "a duty"}
+    ledger.entries[42] = {"type": "erasure.refused", "erasure": "89" * 16, "basis": "another"}
+    files = ledger.bundle(tmp_path / "export")
+    assert "entries/41.json" in files
+    assert "entries/42.json" not in files
 
 
 def test_the_bundle_of_a_person_discloses_nobody_else_and_no_key(bundle: dict[str, bytes]) -> None:

@@ -28,6 +28,9 @@ class NothingSelected(LogError):
     """What was asked for is not in the export."""
 
 
+_BEGIN = {"dispute.opened": "dispute", "erasure.requested": "erasure"}
+
+
 @dataclass(slots=True)
 class Selection:
     """Entries, items by entry, and openings by (entry, item); item -1 is the entry itself."""
@@ -66,6 +69,8 @@ class _Selecting:
         self._named: set[str] = set()
         """Consents that a selected use names, or a selected entry is about."""
         self._asked_for = frozenset(consents)
+        self._cases: set[Json] = set()
+        """Disputes and requests for erasure that a selected entry begins: their course follows."""
         self._known: set[str] = set()
         self._person = person
         self._lookups: dict[int, set[int]] = {}
@@ -99,6 +104,8 @@ class _Selecting:
                 self._named |= consents_in(fields)
             if opening is not None:
                 self._selection.openings[index, -1] = opening
+            if index in self._selection.entries and kind in _BEGIN:
+                self._cases.add(fields.get(_BEGIN[str(kind)]))
             if "items_root" in fields:
                 self._items(index, data, fields, opening is not None)
         missing = sorted(self._asked_for - self._known)
@@ -130,10 +137,14 @@ class _Selecting:
                 self._named |= consents
 
     def find_history(self) -> None:
-        """Every entry about a consent that is named, and about the notices that it caused."""
+        """Every entry about a consent that is named, and about the notices that it caused.
+
+        And what became of disputes and requests for erasure: their later entries name no person.
+        """
         about, notices = self._named | self._wanted, set()
         for index, data, fields in self._export.entries():
-            if fields.get("consent") in about or fields.get("notice") in notices:
+            follows = self._cases & {fields.get("dispute"), fields.get("erasure")} - {None}
+            if fields.get("consent") in about or fields.get("notice") in notices or follows:
                 self._selection.entries[index] = data
                 if isinstance(fields.get("notice"), str):
                     notices.add(fields["notice"])
@@ -143,7 +154,7 @@ class _Selecting:
                 continue
             for item, line in enumerate(self._export.items(index)):
                 content = leaf.parse_item(line)
-                if content.get("consent") in about:
+                if content.get("consent") in about or follows:
                     self._selection.entries[index] = data
                     self._selection.items.setdefault(index, set()).add(item)
                     notices.add(content.get("notice") or "")

@@ -986,6 +986,12 @@ _STEPS = {
     "consent.withdrawn": "withdrawn",
     "consent.revoked": "revoked",
 }
+_OUTCOMES = {
+    "corrected": "corrected (the data was corrected)",
+    "deleted": "deleted (the data was deleted)",
+    "upheld": "upheld (the data stays as it is)",
+    "not on file": "not on file (nobody holds such data)",
+}
 _PERIODS = {"hour": 13, "day": 10, "month": 7, "year": 4, "inf": 0}
 _USES = frozenset({"lookup", "contribution.batch", "training.run"})
 
@@ -999,6 +1005,8 @@ class _Uses:
         self.state: dict[str, tuple[str, int]] = {}
         """Consent -> (type of the last entry about it that changed it, that entry)."""
         self.used: dict[tuple[str, str], int] = {}
+        self.disputes: dict[str, int] = {}
+        """Dispute -> the entry that opened it."""
         self.items: dict[int, list[tuple[int, Fields]]] = {}
         for (entry, item), fields in sorted(story.items.items()):
             self.items.setdefault(entry, []).append((item, fields))
@@ -1028,16 +1036,24 @@ class _Uses:
         elif kind == "erasure.executed":
             self._erasure(index, who)
         elif kind == "dispute.opened":
-            self.say(index, f"{who} recorded a dispute{self._about(index)} ({place(index)}).")
+            self.say(
+                index,
+                f"{who} recorded a dispute{self._about(index)}{_complaint(fields)} "
+                f"({place(index)}).",
+            )
+            self.disputes[str(fields.get("dispute"))] = index
             named = fields.get("consents")
             if isinstance(named, dict) and _consents_named(fields):
                 self._use(index, -1, "dispute", named)
         elif kind == "dispute.refused":
             self.say(
                 index,
-                f"{who} wanted to record a dispute{self._about(index)} and was refused for want "
-                f"of a consent ({place(index)}).",
+                f"{who} wanted to record a dispute{self._about(index)}{_complaint(fields)} and was "
+                f"refused for want of a consent ({place(index)}).",
             )
+        elif kind in ("dispute.answered", "dispute.resolved", "dispute.extended",
+                      "dispute.overdue"):  # fmt: skip
+            self._dispute(index, fields, kind, who)
         elif kind == "lookup.withheld":
             kept = ", ".join(plain(str(f.get("item"))) for _, f in self.items.get(index, ()))
             self.say(
@@ -1061,6 +1077,26 @@ class _Uses:
             about = f" about the consent {_short(fields['consent'])}"
         self.say(index, f"{who} caused the entry {kind}{about}{self._about(index)} "
                         f"({place(index)}).")  # fmt: skip
+
+    def _dispute(self, index: int, fields: Fields, kind: str, who: str) -> None:
+        opened = self.disputes.get(str(fields.get("dispute")))
+        which = "a dispute whose opening is not in this bundle"
+        if opened is not None:
+            first = self.story.entries[opened]
+            which = f"the dispute{self._about(opened)}{_complaint(first)} of {place(opened)}"
+        outcome = _words(fields.get("outcome"))
+        outcome = _OUTCOMES.get(outcome, outcome)
+        if kind == "dispute.answered":
+            text = f"{who} answered {which}: {outcome}"
+        elif kind == "dispute.resolved":
+            text = f"{which} was resolved: {outcome}"
+        elif kind == "dispute.extended":
+            text = f"{who} put off the answer to {which}{_until(' until', fields.get('answer_by'))}"
+        else:
+            late = plain(str(fields.get("member")))
+            due = _until(", due", fields.get("due"))
+            text = f"the member {late} had not answered {which} in time{due}"
+        self.say(index, f"{text} ({place(index)}).")
 
     def _about(self, index: int, item: int = -1) -> str:
         opening = self.story.openings.get((index, item))
@@ -1291,6 +1327,23 @@ def _since_1970(seconds: int) -> str:
 
 def _short(consent: str) -> str:
     return plain(consent)
+
+
+def _until(word: str, time: Any) -> str:
+    return f"{word} {_moment(time)}" if is_time(time) else ""
+
+
+def _words(name: Any) -> str:
+    """A name of the ledger as people read it: not_mine as not mine."""
+    return plain(name).replace("_", " ") if isinstance(name, str) else ""
+
+
+def _complaint(fields: Fields) -> str:
+    """What a dispute is about: category and reason, where the entry tells them."""
+    category, _, reason = _words(fields.get("about")).partition(".")
+    if not category:
+        return ""
+    return f" about the category {category}" + (f" (reason: {reason})" if reason else "")
 
 
 def _actor(fields: Fields) -> str:
