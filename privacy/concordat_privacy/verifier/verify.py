@@ -31,8 +31,16 @@ import zipfile
 import zlib
 from typing import Any, Dict, NamedTuple, NoReturn, Tuple
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+try:
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+except ImportError:
+    if __name__ != "__main__":
+        raise
+    # Ends with 2: that nothing was read is no verdict on the bundle.
+    print("NOT READ. The Python package `cryptography` is missing: pip install cryptography",
+          file=sys.stderr)  # fmt: skip
+    sys.exit(2)
 
 FORMAT = "concordat/evidence/v1"
 MAX_FILES = 50_000
@@ -979,12 +987,30 @@ def place(entry: int, item: int = -1) -> str:
 
 _STEPS = {
     "consent.granted": "granted",
-    "consent.requested": "requested",
-    "consent.activated": "given, after it had been requested",
+    "consent.requested": "asked for, not given yet,",
+    "consent.activated": "given, after it had been asked for",
     "consent.paused": "paused",
     "consent.resumed": "resumed",
     "consent.withdrawn": "withdrawn",
     "consent.revoked": "revoked",
+}
+_ROLES = {
+    "member": "the member",
+    "operator": "the operator",
+    "auditor": "the auditor",
+    "gateway": "the gateway by itself",
+    "keyholder": "the key-holder",
+}
+_PURPOSES = {
+    "contribution": "contribution to the pool",
+    "aggregate_statistics": "statistics about the pool",
+    "model_training": "the training of models",
+    "dispute": "disputes",
+}
+_AGGREGATES = {
+    "aggregate.charged": "asked a question about the pool",
+    "aggregate.repeated": "asked a question about the pool again",
+    "aggregate.refused": "asked a question about the pool and was refused",
 }
 _OUTCOMES = {
     "corrected": "corrected (the data was corrected)",
@@ -992,6 +1018,7 @@ _OUTCOMES = {
     "upheld": "upheld (the data stays as it is)",
     "not on file": "not on file (nobody holds such data)",
 }
+_ENDED = {**_STEPS, "erasure.executed": "erased", "consent.requested": "asked for, never given"}
 _PERIODS = {"hour": 13, "day": 10, "month": 7, "year": 4, "inf": 0}
 _USES = frozenset({"lookup", "contribution.batch", "training.run"})
 
@@ -1062,21 +1089,57 @@ class _Uses:
                 f"{plain(str(fields.get('lookup')))} were kept back and not given "
                 f"({place(index)}).",
             )
-        elif kind.startswith("aggregate."):
+        elif kind in _AGGREGATES:
             self.say(
                 index,
-                f"{who} caused {kind} ({place(index)}). Whose consents an aggregate rests on, a "
-                "bundle does not show.",
+                f"{who} {_AGGREGATES[kind]} ({place(index)}). Whose consents an answer about the "
+                "pool rests on, a bundle does not show.",
             )
         else:
-            self._other(index, fields, kind, who)
+            self.say(index, f"{self._other(index, fields, kind, who)} ({place(index)}).")
 
-    def _other(self, index: int, fields: Fields, kind: str, who: str) -> None:
+    def _other(self, index: int, fields: Fields, kind: str, who: str) -> str:
+        """What an entry says that has no bearing on whether a use was allowed."""
         about = ""
         if isinstance(fields.get("consent"), str):
-            about = f" about the consent {_short(fields['consent'])}"
-        self.say(index, f"{who} caused the entry {kind}{about}{self._about(index)} "
-                        f"({place(index)}).")  # fmt: skip
+            about = f" the consent {_short(fields['consent'])}"
+        member = f"the member {_words(fields.get('member'))}"
+        if kind == "notice.acknowledged":
+            return f"{who} acknowledged the notice that{about or ' a consent'} had ended"
+        if kind == "deletion.confirmed":
+            done = _until(" on", fields.get("deleted_at"))
+            learned = about or " a consent that had ended"
+            return f"{who} confirmed that what it had learned under{learned} was deleted{done}"
+        if kind == "notice.overdue":
+            what = "deletion" if fields.get("what") == "deletion" else "receipt of the notice"
+            due = _until(", due", fields.get("due"))
+            return f"{member} had not confirmed the {what} of a consent that ended in time{due}"
+        if kind == "erasure.requested":
+            ground = _words(fields.get("ground"))
+            because = f" (ground: {ground})" if ground else ""
+            return f"{who} passed on a request to erase the data{self._about(index)}{because}"
+        if kind == "erasure.refused":
+            basis = _words(fields.get("basis"))
+            return f"{who} refused to erase the data" + (f" (reason: {basis})" if basis else "")
+        if kind == "staff.viewed":
+            return self._viewed(index, fields, who, about)
+        what = _words(kind).replace(".", ", ")
+        on = f", about{about}" if about else ""
+        whom = self._about(index)
+        return f"{who} caused an entry of another kind ({what}){on}{whom}"
+
+    def _viewed(self, index: int, fields: Fields, who: str, about: str) -> str:
+        case = plain(str(fields["case"])) if isinstance(fields.get("case"), str) else ""
+        because = f", for the case {case}" if case else ""
+        if fields.get("view") != "subject.open":
+            return f"{who} looked at {_words(fields.get('view')).replace('.', ', ')}{because}"
+        permission = fields.get("permission_sha256")
+        by = f", found by{about}" if about else ""
+        on = ""
+        if isinstance(permission, str):
+            on = f", on a permission whose document has the SHA-256 {plain(permission)}"
+        whom = self._about(index) or " of a person"
+        return f"{who} had the keys{whom} opened{by}{because}{on}"
 
     def _dispute(self, index: int, fields: Fields, kind: str, who: str) -> None:
         opened = self.disputes.get(str(fields.get("dispute")))
@@ -1117,9 +1180,9 @@ class _Uses:
                 raise Fault(f"the consent {_short(consent)} was recorded before")
             self.grants[consent] = index, fields
             told += (
-                f" to the member {plain(recipient)}, for "
-                f"{_list(purposes)} and the categories {_list(categories)}, from {_moment(start)} "
-                f"until {_moment(end)}"
+                f" {'to' if kind == 'consent.granted' else 'for'} the member {plain(recipient)}: "
+                f"for {_list([_purpose(one) for one in purposes])}, of {_categories(categories)}, "
+                f"from {_moment(start)} until {_moment(end)}"
             )
         elif consent in self.grants:
             granted, first = self.grants[consent]
@@ -1159,7 +1222,8 @@ class _Uses:
     def _disclosed(self, index: int, found: int, total: int, what: str) -> None:
         if 0 < found < total:
             self.story.entry_lines.append(
-                f"Of the {total} {what} {place(index)}, {found} are disclosed."
+                f"Of the {total} {what} {place(index)}, {found} "
+                f"{'is' if found == 1 else 'are'} disclosed."
             )
 
     def _lookup(self, index: int, fields: Fields, who: str) -> None:
@@ -1176,7 +1240,7 @@ class _Uses:
                 continue
             opening = self.story.openings.get((index, item))
             whom = "a subject" if opening is None else f"person {opening.person}"
-            text = f"{who} looked {whom} up for {plain(purpose)} ({where})"
+            text = f"{who} looked {whom} up for {_purpose(purpose)} ({where})"
             if decision == "refuse":
                 self.say(index, f"{text}: refused.")
                 if _consents_named(content):
@@ -1228,11 +1292,13 @@ class _Uses:
                     reasons = self._use(index, item, purpose, named, f" use {position}")
                     if len(self.story.not_shown) == before:
                         shown += count
-                        self.say(index, f"{who} used {count} rows of one consent for {purpose} "
+                        much = "1 row" if count == 1 else f"{count} rows"
+                        self.say(index, f"{who} used {much} of one consent for {_purpose(purpose)} "
                                         f"({where}). {' '.join(reasons)}")  # fmt: skip
             if strange:
                 self.story.entry_lines.append(
-                    f"NOT shown: the consents of {strange} other rows of {where} are not in this "
+                    f"NOT shown: the consents of {strange} other "
+                    f"{'row' if strange == 1 else 'rows'} of {where} are not in this "
                     "bundle; nothing is said of them."
                 )
             if not shown:
@@ -1267,7 +1333,7 @@ class _Uses:
                 continue
             self._count(where, index, consent, seen)
             reasons.append(
-                f"The consent {_short(consent)}, {granted}, allowed it for {_list(covered)}."
+                f"The consent {_short(consent)}, {granted}, allowed it for {_categories(covered)}."
             )
         return reasons
 
@@ -1281,10 +1347,10 @@ class _Uses:
         if purpose != "model_training" and _member(fields) != grant["recipient"]:
             raise Fault(f"it was given to {plain(str(grant['recipient']))}, another used it")
         if purpose not in grant["purposes"]:
-            raise Fault(f"it does not cover the purpose {plain(purpose)}")
+            raise Fault(f"it does not cover the purpose {_words(purpose)}")
         beyond = [category for category in categories if category not in grant["categories"]]
         if beyond:
-            raise Fault(f"it does not cover {_list(beyond)}")
+            raise Fault(f"it does not cover {_categories(beyond)}")
         start = str(grant.get("starts_at", grant["time"]))
         if fields["time"] < start:
             raise Fault(f"it began only on {_moment(start)}")
@@ -1293,7 +1359,7 @@ class _Uses:
         kind, changed = self.state[consent]
         if kind not in ("consent.granted", "consent.activated", "consent.resumed"):
             raise Fault(f"{place(changed)} of {_moment(self.story.entries[changed]['time'])} was "
-                        f"the last about it: {kind}")  # fmt: skip
+                        f"the last about it: {_ENDED.get(kind, kind)}")  # fmt: skip
         return f"granted on {_moment(grant['time'])} (entry {granted})"
 
     def _count(self, where: str, index: int, consent: str, seen: set[str]) -> None:
@@ -1347,8 +1413,12 @@ def _complaint(fields: Fields) -> str:
 
 
 def _actor(fields: Fields) -> str:
-    member = _member(fields)
-    return f"the member {plain(member)}" if member else plain(_text(fields, "actor"))
+    """Who caused an entry, in words; whoever has no known role, as the entry says."""
+    match = re.fullmatch(r"spiffe://[^/]+/([a-z]+)/([^/]+)", _text(fields, "actor"))
+    if match is None or match.group(1) not in _ROLES:
+        return plain(_text(fields, "actor"))
+    role = _ROLES[match.group(1)]
+    return role if match.group(1) == "gateway" else f"{role} {plain(match.group(2))}"
 
 
 def _member(fields: Fields) -> str:
@@ -1371,8 +1441,18 @@ def _texts(fields: Fields, name: str) -> list[str]:
     return value
 
 
+def _purpose(name: str) -> str:
+    return _PURPOSES.get(name, _words(name))
+
+
+def _categories(names: list[str]) -> str:
+    word = "category" if len(names) == 1 else "categories"
+    return f"the {word} {_list([_words(name) for name in names])}"
+
+
 def _list(words: list[str]) -> str:
-    return ", ".join(plain(word) for word in words)
+    """Words as a sentence has them: "a", "a and b", "a, b and c"."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 # The report, for people. It follows from the proven content: this code writes it and re-checks it.
@@ -1414,7 +1494,10 @@ def render_report(story: Story, origin: str) -> bytes:
 def _check_report(story: Story, files: dict[str, bytes]) -> None:
     origin = read_note(files["checkpoint"]).origin
     if files["report.html"] != render_report(story, origin):
-        story.faults.append("report.html: not what the entries of the bundle say")
+        story.faults.append(
+            "report.html: not what the entries of the bundle say. It was changed, or the bundle "
+            "was made for another version of this program: use that one, or make the bundle anew"
+        )
 
 
 # The command.
