@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from concordat import Client, ConsentDraft, DataCategory, PhoneNumber, Purpose, Token
-from tests.evidences import VKEY, Ledger, keys, lay, relisted
+from tests.evidences import GRANT_2, VKEY, Ledger, keys, lay, relisted
 from tests.gateways import Gateway, closing_all, concordat
 
 NOW = datetime.now(UTC)
@@ -214,6 +214,24 @@ def test_everything_about_a_person_is_made_from_the_persons_keys(tmp_path: Path)
     assert made.returncode == 0, made.stdout + made.stderr
     assert "looked person 1 up for underwriting" in made.stdout
     assert "It signed its first 100 entries too" in made.stdout
+
+
+def test_a_bundle_by_keys_that_are_older_than_the_export_warns(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.entries[60] = {"type": "tokens.rotated", "from_epoch": 1, "to_epoch": 2, "subjects": 3}
+    ledger.write(tmp_path / "export")
+    for name, consents, epoch, entry in (("a", 1, 2, GRANT_2), ("b", 2, 1, 60), ("c", 2, 2, None)):
+        content = json.loads(keys(consents=consents))
+        content["asking_keys"][0]["epoch"] = epoch
+        (tmp_path / "keys.json").write_text(json.dumps(content))
+        made = concordat(
+            *("evidence", "make", tmp_path / "export", tmp_path / name, "--key", VKEY),
+            *("--subject-key", tmp_path / "keys.json"),
+        )
+        warned = f"opened before entry {entry} of this export. Have them opened again"
+        assert (warned in made.stderr) == (entry is not None)
+        assert made.returncode == (0 if entry is None else 1), made.stdout + made.stderr
+        assert (tmp_path / name / "manifest.json").exists()
 
 
 def test_an_older_checkpoint_of_another_history_makes_no_bundle(tmp_path: Path) -> None:

@@ -53,8 +53,9 @@ def make(
     """Make a bundle of evidence, OUT (a folder, or a .zip), from the export in EXPORT. Offline.
 
     Select by --entry, --consent or --subject-key. The export is verified first. Ends with code 0
-    if the bundle proves that its uses were allowed, 1 if it does not show that, or nothing was
-    written, 2 for wrong usage.
+    if the bundle proves that its uses were allowed, 1 if it does not show that, if the person's
+    keys are older than the export (stderr says so: the bundle lacks what came since), or if
+    nothing was written, 2 for wrong usage.
     """
     from concordat_privacy.evidence.bundle import make_bundle
     from concordat_privacy.evidence.export import ExportFiles
@@ -102,6 +103,14 @@ def make(
     click.echo(f"\nWritten to {out}. Check it anywhere with:")
     click.echo("  concordat evidence verifier > verify.py")
     click.echo(f"  python verify.py {out} --key '{verifier_key.encode()}'")
+    if chosen.keys_older_than is not None:
+        click.echo(
+            f"Warning: the bundle is not everything about the person. The keys in {subject_key} "
+            f"were opened before entry {chosen.keys_older_than} of this export. Have them opened "
+            "again: concordat audit open",
+            err=True,
+        )
+        context.exit(1)
     context.exit(0 if story.proven else 1)
 
 

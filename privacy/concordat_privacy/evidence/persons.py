@@ -14,6 +14,8 @@ from concordat_privacy.log.errors import LogError
 from concordat_privacy.log.leaf import Json
 
 MAX_CONSENTS: Final = 100_000
+LOOKAHEAD: Final = 64
+"""Consents beyond those that the keys count which are looked for, a key."""
 # What stands for the request in the salt of an entry's own subject.
 _REQUESTS: Final = ("request", "dispute", "erasure", "view")
 
@@ -38,13 +40,19 @@ class Opening:
 class Person:
     """One person's keys: finds the person's commitments and opens them."""
 
-    def __init__(self, evidence: Mapping[bytes, int], asking: tuple[bytes, ...]) -> None:
-        """`evidence`: key -> how many consents it has; `asking`: one key a name."""
+    def __init__(self, evidence: Mapping[bytes, int], asking: Mapping[bytes, int]) -> None:
+        """`evidence`: key -> how many consents it has; `asking`: key -> epoch of the name."""
         self._consents = {
             opening.commitment: opening
             for key, count in evidence.items()
             for opening in _of_consents(key, count)
         }
+        self._beyond = {
+            subjects.consent_commitment(key, number)
+            for key, count in evidence.items()
+            for number in range(count, count + LOOKAHEAD)
+        }
+        self._newest = max(asking.values(), default=0)
         self._asking = [subjects.Asker(key) for key in asking]
 
     @classmethod
@@ -57,9 +65,13 @@ class Person:
         if not isinstance(content, dict) or content.get("ledger") != origin:
             raise SubjectKeyError(f"subject keys: not those of the ledger {origin!r}")
         evidence = {
-            _key(fields): _count(fields) for fields in _objects(content.get("evidence_keys"))
+            _key(fields): _number(fields, "consents")
+            for fields in _objects(content.get("evidence_keys"))
         }
-        asking = tuple(_key(fields) for fields in _objects(content.get("asking_keys")))
+        asking = {
+            _key(fields): _number(fields, "epoch")
+            for fields in _objects(content.get("asking_keys"))
+        }
         if not evidence and not asking:
             raise SubjectKeyError("subject keys: there is none")
         return cls(evidence, asking)
@@ -76,6 +88,17 @@ class Person:
             if found is not None:
                 return found
         return None
+
+    def is_older_than(self, fields: Mapping[str, Json]) -> bool:
+        """Whether an entry shows that the keys were opened before it: it has what they lack.
+
+        A consent of the person beyond those that they count, or a rotation to an epoch of which
+        they have no asking key though they have older ones.
+        """
+        if fields["type"] in ("consent.granted", "consent.requested"):
+            return fields.get("subject") in self._beyond
+        epoch = fields.get("to_epoch") if fields["type"] == "tokens.rotated" else None
+        return bool(self._asking) and isinstance(epoch, int) and epoch > self._newest
 
     def of_item(self, fields: Mapping[str, Json], item: int, subject: Json) -> Opening | None:
         """The opening of one item of the entry with these fields; None if it is not this person."""
@@ -122,8 +145,8 @@ def _key(fields: Mapping[str, object]) -> bytes:
     return key
 
 
-def _count(fields: Mapping[str, object]) -> int:
-    count = fields.get("consents")
-    if type(count) is not int or not 0 <= count <= MAX_CONSENTS:
-        raise SubjectKeyError("subject keys: consents is a count")
-    return count
+def _number(fields: Mapping[str, object], name: str) -> int:
+    value = fields.get(name)
+    if type(value) is not int or not 0 <= value <= MAX_CONSENTS:
+        raise SubjectKeyError(f"subject keys: {name} is a number, at most {MAX_CONSENTS}")
+    return value

@@ -38,6 +38,8 @@ class Selection:
     entries: dict[int, bytes] = field(default_factory=dict)
     items: dict[int, set[int]] = field(default_factory=dict)
     openings: dict[tuple[int, int], Opening] = field(default_factory=dict)
+    keys_older_than: int | None = None
+    """First entry which shows that the person's keys were opened before it; None if none does."""
 
 
 def select(
@@ -83,7 +85,9 @@ class _Selecting:
             raise NothingSelected(f"entry {beyond[0]}: the export has {self._export.size} entries")
         if self._person is None:
             return
-        for _, _, fields in self._export.entries():
+        for index, _, fields in self._export.entries():
+            if self._selection.keys_older_than is None and self._person.is_older_than(fields):
+                self._selection.keys_older_than = index
             consent = fields.get("consent")
             if isinstance(consent, str) and self._person.of_entry(fields) is not None:
                 self._wanted.add(consent)
