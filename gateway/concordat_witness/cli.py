@@ -44,6 +44,7 @@ def init(folder: Path, name: str) -> None:
         key = create(folder, name)
     click.echo(f"Made {folder}. Give the operator this key, for [[witnesses.witness]] vkey:")
     click.echo(key.verifier.encode())
+    click.echo(f"It is in {folder}/witness.vkey too.")
 
 
 @witness.command()
@@ -130,25 +131,35 @@ def serve(folder: Path, logs: tuple[str, ...], listen: str) -> None:
 @_folder_argument
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(folder: Path, as_json: bool) -> None:
-    """What was cosigned last of each log, and forks that were seen: it ends with 3 then."""
+    """What was cosigned last of each log, and whether the gateway took it.
+
+    Ends with 3 where a fork was seen, 1 where the last attempt to bring a cosignature failed.
+    """
     from concordat_witness.state import WitnessFolder
 
     with _errors_shown():
         state = WitnessFolder(folder)
         seen = {origin: state.seen(origin) for origin in state.logs}
-        forks = state.forks()
+        forks, trouble = state.forks(), state.trouble()
     if as_json:
         logs = {origin: one.size if one else None for origin, one in seen.items()}
-        shown = {"vkey": state.key.verifier.encode(), "logs": logs, "forks": list(map(str, forks))}
+        shown = {
+            "vkey": state.key.verifier.encode(),
+            "logs": logs,
+            "forks": list(map(str, forks)),
+            "trouble": trouble or None,
+        }
         click.echo(json.dumps(shown, indent=2))
     else:
         click.echo(state.key.verifier.encode())
         for origin, one in seen.items():
             click.echo(f"{origin}: {'nothing yet' if one is None else f'{one.size} entries'}")
+        if trouble:
+            click.echo(printable(f"NOT TAKEN since {trouble}"))
         for file in forks:
             click.echo(f"FORK: {file}")
-    if forks:
-        sys.exit(FORKED)
+    if forks or trouble:
+        sys.exit(FORKED if forks else 1)
 
 
 @contextmanager

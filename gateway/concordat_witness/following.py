@@ -113,7 +113,12 @@ def follow(
                 brought = follower.step()
             except (concordat.Unavailable, concordat.DeadlineExceeded) as error:
                 _log.warning("the gateway cannot be asked: %s", error)
+                folder.keep_trouble(f"the gateway cannot be asked: {error}", int(time.time()))
+            except concordat.ConcordatError as error:
+                folder.keep_trouble(f"the gateway refused: {error}", int(time.time()))
+                raise
             else:
+                folder.keep_trouble("", 0)
                 if brought is not None:
                     told(brought)
             if stopped(every_seconds):

@@ -4,6 +4,7 @@
     witness.vkey    the public key, for the gateway's configuration
     logs            verifier keys of the logs that it follows, one a line
     seen/<hash>     the newest cosigned checkpoint of a log, named after its origin's SHA-256
+    trouble         why the last attempt to bring a cosignature failed; missing where it did not
     forks/          evidence: two checkpoints of one log that no proof joins
 
 What was cosigned is on disk before the cosignature leaves: a witness that was killed and comes back
@@ -18,6 +19,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from concordat_privacy.log.checkpoint import VerifierKey, parse_checkpoint
@@ -32,6 +34,7 @@ VKEY = "witness.vkey"
 LOGS = "logs"
 SEEN = "seen"
 FORKS = "forks"
+TROUBLE = "trouble"
 _LOCK = "lock"
 
 
@@ -126,6 +129,20 @@ class WitnessFolder:
     def forks(self) -> list[Path]:
         """The evidence that was kept."""
         return sorted((self.folder / FORKS).glob("fork-*.txt"))
+
+    def trouble(self) -> str:
+        """Since when and why a gateway has not taken what was cosigned; empty where it has."""
+        file = self.folder / TROUBLE
+        return _read(file).strip() if file.exists() else ""
+
+    def keep_trouble(self, why: str, seconds: int) -> None:
+        """Remember why the last attempt failed; empty: it did not. The first time of it is kept."""
+        file, line = self.folder / TROUBLE, " ".join(why.split())
+        if not line:
+            file.unlink(missing_ok=True)
+        elif not self.trouble().endswith(f": {line}"):
+            since = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+            replace_file(file, f"{since}: {line}\n".encode(), 0o644)
 
     def _seen_file(self, origin: str) -> Path:
         return self.folder / SEEN / hashlib.sha256(origin.encode()).hexdigest()

@@ -164,6 +164,17 @@ def test_what_cannot_be_made_is_not_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_export_that_no_witness_cosigned_says_so(run: Run, tmp_path: Path) -> None:
+    command = ("ledger", "export", tmp_path / "out", "--profile", run.gateway.auditor)
+    made = concordat(*command, "--cosigned")
+    assert made.returncode == 3
+    assert "no witness has cosigned this checkpoint" in made.stderr
+    assert (tmp_path / "out" / "checkpoint").exists()
+    again = concordat(*command)
+    assert again.returncode == 2
+    assert "exists already: choose another" in " ".join(again.stderr.split())
+
+
 def test_a_strangers_keys_select_nothing(run: Run, tmp_path: Path) -> None:
     origin = run.gateway.ledger_vkey.split("+")[0]
     file = tmp_path / "keys.json"

@@ -104,7 +104,19 @@ def test_a_witness_that_the_gateway_does_not_know_is_told_so(
     gateway.invite("alpha")
     refused = follow_once(folder, gateway.auditor)
     assert refused.returncode == 1
-    assert "no witness of this name and key is configured" in refused.stderr
+    assert "ask the operator to list this key in [witnesses] of gateway.toml" in refused.stderr
+    # It has signed, and status says that nobody took the signature.
+    status = run_witness("status", folder)
+    assert status.returncode == 1
+    assert "NOT TAKEN since" in status.stdout
+    assert "no witness of this name and key is configured" in status.stdout
+    gateway.stop()
+    with_witnesses(gateway, (vkey(folder), ""), quorum=0)
+    gateway.start()
+    assert follow_once(folder, gateway.auditor).returncode == 0
+    taken = run_witness("status", folder)
+    assert taken.returncode == 0
+    assert "NOT TAKEN" not in taken.stdout
 
 
 def test_a_running_witness_keeps_up_and_outlives_the_gateway_s_restart(

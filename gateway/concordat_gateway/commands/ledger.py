@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from concordat_privacy.log.cosignature import Quorum
     from concordat_privacy.log.report import Report
 
+_NOT_COSIGNED = 3
+"""Exit code of an export that was to be cosigned and is not."""
+
 
 @click.group()
 def ledger() -> None:
@@ -37,15 +40,19 @@ def ledger() -> None:
     help="End with the newest checkpoint that enough witnesses have cosigned.",
 )
 @profile_option
-def export(folder: Path, case: str, cosigned: bool, profile: Path) -> None:
+@click.pass_context
+def export(context: click.Context, folder: Path, case: str, cosigned: bool, profile: Path) -> None:
     """Write the whole ledger to FOLDER, which must not exist. For auditor and operator.
 
-    That you read it is recorded first, in an entry after those that you get.
+    That you read it is recorded first, in an entry after those that you get. With --cosigned and
+    no cosignature on its checkpoint the export is written, stderr says so, and it ends with code 3.
     """
     from concordat_privacy.log.tiles import TileError, write_export
 
     if folder.exists():
-        raise click.BadParameter(f"{folder} exists already", param_hint="FOLDER")
+        raise click.BadParameter(
+            f"{folder} exists already: choose another, or move it away", param_hint="FOLDER"
+        )
     with opened(profile) as client, tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
         stream = client.export_entries(case=case, cosigned=cosigned)
         first = next(stream, None)
@@ -66,6 +73,20 @@ def export(folder: Path, case: str, cosigned: bool, profile: Path) -> None:
             ) from None
     click.echo(f"Exported {signed.checkpoint.size} entries to {folder}. Verify them with:")
     click.echo(f"  concordat ledger verify {folder} --key '{client.profile.ledger_key.encode()}'")
+    # The ledger's own signature is one.
+    if cosigned and _signatures(signed.note) < 2:
+        click.echo(
+            "Warning: no witness has cosigned this checkpoint, or any other: the gateway has no "
+            "witnesses, or they have not followed yet. Others may be shown another history.",
+            err=True,
+        )
+        context.exit(_NOT_COSIGNED)
+
+
+def _signatures(note: str) -> int:
+    from concordat_privacy.log.signed_note import parse_note
+
+    return len(parse_note(note).signatures)
 
 
 @ledger.command()

@@ -173,7 +173,11 @@ def _signer(quorum: Quorum, line: str, journal: Journal, size: int) -> WitnessKe
     keys = {(key.name, key.key_id): key for key in quorum.witnesses}
     key = keys.get((signature.name, signature.key_id))
     if key is None:
-        raise not_found("WITNESS_UNKNOWN", "no witness of this name and key is configured")
+        raise not_found(
+            "WITNESS_UNKNOWN",
+            "no witness of this name and key is configured: ask the operator to list this key in "
+            "[witnesses] of gateway.toml and to restart the gateway",
+        )
     if size < 1:
         raise out_of_range("tree_size", "an empty ledger needs no witness")
     try:
