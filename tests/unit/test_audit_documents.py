@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,38 @@ def test_text_is_readable_in_100_columns() -> None:
         lines = render.as_text(document).splitlines()
         assert max(map(len, lines)) <= 100
         assert any(line.startswith("What no export can show") for line in lines)
+
+
+def test_a_time_is_never_cut_however_wide_the_rest() -> None:
+    columns = (
+        *(Column(f"at_{number}", Form.TIME) for number in range(3)),
+        *(Column(f"word_{number}", Form.TEXT) for number in range(4)),
+        Column("count", Form.NUMBER),
+    )
+    times = [f"2026-11-27T0{hour}:15:00.000000Z" for hour in range(3)]
+    table = Table("t", "A table", columns, [[*times, *("w" * 40,) * 4, 123_456_789]])
+    document = replace(documents.exceptions(REPORT, Logbook().replay()), tables=[table])
+    lines = render.as_text(document).splitlines()
+    for hour in range(3):
+        assert f"2026-11-27 0{hour}:15Z" in lines[-1]
+    assert lines[-1].endswith("123456789")
+    assert len(lines[-1]) <= 100
+
+
+def test_an_erasure_is_called_what_the_list_of_erasures_calls_it() -> None:
+    log = Logbook()
+    erasure = log.id()
+    log.add(
+        "erasure.requested",
+        erasure=erasure,
+        subject=digest("someone"),
+        request=log.id(),
+        ground="PIPL 47",
+    )
+    log.add("erasure.executed", "operator/op", items=[], erasure=erasure, basis="PIPL 47", rows=0)
+    document = documents.exceptions(REPORT, log.replay())
+    [row] = {table.name: table.rows for table in document.tables}["erasures"]
+    assert row[:2] == (erasure, "erased")
 
 
 def test_an_export_is_audited_as_its_entries_are(log: Logbook, tmp_path: Path) -> None:

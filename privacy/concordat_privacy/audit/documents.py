@@ -129,7 +129,7 @@ def exceptions(report: Report, replay: Replay) -> Document:
     )
     budgets = Table(
         "budgets",
-        "Privacy budget charged (nano rho, zero-concentrated differential privacy)",
+        "Privacy budget charged, in nano rho (10^-9 rho of zero-concentrated differential privacy)",
         (Column("scope", Form.TEXT), Column("nano_rho", Form.NUMBER)),
         sorted(replay.pool.spent.items()),
     )

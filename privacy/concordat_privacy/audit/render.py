@@ -20,6 +20,7 @@ ROWS_SHOWN: Final = 200
 """Of a table that is not the main one; CSV and JSON have all."""
 _ID_SHOWN: Final = 12
 _WIDEST: Final = 24
+_NARROWEST: Final = 6
 
 
 def as_text(document: Document) -> str:
@@ -100,7 +101,7 @@ def _laid_out(table: Table, limit: int | None) -> Iterator[str]:
     below = [at for at, column in enumerate(table.columns) if column.form is Form.BELOW]
     shown = [[_shown(column, row[at]) for at, column in across] for row in rows]
     heading = [column.name.replace("_", " ") for _, column in across]
-    widths = _widths([heading, *shown])
+    widths = _widths([heading, *shown], [column for _, column in across])
     yield _line(heading, widths, across)
     yield _line(["-" * width for width in widths], widths, across)
     for row, cells in zip(rows, shown, strict=True):
@@ -113,10 +114,15 @@ def _laid_out(table: Table, limit: int | None) -> Iterator[str]:
         yield f"and {left} more: --format csv --table {table.name}"
 
 
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+def _widths(rows: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[int]:
+    """At most WIDTH in all, where words and ids can give way: a time or number is never cut."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    yielding = [at for at, one in enumerate(columns) if one.form in (Form.TEXT, Form.ID)]
     while sum(widths) + 2 * (len(widths) - 1) > WIDTH:
-        widths[widths.index(max(widths))] -= 1
+        widest = max(yielding, key=lambda at: widths[at], default=None)
+        if widest is None or widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
     return widths
 
 

@@ -192,7 +192,8 @@ def erasures_table(replay: Replay) -> Table:
     rows = [
         (
             found.id,
-            found.outcome,
+            # As `concordat erasure list` calls it; whether the stores are done is in no entry.
+            "erased" if found.outcome == "executed" else found.outcome,
             found.requested_at,
             found.decided_at,
             found.consents,
