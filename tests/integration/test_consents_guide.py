@@ -16,7 +16,7 @@ def test_the_examples_of_the_consent_guide_run(gateway: Gateway, tmp_path: Path)
     examples = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     assert len(examples) >= 5
     shutil.copytree(gateway.join("consent-guide-alpha"), tmp_path / "alpha")
-    shutil.copytree(gateway.operator, tmp_path / "operator")
+    shutil.copytree(gateway.operator, tmp_path / "consortium" / "profiles" / "operator")
     ran = subprocess.run(
         [sys.executable, "-c", "\n".join(examples)],
         cwd=tmp_path,
