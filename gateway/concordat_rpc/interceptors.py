@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -199,7 +199,8 @@ class Interceptors:
         if certificate.peer.role not in exchange.method.roles:
             raise permission_denied(
                 "ROLE_NOT_ALLOWED",
-                f"role {certificate.peer.role.value} may not call {exchange.method.name}",
+                f"role {certificate.peer.role.value} may not call {exchange.method.name}: it takes "
+                f"the profile of {_any_of(exchange.method.roles)}",
             )
         self.identity_check(certificate.peer, certificate.serial, exchange.method.name)
         yield certificate.peer, certificate.serial
@@ -257,3 +258,9 @@ def _too_many_streams(subject: str) -> Refusal:
         quota_subject=subject,
         retry_after_seconds=_STREAM_RETRY_SECONDS,
     )
+
+
+def _any_of(roles: Collection[Role]) -> str:
+    """As a sentence has them: "member, operator or auditor"."""
+    names = [role.value for role in Role if role in roles]
+    return " or ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

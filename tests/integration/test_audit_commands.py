@@ -206,6 +206,12 @@ def test_wrong_usage_ends_with_two(broken: Path, options: tuple[str, ...]) -> No
     assert not ended.stdout
 
 
+def test_a_moment_that_is_none_is_answered_with_an_example(broken: Path) -> None:
+    ended = concordat("audit", "exceptions", broken, "--key", VKEY, "--as-of", "yesterday")
+    assert ended.returncode == 2
+    assert "such as 2026-11-05" in " ".join(ended.stderr.split())
+
+
 def test_a_member_that_the_ledger_does_not_know_is_wrong_usage(broken: Path) -> None:
     ended = concordat("audit", "member", broken, "--key", VKEY, "--member", "nobody")
     assert ended.returncode == 2

@@ -55,9 +55,26 @@ def test_a_person_is_opened_audited_and_erased_from_the_command_line(
     assert keys.stat().st_mode & 0o077 == 0
     by_token = tmp_path / "by-token.json"
     token = ("--token", draft.token.value.hex(), "--epoch", draft.token.epoch)
-    ran("audit", "open", *token, "--out", by_token, *case)
+    letter = tmp_path / "permission.pdf"
+    letter.write_bytes(b"the court permits it")
+    permitted = ("--case", "case 7", "--permission", letter, "--profile", gateway.auditor)
+    ran("audit", "open", *token, "--out", by_token, *permitted)
     assert by_token.read_text() == keys.read_text()
 
+    assert ran("erasure", "list", "--profile", lender) == "No requests for erasure.\n"
+    both = concordat(
+        "audit",
+        "open",
+        "--consent",
+        consent.hex(),
+        "--out",
+        tmp_path / "x",
+        *case[:2],
+        "--profile",
+        gateway.auditor,
+    )
+    assert both.returncode == 2
+    assert "exactly one of --permission and --permission-sha256" in " ".join(both.stderr.split())
     form = tmp_path / "request.pdf"
     form.write_bytes(b"please forget me")
     asked = ran(
@@ -77,6 +94,11 @@ def test_a_person_is_opened_audited_and_erased_from_the_command_line(
     ran("ledger", "export", export, "--profile", gateway.auditor)
     person = ("audit", "person", export, "--key", gateway.ledger_vkey, "--format", "json")
     answer = json.loads(concordat(*map(str, person), "--subject", str(keys)).stdout)
+    bundles = (one for one in (export / "tile" / "entries").rglob("*") if one.is_file())
+    recorded = b"".join(one.read_bytes() for one in bundles)
+    for digest in (PERMISSION, hashlib.sha256(b"the court permits it").hexdigest()):
+        assert digest.encode() in recorded
+    assert ran("consent", "list", "--profile", lender) == "No consents.\n"
     whats = [one["what"] for one in answer["tables"]["history"]]
     assert whats.count("consent.granted") == 2
     assert whats.count("lookup: permit") == 1

@@ -193,7 +193,7 @@ def test_the_guides_commands_do_what_it_says(run: Run, tmp_path: Path) -> None:
     lines = [line for block in blocks for line in block.splitlines() if line]
     assert len(lines) >= 4
     values = {
-        "AUDITOR": run.gateway.auditor,
+        "consortium/profiles/auditor": run.gateway.auditor,
         "CONSENT": run.consents[0],
         "LEDGER_VKEY": run.gateway.ledger_vkey,
     }

@@ -432,13 +432,15 @@ def test_a_notice_is_settled_by_commands(
 def test_an_id_that_is_none_is_a_wrong_argument(
     desks: dict[str, Desk], arguments: tuple[str, ...]
 ) -> None:
-    assert "32 hexadecimal digits wanted" in desks["lender"](*arguments, code=2)
+    said = desks["lender"](*arguments, code=2)
+    assert "32 hexadecimal digits wanted" in said
+    assert arguments[0].upper() in said  # which argument
 
 
 def test_who_has_none_is_told_so(gateway: Gateway) -> None:
     idle = Desk(gateway.join("settling-idle"))
-    assert idle("dispute", "list") == "No disputes that are open.\n"
+    assert idle("dispute", "list") == "No disputes that are open (resolved ones: --all).\n"
     assert idle("dispute", "list", "--all") == "No disputes.\n"
-    assert idle("notice", "list") == "No notices that are not settled.\n"
+    assert idle("notice", "list") == "No notices that are not settled (settled ones: --all).\n"
     assert idle("notice", "list", "--all") == "No notices.\n"
     assert json.loads(idle("notice", "list", "--json")) == []

@@ -103,6 +103,7 @@ def test_an_export_is_not_for_members(gateway: Gateway, tmp_path: Path) -> None:
 
     assert ended.returncode == 1
     assert "ROLE_NOT_ALLOWED" in ended.stderr
+    assert "it takes the profile of operator or auditor" in ended.stderr
     assert not (tmp_path / "export").exists()
 
 

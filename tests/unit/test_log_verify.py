@@ -328,6 +328,7 @@ def test_items_may_only_be_left_out_on_purpose(tmp_path: Path) -> None:
     folder = export(tmp_path / "export", log_of(5), items=False)
     (problem,) = verify(folder).problems
     assert (problem.kind, problem.file) == (ProblemKind.MISSING, "items")
+    assert problem.message.endswith("take it as it is by --without-items")
     report = verify_export(folder, KEY.verifier, without_items=True)
     assert report.ok
     assert report.warnings == ("the items of 1 batch entries are missing and were not checked",)

@@ -22,7 +22,10 @@ def show_consents(consents: Sequence[Consent], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([plain(consent) for consent in consents], indent=2))
         return
-    rows = [("consent", "state", "purposes", "categories", "from", "until", "place")]
+    if not consents:
+        click.echo("No consents.")
+        return
+    rows = [("consent", "state", "purposes", "categories", "from", "until", "jurisdiction")]
     rows += [
         (
             consent.consent_id.hex(),

@@ -6,6 +6,7 @@ one person.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -51,8 +52,13 @@ class _Moment(click.ParamType[str]):
                 end = datetime.combine(date.fromisoformat(value), time.max, UTC)
                 return rfc3339(micros_of(end))
             moment = datetime.fromisoformat(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        except ValueError:
+            self.fail(
+                f"{value!r} is neither a day, such as 2026-11-05, nor a time with its zone, such "
+                "as 2026-11-05T09:30:00Z",
+                param,
+                ctx,
+            )
         if moment.tzinfo is None:
             self.fail("a time needs its zone, such as 2026-11-05T09:30:00Z", param, ctx)
         return rfc3339(micros_of(moment))
@@ -217,11 +223,12 @@ def person(
 @click.option("--epoch", type=click.IntRange(1), help="Key epoch of the token.")
 @click.option("--case", required=True, metavar="REF", help="Your own reference; it is recorded.")
 @click.option(
-    "--permission-sha256",
-    required=True,
-    metavar="HEX",
-    help="Hash of the document by which the person or a court permits it; it is recorded.",
+    "--permission",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The document by which the person or a court permits it: its SHA-256 is recorded, the "
+    "file stays here.",
 )
+@click.option("--permission-sha256", metavar="HEX", help="In its place: the document's SHA-256.")
 @click.option(
     "--out",
     required=True,
@@ -234,7 +241,8 @@ def open_person(
     token: str | None,
     epoch: int | None,
     case: str,
-    permission_sha256: str,
+    permission: Path | None,
+    permission_sha256: str | None,
     out: Path,
     profile: Path,
 ) -> None:
@@ -247,17 +255,27 @@ def open_person(
         raise click.UsageError("--token and --epoch go together")
     if out.exists():
         raise click.BadParameter(f"{out} exists", param_hint="--out")
+    permitted = _permission(permission, permission_sha256)
     with opened(profile) as client:
         found = client.open_subject(
             consent_id=None if consent is None else _hex(consent, "--consent"),
             token=None if token is None else Token(_hex(token, "--token"), epoch or 1),
             case=case,
-            permission_sha256=_hex(permission_sha256, "--permission-sha256"),
+            permission_sha256=permitted,
         )
         replace_file(out, found.keys_file())
     consents = sum(one.consents for one in found.evidence_keys)
     click.echo(f"Wrote {out}: {consents} consents, {len(found.asking_keys)} asking keys.")
     click.echo(f"The opening is entry {found.receipt.entry_index} of the ledger.")
+
+
+def _permission(document: Path | None, sha256: str | None) -> bytes:
+    if (document is None) == (sha256 is None):
+        raise click.UsageError("exactly one of --permission and --permission-sha256 is wanted")
+    if document is not None:
+        with document.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").digest()
+    return _hex(sha256 or "", "--permission-sha256")
 
 
 def _hex(text: str, option: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 import time
@@ -52,10 +53,12 @@ class _NotDone(click.ClickException):
 @click.option("--encoding", help="Of a CSV file, instead of the mapping's: utf-8, gb18030.")
 @click.option("--portfolio", is_flag=True, help="Charge the key-holder's portfolio allowance.")
 @click.option(
-    "--adverse-notice-sha256",
-    metavar="HEX",
-    help="SHA-256 of the notice that the subjects of adverse rows were given.",
+    "--adverse-notice",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The notice that the subjects of adverse rows were given: its SHA-256 is recorded, the "
+    "file stays here.",
 )
+@click.option("--adverse-notice-sha256", metavar="HEX", help="In its place: the notice's SHA-256.")
 @click.option("--batch-rows", type=int, default=None, help="Rows to a batch, 1 to 20,000.")
 @click.option(
     "--timeout",
@@ -72,6 +75,7 @@ def contribute(
     rejects: Path | None,
     encoding: str | None,
     portfolio: bool,
+    adverse_notice: Path | None,
     adverse_notice_sha256: str | None,
     batch_rows: int | None,
     timeout: float | None,
@@ -90,7 +94,7 @@ def contribute(
         raise click.BadParameter(
             "letters, digits, dots, dashes and underscores wanted", param_hint="--job"
         )
-    notice = _digest(adverse_notice_sha256)
+    notice = _digest(adverse_notice, adverse_notice_sha256)
     try:
         with opened(profile) as client:
             checked = bulk.load_mapping(mapping)
@@ -128,7 +132,12 @@ def contribute(
         sys.exit(SOME_REFUSED)
 
 
-def _digest(text: str | None) -> bytes | None:
+def _digest(notice: Path | None, text: str | None) -> bytes | None:
+    if notice is not None and text is not None:
+        raise click.UsageError("--adverse-notice or --adverse-notice-sha256, not both")
+    if notice is not None:
+        with notice.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").digest()
     if text is None:
         return None
     try:

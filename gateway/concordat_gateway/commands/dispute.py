@@ -79,7 +79,9 @@ def list_disputes(with_resolved: bool, as_json: bool, profile: Path) -> None:
         click.echo(json.dumps([_plain(one) for one in found], indent=2))
         return
     if not found:
-        click.echo("No disputes." if with_resolved else "No disputes that are open.")
+        click.echo(
+            "No disputes." if with_resolved else "No disputes that are open (resolved ones: --all)."
+        )
         return
     rows = [("dispute", "about", "opened", "answer by", "outcome", "to answer")]
     rows += [
@@ -144,7 +146,7 @@ def _id(text: str) -> bytes:
     except ValueError:
         value = b""
     if len(value) != _ID_BYTES:
-        raise click.BadParameter(f"{2 * _ID_BYTES} hexadecimal digits wanted")
+        raise click.BadParameter(f"{2 * _ID_BYTES} hexadecimal digits wanted", param_hint="DISPUTE")
     return value
 
 

@@ -60,6 +60,9 @@ def list_erasures(case: str, as_json: bool, profile: Path) -> None:
     if as_json:
         click.echo(json.dumps([_plain(one) for one in found], indent=2))
         return
+    if not found:
+        click.echo("No requests for erasure.")
+        return
     rows = [("erasure", "member", "state", "requested", "ground", "basis")]
     rows += [
         (

@@ -34,7 +34,11 @@ def list_notices(with_settled: bool, as_json: bool, profile: Path) -> None:
         click.echo(json.dumps([_plain(one) for one in found], indent=2))
         return
     if not found:
-        click.echo("No notices." if with_settled else "No notices that are not settled.")
+        click.echo(
+            "No notices."
+            if with_settled
+            else "No notices that are not settled (settled ones: --all)."
+        )
         return
     rows = [("notice", "consent", "member", "ended", "acknowledge by", "delete by")]
     rows += [
@@ -101,7 +105,9 @@ def _id(text: str) -> bytes:
     except ValueError:
         value = b""
     if len(value) != _NOTICE_BYTES:
-        raise click.BadParameter(f"{2 * _NOTICE_BYTES} hexadecimal digits wanted")
+        raise click.BadParameter(
+            f"{2 * _NOTICE_BYTES} hexadecimal digits wanted", param_hint="NOTICE"
+        )
     return value
 
 

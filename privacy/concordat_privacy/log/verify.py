@@ -337,7 +337,10 @@ class _Verification:
 
     def _check_items_present(self) -> None:
         if self._batches and not self._has_items and not self._without_items:
-            message = f"the items of {len(self._batches)} batch entries are not part of this export"
+            message = (
+                f"the items of {len(self._batches)} batch entries are not part of this export. "
+                "Get one with them; `ledger verify` and `audit` take it as it is by --without-items"
+            )
             self._report(Problem(ProblemKind.MISSING, message, "items"))
 
     def _check_file_names(self) -> None:
