@@ -309,6 +309,16 @@ def test_keys_older_than_the_log_say_that_they_are_to_be_opened_again(someone: S
     assert f"opened before entry {rotated}, a rotation? Have them" in said[used]
 
 
+def test_keys_that_lack_an_older_epoch_say_which(someone: Someone) -> None:
+    """As of an erased person, opened by a consent and a token of the epoch after."""
+    used = someone.lookup([someone.grant()])
+    someone.log.add("tokens.rotated", "operator/op", from_epoch=1, to_epoch=2, subjects=3)
+    _, replay = someone.audit(asking_keys=[{"epoch": 2, "key": "ab" * 32}])
+    [one] = replay.sorted_findings()
+    assert (one.kind, one.entry) == (Kind.PERSON_USE_UNLINKED, used)
+    assert "the keys lack the asking key of epoch 1" in one.message
+
+
 def test_an_erasure_that_leaves_a_consent_is_found(someone: Someone) -> None:
     log = someone.log
     one, two = someone.grant(), someone.grant("beta")

@@ -78,8 +78,8 @@ class Person:
             for at, key in enumerate(keys.evidence)
             for number in range(key.consents + LOOKAHEAD)
         }
-        self._newer_epoch = ""
-        """The entry that rotated the tokens beyond the epochs of the asking keys, if any did."""
+        self._epoch, self._rotated = 1, 0
+        """Of the tokens at this entry of the log, and the entry that rotated them to it."""
         self._lookups: set[tuple[int, int]] = set()
         self._disputes: set[str] = set()
         self._erasures: set[str] = set()
@@ -104,8 +104,8 @@ class Person:
         else:
             self._other(entry, replay)
         epoch = entry.fields.get("to_epoch") if kind == "tokens.rotated" else None
-        if isinstance(epoch, int) and epoch > max((k.epoch for k in self.keys.asking), default=0):
-            self._newer_epoch = self._newer_epoch or f"entry {entry.index}, a rotation"
+        if isinstance(epoch, int):
+            self._epoch, self._rotated = epoch, entry.index
 
     def finish(self, replay: Replay) -> None:
         """Report consents that the log does not hold. Call it once, after the last entry."""
@@ -187,13 +187,25 @@ class Person:
                 self.sums.uncompared += 1
             elif not asked:
                 message = "permitted by the person's consent, but no asking key finds it"
-                if self._newer_epoch:
-                    message += f": were the keys opened before {self._newer_epoch}? {_OPEN_AGAIN}"
+                message += self._without_epoch()
                 replay.find(Kind.PERSON_USE_UNLINKED, message, item=item, consent=consent)
             elif len(mine) < len(named):
                 strange = next(one for one in named if one not in self.consents)
                 message = "a lookup of the person under a consent that is not the person's"
                 replay.find(Kind.PERSON_USE_UNDER_ANOTHER, message, item=item, consent=strange)
+
+    def _without_epoch(self) -> str:
+        """The likely cause where the keys lack the asking key of the tokens' present epoch."""
+        epochs = {key.epoch for key in self.keys.asking}
+        if self._epoch in epochs or not epochs:
+            return ""
+        if self._epoch > max(epochs):
+            entry = f"entry {self._rotated}, a rotation"
+            return f": were the keys opened before {entry}? {_OPEN_AGAIN}"
+        return (
+            f": the keys lack the asking key of epoch {self._epoch}. Of a person that was erased "
+            "a token gives the present one alone; else it was kept back"
+        )
 
     def _withheld(self, entry: Entry) -> None:
         lookup = entry.fields.get("lookup")
