@@ -25,7 +25,7 @@ Rows = list[tuple[Any, ...]]
 LEAF = b"x" * 405
 """As large as an entry."""
 _BUCKETS = 256
-_BUCKETS_A_CHUNK = 8
+_ROWS_A_CHUNK = 1_000_000
 
 
 class Floor(Protocol):
@@ -48,15 +48,21 @@ class Floor(Protocol):
 
 
 def rows_by_chunk(signals_url: str, table: sa.Table) -> Iterator[Rows]:
-    """All rows of a store's table, some buckets at a time."""
+    """All rows of a store's table, some million at a time."""
     span = sa.select(table).where(table.c.subject.between(sa.bindparam("a"), sa.bindparam("b")))
     database = Database.open(signals_url)
     try:
-        for bucket in range(0, _BUCKETS, _BUCKETS_A_CHUNK):
-            first, last = bucket_bounds(bucket)[0], bucket_bounds(bucket + _BUCKETS_A_CHUNK - 1)[1]
+        chunk: Rows = []
+        for bucket in range(_BUCKETS):
+            first, last = bucket_bounds(bucket)
             with database.read() as connection:
                 rows = connection.execute(span, {"a": first, "b": last})
-                yield [tuple(map(_plain, row)) for row in rows]
+                chunk += [tuple(map(_plain, row)) for row in rows]
+            if len(chunk) >= _ROWS_A_CHUNK:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
     finally:
         database.close()
 
@@ -64,7 +70,7 @@ def rows_by_chunk(signals_url: str, table: sa.Table) -> Iterator[Rows]:
 class OnSqlite:
     """Two files: the rows', and one to commit to, as the gateway has."""
 
-    load = "sorted executemany, a transaction for each 1/32 of the keys"
+    load = "sorted executemany, a million in a transaction"
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -108,7 +114,10 @@ class OnSqlite:
 class OnPostgresql:
     """A database of its own on the measured one's server."""
 
-    load = "COPY to a temporary table, INSERT SELECT ORDER BY key ON CONFLICT, for each 1/32"
+    load = (
+        "COPY to a temporary table and INSERT SELECT ORDER BY key ON CONFLICT, a million in a"
+        " transaction"
+    )
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -78,11 +78,9 @@ def serving(
         gateway.start()
         for member in (ASKER, FURNISHER):
             gateway.join(member)
-        gateway.stop()
         stores = load_config(gateway.config).stores
         pool = Pool(gateway, stores.control, stores.signals, persons)
         _consent(pool)
-        gateway.start()
         yield pool
     finally:
         gateway.close()

@@ -67,36 +67,35 @@ class _Store:
 
 def run() -> list[Figure]:
     """Measure the group: about three minutes a million rows and kind of database on two cores."""
-    persons = max(1, int(os.environ.get(ROWS_VARIABLE, ROWS)) // ROWS_A_PERSON)
-    figures: list[Figure] = []
-    for opened in (_on_sqlite, _on_postgresql):
-        with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as store:
-            if store is not None:
-                figures += _measure(store, Path(folder), persons)
+    rows = int(os.environ.get(ROWS_VARIABLE, ROWS))
+    figures = figures_on_sqlite(rows)
+    try:
+        figures += figures_on_postgresql(rows)
+    except NoServer as error:
+        print(f"no PostgreSQL, its figures are left out: {error}", file=sys.stderr)
     return figures
 
 
-@contextmanager
-def _on_sqlite(folder: Path) -> Iterator[_Store]:
-    with closing(OnSqlite(folder / "floor")) as floor:
-        yield _Store("sqlite", None, None, floor, signal_floors.bytes_on_sqlite)
+def figures_on_sqlite(rows: int) -> list[Figure]:
+    """The figures of a pool of some rows."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with closing(OnSqlite(folder / "floor")) as floor:
+            store = _Store("sqlite", None, None, floor, signal_floors.bytes_on_sqlite)
+            return _measure(store, folder, rows)
 
 
-@contextmanager
-def _on_postgresql(_folder: Path) -> Iterator[_Store | None]:
-    with ExitStack() as stack:
-        try:
-            cluster = _cluster(stack)
-        except NoServer as error:
-            print(f"no PostgreSQL, its figures are left out: {error}", file=sys.stderr)
-            yield None
-            return
+def figures_on_postgresql(rows: int) -> list[Figure]:
+    """The figures of a pool of some rows, on a server that is started for it. Raises NoServer."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        cluster = _cluster(stack)
         names = [cluster.create_database() for _ in range(2)]
         for name in names:
             stack.callback(cluster.drop_database, name)
         url, floor_url = map(cluster.url, names)
         floor = stack.enter_context(closing(OnPostgresql(floor_url)))
-        yield _Store("postgresql", url, url, floor, signal_floors.bytes_on_postgresql)
+        store = _Store("postgresql", url, url, floor, signal_floors.bytes_on_postgresql)
+        return _measure(store, Path(folder), rows)
 
 
 def _cluster(stack: ExitStack) -> Cluster:
@@ -106,7 +105,8 @@ def _cluster(stack: ExitStack) -> Cluster:
     return stack.enter_context(running_server(programs)).cluster
 
 
-def _measure(store: _Store, folder: Path, persons: int) -> list[Figure]:
+def _measure(store: _Store, folder: Path, rows: int) -> list[Figure]:
+    persons = max(1, rows // ROWS_A_PERSON)
     draw = random.Random(SEED)
     with signal_pool.serving(folder, persons, store.control_url, store.signals_url) as pool:
         seconds, memory = signal_pool.contributed_seconds(pool, ROWS_A_CALL)
