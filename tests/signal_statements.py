@@ -24,7 +24,7 @@ KEYED = {name: WHERE_ROWS_LIE for name, table in METADATA.tables.items() if "sub
 """Tables that have a subject, and the columns one of which every statement on them must fix."""
 KEYED["staged_row"] = WHERE_ROWS_LIE | {"batch_id"}
 
-_DIALECTS = {"sqlite": SQLiteDialect_pysqlite(), "postgresql": PGDialect_psycopg()}
+_DIALECTS = {"sqlite": SQLiteDialect_pysqlite(), "postgresql": PGDialect_psycopg()}  # type: ignore[no-untyped-call]
 _PARSED_AS = {"sqlite": "sqlite", "postgresql": "postgres"}
 _COPY = re.compile(r"COPY (\w+)\s*(?:\(([^)]*)\))? FROM STDIN", re.IGNORECASE)
 _SCOPES = (exp.Select, exp.Insert, exp.Update, exp.Delete)

@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +26,7 @@ from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store import rotation_sql, signal_sql
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import subject_key
+from concordat_privacy.catalogue.bands import AccountStatus, ProductClass
 from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row, pack_row
 from concordat_privacy.dp.query import parse
 from concordat_privacy.dp.rho import NanoRho
@@ -61,6 +62,7 @@ CATEGORIES = (common_pb2.DATA_CATEGORY_CREDIT_ACCOUNTS, common_pb2.DATA_CATEGORY
 PEOPLE = range(1, 6)
 BULK = 1_001
 """Rows of a batch that goes another way into PostgreSQL than a small one."""
+APPLICATION = ApplicationEvent(bytes(16), 20_700, ProductClass.REVOLVING)
 AMPLE = Caps(pool=NanoRho(10**12), member=NanoRho(10**12))
 
 
@@ -137,14 +139,16 @@ def stage(store: SignalStore, batch_id: bytes, number: int, *rows: Row) -> None:
 def outlive_retention(store: SignalStore, clock: ManualClock) -> None:
     """A history that is to be cut, and an application and an account that are to go."""
     month = months_since_1970(clock)
-    adverse = {"status": 6, "product": 3, "opened_quarter": 100}
-    cut = AccountSnapshot(  # type: ignore[arg-type]  # numbers of the enums
-        account_ref=b"c" * 16, as_of_month=month - 70, payment_profile=b"\7" * 23, **adverse
+    cut = AccountSnapshot(
+        account_ref=b"c" * 16,
+        as_of_month=month - 50,
+        status=AccountStatus.CHARGED_OFF,
+        product=ProductClass.REVOLVING,
+        opened_quarter=100,
+        payment_profile=b"\7" * 23,
     )
-    old = AccountSnapshot(  # type: ignore[arg-type]
-        account_ref=b"o" * 16, as_of_month=month - 200, **adverse
-    )
-    asked = ApplicationEvent(b"a" * 16, 10_000, 3)  # type: ignore[arg-type]
+    old = replace(cut, account_ref=b"o" * 16, as_of_month=month - 200)
+    asked = ApplicationEvent(b"a" * 16, 10_000, ProductClass.REVOLVING)
     stage(store, b"r" * 16, 3, cut, old, asked)
     store.publish(b"r" * 16, 2, ())
 
@@ -173,14 +177,14 @@ def do_everything(urls: StoreUrls, clock: ManualClock) -> None:
         outlive_retention(store, clock)
         assert enforce(journal, store, policies()["CN"], ACTOR, clock()) > 0
 
-        stage(store, b"e" * 16, 5, ApplicationEvent(bytes(16), 20_700, 3))  # type: ignore[arg-type]
+        stage(store, b"e" * 16, 5, APPLICATION)
         gone = subject_key(peppers(1)[1], token(5))
         store.erase(bytes(16), [gone], lambda batches: batches)
         assert store.count(gone) == 0
         erase(consortium, 4)
         restore_signals(urls, consortium)
 
-        stage(store, b"n" * 16, 1, ApplicationEvent(bytes(16), 20_700, 3))  # type: ignore[arg-type]
+        stage(store, b"n" * 16, 1, APPLICATION)
         clock.advance(ORPHAN_AGE_MICROSECONDS / 1_000_000 + 1)
         resume(journal, store, clock)
         assert b"n" * 16 not in store.staged()
