@@ -7,9 +7,9 @@ and one application with one furnisher: four rows.
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,6 +41,7 @@ from tests.gateways import Gateway
 
 ROWS_A_PERSON = 4
 ASKER, FURNISHER = MEMBER, "lender-2"
+Send = Callable[[Client, list[Row]], int]
 _CATEGORIES = (DataCategory.CREDIT_ACCOUNTS, DataCategory.INQUIRIES)
 _DAY_MICROSECONDS = 86_400 * 1_000_000
 _CONSENTS_A_STATEMENT = 20_000
@@ -158,25 +159,45 @@ class Memory:
             self.bytes.append(sum(map(_resident, self._files)))
 
 
-def contributed_seconds(pool: Pool, rows_a_call: int) -> tuple[float, list[int]]:
-    """Contribute all rows as the furnisher; the seconds that took, and the gateway's memory.
+@dataclass
+class Contributed:
+    """Rows of the furnisher, how long they took, and what memory the gateway had meanwhile."""
+
+    rows: int = 0
+    seconds: float = 0.0
+    memory: list[int] = field(default_factory=list)
+    """Bytes, sample by sample."""
+
+
+def contribute(pool: Pool, persons: range, rows_a_call: int, send: Send) -> Contributed:
+    """Contribute the rows of some persons, all of which must be taken.
 
     Rows are made before they are contributed, `rows_a_call` at a time, which is not counted.
     """
-    seconds = 0.0
-    persons_a_call = max(1, rows_a_call // ROWS_A_PERSON)
-    samples: list[int] = []
+    done = Contributed()
+    step = max(1, rows_a_call // ROWS_A_PERSON)
     with pool.client(FURNISHER) as client:
-        for first in range(0, pool.persons, persons_a_call):
-            rows = rows_of(first, min(first + persons_a_call, pool.persons))
+        for first in range(persons.start, persons.stop, step):
+            rows = rows_of(first, min(first + step, persons.stop))
             with Memory(pool.gateway) as memory:
                 started = time.perf_counter()
-                result = client.contribute(rows)
-                seconds += time.perf_counter() - started
-            samples += memory.bytes
-            if result.rows_accepted != len(rows):
-                raise RuntimeError(f"only {result.rows_accepted} of {len(rows)} rows were taken")
-    return seconds, samples
+                accepted = send(client, rows)
+                done.seconds += time.perf_counter() - started
+            done.memory += memory.bytes
+            done.rows += accepted
+            if accepted != len(rows):
+                raise RuntimeError(f"only {accepted} of {len(rows)} rows were taken")
+    return done
+
+
+def by_stream(client: Client, rows: list[Row]) -> int:
+    """How many rows were taken, part by part on one stream."""
+    return sum(part.rows_accepted for part in client.contribute_stream(rows))
+
+
+def by_batches(client: Client, rows: list[Row]) -> int:
+    """How many rows were taken, batch after batch."""
+    return client.contribute(rows).rows_accepted
 
 
 def _consent(pool: Pool) -> None:

@@ -21,7 +21,7 @@ from bench import signal_floors, signal_pool
 from bench.harness import ROWS, ROWS_VARIABLE, Figure
 from bench.lookups import Lookups
 from bench.signal_floors import TABLES, Floor, OnPostgresql, OnSqlite
-from bench.signal_pool import ASKER, ROWS_A_PERSON, Pool, token_of
+from bench.signal_pool import ASKER, ROWS_A_PERSON, Contributed, Pool, token_of
 from concordat import Purpose
 from concordat_gateway.config import load_config
 from concordat_gateway.keyfiles import load_ledger_key
@@ -109,13 +109,20 @@ def _measure(store: _Store, folder: Path, rows: int) -> list[Figure]:
     persons = max(1, rows // ROWS_A_PERSON)
     draw = random.Random(SEED)
     with signal_pool.serving(folder, persons, store.control_url, store.signals_url) as pool:
-        seconds, memory = signal_pool.contributed_seconds(pool, ROWS_A_CALL)
+        batched = persons // 5
+        streams, batches = (
+            signal_pool.contribute(pool, some, ROWS_A_CALL, send)
+            for some, send in (
+                (range(persons - batched), signal_pool.by_stream),
+                (range(persons - batched, persons), signal_pool.by_batches),
+            )
+        )
         over_tls = _tls_lookups(pool, draw)
         pool.gateway.stop()
         loaded = _load(store.floor, pool, draw)
         figures = [
-            _contributing(store, pool, seconds, loaded),
-            *_memory(store, memory),
+            _contributing(store, streams, batches, loaded),
+            *_memory(store, streams.memory),
         ]
         with _lookups(pool) as lookups:
             figures += [
@@ -148,16 +155,20 @@ def _load(floor: OnSqlite | OnPostgresql, pool: Pool, draw: random.Random) -> _L
     return loaded
 
 
-def _contributing(store: _Store, pool: Pool, seconds: float, loaded: _Loaded) -> Figure:
-    rows = pool.persons * ROWS_A_PERSON
-    rate, reference = rows / seconds, rows / loaded.seconds
+def _contributing(
+    store: _Store, streams: Contributed, batches: Contributed, loaded: _Loaded
+) -> Figure:
+    rows = streams.rows + batches.rows
+    rate, reference = streams.rows / streams.seconds, rows / loaded.seconds
     note = (
-        f"{rows:,} rows of {pool.persons:,} persons by one `Client.contribute` a million rows, "
-        "over mutual TLS to a gateway of one worker, until they are published; rows, tokens and "
-        "consents were made before (consents straight into the control store). Reference: the "
-        f"rows read back, shuffled and loaded by {store.floor.load}, one after the other, into an "
-        "equal store"
+        f"{rows:,} rows, {ROWS_A_PERSON} a person: {streams.rows:,} by `Client.contribute_stream`, "
+        "a million a stream, over mutual TLS to a gateway of one worker, until they are published; "
+        "rows, tokens and consents were made before (consents straight into the control store). "
+        f"Reference: the rows read back, shuffled and loaded by {store.floor.load}, into an equal "
+        "store"
     )
+    if batches.rows:
+        note += f". The rest, by `Client.contribute`: {batches.rows / batches.seconds:,.0f} rows/s"
     if loaded.bare_copy_seconds:
         note += (
             f"; bare COPY into a table that is not partitioned: "

@@ -28,6 +28,7 @@ from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.bands import AccountStatus, ProductClass
 from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row, pack_row
+from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_privacy.dp.query import parse
 from concordat_privacy.dp.rho import NanoRho
 from concordat_privacy.jurisdictions import policies
@@ -35,6 +36,7 @@ from concordat_store.database import Database
 from tests.rotations import ACTOR, means_of
 from tests.services import (
     CALL_SECONDS,
+    EPOCH,
     Caller,
     Consortium,
     account,
@@ -116,12 +118,23 @@ def erase(consortium: Consortium, subject: int) -> None:
 
 
 def contribute_everything(consortium: Consortium) -> None:
-    """Consents, a small and a large batch, and how a batch went."""
+    """Consents, a small and a large batch, a part of an upload, and how a batch went."""
     for caller in (consortium.alpha, consortium.beta):
         drafts = [draft(consortium, number, PURPOSES, CATEGORIES) for number in PEOPLE]
         assert len(grant(caller, drafts).granted) == len(PEOPLE)
         rows = [account(consortium, number) for number in PEOPLE]
         contribute(caller, [*rows, *(application(consortium, number) for number in PEOPLE)])
+    part = contribution_pb2.UploadPart(sequence=1, rows=[account(consortium, 1, BULK + 1)])
+    header = contribution_pb2.UploadHeader(
+        upload_id=request_id(), epoch=EPOCH, catalogue_version=CATALOGUE_VERSION
+    )
+    messages = [
+        contribution_pb2.ContributeStreamRequest(header=header),
+        contribution_pb2.ContributeStreamRequest(part=part),
+    ]
+    upload = consortium.alpha.contributions.ContributeStream
+    [_, answer] = upload(iter(messages), timeout=CALL_SECONDS)
+    assert answer.acknowledged.rows_accepted == 1
     request = request_id()
     large = [account(consortium, 1 + ref % len(PEOPLE), ref) for ref in range(BULK)]
     assert contribute(consortium.alpha, large, request).rows_accepted == BULK
