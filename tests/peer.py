@@ -225,8 +225,10 @@ class Peer:
         request: signal_pb2.LookupRequest | signal_pb2.BatchLookupRequest,
         tokens: list[bytes],
     ) -> common_pb2.Receipt:
+        age = {"max_age_months": request.max_age_months} if request.max_age_months else {}
         return self.ledger.receipt(
             "lookup",
+            **age,
             request=request.request_id.hex(),
             purpose=common_pb2.Purpose.Name(request.purpose).removeprefix("PURPOSE_").lower(),
             signals=[*sorted(request.signals)],

@@ -541,6 +541,13 @@ CARELESS: dict[str, tuple[Callable[[Any], object], str]] = {
     "a token alone": (lambda client: client.lookup_batch(TOKEN, Purpose.UNDERWRITING), "tokens"),
     "a draft alone": (lambda client: client.grant_consents(draft()), "consents"),
     "a row alone": (lambda client: client.contribute(row()), "rows"),
+    **{
+        f"an age of {age!r}": (
+            lambda client, age=age: client.lookup(TOKEN, Purpose.UNDERWRITING, max_age_months=age),
+            "max_age_months",
+        )
+        for age in (0, -1, 121, True, 1.5, "3")
+    },
     "a number of signals": (
         lambda client: client.lookup(TOKEN, Purpose.UNDERWRITING, signals=5),
         "signals",
@@ -734,6 +741,7 @@ def test_each_call_has_a_request_id_that_its_repeats_keep(
         {"items": 2},
         {"signals": ["lenders_open"]},
         {"signals": "utilisation"},
+        {"max_age_months": 7},
     ],
 )
 def test_a_receipt_that_records_another_question_is_refused(
@@ -747,6 +755,20 @@ def test_a_receipt_that_records_another_question_is_refused(
     peer.next("Lookup", Change(record_something_else))
     with pytest.raises(ReceiptInvalid, match="not this call's"):
         client.lookup(TOKEN, Purpose.UNDERWRITING, signals=["utilisation"])
+
+
+def test_a_receipt_without_the_wanted_age_is_refused(client: Client, peer: Peer) -> None:
+    def forget_the_age(reply: Any) -> Any:
+        fields = leaf.check(reply.receipt.entry)
+        del fields["max_age_months"]
+        reply.receipt.entry = leaf.encode(fields)
+        return reply
+
+    peer.next("Lookup", None, Change(forget_the_age))
+    kept = client.lookup(TOKEN, Purpose.UNDERWRITING, max_age_months=6)
+    assert kept.receipt.fields["max_age_months"] == 6
+    with pytest.raises(ReceiptInvalid, match="max_age_months"):
+        client.lookup(TOKEN, Purpose.UNDERWRITING, max_age_months=6)
 
 
 def test_a_rewritten_history_is_noticed_at_the_next_checkpoint(client: Client, peer: Peer) -> None:

@@ -36,6 +36,8 @@ from concordat_rpc.errors import invalid
 from concordat_rpc.peer import Peer
 
 MAX_SUBJECTS = 1_000
+MAX_AGE_MONTHS = 120
+"""Further back than anything is kept."""
 
 _NAMES = frozenset(definition.name for definition in SIGNALS)
 
@@ -59,19 +61,28 @@ class Question:
     purpose: Purpose
     names: frozenset[str] | None
     """None: all signals."""
+    max_age_months: int | None
+    """Months after which signals are STALE for this caller; None: the catalogue's."""
     request_id: bytes
     """The caller's; the entry repeats it, so that a receipt belongs to one call."""
 
     @classmethod
-    def of(cls, purpose: int, signals: Sequence[str], request_id: bytes) -> "Question":
-        """The question in a request. Raises Refusal INVALID_ARGUMENT."""
+    def of(
+        cls, purpose: int, signals: Sequence[str], request_id: bytes, max_age_months: int = 0
+    ) -> "Question":
+        """The question in a request, with 0 for no `max_age_months`.
+
+        Raises Refusal INVALID_ARGUMENT.
+        """
         check_request_id(request_id)
         if purpose not in LOOKUP_PURPOSES:
             raise invalid("purpose", f"one of {_named(LOOKUP_PURPOSES)} wanted")
         for position, name in enumerate(signals):
             if name not in _NAMES:
                 raise invalid(f"signals[{position}]", "the catalogue has no signal of this name")
-        return cls(Purpose(purpose), frozenset(signals) or None, request_id)
+        if max_age_months > MAX_AGE_MONTHS:
+            raise invalid("max_age_months", f"0 to {MAX_AGE_MONTHS} wanted, {max_age_months} given")
+        return cls(Purpose(purpose), frozenset(signals) or None, max_age_months or None, request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +219,13 @@ def _answers(
         key = subject, frozenset(permit.consents)
         if key not in answers:
             history = restrict(histories[subject], still.contributors[subject])
-            values = compute(history, today_day, permit.consents.keys(), question.names)
+            values = compute(
+                history,
+                today_day,
+                permit.consents.keys(),
+                question.names,
+                max_age_months=question.max_age_months,
+            )
             answers[key] = SubjectResult(permitted=True, signals=values)
         results.append(answers[key])
     return results
@@ -216,12 +233,15 @@ def _answers(
 
 def _fields(question: Question) -> dict[str, Json]:
     wanted = [d.name for d in SIGNALS if question.names is None or d.name in question.names]
-    return {
+    fields: dict[str, Json] = {
         "catalogue": CATALOGUE_VERSION,
         "purpose": question.purpose.name.lower(),
         "request": question.request_id.hex(),
         "signals": [*wanted],
     }
+    if question.max_age_months is not None:
+        fields["max_age_months"] = question.max_age_months
+    return fields
 
 
 def _item(permit: Permit, committed: str) -> dict[str, Json]:

@@ -31,7 +31,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     def Lookup(
         self, request: signal_pb2.LookupRequest, _context: grpc.ServicerContext
     ) -> signal_pb2.LookupResponse:
-        question = Question.of(request.purpose, request.signals, request.request_id)
+        question = _question_of(request)
         committed = self._look_up([lookups.check_token(request.token)], request.epoch, question)
         [result] = committed.value.results
         return signal_pb2.LookupResponse(
@@ -41,7 +41,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     def BatchLookup(
         self, request: signal_pb2.BatchLookupRequest, _context: grpc.ServicerContext
     ) -> signal_pb2.BatchLookupResponse:
-        question = Question.of(request.purpose, request.signals, request.request_id)
+        question = _question_of(request)
         committed = self._look_up(lookups.split_tokens(request.tokens), request.epoch, question)
         return signal_pb2.BatchLookupResponse(
             results=[_result_of(result) for result in committed.value.results],
@@ -86,6 +86,12 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             self._quota,
             seconds_left(),
         )
+
+
+def _question_of(
+    request: signal_pb2.LookupRequest | signal_pb2.BatchLookupRequest,
+) -> Question:
+    return Question.of(request.purpose, request.signals, request.request_id, request.max_age_months)
 
 
 def _result_of(result: SubjectResult) -> signal_pb2.SubjectResult:

@@ -22,6 +22,7 @@ from concordat_privacy.oprf import Token
 
 SUBJECTS_PER_REQUEST = 1_000
 MAX_SIGNAL_NAME_CHARACTERS = 64
+MAX_AGE_MONTHS = 120
 
 _ENTRY = {"lookup"}
 _WITH_BAND = (SignalStatus.PRESENT, SignalStatus.STALE)
@@ -36,17 +37,20 @@ def lookup(
     token: Token,
     purpose: Purpose,
     signals: Iterable[str] | None,
+    max_age_months: int | None,
     timeout: float | None,
 ) -> Operation[LookupResult]:
     """Look one subject up."""
     names = _names(signals)
     wanted = checked_member(purpose, Purpose, "purpose")
+    age = _max_age(max_age_months)
     request = signal_pb2.LookupRequest(
         token=checked_token(token),
         purpose=_on_wire(wanted),
         signals=names,
         request_id=context.request_id(None),
         epoch=token.epoch,
+        max_age_months=age,
     )
     reply = yield from context.send(LOOKUP, request, timeout)
     receipt = _receipt(context, reply.receipt, request, 1)
@@ -58,11 +62,13 @@ def lookup_batch(
     tokens: Iterable[Token],
     purpose: Purpose,
     signals: Iterable[str] | None,
+    max_age_months: int | None,
     timeout: float | None,
 ) -> Operation[list[LookupResult]]:
     """Look many subjects up, in requests of up to 1,000."""
     names = _names(signals)
     wanted = checked_member(purpose, Purpose, "purpose")
+    age = _max_age(max_age_months)
     packed, epoch = _packed(checked_items(tokens, "tokens", "Token"))
     results: list[LookupResult] = []
     with keeping_partial(lambda: tuple(results), _PARTIAL):
@@ -73,6 +79,7 @@ def lookup_batch(
                 signals=names,
                 request_id=context.request_id(None),
                 epoch=epoch,
+                max_age_months=age,
             )
             reply = yield from context.send(BATCH_LOOKUP, request, timeout)
             if len(reply.results) != len(batch):
@@ -125,6 +132,8 @@ def _receipt(
         "request": request.request_id.hex(),
         "purpose": Purpose(request.purpose).name.lower(),
         "items": subjects,
+        # None: the entry has no such field.
+        "max_age_months": request.max_age_months or None,
     }
     checked = context.ledger.receipt(receipt, _ENTRY, recorded)
     signals = checked.fields.get("signals")
@@ -141,6 +150,18 @@ def _receipt(
 
 def _on_wire(purpose: Purpose) -> common_pb2.Purpose.ValueType:
     return common_pb2.Purpose.ValueType(purpose)
+
+
+def _max_age(months: int | None) -> int:
+    """As the wire has it: 0 for None."""
+    if months is None:
+        return 0
+    # bool is an int, and True no age.
+    if not isinstance(months, int) or isinstance(months, bool) or not 1 <= months <= MAX_AGE_MONTHS:
+        raise InvalidInput.field(
+            "max_age_months", f"1 to {MAX_AGE_MONTHS} months wanted, or None for the catalogue's"
+        )
+    return months
 
 
 def _names(signals: Iterable[str] | None) -> list[str]:

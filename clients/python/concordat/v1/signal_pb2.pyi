@@ -203,6 +203,7 @@ class LookupRequest(_message.Message):
     SIGNALS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    MAX_AGE_MONTHS_FIELD_NUMBER: _builtins.int
     token: _builtins.bytes
     """Subject token, 32 bytes."""
     purpose: _common_pb2.Purpose.ValueType
@@ -214,6 +215,10 @@ class LookupRequest(_message.Message):
     epoch: _builtins.int
     """Token key epoch of the token. 0 stands for the one epoch whose tokens are
     taken; where two are (a rotation's overlap), it must be named.
+    """
+    max_age_months: _builtins.int
+    """Months after which a signal is STALE for this caller: 0 to 120; 0: the
+    catalogue's alone. It never lets one stand for longer than the catalogue.
     """
     @_builtins.property
     def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -227,10 +232,11 @@ class LookupRequest(_message.Message):
         signals: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.bytes = ...,
         epoch: _builtins.int = ...,
+        max_age_months: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_age_months", b"max_age_months", "purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -277,6 +283,7 @@ class BatchLookupRequest(_message.Message):
     SIGNALS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    MAX_AGE_MONTHS_FIELD_NUMBER: _builtins.int
     tokens: _builtins.bytes
     """1 to 1,000 subject tokens of 32 bytes each, one after another."""
     purpose: _common_pb2.Purpose.ValueType
@@ -287,6 +294,8 @@ class BatchLookupRequest(_message.Message):
     """Token key epoch of the tokens. 0 stands for the one epoch whose tokens are
     taken; where two are (a rotation's overlap), it must be named.
     """
+    max_age_months: _builtins.int
+    """As LookupRequest.max_age_months."""
     @_builtins.property
     def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """As LookupRequest.signals."""
@@ -299,10 +308,11 @@ class BatchLookupRequest(_message.Message):
         signals: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.bytes = ...,
         epoch: _builtins.int = ...,
+        max_age_months: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_age_months", b"max_age_months", "purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
