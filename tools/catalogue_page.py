@@ -55,6 +55,9 @@ Attributes of spending need at least {bands.MIN_VOLATILITY_MONTHS} months,
 - A disputed account is left out of every signal at once; where nothing else is known, the signal
   is DISPUTED. Or, if the gateway's `[signals] disputed = "marked"` says so, it counts as an open
   one, and every signal that it changes is DISPUTED, with its band.
+- While a dispute of the subject is open (docs/notices.md), all signals of its category are
+  DISPUTED, whoever contributed to them: without a band, or with `"marked"` those that have one with
+  it. They stay so until the last member has answered, so no change of a signal tells who had to.
 - Open accounts are those whose report is at most {evidence.CURRENT_MONTHS} months old and says open
   or restructured. Where all such reports are older, they are used and the signal is STALE.
 - Sums and ratios take the midpoint of each band; an amount of the open top band counts as

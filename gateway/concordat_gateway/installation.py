@@ -256,6 +256,11 @@ carried_daily = 2_000_000
 carried_per_second = 5_000.0
 carried_burst = 100_000
 
+[signals]
+# What becomes of an account that its subject disputes, and of a category with an open dispute:
+# "held_back", or "marked" as disputed and shown. See docs/catalogue.md.
+disputed = "held_back"
+
 # Witnesses of the ledger and time-stamps: docs/witnesses.md says what to write here.
 
 [limits]

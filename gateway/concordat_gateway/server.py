@@ -314,7 +314,7 @@ def _build(
     contribution = ContributionServicer(
         journal, signals, subjects, system_clock, jurisdictions(config).default
     )
-    signal = SignalServicer(journal, signals, subjects, config.lookup_quota)
+    signal = SignalServicer(journal, signals, subjects, config.lookup_quota, config.disputed)
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
     ledger = LedgerServicer(journal, config.witnesses.quorum)
     membership = MembershipServicer(journal, registrar)

@@ -46,6 +46,7 @@ from concordat import (
     ResidentId,
     Row,
     ServerFault,
+    SignalStatus,
     SubjectStatus,
     Suspended,
     Token,
@@ -287,6 +288,20 @@ def test_a_malformed_answer_is_no_result(
     peer.next("Lookup", Change(change))
     with pytest.raises(ProtocolViolation):
         client.lookup(TOKEN, Purpose.UNDERWRITING)
+
+
+@pytest.mark.parametrize("band", [3, 0])
+def test_a_disputed_signal_has_a_band_or_none(client: Client, peer: Peer, band: int) -> None:
+    def disputed(reply: Any) -> Any:
+        reply.result.signals[0].status = 6
+        reply.result.signals[0].band = band
+        return reply
+
+    peer.next("Lookup", Change(disputed))
+    found = client.lookup(TOKEN, Purpose.UNDERWRITING)["lenders_open"]
+    assert found.status is SignalStatus.DISPUTED
+    assert found.has_band is (band > 0)
+    assert (found.as_of is None) is (band == 0)
 
 
 def test_a_signal_that_was_asked_for_must_be_there(client: Client) -> None:

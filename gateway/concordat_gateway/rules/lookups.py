@@ -1,11 +1,12 @@
 """Lookups: what all members together know of a consenting subject.
 
 One transaction decides, charges and records. It asks whether the caller's quota allows so many
-lookups, which depends on nothing about the subjects; then for the caller's consents and for the
-consents under which other members contribute; it charges, and appends the entry. Only after it is
-durable are signals read, and only those of permitted subjects. A withdrawal that committed before
-it therefore refuses the lookup, or hides the contributor's rows. One that commits later, but before
-the answer is ready, has the same effect: the consents are asked for once more, see `withholding`.
+lookups, which depends on nothing about the subjects; then for the caller's consents, for the
+consents under which other members contribute, and for open disputes; it charges, and appends the
+entry. Only after it is durable are signals read, and only those of permitted subjects. A withdrawal
+that committed before it therefore refuses the lookup, or hides the contributor's rows. One that
+commits later, but before the answer is ready, has the same effect: the consents are asked for once
+more, see `withholding`.
 
 Refusals look alike. No consent, a consent for another purpose and a subject nobody knows take the
 same queries with as many keys, and give entries and replies of the same size.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
 from concordat_gateway.rules.calendar import day_of
+from concordat_gateway.rules.disputed import UnderDispute, under_dispute
 from concordat_gateway.rules.permits import Permit, contributors, spent_permits
 from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
 from concordat_gateway.rules.requests import check_request_id
@@ -28,7 +30,13 @@ from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey, require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.relations import History, restrict
-from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue, compute
+from concordat_privacy.catalogue.signals import (
+    CATALOGUE_VERSION,
+    SIGNALS,
+    Disputed,
+    SignalValue,
+    compute,
+)
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.metering import Exhausted, Quota
 from concordat_privacy.oprf import TOKEN_BYTES
@@ -100,6 +108,7 @@ class _Decision:
     permits: Sequence[Permit]
     """One for each position of the call."""
     contributors: Contributors
+    under_dispute: UnderDispute
     decided_at: int
     entry: Entry
 
@@ -131,11 +140,13 @@ def look_up(
     question: Question,
     quota: Quota,
     timeout_seconds: float,
+    disputed: Disputed = Disputed.HELD_BACK,
 ) -> Committed[Lookup]:
     """Look subjects up, under one entry with an item for each.
 
     A subject may occur more than once, and is charged each time, whatever the purpose. `quota` is
-    the configured one; what the operator set for the member goes before it.
+    the configured one; what the operator set for the member goes before it. `disputed` is what
+    becomes of what a subject disputes: its furnisher says so, or a dispute of it is open.
     Raises Refusal UNAVAILABLE (TOKENS_ROTATING too, where the stores have left the epoch of the
     names), DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (LOOKUPS_EXHAUSTED).
     """
@@ -162,6 +173,7 @@ def look_up(
         # the pool knows it, not even the time a query takes.
         asked = [s if s in known else decoys[s] for s in distinct]
         contributing = contributors(connection, asked, now)
+        disputes = under_dispute(connection, sorted(asked))
         items = [
             Item(_item(permit, committed))
             for permit, committed in zip(permitted, commitments, strict=True)
@@ -178,7 +190,7 @@ def look_up(
             subjects=subjects,
             grounds=permitted.grounds,
         )
-        return _Decision(permitted, contributing, now, entry)
+        return _Decision(permitted, contributing, disputes, now, entry)
 
     committed = journal.write(decide, timeout_seconds)
     decision = committed.value
@@ -197,7 +209,7 @@ def look_up(
         checkpoint = withhold(
             journal, caller, decision.entry, question.request_id, withheld, timeout_seconds
         ).checkpoint
-    results = _answers(histories, decision, still, subjects, question)
+    results = _answers(histories, decision, still, subjects, question, disputed)
     return Committed(Lookup(results, decision.entry), checkpoint)
 
 
@@ -207,6 +219,7 @@ def _answers(
     still: Still,
     subjects: Sequence[SubjectKey],
     question: Question,
+    disputed: Disputed,
 ) -> list[SubjectResult]:
     """A result for each position; positions of one subject may rest on different consents."""
     today_day = day_of(decision.decided_at)
@@ -225,6 +238,8 @@ def _answers(
                 permit.consents.keys(),
                 question.names,
                 max_age_months=question.max_age_months,
+                disputed=disputed,
+                under_dispute=decision.under_dispute.get(subject, ()),
             )
             answers[key] = SubjectResult(permitted=True, signals=values)
         results.append(answers[key])

@@ -95,7 +95,7 @@ def permits(
     """
     found: dict[SubjectKey, dict[DataCategory, ConsentId]] = defaultdict(dict)
     grounds: list[Ground] = []
-    for chunk in _chunks(sorted(subjects)):
+    for chunk in in_chunks(sorted(subjects)):
         rows = connection.execute(
             _LIVE_OF_RECIPIENT,
             {
@@ -158,7 +158,7 @@ def spent_permits(
     found: dict[SubjectKey, list[_Countable]] = defaultdict(list)
     grounds: list[Ground] = []
     spans = {f"span_{unit}": span_number(unit, now) for unit in TimeUnit}
-    for chunk in _chunks(sorted(set(subjects))):
+    for chunk in in_chunks(sorted(set(subjects))):
         rows = connection.execute(
             _UNSPENT_OF_RECIPIENT,
             {
@@ -239,7 +239,7 @@ def contributors(
     hides them at once. Keys of the inner mapping are member numbers.
     """
     found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
-    for chunk in _chunks(sorted(subjects)):
+    for chunk in in_chunks(sorted(subjects)):
         rows = connection.execute(_LIVE_OF_SUBJECTS, {"subjects": chunk, "now": now})
         for subject, member_no, purposes, categories in rows:
             if covers(purposes, Purpose.CONTRIBUTION):
@@ -262,7 +262,7 @@ def standing(connection: sa.Connection, subjects: Sequence[SubjectKey], now: int
     """All live consents of subjects, by whoever they were given to: one question for all of it."""
     live: set[ConsentId] = set()
     found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
-    for chunk in _chunks(sorted(subjects)):
+    for chunk in in_chunks(sorted(subjects)):
         rows = connection.execute(_STANDING, {"subjects": chunk, "now": now})
         for subject, member_no, purposes, categories, consent_id in rows:
             live.add(consent_id)
@@ -291,7 +291,7 @@ def unended(
     Requested, paused and future ones count.
     """
     found: dict[SubjectKey, int] = dict.fromkeys(subjects, 0)
-    for chunk in _chunks(sorted(found)):
+    for chunk in in_chunks(sorted(found)):
         rows = connection.execute(
             _UNENDED_OF_RECIPIENT, {"subjects": chunk, "recipient": recipient, "now": now}
         )
@@ -299,7 +299,8 @@ def unended(
     return found
 
 
-def _chunks(values: Sequence[_T], size: int = _SUBJECTS_A_QUERY) -> Iterator[list[_T]]:
+def in_chunks(values: Sequence[_T], size: int = _SUBJECTS_A_QUERY) -> Iterator[list[_T]]:
+    """The values of one statement after another."""
     remaining = iter(values)
     while chunk := list(islice(remaining, size)):
         yield chunk

@@ -11,7 +11,7 @@ from concordat_gateway.rules.lookups import Question, SubjectResult
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import receipt_of, seconds_left
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, SignalValue
+from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, Disputed, SignalValue
 from concordat_privacy.metering import Quota
 from concordat_rpc import call
 
@@ -20,13 +20,23 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
     """Answers the calling member's lookups."""
 
     def __init__(
-        self, journal: Journal, signals: SignalStore, subjects: Subjects, quota: Quota
+        self,
+        journal: Journal,
+        signals: SignalStore,
+        subjects: Subjects,
+        quota: Quota,
+        disputed: Disputed,
     ) -> None:
-        """`quota`: of lookups, for members for whom the operator set no other."""
+        """Make the service.
+
+        `quota`: of lookups, for members for whom the operator set no other. `disputed`: what
+        becomes of what subjects dispute.
+        """
         self._journal = journal
         self._signals = signals
         self._subjects = subjects
         self._quota = quota
+        self._disputed = disputed
 
     def Lookup(
         self, request: signal_pb2.LookupRequest, _context: grpc.ServicerContext
@@ -85,6 +95,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             question,
             self._quota,
             seconds_left(),
+            self._disputed,
         )
 
 

@@ -13,6 +13,8 @@ Other rules:
 - A disputed account is left out of every signal at once (HELD_BACK): where nothing else is known,
   the signal is DISPUTED. Or it counts as an open one (MARKED): every signal that it changes is
   DISPUTED, with its band.
+- A category that an open dispute is about is DISPUTED as a whole: without any band (HELD_BACK), or
+  with the bands that there are (MARKED).
 - Unknown bands are left out, never taken for bad. A signal that rests on nothing known is
   NOT_FOUND, which is not negative.
 - A report past its retention is left out (24 months; five years after an adverse ending).
@@ -165,24 +167,33 @@ def compute(
     *,
     max_age_months: int | None = None,
     disputed: Disputed = Disputed.HELD_BACK,
+    under_dispute: Collection[DataCategory] = (),
 ) -> list[SignalValue]:
     """The signals of one subject on the day `today_day`, in catalogue order.
 
     `categories` are those that the lookup's consent covers; signals of others come back as
     NO_CONSENT and nothing is computed for them. `names` picks signals; None means all, names that
     the catalogue does not have are passed over. `max_age_months` makes older ones STALE, however
-    long the catalogue would let them stand. `history` must hold only what its contributors may
+    long the catalogue would let them stand. `under_dispute` are the categories that an open dispute
+    of the subject is about. `history` must hold only what its contributors may
     share now (`relations.restrict`).
     """
     wanted = [d for d in SIGNALS if names is None or d.name in names]
     values = _values(gather(history, today_day, categories), categories, wanted, max_age_months)
-    if not is_disputed(history, today_day):
+    if is_disputed(history, today_day):
+        marked = gather(history, today_day, categories, with_disputed=True)
+        with_them = _values(marked, categories, wanted, max_age_months)
+        values = [
+            _disputed(without, beside, disputed)
+            for without, beside in zip(values, with_them, strict=True)
+        ]
+    if not under_dispute:
         return values
-    marked = gather(history, today_day, categories, with_disputed=True)
-    with_them = _values(marked, categories, wanted, max_age_months)
     return [
-        _disputed(without, beside, disputed)
-        for without, beside in zip(values, with_them, strict=True)
+        _under_dispute(value, disputed)
+        if d.category in under_dispute and d.category in categories
+        else value
+        for d, value in zip(wanted, values, strict=True)
     ]
 
 
@@ -211,6 +222,13 @@ def _disputed(without: SignalValue, beside: SignalValue, policy: Disputed) -> Si
     if without.status is SignalStatus.NOT_FOUND:
         return without._replace(status=SignalStatus.DISPUTED)
     return without
+
+
+def _under_dispute(value: SignalValue, policy: Disputed) -> SignalValue:
+    """A signal of a category that an open dispute is about."""
+    if policy is Disputed.HELD_BACK:
+        return value._replace(band=0, label="", as_of_month=0, status=SignalStatus.DISPUTED)
+    return value._replace(status=SignalStatus.DISPUTED) if value.band else value
 
 
 def _value(

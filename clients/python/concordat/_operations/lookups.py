@@ -26,6 +26,7 @@ MAX_AGE_MONTHS = 120
 
 _ENTRY = {"lookup"}
 _WITH_BAND = (SignalStatus.PRESENT, SignalStatus.STALE)
+_WITH_OR_WITHOUT = SignalStatus.DISPUTED
 _PARTIAL = (
     "error.partial holds the results of the subjects before the failure, in order; each of them "
     "is recorded in the ledger, so go on with the rest instead of asking again"
@@ -198,8 +199,8 @@ def _result(
 
 def _signal(signal: signal_pb2.Signal) -> Signal:
     status = member_of(SignalStatus, signal.status, f"{signal.name}.status")
-    with_band = status in _WITH_BAND
-    if with_band != (signal.band > 0):
+    with_band = signal.band > 0
+    if with_band != (status in _WITH_BAND) and status is not _WITH_OR_WITHOUT:
         raise ProtocolViolation(f"signal {signal.name!r}: {status.name} with band {signal.band}")
     return Signal(
         name=signal.name,

@@ -69,7 +69,9 @@ class _SignalStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignalSt
     SIGNAL_STATUS_DISPUTED: _SignalStatus.ValueType  # 6
     """An account that the subject disputes would change this signal. By the
     gateway's policy it is held back (without a band where nothing else is
-    known) or marked (band holds, disputed account included).
+    known) or marked (band holds, disputed account included). While a dispute
+    of the signal's category is open, all signals of the category are so: held
+    back without a band, or marked.
     """
 
 class SignalStatus(_SignalStatus, metaclass=_SignalStatusEnumTypeWrapper):
@@ -90,7 +92,9 @@ SIGNAL_STATUS_NO_CONSENT: SignalStatus.ValueType  # 5
 SIGNAL_STATUS_DISPUTED: SignalStatus.ValueType  # 6
 """An account that the subject disputes would change this signal. By the
 gateway's policy it is held back (without a band where nothing else is
-known) or marked (band holds, disputed account included).
+known) or marked (band holds, disputed account included). While a dispute
+of the signal's category is open, all signals of the category are so: held
+back without a band, or marked.
 """
 Global___SignalStatus: _TypeAlias = SignalStatus  # noqa: Y015
 
