@@ -253,7 +253,7 @@ def test_whoever_watches_the_database_cannot_tell_refusals_apart(consortium: Con
         runs.append(shape_of(seen))
 
     assert all(run == runs[0] for run in runs)
-    # The caller's standing and quota, its consents, contributors: two of three answer nothing.
+    # The caller's standing and quota, and its consents, of which there are none.
     fetched = [one.rows for one in runs[0] if "member" in one.text or "consent" in one.text]
     assert [rows for rows in fetched if rows] == [1]
     assert len({len(reply.receipt.entry) for reply in replies}) == 1

@@ -21,7 +21,7 @@ UnderDispute = Mapping[SubjectKey, frozenset[DataCategory]]
 
 
 def under_dispute(connection: sa.Connection, subjects: Sequence[SubjectKey]) -> UnderDispute:
-    """What open disputes are about, whoever opened them. The same statements whatever is found."""
+    """What open disputes are about, whoever opened them."""
     found: dict[SubjectKey, frozenset[DataCategory]] = defaultdict(frozenset)
     for chunk in in_chunks(subjects):
         for subject, category in connection.execute(_OPEN, {"subjects": chunk}):

@@ -1,33 +1,30 @@
 """Lookups: what all members together know of a consenting subject.
 
 One transaction decides, charges and records. It asks whether the caller's quota allows so many
-lookups, which depends on nothing about the subjects; then for the caller's consents, for the
-consents under which other members contribute, and for open disputes; it charges, and appends the
-entry. Only after it is durable are signals read, and only those of permitted subjects. A withdrawal
-that committed before it therefore refuses the lookup, or hides the contributor's rows. One that
-commits later, but before the answer is ready, has the same effect: the consents are asked for once
-more, see `withholding`.
+lookups, which depends on nothing about the subjects; then for the caller's consents; it charges,
+and appends the entry. Only after it is durable are signals read, and only those of permitted
+subjects; then it is asked what of them may leave, see `withholding`. A withdrawal that was
+acknowledged before that therefore refuses the lookup, keeps its answer back, or hides the
+contributor's rows.
 
 Refusals look alike. No consent, a consent for another purpose and a subject nobody knows take the
 same queries with as many keys, and give entries and replies of the same size.
 """
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
 from concordat_gateway.rules.calendar import day_of
-from concordat_gateway.rules.disputed import UnderDispute, under_dispute
-from concordat_gateway.rules.permits import Permit, contributors, spent_permits
+from concordat_gateway.rules.permits import Permit, spent_permits
 from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
 from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.scopes import LOOKUP_PURPOSES, Purpose
 from concordat_gateway.rules.subjects import Named
 from concordat_gateway.rules.uses import CATEGORY_NAMES, NO_CONSENT, append_use
-from concordat_gateway.rules.withholding import Contributors, Still, still_standing, withhold
+from concordat_gateway.rules.withholding import Still, still_standing, withhold
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_gateway.store.subjects import SUBJECT_BYTES, SubjectKey, require_epoch
+from concordat_gateway.store.subjects import SubjectKey, require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.relations import History, restrict
 from concordat_privacy.catalogue.signals import (
@@ -107,8 +104,6 @@ class _Decision:
 
     permits: Sequence[Permit]
     """One for each position of the call."""
-    contributors: Contributors
-    under_dispute: UnderDispute
     decided_at: int
     entry: Entry
 
@@ -152,12 +147,10 @@ def look_up(
     """
     subjects = named.keys
     # Ready before the transaction, which everybody else waits for.
-    distinct = sorted(set(subjects))
     commitments = [
         named.asked("lookup", caller.spiffe_id, subject, question.request_id, item)
         for item, subject in enumerate(subjects)
     ]
-    decoys = {subject: SubjectKey(os.urandom(SUBJECT_BYTES)) for subject in distinct}
 
     def decide(transaction: Transaction) -> _Decision | Exhausted:
         connection, now = transaction.connection, transaction.now
@@ -168,12 +161,6 @@ def look_up(
         if exhausted is not None:
             return exhausted
         permitted = spent_permits(connection, caller.name, question.purpose, subjects, now)
-        known = {s for s, permit in zip(subjects, permitted, strict=True) if permit.granted}
-        # A refused subject is asked for under a random name: nothing here may depend on whether
-        # the pool knows it, not even the time a query takes.
-        asked = [s if s in known else decoys[s] for s in distinct]
-        contributing = contributors(connection, asked, now)
-        disputes = under_dispute(connection, sorted(asked))
         items = [
             Item(_item(permit, committed))
             for permit, committed in zip(permitted, commitments, strict=True)
@@ -190,7 +177,7 @@ def look_up(
             subjects=subjects,
             grounds=permitted.grounds,
         )
-        return _Decision(permitted, contributing, disputes, now, entry)
+        return _Decision(permitted, now, entry)
 
     committed = journal.write(decide, timeout_seconds)
     decision = committed.value
@@ -201,7 +188,7 @@ def look_up(
         return Committed(Lookup([_REFUSED] * len(subjects), decision.entry), committed.checkpoint)
     histories = signals.histories(sorted(known), named.epoch)
     still = still_standing(
-        journal, known, decision.permits, decision.contributors, named.epoch, decision.decided_at
+        journal, known, decision.permits, decision.entry, named.epoch, decision.decided_at
     )
     checkpoint = committed.checkpoint
     withheld = [at for at, permit in enumerate(decision.permits) if still.is_ended(permit)]
@@ -231,7 +218,7 @@ def _answers(
             continue
         key = subject, frozenset(permit.consents)
         if key not in answers:
-            history = restrict(histories[subject], still.contributors[subject])
+            history = restrict(histories[subject], still.contributors.get(subject, {}))
             values = compute(
                 history,
                 today_day,
@@ -239,7 +226,7 @@ def _answers(
                 question.names,
                 max_age_months=question.max_age_months,
                 disputed=disputed,
-                under_dispute=decision.under_dispute.get(subject, ()),
+                under_dispute=still.under_dispute.get(subject, ()),
             )
             answers[key] = SubjectResult(permitted=True, signals=values)
         results.append(answers[key])

@@ -255,18 +255,20 @@ class Standing:
     consents: frozenset[ConsentId]
     """Whoever holds them."""
     contributors: Mapping[SubjectKey, Mapping[int, frozenset[DataCategory]]]
-    """As `contributors` gives them."""
+    """As `contributors` gives them, by the consents that were recorded before the entry."""
 
 
-def standing(connection: sa.Connection, subjects: Sequence[SubjectKey], now: int) -> Standing:
+def standing(
+    connection: sa.Connection, subjects: Sequence[SubjectKey], now: int, before_entry: int
+) -> Standing:
     """All live consents of subjects, by whoever they were given to: one question for all of it."""
     live: set[ConsentId] = set()
     found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
     for chunk in in_chunks(sorted(subjects)):
         rows = connection.execute(_STANDING, {"subjects": chunk, "now": now})
-        for subject, member_no, purposes, categories, consent_id in rows:
+        for subject, member_no, purposes, categories, consent_id, grant_entry in rows:
             live.add(consent_id)
-            if covers(purposes, Purpose.CONTRIBUTION):
+            if covers(purposes, Purpose.CONTRIBUTION) and grant_entry < before_entry:
                 allowed = found[subject]
                 allowed[member_no] = allowed.get(member_no, _NONE) | categories_in(categories)
     return Standing(frozenset(live), found)
@@ -368,7 +370,7 @@ _LIVE_OF_MEMBERS = (
     .where(_LIVE)
 )
 _LIVE_OF_SUBJECTS = _LIVE_OF_MEMBERS.where(_OF_SUBJECTS)
-_STANDING = _LIVE_OF_SUBJECTS.add_columns(consent.c.consent_id)
+_STANDING = _LIVE_OF_SUBJECTS.add_columns(consent.c.consent_id, consent.c.grant_entry)
 _LIVE_IN_SPAN = _LIVE_OF_MEMBERS.where(
     consent.c.subject >= sa.bindparam("first"), consent.c.subject <= sa.bindparam("last")
 )
