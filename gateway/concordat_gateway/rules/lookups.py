@@ -11,7 +11,7 @@ Refusals look alike. No consent, a consent for another purpose and a subject nob
 same queries with as many keys, and give entries and replies of the same size.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
@@ -25,7 +25,6 @@ from concordat_gateway.rules.uses import CATEGORY_NAMES, NO_CONSENT, append_use
 from concordat_gateway.rules.withholding import Still, still_standing, withhold
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey, require_epoch
-from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.relations import History, restrict
 from concordat_privacy.catalogue.signals import (
     CATALOGUE_VERSION,
@@ -94,7 +93,9 @@ class Question:
 class Lookup:
     """Results in the order of the tokens, and the entry that permits and records them."""
 
-    results: Sequence[SubjectResult]
+    results: Iterable[SubjectResult]
+    """To be taken once. Signals are computed as it goes: those of 10,000 subjects together would
+    take a hundred megabytes."""
     entry: Entry
 
 
@@ -162,7 +163,7 @@ def look_up(
             return exhausted
         permitted = spent_permits(connection, caller.name, question.purpose, subjects, now)
         items = [
-            Item(_item(permit, committed))
+            _item(permit, committed)
             for permit, committed in zip(permitted, commitments, strict=True)
         ]
         refused = sum(not permit.granted for permit in permitted)
@@ -207,30 +208,23 @@ def _answers(
     subjects: Sequence[SubjectKey],
     question: Question,
     disputed: Disputed,
-) -> list[SubjectResult]:
+) -> Iterator[SubjectResult]:
     """A result for each position; positions of one subject may rest on different consents."""
     today_day = day_of(decision.decided_at)
-    answers: dict[tuple[SubjectKey, frozenset[DataCategory]], SubjectResult] = {}
-    results: list[SubjectResult] = []
     for subject, permit in zip(subjects, decision.permits, strict=True):
         if not permit.granted or still.is_ended(permit):
-            results.append(_REFUSED)
+            yield _REFUSED
             continue
-        key = subject, frozenset(permit.consents)
-        if key not in answers:
-            history = restrict(histories[subject], still.contributors.get(subject, {}))
-            values = compute(
-                history,
-                today_day,
-                permit.consents.keys(),
-                question.names,
-                max_age_months=question.max_age_months,
-                disputed=disputed,
-                under_dispute=still.under_dispute.get(subject, ()),
-            )
-            answers[key] = SubjectResult(permitted=True, signals=values)
-        results.append(answers[key])
-    return results
+        values = compute(
+            restrict(histories[subject], still.contributors.get(subject, {})),
+            today_day,
+            permit.consents.keys(),
+            question.names,
+            max_age_months=question.max_age_months,
+            disputed=disputed,
+            under_dispute=still.under_dispute.get(subject, ()),
+        )
+        yield SubjectResult(permitted=True, signals=values)
 
 
 def _fields(question: Question) -> dict[str, Json]:
@@ -246,16 +240,29 @@ def _fields(question: Question) -> dict[str, Json]:
     return fields
 
 
-def _item(permit: Permit, committed: str) -> dict[str, Json]:
+def _item(permit: Permit, committed: str) -> Item:
     """One subject's item: the decision, and which consent each category rests on."""
-    return {
-        "consents": {
-            name: permit.consents[category].hex() if category in permit.consents else NO_CONSENT
-            for category, name in CATEGORY_NAMES.items()
+    named = permit.consents
+    consents = [named[c].hex() if c in named else NO_CONSENT for c in _CATEGORIES]
+    decision = "permit" if permit.granted else "refuse"
+    return Item(
+        {
+            "consents": dict(zip(_NAMES_OF_CATEGORIES, consents, strict=True)),
+            "decision": decision,
+            "subject": committed,
         },
-        "decision": "permit" if permit.granted else "refuse",
-        "subject": committed,
-    }
+        (_FORM % (*consents, decision, committed)).encode(),
+    )
+
+
+_CATEGORIES = sorted(CATEGORY_NAMES, key=CATEGORY_NAMES.__getitem__)
+_NAMES_OF_CATEGORIES = [CATEGORY_NAMES[category] for category in _CATEGORIES]
+# As RFC 8785 writes it: names in order, no blanks. Tests hold it to `leaf.encode_item`.
+_FORM = (
+    '{"consents":{'
+    + ",".join(f'"{name}":"%s"' for name in _NAMES_OF_CATEGORIES)
+    + '},"decision":"%s","subject":"%s"}'
+)
 
 
 def _named(purposes: Collection[Purpose]) -> str:

@@ -4,7 +4,7 @@ Asked inside the transaction that records the use, and nowhere else: an answer k
 would outlive a withdrawal.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -74,6 +74,7 @@ class SpentPermits(list[Permit]):
 
 
 NO_PERMIT = Permit()
+_GROUND = len(Ground._fields)
 _NONE: frozenset[DataCategory] = frozenset()
 COUNTED_PURPOSES = frozenset({Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS})
 """What a subject must have consented to with a furnisher for its rows to be counted."""
@@ -155,7 +156,8 @@ def spent_permits(
     permit. Within one transaction nothing else counts, so no race exceeds it. Only consents with a
     frequency cost a statement, after the question: a refusal takes the same as any other.
     """
-    found: dict[SubjectKey, list[_Countable]] = defaultdict(list)
+    found: dict[SubjectKey, list[_Countable]] = {}
+    unlimited: dict[SubjectKey, Permit] = {}
     grounds: list[Ground] = []
     spans = {f"span_{unit}": span_number(unit, now) for unit in TimeUnit}
     for chunk in in_chunks(sorted(set(subjects))):
@@ -168,17 +170,24 @@ def spent_permits(
                 "now": now,
                 **spans,
             },
-        )
-        for *read, unit, uses, span, used in rows:
-            ground = Ground._make(read)
-            grounds.append(ground)
+        ).all()
+        grounds += [Ground._make(row[:_GROUND]) for row in rows]
+        often = Counter([row[0] for row in rows])
+        for row in rows:
+            subject, consent_id, categories = row[0], row[1], row[4]
+            unit, uses, span, used = row[_GROUND:]
+            if uses is None and often[subject] == 1:
+                # As nearly all are; of thousands at once, while others wait, the rest is dear.
+                unlimited[subject] = Permit(dict.fromkeys(categories_in(categories), consent_id))
+                continue
             current = None if unit is None else spans[f"span_{unit}"]
             left = None if uses is None else uses - (used if span == current else 0)
-            found[ground.subject].append(
-                _Countable(ground.consent_id, categories_in(ground.categories), current, uses, left)
+            found.setdefault(subject, []).append(
+                _Countable(consent_id, categories_in(categories), current, uses, left)
             )
     permitted = SpentPermits(
-        _spend(found[subject]) if subject in found else NO_PERMIT for subject in subjects
+        unlimited.get(subject) or (_spend(found[subject]) if subject in found else NO_PERMIT)
+        for subject in subjects
     )
     permitted.grounds = grounds
     counted = [one for consents in found.values() for one in consents if one.spent]
@@ -265,7 +274,7 @@ def standing(
     live: set[ConsentId] = set()
     found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
     for chunk in in_chunks(sorted(subjects)):
-        rows = connection.execute(_STANDING, {"subjects": chunk, "now": now})
+        rows = connection.execute(_STANDING, {"subjects": chunk, "now": now}).all()
         for subject, member_no, purposes, categories, consent_id, grant_entry in rows:
             live.add(consent_id)
             if covers(purposes, Purpose.CONTRIBUTION) and grant_entry < before_entry:
