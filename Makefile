@@ -11,12 +11,13 @@ PSI_VENV := build/psi-venv
 PYMERKLE_VERSION := 7.0.0
 PYMERKLE_VENV := build/pymerkle-venv
 
-.PHONY: help demo test test-all bench check proto catalogue buf released clean
+.PHONY: help demo test test-slow test-all bench check proto catalogue buf released clean
 
 help:
 	@echo "make demo      start a gateway and five lenders, tell the whole story on real loans"
 	@echo "make test      the tests, on SQLite and PostgreSQL"
-	@echo "make test-all  the tests and the slow ones"
+	@echo "make test-slow the slow tests, which start and kill gateways again and again"
+	@echo "make test-all  both"
 	@echo "make check     ruff, mypy --strict, import rules, buf lint"
 	@echo "make bench     figures against their references (ONLY=tokens for one group)"
 	@echo "make proto     regenerate the committed code from proto/"
@@ -42,8 +43,10 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m slow
+
+test-all: test test-slow
 
 # Without the comparison (no network, no wheel for this machine) the other figures still come.
 bench: $(VENV)/.dev

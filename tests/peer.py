@@ -100,6 +100,8 @@ class Peer:
     callers: set[str] = field(default_factory=set)
     """Addresses of the connections that calls came over."""
     port: int = 0
+    conversations: int = 0
+    """So many are under way."""
     keyholders: Keyholders = field(init=False)
     _faults: dict[str, deque[Fault | None]] = field(default_factory=lambda: defaultdict(deque))
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -205,6 +207,50 @@ class Peer:
                 "contribution.batch", request=messages[0].header.request_id.hex()
             ),
         )
+
+    def _ContributeStream(  # noqa: N802
+        self,
+        messages: Iterator[contribution_pb2.ContributeStreamRequest],
+        context: grpc.ServicerContext,
+    ) -> Iterator[contribution_pb2.ContributeStreamResponse]:
+        """Takes every row of every part; a fault is met by each answer in turn."""
+        self.conversations += 1
+        context.add_callback(self._conversation_ended)
+        upload = next(messages).header.upload_id
+        parts: list[Any] = []
+        self.requests["ContributeStream"].append(parts)
+        opened = contribution_pb2.ContributeStreamResponse()
+        opened.opened.acknowledged_sequence = 0
+        yield self._met("ContributeStream", opened, context)
+        for message in messages:
+            parts.append(message.part)
+            answer = contribution_pb2.ContributeStreamResponse()
+            answer.acknowledged.sequence = message.part.sequence
+            answer.acknowledged.rows_accepted = len(message.part.rows)
+            receipt = self.ledger.receipt(
+                "contribution.batch",
+                upload=upload.hex(),
+                sequence=message.part.sequence,
+                rows=len(message.part.rows),
+                refused=0,
+            )
+            answer.acknowledged.receipt.CopyFrom(receipt)
+            yield self._met("ContributeStream", answer, context)
+
+    def _conversation_ended(self) -> None:
+        self.conversations -= 1
+
+    def _met(self, name: str, reply: Any, context: grpc.ServicerContext) -> Any:
+        """The reply, or what `next` says instead."""
+        faults = self._faults[name]
+        match faults.popleft() if faults else None:
+            case Refuse(refusal):
+                context.abort_with_status(to_grpc_status(refusal))
+            case Abort(code, text):
+                context.abort(code, text)
+            case Change(change):
+                return change(reply)
+        return reply
 
     def _Lookup(self, request: signal_pb2.LookupRequest) -> signal_pb2.LookupResponse:  # noqa: N802
         return signal_pb2.LookupResponse(
@@ -331,6 +377,12 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in t
         method = METHODS.get(handler_call_details.method)
         if method is None or not hasattr(self._peer, f"_{method.name}"):
             return None
+        if method.flow is Flow.CONVERSATION:
+            return grpc.stream_stream_rpc_method_handler(
+                getattr(self._peer, f"_{method.name}"),
+                request_deserializer=method.request.FromString,
+                response_serializer=method.reply.SerializeToString,
+            )
 
         def behave(request: Any, context: grpc.ServicerContext) -> Any:
             return self._peer.answer(method, request, context)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -50,11 +51,12 @@ from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, Disputed
+from concordat_privacy.log.checkpoint import SigningKey
 from concordat_privacy.log.cosignature import Quorum
 from concordat_privacy.metering import Quota
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import Peer, Role, Serial, spiffe_id
-from concordat_rpc.server import build_server
+from concordat_rpc.server import RpcServer, build_server
 from concordat_rpc.tls import Identity, channel_credentials
 from tests.stores import ManualClock, subject_keys_of
 from tests.tokenkeys import TokenKeys, peppers
@@ -115,6 +117,7 @@ class Consortium:
     gamma: Caller
     auditor: Caller
     operator: Caller
+    server: RpcServer
 
 
 @contextmanager
@@ -128,6 +131,7 @@ def serving(
     jurisdictions: Jurisdictions = ALL_JURISDICTIONS,
     quorum: Quorum = NO_WITNESSES,
     disputed: Disputed = Disputed.HELD_BACK,
+    limits: Limits | None = None,
 ) -> Iterator[Consortium]:
     """A consortium for the length of the block.
 
@@ -168,7 +172,7 @@ def serving(
         tls=_identity(Role.GATEWAY, "gateway", ["localhost", "127.0.0.1"]),
         trust_domain=TRUST_DOMAIN,
         policy=POLICY,
-        limits=Limits(),
+        limits=limits or Limits(),
         identity_check=_admit,
         observer=_Unobserved(),
     )
@@ -180,7 +184,7 @@ def serving(
     ]
     channels = [_channel(server.port, _identity(role, name)) for role, name in callers]
     try:
-        yield Consortium(journal, signal_store, clock, *map(Caller.on, channels))
+        yield Consortium(journal, signal_store, clock, *map(Caller.on, channels), server)
     finally:
         for channel in channels:
             channel.close()
@@ -421,6 +425,23 @@ def _identity_cached(role: Role, name: str, hosts: tuple[str, ...]) -> Identity:
 def party(role: Role, name: str, *hosts: str) -> Identity:
     """The certificate and key of a party of the tests' consortium."""
     return _identity(role, name, hosts)
+
+
+def write_profile(folder: Path, name: str, port: int, ledger_key: SigningKey) -> Path:
+    """The profile of a member that makes no tokens, whose gateway is reached at `port`."""
+    folder.mkdir()
+    identity = _identity(Role.MEMBER, name)
+    (folder / "cert.pem").write_bytes(identity.certificate_pem)
+    (folder / "ca.pem").write_bytes(identity.ca_pem)
+    (folder / "key.pem").touch(mode=0o600)
+    (folder / "key.pem").write_bytes(identity.private_key_pem)
+    (folder / "profile.toml").write_text(
+        f'gateway = "127.0.0.1:{port}"\n'
+        'server_name = "localhost"\n'
+        f'spiffe_id = "{spiffe_id(TRUST_DOMAIN, Role.MEMBER, name)}"\n'
+        f'ledger_vkey = "{ledger_key.verifier.encode()}"\n'
+    )
+    return folder
 
 
 def _identity(role: Role, name: str, hosts: Sequence[str] = ()) -> Identity:

@@ -8,7 +8,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,21 @@ def subject_keys_of(journal: Journal, clock: Callable[[], int]) -> SubjectKeys:
         keys = _KEYS[journal] = subject_keys_beside(url.replace("+pysqlite", ""), clock)
         finalize(journal, keys.close)
     return keys
+
+
+@contextmanager
+def table_missing(urls: StoreUrls, table: str) -> Iterator[None]:
+    """A block in which the signals store lacks a table: a store that fails."""
+    _rename(urls, table, f"{table}_away")
+    try:
+        yield
+    finally:
+        _rename(urls, f"{table}_away", table)
+
+
+def _rename(urls: StoreUrls, old: str, new: str) -> None:
+    with closing(Database.open(urls.signals_url)) as database, database.write() as connection:
+        connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
 
 
 @contextmanager

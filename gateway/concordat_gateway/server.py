@@ -91,7 +91,13 @@ _SERVICES = {
         "DisableConsentManager": _OPERATOR,
         "ListConsentManagers": _ALL,
     },
-    "ContributionService": {"Contribute": _MEMBER, "GetBatch": _MEMBER},
+    "ContributionService": {
+        "Contribute": _MEMBER,
+        "GetBatch": _MEMBER,
+        "ContributeStream": _MEMBER,
+        "GetUpload": _MEMBER,
+        "ListRefusedRows": _MEMBER,
+    },
     "SignalService": {"Lookup": _MEMBER, "BatchLookup": _MEMBER, "ListSignals": _ALL},
     "AggregateService": {"Count": _MEMBER, "GetBudget": _ALL},
     "LedgerService": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -35,11 +36,23 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.config)
         keyholders = [Address.parse(text) for text in options.keyholder]
         with built_server(config, port=options.port, keyholders=keyholders) as server:
+            _collect_seldom()
             serve_until_stopped(server, with_parent=True)
     except (SettingsError, StoreError, PortTaken, Refusal) as error:
         print(f"concordat: {error}", file=sys.stderr)  # noqa: T201  for the operator
         return 1
     return 0
+
+
+def _collect_seldom() -> None:
+    """Let the collector of cycles run a hundred times less often than by default.
+
+    A batch makes hundreds of thousands of small objects at once, none of them in a cycle: looking
+    at them again and again would take a third of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(70_000, 20, 20)
 
 
 if __name__ == "__main__":

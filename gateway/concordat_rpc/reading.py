@@ -14,16 +14,21 @@ from contextlib import suppress
 
 import grpc
 
-from concordat_rpc.errors import Kind, Refusal, deadline_exceeded
+from concordat_rpc.errors import Kind, Refusal, deadline_exceeded, unavailable
 
 # Messages read ahead of the handler; bounds what a stream holds in memory.
 _READ_AHEAD = 1
+# Wakes a handler that waits for a message.
+_WAKE = b""
 # Where the handler has left early, the reader must notice that nobody takes its messages.
 _HANDOVER_SECONDS = 1.0
 
 
 class StreamReader:
-    """Iterates over raw messages; raises Refusal DEADLINE_EXCEEDED or what gRPC raised."""
+    """Iterates over raw messages; raises Refusal or what gRPC raised.
+
+    DEADLINE_EXCEEDED, for a silent caller too, and UNAVAILABLE (SHUTTING_DOWN) after `end`.
+    """
 
     def __init__(
         self, messages: Iterator[bytes], deadline_monotonic_seconds: float, idle_seconds: float
@@ -33,6 +38,7 @@ class StreamReader:
         self._idle_seconds = idle_seconds
         self._queue: queue.Queue[bytes | Exception | None] = queue.Queue(_READ_AHEAD)
         self._abandoned = threading.Event()
+        self._ending = False
         threading.Thread(target=self._read, name="stream-reader", daemon=True).start()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -41,8 +47,10 @@ class StreamReader:
     def __next__(self) -> bytes:
         try:
             left = max(0.0, self._deadline - time.monotonic())
-            message = self._queue.get(timeout=min(left, self._idle_seconds))
+            message = self._queue.get(timeout=0 if self._ending else min(left, self._idle_seconds))
         except queue.Empty:
+            if self._ending:
+                raise _shutting_down() from None
             if left > self._idle_seconds:
                 raise _idle(self._idle_seconds) from None
             raise deadline_exceeded() from None
@@ -50,7 +58,15 @@ class StreamReader:
             raise StopIteration
         if isinstance(message, Exception):
             raise message
+        if self._ending:
+            raise _shutting_down()
         return message
+
+    def end(self) -> None:
+        """Give the handler no further message: what it has in hand is its last. Thread-safe."""
+        self._ending = True
+        with suppress(queue.Full):
+            self._queue.put_nowait(_WAKE)
 
     def close(self) -> None:
         """Let the reading thread end; the handler wants no more."""
@@ -71,6 +87,10 @@ class StreamReader:
                 self._queue.put(message, timeout=_HANDOVER_SECONDS)
                 return True
         return False
+
+
+def _shutting_down() -> Refusal:
+    return unavailable("SHUTTING_DOWN", "the server is shutting down; go on with another")
 
 
 def _idle(seconds: float) -> Refusal:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from concordat_rpc import health
+from concordat_rpc.draining import Draining
 from concordat_rpc.errors import Kind, Refusal
 from concordat_rpc.interceptors import (
     CallObserver,
@@ -53,8 +54,14 @@ class RpcServer:
     """A built server: bound, not yet serving."""
 
     def __init__(
-        self, server: grpc.Server, port: int, state: health.ServingState, limits: Limits
+        self,
+        server: grpc.Server,
+        port: int,
+        state: health.ServingState,
+        limits: Limits,
+        draining: Draining,
     ) -> None:
+        self._draining = draining
         self._server = server
         self._state = state
         self._limits = limits
@@ -67,8 +74,13 @@ class RpcServer:
         self._state.serving = True
 
     def drain(self) -> threading.Event:
-        """Take no new calls, let running ones finish; the event says that all is over."""
+        """Take no new calls, let running ones finish; the event says that all is over.
+
+        Calls with a stream each way, which their callers can go on with, end after the message in
+        hand, with UNAVAILABLE (SHUTTING_DOWN).
+        """
         self._state.serving = False
+        self._draining.begin()
         return self._server.stop(self._limits.drain_seconds)
 
     def stop(self) -> None:
@@ -116,6 +128,7 @@ def build_server(
         SilentCalls(limits),
         Watchdog(),
     )
+    draining = Draining()
     server = grpc.server(
         ThreadPoolExecutor(limits.threads, thread_name_prefix="rpc"),
         options=_options(limits, share_port),
@@ -131,7 +144,9 @@ def build_server(
         raise PolicyGap(f"the policy names no role for {', '.join(missing)}")
     for service, handlers in recorder.services.items():
         guarded = {
-            name: _guard(handler, _method(service, name, handler, full_policy), interceptors)
+            name: _guard(
+                handler, _method(service, name, handler, full_policy), interceptors, draining
+            )
             for name, handler in handlers.items()
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
@@ -139,7 +154,7 @@ def build_server(
         port = server.add_secure_port(address, server_credentials(tls))
     except RuntimeError:
         raise PortTaken(f"cannot listen on {address}: the port is taken or not ours") from None
-    return RpcServer(server, port, state, limits)
+    return RpcServer(server, port, state, limits, draining)
 
 
 def _options(limits: Limits, share_port: bool) -> list[tuple[str, int]]:
@@ -180,7 +195,9 @@ def _method(service: str, name: str, handler: Handler, policy: Policy) -> Method
     return Method(full_name, policy[full_name], streaming)
 
 
-def _guard(handler: Handler, method: Method, interceptors: Interceptors) -> Handler:
+def _guard(
+    handler: Handler, method: Method, interceptors: Interceptors, draining: Draining
+) -> Handler:
     """The handler within the interceptors.
 
     Messages are parsed here and not by gRPC, which would tell the caller the parser's own words.
@@ -191,6 +208,7 @@ def _guard(handler: Handler, method: Method, interceptors: Interceptors) -> Hand
     parse = _parser(handler.request_deserializer)
     serialise = handler.response_serializer
     assert serialise is not None  # generated code always names one
+    resumable = handler.request_streaming and handler.response_streaming
 
     @contextmanager
     def served(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
@@ -200,13 +218,11 @@ def _guard(handler: Handler, method: Method, interceptors: Interceptors) -> Hand
                     message = _only(messages)
                 yield behaviour(parse(message), context)
                 return
-            with closing(
-                StreamReader(
-                    messages,
-                    call.deadline_monotonic_seconds,
-                    interceptors.limits.stream_idle_seconds,
-                )
-            ) as reader:
+            reader = StreamReader(
+                messages, call.deadline_monotonic_seconds, interceptors.limits.stream_idle_seconds
+            )
+            telling = draining.telling(reader.end) if resumable else nullcontext()
+            with closing(reader), telling:
                 yield behaviour(map(parse, reader), context)
 
     def respond_once(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:

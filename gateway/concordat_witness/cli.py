@@ -18,6 +18,7 @@ from types import FrameType
 import click
 
 import concordat_rpc  # noqa: F401  first: it settles what gRPC reads when it is imported
+from concordat_privacy.shown import printable
 
 FORKED = 3
 """Exit code where the log has shown two histories."""
@@ -85,7 +86,7 @@ def follow(folder: Path, profile: Path, once: bool, every: float) -> None:
                 (lambda _seconds: True) if once else stopping.wait,
             )
         except ForkFound as error:
-            click.echo(f"THE LEDGER HAS FORKED: {error}", err=True)
+            click.echo(printable(f"THE LEDGER HAS FORKED: {error}"), err=True)
             click.echo(
                 f"Nothing was cosigned. The evidence is in {error.evidence}; show it to the other "
                 "members and the auditor.",
@@ -159,7 +160,7 @@ def _errors_shown() -> Iterator[None]:
     try:
         yield
     except (WitnessError, concordat.ConcordatError, SettingsError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(printable(str(error))) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 

@@ -7,7 +7,6 @@ import struct
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from typing import Any
 
 import grpc
@@ -21,7 +20,6 @@ from concordat_gateway.rules.policies import Jurisdictions
 from concordat_gateway.store.control_tables import consent as consent_table
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import SubjectKey
-from concordat_store.database import Database
 from tests.services import (
     CALL_SECONDS,
     Caller,
@@ -43,7 +41,7 @@ from tests.services import (
     token,
     withdraw,
 )
-from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
+from tests.stores import ManualClock, StoreUrls, open_journal, open_signals, table_missing
 
 CONTRIBUTION = common_pb2.PURPOSE_CONTRIBUTION
 UNDERWRITING = common_pb2.PURPOSE_UNDERWRITING
@@ -498,21 +496,6 @@ def test_staged_rows_without_a_batch_are_given_up_once_no_call_can_still_want_th
     clock.advance(2 * 60)
     contributions.resume(journal, signal_store, clock)
     assert signal_store.staged() == [b"\xbb" * 16]
-
-
-@contextmanager
-def table_missing(urls: StoreUrls, table: str) -> Iterator[None]:
-    """A block in which the signals store lacks a table: a store that fails."""
-    rename(urls, table, f"{table}_away")
-    try:
-        yield
-    finally:
-        rename(urls, f"{table}_away", table)
-
-
-def rename(urls: StoreUrls, old: str, new: str) -> None:
-    with closing(Database.open(urls.signals_url)) as database, database.write() as connection:
-        connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
 
 
 def consents_named(

@@ -317,6 +317,7 @@ def test_the_commands_to_try_next_work(told: Told) -> None:
     assert f"First wrong entry: {told.report['tampered_entry']}" in verified.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_the_start", ["-", "''"], ids=["default", "ignored"])
 def test_an_interrupt_stops_the_gateway(tmp_path: Path, at_the_start: str) -> None:
     """Also where SIGINT is ignored when the demo starts, as in a shell's background job."""

@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from concordat import Client, ConsentDraft, DataCategory, Purpose, ResidentId
 from tests.fabricate import resident_id
 from tests.gateways import MakeGateway, concordat
@@ -85,6 +87,7 @@ def test_a_person_is_opened_audited_and_erased_from_the_command_line(
     assert not any(kind.startswith("person_") for kind in kinds)
 
 
+@pytest.mark.slow
 def test_a_gateway_does_not_serve_a_control_store_that_is_behind(
     make_gateway: MakeGateway,
 ) -> None:

@@ -3,6 +3,7 @@
 import secrets
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 import concordat
@@ -45,6 +46,7 @@ def with_consents(gateway: Gateway) -> tuple[Path, list[Token], list[object]]:
         return profile, list(tokens), reading(member, tokens)
 
 
+@pytest.mark.slow
 def test_a_gateway_with_another_pepper_does_not_start(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(workers=1)
     gateway.start()
@@ -62,6 +64,7 @@ def test_a_gateway_with_another_pepper_does_not_start(make_gateway: MakeGateway)
         assert reading(member, tokens) == before
 
 
+@pytest.mark.slow
 def test_a_new_epoch_before_the_first_consent(make_gateway: MakeGateway) -> None:
     """There is no pepper of the new epoch yet: the gateway starts all the same, and rotates."""
     gateway = make_gateway(workers=1)
@@ -96,6 +99,7 @@ def prepare_one(gateway: Gateway, lost: bytes) -> None:
     database.close()
 
 
+@pytest.mark.slow
 def test_a_lost_pepper_is_not_made_again_without_being_told(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(workers=1)
     gateway.start()

@@ -545,6 +545,7 @@ def writes_before_the_kill() -> Sequence[int]:
     return [1, 2, 3, 5, 8, 10, 12, 14, 17, 21, 26, *([50] * 20)]
 
 
+@pytest.mark.slow
 def test_a_rotation_killed_again_and_again_goes_on(two: Rotating, store_urls: StoreUrls) -> None:
     before, counted = two.reading(1), two.counts()
     kills = 0

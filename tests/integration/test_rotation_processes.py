@@ -123,6 +123,7 @@ def gateway(request: pytest.FixtureRequest, make_gateway: MakeGateway) -> Gatewa
     return make_gateway(control_url=urls.control_url, signals_url=urls.signals_url)
 
 
+@pytest.mark.slow
 def test_the_whole_way_of_a_rotation(gateway: Gateway) -> None:
     gateway.start()
     alpha, beta = gateway.join("alpha"), gateway.join("beta")
@@ -156,6 +157,7 @@ def test_the_whole_way_of_a_rotation(gateway: Gateway) -> None:
         assert reading(member, [late_new]) == reading(member, [late])
 
 
+@pytest.mark.slow
 def test_an_epoch_that_has_ended_is_retired(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(workers=1)
     gateway.start()
@@ -204,6 +206,7 @@ def test_an_epoch_that_has_ended_is_retired(make_gateway: MakeGateway) -> None:
         assert member.tokenise(PEOPLE[:2]) == new
 
 
+@pytest.mark.slow
 def test_a_killed_rotate_command_goes_on(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(workers=1)
     gateway.start()
@@ -253,6 +256,7 @@ def test_a_second_pepper_is_made_once_and_named(make_gateway: MakeGateway) -> No
     assert made.read_text() != Path(made.with_name("pepper-1.key")).read_text()
 
 
+@pytest.mark.slow
 def test_a_split_key_is_used_and_rotated_and_a_dead_holder_is_not_missed(
     make_gateway: MakeGateway,
 ) -> None:

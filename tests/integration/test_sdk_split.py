@@ -3,6 +3,8 @@
 import os
 import signal
 
+import pytest
+
 from concordat import Client, ResidentId
 from tests.fabricate import resident_id
 from tests.gateways import MakeGateway
@@ -11,6 +13,7 @@ from tests.splits import HOLDERS, THRESHOLD, split_keys
 PEOPLE = [ResidentId(resident_id(index)) for index in range(20)]
 
 
+@pytest.mark.slow
 def test_members_of_before_a_split_go_on_with_the_same_tokens(make_gateway: MakeGateway) -> None:
     gateway = make_gateway()
     gateway.start()

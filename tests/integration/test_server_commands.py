@@ -188,6 +188,7 @@ def slim(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
 
 
+@pytest.mark.slow
 def test_a_ledger_that_was_rolled_back_is_not_used(
     make_gateway: MakeGateway, tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield gateway
 
 
+@pytest.mark.slow
 def test_it_is_killed_restarted_and_stopped_on_either_kind_of_store(
     make_gateway: MakeGateway, store_urls: StoreUrls
 ) -> None:

@@ -7,11 +7,12 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from concordat.v1 import common_pb2, consent_pb2, erasure_pb2, signal_pb2
+from concordat.v1 import common_pb2, consent_pb2, contribution_pb2, erasure_pb2, signal_pb2
 from concordat_gateway.rules.rotation import RotationError, rotate, status
 from concordat_gateway.rules.witnesses import add, adopt, newest, unwitnessed_seconds
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
 from concordat_gateway.store.subjects import subject_key
+from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
 from concordat_privacy.log.leaf import encode
 from concordat_privacy.log.merkle import Frontier, leaf_hash
@@ -20,7 +21,17 @@ from concordat_privacy.moments import rfc3339
 from concordat_store.database import Database
 from concordat_store.migration import History
 from tests.rotations import means_of
-from tests.services import CALL_SECONDS, PEPPER, serving, timestamp, token
+from tests.services import (
+    CALL_SECONDS,
+    EPOCH,
+    PEPPER,
+    account,
+    draft,
+    grant,
+    serving,
+    timestamp,
+    token,
+)
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
 from tests.tokenkeys import TokenKeys
 from tests.witnesses import ONE, SECONDS, quorum_of, witnessed_journal
@@ -275,6 +286,63 @@ def test_consents_of_before_keys_keep_the_commitment_of_their_grant_and_can_be_e
             consent_pb2.ListConsentsRequest(), timeout=CALL_SECONDS
         )
         assert not listed.consents
+
+
+def test_batches_of_before_uploads_stay_and_their_members_can_begin_one(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
+) -> None:
+    third_store(empty_urls, ledger_key, clock)
+    request, root = bytes([7]) * 16, bytes([9]) * 32
+    batch = sa.text(
+        "INSERT INTO batch (batch_id, member_id, request_id, rows_accepted, rows_refused,"
+        " refused_rows, root, entry, accepted_at)"
+        " VALUES (:id, 'beta', :request, 5, 1, :refused, :root, 3, 5000000)"
+    ).bindparams(id=bytes([8]) * 16, request=request, refused=bytes(4), root=root)
+    migrate_to(CONTROL, empty_urls.control_url, "control_0010", batch)
+    upgrade_stores(*empty_urls.all)
+
+    with (
+        open_journal(empty_urls, clock, ledger_key) as journal,
+        open_signals(empty_urls, clock) as signals,
+        serving(journal, signals, clock) as consortium,
+    ):
+        known = consortium.beta.contributions.GetBatch(
+            contribution_pb2.GetBatchRequest(request_id=request), timeout=CALL_SECONDS
+        )
+        assert (known.rows_accepted, known.rows_refused, known.entry_index) == (5, 1, 3)
+        assert known.accepted_at == timestamp(5_000_000)
+        grant(consortium.beta, [draft(consortium, 1, [common_pb2.PURPOSE_CONTRIBUTION])])
+        messages = [
+            contribution_pb2.ContributeStreamRequest(
+                header=contribution_pb2.UploadHeader(
+                    upload_id=request, epoch=EPOCH, catalogue_version=CATALOGUE_VERSION
+                )
+            ),
+            contribution_pb2.ContributeStreamRequest(
+                part=contribution_pb2.UploadPart(sequence=1, rows=[account(consortium, 1)])
+            ),
+        ]
+        [_, answer] = consortium.beta.contributions.ContributeStream(
+            iter(messages), timeout=CALL_SECONDS
+        )
+        assert answer.acknowledged.rows_accepted == 1
+    spoiled = [
+        "UPDATE batch SET root = :short",
+        "UPDATE batch SET request_id = :short",
+        "UPDATE batch SET upload_id = :short",
+        "UPDATE batch SET content_sha256 = :short",
+        "UPDATE upload SET header_sha256 = :short",
+        "INSERT INTO batch SELECT :short || substr(batch_id, 4), member_id, request_id,"
+        " rows_accepted, rows_refused, refused_rows, root, entry, accepted_at, upload_id,"
+        " sequence, content_sha256, refusals FROM batch",
+    ]
+    database = Database.open(empty_urls.control_url)
+    try:
+        for statement in spoiled:
+            with pytest.raises(sa.exc.IntegrityError), database.write() as connection:
+                connection.execute(sa.text(statement), {"short": b"\1" * 3})
+    finally:
+        database.close()
 
 
 def test_accounts_of_the_third_schema_keep_their_bands_in_one_column(

@@ -207,6 +207,14 @@ def test_text_shown_to_people_moves_no_cursor() -> None:
     assert "\\x1b[2Jgone" in text
 
 
+def test_json_shown_to_people_moves_no_cursor_and_says_the_same() -> None:
+    cell = "a\x1b[2J\x9b31m\u202eb\x7f\u4e2d\U000e0001\n"
+    text = render.as_json(document_of(cell))
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert json.loads(text)["tables"]["t"] == [{"c0": cell}]
+    assert "\u4e2d" in text
+
+
 def test_text_is_readable_in_100_columns() -> None:
     log = Logbook(("alpha", "a-member-with-the-longest-name-of-40-char"[:40]))
     name = "a-member-with-the-longest-name-of-40-char"[:40]

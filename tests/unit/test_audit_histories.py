@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import tracemalloc
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,7 +20,7 @@ from concordat_privacy.audit.subject_keys import SubjectKeys
 from concordat_privacy.audit.uses import RECENT_SUBJECTS
 from concordat_privacy.log import leaf
 from concordat_privacy.log.report import Report
-from tests.logbook import DAY, STRANGER, Logbook, found, text
+from tests.logbook import DAY, NONE, STRANGER, Logbook, found, text
 
 MEMBERS = ("alpha", "beta", "gamma")
 PURPOSES = ("underwriting", "portfolio_review", "contribution")
@@ -186,8 +187,10 @@ def test_one_illegal_act_is_found_where_it_is(data: st.DataObject) -> None:
     assert {entry for _, entry in findings} == {blamed}
 
 
+# A log that is well-formed holds text in normalisation form C.
+TEXT = st.text(max_size=6).map(lambda text: unicodedata.normalize("NFC", text))
 JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 2**40) | st.text(max_size=6),
+    st.none() | st.booleans() | st.integers(-5, 2**40) | TEXT,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from(["unit", "uses", "purposes", "first", "rows"]), inner)
@@ -214,6 +217,15 @@ def test_no_field_of_any_value_ends_the_audit(data: st.DataObject) -> None:
     erased = {"consent": consent, "recipient": "alpha", **log.notice()}
     log.add("erasure.executed", "operator/op", items=[erased], erasure=STRANGER, basis="b", rows=1)
     log.add("dispute.opened", dispute=STRANGER, jurisdiction="CN", answer_by=text(log.now))
+    log.add(
+        "dispute.refused",
+        request=log.id(),
+        subject="00" * 32,
+        consents={"credit_accounts": NONE},
+        about="credit_accounts.other",
+        statement_sha256="00" * 32,
+    )
+    log.add("dispute.overdue", "gateway/g", dispute=STRANGER, member="beta", due=text(log.now))
     log.add("dispute.answered", dispute=STRANGER, outcome="upheld", member="beta")
     log.add(
         "retention.executed",

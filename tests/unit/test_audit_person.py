@@ -171,6 +171,16 @@ def test_disputes_and_erasures_are_found_by_the_asking_key(someone: Someone) -> 
         "erasure.executed", "operator/op", items=[item], erasure=erasure, basis="PIPL 47", rows=4
     )
     log.settle(item["notice"])
+    wanted = log.id()
+    refused = log.add(
+        "dispute.refused",
+        "alpha",
+        request=wanted,
+        subject=someone.of_request(wanted, kind="dispute.refused"),
+        consents={"credit_accounts": "00" * 16},
+        about="credit_accounts.other",
+        statement_sha256="00" * 32,
+    )
     who, replay = someone.audit()
     assert found(replay) == []
     assert happened(who) == [
@@ -182,6 +192,7 @@ def test_disputes_and_erasures_are_found_by_the_asking_key(someone: Someone) -> 
         (executed, "consent erased"),
         (executed + 1, "notice.acknowledged"),
         (executed + 2, "deletion.confirmed"),
+        (refused, "dispute.refused"),
     ]
 
 

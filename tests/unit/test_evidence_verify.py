@@ -87,6 +87,25 @@ def test_a_persons_whole_story_is_proven_in_sentences(bundle: dict[str, bytes]) 
         assert limit in text
 
 
+def test_a_dispute_that_was_refused_is_told_of_the_person_and_is_no_use(tmp_path: Path) -> None:
+    ledger, request = Ledger(), "33" * 16
+    refused = SIZE - 2
+    ledger.entries[refused] = {
+        "type": "dispute.refused",
+        "request": request,
+        "subject": asked(A, request, 0, "dispute.refused"),
+        "consents": {"credit_accounts": "00" * 16},
+        "about": "credit_accounts.not_mine",
+        "statement_sha256": "ab" * 32,
+    }
+    story = check(ledger.bundle(tmp_path / "export"))
+    assert story.proven, said(story)
+    assert (
+        "the member alpha wanted to record a dispute of person 1 and was refused for want of a "
+        f"consent (entry {refused})."
+    ) in said(story)
+
+
 def test_the_bundle_of_a_person_discloses_nobody_else_and_no_key(bundle: dict[str, bytes]) -> None:
     items = [name for name in bundle if name.startswith("items/") and name.endswith(".json")]
     assert sorted(items) == [
@@ -724,3 +743,74 @@ def test_a_batch_of_the_older_form_is_said_to_be_unproven(tmp_path: Path) -> Non
     # Nor is it passed over in silence where a consent's history is asked for.
     assert BATCH not in check(ledger.bundle(tmp_path / "two", consents=[SECOND])).entries
     assert any("batches of the older form" in limit for limit in verify.LIMITS)
+
+
+def test_an_erasure_without_its_items_hides_no_end_of_a_consent(tmp_path: Path) -> None:
+    ledger = Ledger()
+    erased(ledger)
+    ledger.items[20].append({"consent": FIRST, "recipient": "alpha"})
+    files = ledger.bundle(tmp_path / "export")
+    assert [doubt[:15] for doubt in check(files).not_shown] == ["entry 21 item 0"]
+
+    bare = {name: data for name, data in files.items() if not name.startswith("items/20/")}
+    story = check(rendered(bare))
+    assert story.faults == []
+    assert story.not_shown == [
+        "entry 20: an erasure, but none of its items is in the bundle: which consents it ended is "
+        "not shown"
+    ]
+    part = {name: data for name, data in files.items() if not name.startswith("items/20/0.")}
+    told = check(rendered(part)).entry_lines
+    assert "Of the 2 consents that ended by entry 20, 1 are disclosed." in told
+
+
+@pytest.mark.parametrize("change", ["rows", "first"])
+def test_a_batch_whose_items_are_not_its_rows_is_not_proven(change: str, tmp_path: Path) -> None:
+    ledger = Ledger()
+    if change == "rows":
+        ledger.entries[BATCH]["rows"] = 1_000
+    else:
+        ledger.items[BATCH][0]["first"] = 5
+    story = check(ledger.bundle(tmp_path / "export", consents=[SECOND]))
+    assert story.faults == []
+    wanted = {
+        "rows": f"entry {BATCH}: 1000 rows by its entry, 3 by its items",
+        "first": f"entry {BATCH} item 0: begins with row 5, 0 rows came before it",
+    }
+    assert story.not_shown == [wanted[change]]
+
+
+def test_parts_of_a_batch_that_are_kept_back_are_told(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.items[BATCH].append({"first": 3, "uses": [{"credit_accounts": STRANGER}], "rows": [0]})
+    ledger.entries[BATCH]["rows"] = 4
+    story = check(ledger.bundle(tmp_path / "export", consents=[SECOND]))
+    assert story.proven
+    assert f"Of the 2 parts of the rows of entry {BATCH}, 1 are disclosed." in story.entry_lines
+
+
+def test_openings_of_two_consents_exchanged_are_found(tmp_path: Path) -> None:
+    files = Ledger().bundle(tmp_path / "export")
+
+    def exchange(found: list[dict[str, Any]]) -> None:
+        one, other = found[0], found[1]
+        for name in ("name", "salt"):
+            one[name], other[name] = other[name], one[name]
+
+    assert "does not open the subject of" in said(openings_changed(files, exchange))
+
+
+def test_a_larger_signed_tree_is_not_put_under_older_proofs(tmp_path: Path) -> None:
+    """The ledger grew; its genuine newer checkpoint is put in, and everything listed anew."""
+    grown = Ledger()
+    grown.entries.append({"type": "test.filler", "n": SIZE})
+    newer = grown.note(SIZE + 1).encode()
+    files = Ledger().bundle(tmp_path / "export")
+    old = files["checkpoint"]
+    alone = check(relisted({**files, "checkpoint": newer}))
+    assert any(fault.startswith("consistency: it does not end with") for fault in alone.faults)
+    # In every file that ends with it, too: then the proofs lead to another root.
+    everywhere = {name: data.replace(old, newer) for name, data in files.items()}
+    assert "does not lead to the root" in said(check(relisted(everywhere)))
+    manifest = files["manifest.json"].replace(b'"ledger":"', b'"ledger":"x')
+    assert "of the ledger x" in said(check({**files, "manifest.json": manifest}))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from concordat_rpc.errors import Refusal
+from concordat_rpc.errors import Kind, Refusal
 from concordat_rpc.reading import StreamReader
 
 FOREVER_SECONDS = 3600.0
@@ -42,3 +42,29 @@ def test_a_deadline_that_comes_first_is_named_as_what_it_is(over: threading.Even
     with pytest.raises(Refusal) as refusal:
         list(reader)
     assert refusal.value.reason == "DEADLINE_EXCEEDED"
+
+
+def test_a_stream_that_is_to_end_gives_no_further_message(over: threading.Event) -> None:
+    reader = StreamReader(
+        one_then_silence(over), time.monotonic() + FOREVER_SECONDS, FOREVER_SECONDS
+    )
+    assert next(reader) == b"first"
+    # Also to a handler that waits for one by then.
+    threading.Timer(0.05, reader.end).start()
+    for _ in range(2):
+        with pytest.raises(Refusal) as refusal:
+            next(reader)
+        assert (refusal.value.kind, refusal.value.reason) == (Kind.UNAVAILABLE, "SHUTTING_DOWN")
+    reader.close()
+
+
+def test_a_stream_whose_caller_has_ended_it_ends_in_order_all_the_same() -> None:
+    reader = StreamReader(iter([]), time.monotonic() + FOREVER_SECONDS, FOREVER_SECONDS)
+    # The reading thread has put the end there before, or does it now.
+    assert list(reader) == []
+    over = StreamReader(iter([b"one"]), time.monotonic() + FOREVER_SECONDS, FOREVER_SECONDS)
+    assert next(over) == b"one"
+    while over._queue.empty():
+        time.sleep(0.001)
+    over.end()
+    assert list(over) == []

@@ -4,6 +4,7 @@ The service behind it is the test's own, so that it can be slow, silent or broke
 """
 
 import json
+import queue
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -30,7 +31,8 @@ DOMAIN = "concordat.test"
 ALPHA = f"spiffe://{DOMAIN}/member/alpha"
 BETA = f"spiffe://{DOMAIN}/member/beta"
 SAY, COLLECT, TELL = "/test.Echo/Say", "/test.Echo/Collect", "/test.Echo/Tell"
-POLICY = dict.fromkeys((SAY, COLLECT, TELL), frozenset({Role.MEMBER}))
+TALK = "/test.Echo/Talk"
+POLICY = dict.fromkeys((SAY, COLLECT, TELL, TALK), frozenset({Role.MEMBER}))
 LIMITS = Limits(
     unary_threads=2,
     concurrent_streams=2,
@@ -45,13 +47,14 @@ SECRET = "11010019000101000X"
 
 @dataclass
 class Echo:
-    """Three methods whose behaviour a test replaces."""
+    """Four methods whose behaviour a test replaces."""
 
     say: Callable[[str], str] = lambda text: text
     collect: Callable[[Iterator[StringValue]], str] = lambda parts: "".join(
         part.value for part in parts
     )
     tell: Callable[[str], Iterator[str]] = lambda text: iter(text)
+    talk: Callable[[str], str] = lambda text: text
 
     def register(self, server: Any) -> None:
         def say(request: StringValue, _context: object) -> StringValue:
@@ -64,6 +67,10 @@ class Echo:
             for part in self.tell(request.value):
                 yield StringValue(value=part)
 
+        def talk(requests: Iterator[StringValue], _context: object) -> Iterator[StringValue]:
+            for part in requests:
+                yield StringValue(value=self.talk(part.value))
+
         codec = (StringValue.FromString, StringValue.SerializeToString)
         server.add_registered_method_handlers(
             "test.Echo",
@@ -71,6 +78,7 @@ class Echo:
                 "Say": grpc.unary_unary_rpc_method_handler(say, *codec),
                 "Collect": grpc.stream_unary_rpc_method_handler(collect, *codec),
                 "Tell": grpc.unary_stream_rpc_method_handler(tell, *codec),
+                "Talk": grpc.stream_stream_rpc_method_handler(talk, *codec),
             },
         )
 
@@ -416,6 +424,32 @@ def test_running_calls_finish_while_the_server_drains(running: Running) -> None:
         go_on.set()
         assert future.result(30).value == "in flight"
         assert drained.wait(30)
+
+
+def test_a_conversation_ends_after_what_it_has_in_hand_when_the_server_drains(
+    running: Running,
+) -> None:
+    started, go_on, said = threading.Event(), threading.Event(), queue.Queue[StringValue | None]()
+
+    def slow(text: str) -> str:
+        started.set()
+        assert go_on.wait(30)
+        return text
+
+    running.echo.talk = slow
+    with running.as_member() as channel:
+        talk = channel.stream_stream(TALK, StringValue.SerializeToString, StringValue.FromString)
+        replies = talk(iter(said.get, None), timeout=30)
+        for text in ("in hand", "behind it"):
+            said.put(StringValue(value=text))
+        assert started.wait(30)
+        drained = running.server.drain()
+        go_on.set()
+        assert next(replies).value == "in hand"
+        refused = refusal_of(lambda: next(replies))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+        assert drained.wait(30)
+        said.put(None)
 
 
 def test_health_is_told_to_every_authenticated_party(running: Running) -> None:

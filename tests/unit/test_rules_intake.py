@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concordat_gateway.rules.intake import (
+    CALL,
     MAX_ROWS,
     MAX_ROWS_A_MESSAGE,
+    MAX_ROWS_A_PART,
+    PART,
     AccountNumbers,
     ApplicationNumbers,
     Header,
@@ -93,3 +96,18 @@ def test_a_batch_has_a_largest_size() -> None:
     assert intake.rows == MAX_ROWS
     with pytest.raises(Refusal):
         intake.add([good(2)])
+
+
+def test_a_part_of_an_upload_has_its_own_size_and_another_digest_than_a_batch() -> None:
+    part = Intake(Header(bytes(16), 1, 1), TODAY, 1, names, PART)
+    part.add([good(1)] * MAX_ROWS_A_PART)
+    with pytest.raises(Refusal) as caught:
+        part.add([good(2)])
+    assert [violation.field for violation in caught.value.violations] == ["part.rows"]
+    digests = set()
+    for bounds in (PART, CALL):
+        for notice in (b"", bytes(32)):
+            intake = Intake(Header(bytes(16), 1, 1, notice), TODAY, 1, names, bounds)
+            intake.add([good(1)])
+            digests.add(intake.finish())
+    assert len(digests) == 4

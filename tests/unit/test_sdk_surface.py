@@ -123,8 +123,8 @@ def test_every_method_is_the_contracts() -> None:
         method.path: (
             method.request.DESCRIPTOR.full_name,
             method.reply.DESCRIPTOR.full_name,
-            method.flow is Flow.UPLOAD,
-            method.flow is Flow.DOWNLOAD,
+            method.flow in (Flow.UPLOAD, Flow.CONVERSATION),
+            method.flow in (Flow.DOWNLOAD, Flow.CONVERSATION),
         )
         for method in vars(_methods).values()
         if isinstance(method, Method)

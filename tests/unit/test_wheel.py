@@ -43,6 +43,7 @@ def test_it_carries_types_generated_code_and_migrations(wheel: zipfile.ZipFile) 
     assert {"concordat/py.typed", "concordat_privacy/py.typed"} <= names
     assert "concordat/v1/signal_pb2.pyi" in names
     assert "concordat_privacy/verifier/verify.py" in names
+    assert {f"concordat/bulk/mappings/{name}.toml" for name in ("metro2", "pboc2")} <= names
     for package, store in (
         ("concordat_gateway", "control"),
         ("concordat_gateway", "signals"),

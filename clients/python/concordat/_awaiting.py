@@ -11,18 +11,25 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from concordat._awaiting_conversation import AwaitingConversation
 from concordat._channel import Lifetime, credentials, options
 from concordat._convert import FetchPage
 from concordat._status import from_rpc_error, named
 from concordat._steps import (
     Compute,
+    Conversation,
+    Finish,
+    Hear,
     Invoke,
     Method,
+    Open,
     Operation,
     Reader,
     Reply,
     Request,
+    Say,
     Sleep,
+    Source,
     Step,
     Together,
 )
@@ -98,6 +105,14 @@ class AwaitingRunner:
                 # A caller that stops early would leave the gateway sending.
                 replies.cancel()
 
+    async def items(self, name: str, source: Source[_T]) -> AsyncIterator[_T]:
+        """What a source gives, item by item as they are consumed."""
+        try:
+            while (item := await self.run(name, source.next())) is not None:
+                yield item
+        finally:
+            source.close()
+
     async def _drive(self, operation: Operation[_T]) -> _T:
         try:
             step = next(operation)
@@ -122,6 +137,19 @@ class AwaitingRunner:
                 return await self._together(step)
             case Sleep(seconds):
                 return await self._sleep(seconds)
+            case Open():
+                self._check()
+                with self._closing_told():
+                    return AwaitingConversation(next(self._turn), step)
+            case Say(conversation, message):
+                with self._closing_told():
+                    return await _own(conversation).say(message)
+            case Finish(conversation):
+                with self._closing_told():
+                    return await _own(conversation).finish()
+            case Hear(conversation):
+                with self._closing_told():
+                    return await _own(conversation).hear()
 
     async def _invoke(self, step: Invoke) -> Message:
         self._check()
@@ -207,3 +235,8 @@ class AwaitingRunner:
             raise ClientClosed(
                 "this client belongs to another event loop; open one in each", reason="OTHER_LOOP"
             )
+
+
+def _own(conversation: Conversation) -> AwaitingConversation:
+    assert isinstance(conversation, AwaitingConversation)
+    return conversation

@@ -10,18 +10,25 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from concordat._blocking_conversation import BlockingConversation
 from concordat._channel import Lifetime, credentials, options
 from concordat._convert import FetchPage
 from concordat._status import from_rpc_error, named
 from concordat._steps import (
     Compute,
+    Conversation,
+    Finish,
+    Hear,
     Invoke,
     Method,
+    Open,
     Operation,
     Reader,
     Reply,
     Request,
+    Say,
     Sleep,
+    Source,
     Step,
     Together,
 )
@@ -94,6 +101,14 @@ class BlockingRunner:
                 # A caller that stops early would leave the gateway sending.
                 replies.cancel()  # type: ignore[no-untyped-call]  # untyped in grpc-stubs
 
+    def items(self, name: str, source: Source[_T]) -> Iterator[_T]:
+        """What a source gives, item by item as they are consumed."""
+        try:
+            while (item := self.run(name, source.next())) is not None:
+                yield item
+        finally:
+            source.close()
+
     def _drive(self, operation: Operation[_T]) -> _T:
         try:
             step = next(operation)
@@ -118,6 +133,15 @@ class BlockingRunner:
                 return self._together(step)
             case Sleep(seconds):
                 return self._sleep(seconds)
+            case Open():
+                self._lifetime.check()
+                return BlockingConversation(self._next_channel(), step)
+            case Say(conversation, message):
+                return _own(conversation).say(message)
+            case Finish(conversation):
+                return _own(conversation).finish()
+            case Hear(conversation):
+                return _own(conversation).hear()
 
     def _invoke(self, step: Invoke) -> Message:
         self._lifetime.check()
@@ -180,3 +204,8 @@ class BlockingRunner:
             return self._pool.submit(self._drive, operation)
         except RuntimeError as error:
             raise ClientClosed("the client was closed during the call") from error
+
+
+def _own(conversation: Conversation) -> BlockingConversation:
+    assert isinstance(conversation, BlockingConversation)
+    return conversation

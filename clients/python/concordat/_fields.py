@@ -5,6 +5,8 @@ _OWN_NAMES = {
     "epsilon_micros": "epsilon",
     "header.epoch": "epoch",
     "header.request_id": "request_id",
+    "header.upload_id": "upload_id",
+    "part.rows": "rows",
     "data_life.unit": "data_life",
     "data_life.value": "data_life",
     "frequency.unit": "frequency",

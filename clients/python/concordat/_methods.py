@@ -133,6 +133,29 @@ GET_BATCH = Method(
     contribution_pb2.GetBatchResponse,
     Repeat.SAFE,
 )
+# Safe to repeat: a part is taken once, however often it arrives.
+CONTRIBUTE_STREAM = Method(
+    "ContributionService",
+    "ContributeStream",
+    contribution_pb2.ContributeStreamRequest,
+    contribution_pb2.ContributeStreamResponse,
+    Repeat.SAFE,
+    Flow.CONVERSATION,
+)
+GET_UPLOAD = Method(
+    "ContributionService",
+    "GetUpload",
+    contribution_pb2.GetUploadRequest,
+    contribution_pb2.GetUploadResponse,
+    Repeat.SAFE,
+)
+LIST_REFUSED_ROWS = Method(
+    "ContributionService",
+    "ListRefusedRows",
+    contribution_pb2.ListRefusedRowsRequest,
+    contribution_pb2.ListRefusedRowsResponse,
+    Repeat.SAFE,
+)
 
 LOOKUP = Method(
     "SignalService",

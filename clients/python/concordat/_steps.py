@@ -35,6 +35,7 @@ class Flow(Enum):
     UNARY = "one request, one reply"
     UPLOAD = "many requests, one reply"
     DOWNLOAD = "one request, many replies"
+    CONVERSATION = "many requests, many replies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,16 @@ class Reader(Protocol[Message_contra, Item_co]):
 
     def finish(self) -> None:
         """The download has ended."""
+
+
+class Source(Protocol[Item_co]):
+    """What gives one item after another, each by an operation of its own."""
+
+    def next(self) -> "Operation[Item_co | None]":
+        """The next item; None when there is none any more."""
+
+    def close(self) -> None:
+        """No more are wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,44 @@ class Together:
     done: Callable[[Any], None]
 
 
-Step: TypeAlias = Invoke | Sleep | Compute | Together
+class Conversation(Protocol):
+    """A call with a stream each way. Only its client's runner can make use of one."""
+
+    def cancel(self) -> None:
+        """End it now. A second time, or after its end, does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Begin a conversation. Outcome: it. It lasts no longer than the timeout."""
+
+    method: Method[Any, Any]
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send one message of a conversation. Outcome: None, also where it has failed: `Hear` tells."""
+
+    conversation: Conversation
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Say that nothing follows. Outcome: None."""
+
+    conversation: Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Wait for the next message of a conversation. Outcome: it; None at the end."""
+
+    conversation: Conversation
+
+
+Step: TypeAlias = Invoke | Sleep | Compute | Together | Open | Say | Finish | Hear
 Operation: TypeAlias = Generator[Step, Any, T]
 
 

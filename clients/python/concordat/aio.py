@@ -18,6 +18,7 @@ from concordat._clients.managers import AwaitingManagerMethods
 from concordat._clients.members import AwaitingMemberMethods
 from concordat._clients.notices import AwaitingNoticeMethods
 from concordat._clients.tokens import AwaitingTokenMethods
+from concordat._clients.uploads import AwaitingUploadMethods
 from concordat._clients.usage import AwaitingUsageMethods
 from concordat.options import Environment, Options
 from concordat.profile import Profile
@@ -30,6 +31,7 @@ class AsyncClient(
     AwaitingNoticeMethods,
     AwaitingDisputeMethods,
     AwaitingContributionMethods,
+    AwaitingUploadMethods,
     AwaitingLookupMethods,
     AwaitingAggregateMethods,
     AwaitingLedgerMethods,

@@ -18,6 +18,7 @@ from concordat._clients.managers import ManagerMethods
 from concordat._clients.members import MemberMethods
 from concordat._clients.notices import NoticeMethods
 from concordat._clients.tokens import TokenMethods
+from concordat._clients.uploads import UploadMethods
 from concordat._clients.usage import UsageMethods
 from concordat.options import Environment, Options
 from concordat.profile import Profile
@@ -30,6 +31,7 @@ class Client(
     NoticeMethods,
     DisputeMethods,
     ContributionMethods,
+    UploadMethods,
     LookupMethods,
     AggregateMethods,
     LedgerMethods,

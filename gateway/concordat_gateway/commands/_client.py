@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from concordat_gateway.profiles import KEY_LOG
+from concordat_privacy.shown import printable
 
 if TYPE_CHECKING:
     import concordat
@@ -75,13 +76,14 @@ def errors_shown() -> Iterator[None]:
     try:
         yield
     except (concordat.ConcordatError, SettingsError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(printable(str(error))) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
 def show_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in aligned columns; the first row is the heading."""
+    """Print rows in aligned columns; the first row is the heading. Cells stay in their line."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -15,6 +15,7 @@ import click
 
 from concordat_gateway.commands._client import opened, profile_option, replace_file
 from concordat_gateway.commands._exports import chosen_quorum, verifier_key, witness_options
+from concordat_privacy.shown import printable
 
 if TYPE_CHECKING:
     from concordat_privacy.audit.documents import Document
@@ -322,6 +323,6 @@ def _answer(document: Document, form: str, table: str, strict: bool) -> None:
         click.echo(render.as_json(document) if form == "json" else render.as_text(document))
     if form == "csv" and document.unchecked:
         # The table alone would not tell.
-        click.echo(render.printable(document.verdict), err=True)
+        click.echo(printable(document.verdict), err=True)
     failed = not document.ok or (strict and document.unchecked > 0)
     raise click.exceptions.Exit(1 if failed else 0)

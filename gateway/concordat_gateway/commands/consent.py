@@ -19,6 +19,7 @@ from concordat_gateway.commands._consent_view import (
     show_one,
 )
 from concordat_gateway.commands._identifier import token_of
+from concordat_privacy.shown import printable
 
 if TYPE_CHECKING:
     from concordat import Client, ConsentDraft
@@ -122,7 +123,9 @@ def grant(
         draft = _draft(client, terms, given)
         result = client.grant_consents([draft])
     for refusal in result.refused:
-        raise click.ClickException(f"{refusal.field}: {refusal.description} [{refusal.reason}]")
+        raise click.ClickException(
+            printable(f"{refusal.field}: {refusal.description} [{refusal.reason}]")
+        )
     [granted] = result.granted
     _show_recorded(granted.consent_id, granted.entry_index, None, as_json=as_json)
 
@@ -143,7 +146,9 @@ def request(profile: Path, as_json: bool, for_signature: bool, **terms: Any) -> 
         draft = _draft(client, {**terms, "nonce": nonce}, {})
         result = client.request_consents([draft])
     for refusal in result.refused:
-        raise click.ClickException(f"{refusal.field}: {refusal.description} [{refusal.reason}]")
+        raise click.ClickException(
+            printable(f"{refusal.field}: {refusal.description} [{refusal.reason}]")
+        )
     [requested] = result.requested
     _show_recorded(requested.consent_id, requested.entry_index, nonce, as_json=as_json)
 

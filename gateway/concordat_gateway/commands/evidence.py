@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from concordat_gateway.commands import _exports
+from concordat_privacy.shown import printable
 
 
 @click.group()
@@ -95,7 +96,7 @@ def make(
         bundle = make_bundle(files, chosen, verifier_key, old_note)
         write_bundle(out, bundle)
     except (OSError, UnicodeDecodeError, LogError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(printable(str(error))) from None
     story = verify.check_bundle(bundle, verify.read_key(verifier_key.encode(), 1), [], 0)
     click.echo("\n".join(verify.verdict(story)))
     click.echo(f"\nWritten to {out}. Check it anywhere with:")

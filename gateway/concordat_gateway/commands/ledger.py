@@ -13,6 +13,7 @@ import click
 
 from concordat_gateway.commands._client import errors_shown, opened, profile_option
 from concordat_gateway.commands._exports import chosen_quorum, verifier_key, witness_options
+from concordat_privacy.shown import printable
 
 if TYPE_CHECKING:
     import concordat
@@ -60,7 +61,9 @@ def export(folder: Path, case: str, cosigned: bool, profile: Path) -> None:
                 _timestamps(client, signed.checkpoint.size),
             )
         except TileError as error:
-            raise click.ClickException(f"the gateway's export is wrong: {error}") from None
+            raise click.ClickException(
+                printable(f"the gateway's export is wrong: {error}")
+            ) from None
     click.echo(f"Exported {signed.checkpoint.size} entries to {folder}. Verify them with:")
     click.echo(f"  concordat ledger verify {folder} --key '{client.profile.ledger_key.encode()}'")
 
@@ -197,16 +200,18 @@ def check_proof(context: click.Context, file: Path, entry_file: Path, key: str) 
         click.echo("NOT proven: the file is not UTF-8")
         context.exit(1)
     except TlogProofError as error:
-        click.echo(f"NOT proven: {error}")
+        click.echo(printable(f"NOT proven: {error}"))
         context.exit(1)
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
-    click.echo(f"Proven: these bytes are entry {read.index} of {tree.size} in {tree.origin}.")
+    click.echo(
+        printable(f"Proven: these bytes are entry {read.index} of {tree.size} in {tree.origin}.")
+    )
     if quorum is None:
         click.echo("No witness was asked for: others may have been shown another history.")
         return
     for name, seconds in sorted(quorum.check(read.note).items()):
-        click.echo(f"Cosigned by {name} at {moment_text(seconds)}.")
+        click.echo(printable(f"Cosigned by {name} at {moment_text(seconds)}."))
 
 
 def _replayed(

@@ -21,6 +21,7 @@ from concordat_gateway.rules.erased_stores import erase_signals
 from concordat_gateway.rules.intake import Candidate, Intake
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.permits import NO_PERMIT, Ground, permits
+from concordat_gateway.rules.refusals import pack_refusals
 from concordat_gateway.rules.requests import Reply, Request, check_request_id, find, once
 from concordat_gateway.rules.scopes import ConsentId, Purpose
 from concordat_gateway.rules.standing import require_active
@@ -64,6 +65,23 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What a batch is: a call, or a part of an upload."""
+
+    request_id: bytes | None = None
+    upload_id: bytes | None = None
+    sequence: int | None = None
+
+    @property
+    def fields(self) -> dict[str, Json]:
+        """How its entry names it."""
+        if self.request_id is not None:
+            return {"request": self.request_id.hex()}
+        assert self.upload_id is not None
+        return {"upload": self.upload_id.hex(), "sequence": self.sequence}
+
+
+@dataclass(frozen=True, slots=True)
 class BatchStatus:
     """What became of a batch."""
 
@@ -99,17 +117,17 @@ def contribute(
         _publish_request(journal, signals, furnisher, request.request_id)
         return Committed(recorded.body, journal.checkpoint())
 
-    batch_id = os.urandom(BATCH_ID_BYTES)
-    signals.stage(batch_id, [StagedRow(c.item, c.subject, c.content) for c in intake.candidates])
+    batch_id = stage(signals, intake)
 
     def change(transaction: Transaction) -> bytes:
-        return once(
-            transaction,
-            request,
-            lambda: _record(
-                transaction, furnisher, batch_id, intake, digest, to_reply, jurisdiction
-            ),
-        )
+        def work() -> Reply:
+            origin = Origin(request_id=request.request_id)
+            accepted = record(
+                transaction, furnisher, batch_id, intake, digest, origin, jurisdiction
+            )
+            return Reply(to_reply(accepted), accepted.entry.index)
+
+        return once(transaction, request, work)
 
     # Nothing is discarded where this raises: the commit may have happened, or may still happen.
     committed = journal.write(change, timeout_seconds)
@@ -173,16 +191,29 @@ def publish_accepted(journal: Journal, signals: SignalStore) -> list[bytes]:
     return undecided
 
 
-def _record(
+def stage(signals: SignalStore, intake: Intake) -> bytes:
+    """Keep the well-formed rows where nobody sees them; returns the new batch's id.
+
+    Raises Refusal UNAVAILABLE.
+    """
+    batch_id = os.urandom(BATCH_ID_BYTES)
+    signals.stage(batch_id, [StagedRow(c.item, c.subject, c.content) for c in intake.candidates])
+    return batch_id
+
+
+def record(
     transaction: Transaction,
     furnisher: Peer,
     batch_id: bytes,
     intake: Intake,
     digest: bytes,
-    to_reply: Callable[[Accepted], bytes],
+    origin: Origin,
     jurisdiction: str,
-) -> Reply:
-    """Ask for every row's consent and record what is taken."""
+) -> Accepted:
+    """Ask for every row's consent and record what is taken of a staged batch.
+
+    Raises Refusal UNAVAILABLE, PERMISSION_DENIED (the member is suspended).
+    """
     transaction.require_witnessed()
     require_epoch(transaction.tokens_epoch, intake.store_epoch)
     require_active(transaction.connection, furnisher.name)
@@ -218,10 +249,10 @@ def _record(
         "catalogue": intake.header.catalogue_version,
         "epoch": intake.header.epoch,
         "refused": len(refused),
-        "request": intake.header.request_id.hex(),
         "request_sha256": digest.hex(),
         "rows": len(taken),
         "rows_root": root.hex(),
+        **origin.fields,
     }
     if notice:
         fields["adverse_notice_sha256"] = notice.hex()
@@ -241,16 +272,32 @@ def _record(
         {
             "batch_id": batch_id,
             "member_id": furnisher.name,
-            "request_id": intake.header.request_id,
+            "request_id": origin.request_id,
             "rows_accepted": len(taken),
             "rows_refused": len(refused),
             "refused_rows": _packed([refusal.item for refusal in refused]),
             "root": root,
             "entry": entry.index,
             "accepted_at": transaction.now,
+            "upload_id": origin.upload_id,
+            "sequence": origin.sequence,
+            "content_sha256": digest if origin.upload_id else None,
+            "refusals": pack_refusals(refused) if origin.upload_id else None,
         },
     )
-    return Reply(to_reply(Accepted(len(taken), refused, entry)), entry.index)
+    return Accepted(len(taken), refused, entry)
+
+
+def publish(journal: Journal, signals: SignalStore, batch: sa.Row[Any], staged: bytes) -> None:
+    """Publish an accepted batch, a row of BATCHES; give up `staged` if that is another one.
+
+    Raises Refusal UNAVAILABLE: then it is accepted all the same, and is to be published again.
+    """
+    # What was accepted after an erasure must not be erased with what was before.
+    erase_signals(journal, signals)
+    signals.publish(batch.batch_id, batch.member_no, _unpacked(batch.refused_rows))
+    if staged and staged != batch.batch_id:
+        signals.discard(staged)
 
 
 def _leaf(candidate: Candidate, use: Use) -> bytes:
@@ -297,17 +344,14 @@ def _publish_request(
     signals: SignalStore,
     furnisher: Peer,
     request_id: bytes,
-    staged: bytes | None = None,
+    staged: bytes = b"",
 ) -> None:
     """Publish the accepted batch of this request; give up `staged` if that is another one."""
     with journal.read() as connection:
         row = _find(connection, furnisher, request_id)
     assert row is not None  # it committed together with the reply that led here
     try:
-        erase_signals(journal, signals)
-        signals.publish(row.batch_id, row.member_no, _unpacked(row.refused_rows))
-        if staged is not None and staged != row.batch_id:
-            signals.discard(staged)
+        publish(journal, signals, row, staged)
     except Refusal:
         # The batch is accepted, and saying anything else would be wrong.
         _log.warning("batch %s is accepted, but not yet published", row.batch_id.hex())
@@ -329,11 +373,12 @@ def _unpacked(items: bytes) -> tuple[int, ...]:
 
 
 _INSERT = sa.insert(batch_table)
-_BATCHES = sa.select(batch_table, member_table.c.member_no).join(
+BATCHES = sa.select(batch_table, member_table.c.member_no).join(
     member_table, member_table.c.member_id == batch_table.c.member_id
 )
-_BY_ID = _BATCHES.where(batch_table.c.batch_id == sa.bindparam("batch_id"))
-_BY_REQUEST = _BATCHES.where(
+"""Batches as `publish` takes them."""
+_BY_ID = BATCHES.where(batch_table.c.batch_id == sa.bindparam("batch_id"))
+_BY_REQUEST = BATCHES.where(
     batch_table.c.member_id == sa.bindparam("member_id"),
     batch_table.c.request_id == sa.bindparam("request_id"),
 )

@@ -1,19 +1,22 @@
 """The rows of one batch as they stream in: checked and packed, nothing taken yet.
 
 What is kept of a row is its packed form, some 300 bytes, so a batch of MAX_ROWS takes a few
-megabytes, however large its messages were.
+megabytes, however large its messages were. A part of an upload is a batch in one message.
 """
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from operator import itemgetter
+from typing import Any, NamedTuple, cast
 
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.requests import Fingerprint, check_request_id
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
+from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.definitions import CATALOGUE_VERSION, OLDEST_VERSION
+from concordat_privacy.catalogue.quick import ACCOUNT_ORDER, Packed, pack_good_account
 from concordat_privacy.catalogue.rows import (
     AccountSnapshot,
     ApplicationEvent,
@@ -23,14 +26,15 @@ from concordat_privacy.catalogue.rows import (
     is_adverse,
     needs,
     pack_row,
+    packed_leaf,
     problems,
-    row_leaf,
 )
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import failed_precondition, invalid
 
 MAX_ROWS = 20_000
 MAX_ROWS_A_MESSAGE = 2_000
+MAX_ROWS_A_PART = 4_000
 SHA256_BYTES = 32
 
 
@@ -77,8 +81,7 @@ class ApplicationNumbers(NamedTuple):
     outcome: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RawRow:
+class RawRow(NamedTuple):
     """A row as it arrived, nothing of it checked."""
 
     token: bytes
@@ -86,18 +89,37 @@ class RawRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many rows are taken together, and what the contract calls them."""
+
+    field: str
+    rows: int
+    rows_a_message: int
+    method: str
+    """Beginning of the fingerprint."""
+    method_after_notice: str
+    """The same where the header names a notice: digests of batches without one are older."""
+
+
+CALL = Bounds("chunk.rows", MAX_ROWS, MAX_ROWS_A_MESSAGE, "Contribute", "ContributeAfterNotice")
+PART = Bounds(
+    "part.rows", MAX_ROWS_A_PART, MAX_ROWS_A_PART, "ContributePart", "ContributePartAfterNotice"
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
-    """What the first message of a batch says."""
+    """What the first message of a batch or an upload says."""
 
     request_id: bytes
+    """Names the batch or the upload."""
     epoch: int
     catalogue_version: int
     adverse_notice_sha256: bytes = b""
     """Hash of the notice that subjects of adverse rows were given; empty where none was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A well-formed row; whether a consent allows it is still to be asked."""
 
     item: int
@@ -113,13 +135,31 @@ class Candidate:
     """As `is_adverse` says."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Parsed:
+class _Good(NamedTuple):
     """A good row whose subject is still to be named."""
 
     item: int
     token: bytes
-    row: Row
+    packed: Packed
+
+
+def check_header(header: Header, name: str = "header.request_id") -> None:
+    """Raise Refusal INVALID_ARGUMENT, FAILED_PRECONDITION for what no batch can begin with.
+
+    `name` is the contract's field of `request_id`.
+    """
+    check_request_id(header.request_id, name)
+    if not OLDEST_VERSION <= header.catalogue_version <= CATALOGUE_VERSION:
+        raise failed_precondition(
+            "CATALOGUE_VERSION_UNKNOWN",
+            "rows are taken in the bands of catalogue versions"
+            f" {OLDEST_VERSION} to {CATALOGUE_VERSION}",
+        )
+    if len(header.adverse_notice_sha256) not in (0, SHA256_BYTES):
+        raise invalid(
+            "header.adverse_notice_sha256",
+            f"{SHA256_BYTES} bytes or none wanted, {len(header.adverse_notice_sha256)} given",
+        )
 
 
 class Intake:
@@ -131,36 +171,27 @@ class Intake:
         today_day: int,
         store_epoch: int,
         names: Callable[[Sequence[bytes]], Sequence[SubjectKey]],
+        bounds: Bounds = CALL,
     ) -> None:
         """Begin a batch on the day `today_day`.
 
         `names` gives the stores' names of the subjects of tokens, under their epoch `store_epoch`.
         Raises Refusal INVALID_ARGUMENT, FAILED_PRECONDITION.
         """
-        check_request_id(header.request_id, "header.request_id")
-        if not OLDEST_VERSION <= header.catalogue_version <= CATALOGUE_VERSION:
-            raise failed_precondition(
-                "CATALOGUE_VERSION_UNKNOWN",
-                "rows are taken in the bands of catalogue versions"
-                f" {OLDEST_VERSION} to {CATALOGUE_VERSION}",
-            )
-        if len(header.adverse_notice_sha256) not in (0, SHA256_BYTES):
-            raise invalid(
-                "header.adverse_notice_sha256",
-                f"{SHA256_BYTES} bytes or none wanted, {len(header.adverse_notice_sha256)} given",
-            )
+        check_header(header)
         self.header = header
+        self._bounds = bounds
         self.rows = 0
         self.candidates: list[Candidate] = []
         self.refused: list[ItemRefusal] = []
         self.store_epoch = store_epoch
         self._today_day = today_day
+        self._newest_month = month_of_day(today_day + 1)
         self._names = names
         self._subjects: dict[bytes, SubjectKey] = {}
         self._seen: dict[tuple[bytes, bytes, int], int] = {}
-        # Another beginning only where there is a notice: digests of batches without one stay.
         noticed = header.adverse_notice_sha256
-        self._fingerprint = Fingerprint("ContributeAfterNotice" if noticed else "Contribute")
+        self._fingerprint = Fingerprint(bounds.method_after_notice if noticed else bounds.method)
         if noticed:
             self._fingerprint.add(noticed)
         self._fingerprint.add(header.epoch, header.catalogue_version)
@@ -171,65 +202,87 @@ class Intake:
         Raises Refusal INVALID_ARGUMENT where the message or the batch has too many or no rows, and
         what naming their subjects raises.
         """
-        if not 1 <= len(rows) <= MAX_ROWS_A_MESSAGE:
+        bounds = self._bounds
+        if not 1 <= len(rows) <= bounds.rows_a_message:
             raise invalid(
-                "chunk.rows", f"1 to {MAX_ROWS_A_MESSAGE} rows a message wanted, {len(rows)} given"
+                bounds.field,
+                f"1 to {bounds.rows_a_message} rows a message wanted, {len(rows)} given",
             )
-        if self.rows + len(rows) > MAX_ROWS:
-            raise invalid("chunk.rows", f"a batch has at most {MAX_ROWS} rows")
-        good: list[_Parsed] = []
+        if self.rows + len(rows) > bounds.rows:
+            raise invalid(bounds.field, f"a batch has at most {bounds.rows} rows")
+        good: list[_Good] = []
         for row in rows:
             checked = self._checked(self.rows, row)
-            if isinstance(checked, _Parsed):
-                good.append(checked)
+            if isinstance(checked, Packed):
+                good.append(_Good(self.rows, row.token, checked))
             else:
                 self.refused.append(ItemRefusal.of(self.rows, checked))
             self.rows += 1
-        self._name([parsed.token for parsed in good])
-        self.candidates += [self._candidate(parsed) for parsed in good]
+        self._name([row.token for row in good])
+        self.candidates += [
+            Candidate(
+                item,
+                self._subjects[token],
+                packed.content,
+                packed_leaf(token, packed.content),
+                packed.needs,
+                packed.adverse,
+            )
+            for item, token, packed in good
+        ]
 
     def finish(self) -> bytes:
         """The digest of the whole batch. Raises Refusal INVALID_ARGUMENT for one without rows."""
         if not self.rows:
-            raise invalid("chunk.rows", "a batch has at least one row")
+            raise invalid(self._bounds.field, "a batch has at least one row")
         return self._fingerprint.digest()
 
-    def _checked(self, item: int, raw: RawRow) -> _Parsed | FieldProblem:
-        self._fingerprint.add(raw.token, *_canonical(raw.record))
-        row = _parse(raw)
-        if isinstance(row, FieldProblem):
-            return row
-        problem = next(self._problems(item, raw.token, row), None)
-        return _Parsed(item, raw.token, row) if problem is None else problem
+    def _checked(self, item: int, raw: RawRow) -> Packed | FieldProblem:
+        token, record = raw
+        self._fingerprint.add(token, *_canonical(record))
+        packed = None
+        if isinstance(record, AccountNumbers) and len(token) == TOKEN_BYTES:
+            packed = pack_good_account(_in_order(record), self._newest_month)
+        if packed is None:
+            row = _parse(raw)
+            if isinstance(row, FieldProblem):
+                return row
+            problem = next(iter(problems(row, self._today_day)), None)
+            if problem is not None:
+                return problem
+            packed = Packed(pack_row(row), needs(row), is_adverse(row))
+        return self._repeated(item, token, record) or packed
 
-    def _candidate(self, parsed: _Parsed) -> Candidate:
-        row, token = parsed.row, parsed.token
-        return Candidate(
-            parsed.item,
-            self._subjects[token],
-            pack_row(row),
-            row_leaf(token, row),
-            needs(row),
-            is_adverse(row),
-        )
+    def _repeated(
+        self, item: int, token: bytes, record: AccountNumbers | ApplicationNumbers | None
+    ) -> FieldProblem | None:
+        """What is wrong with a good row that repeats an earlier one of the batch."""
+        match record:
+            case AccountNumbers():
+                key = token, record[0], record[1]
+            case ApplicationNumbers():
+                key = token, record[0], -1
+            case None:
+                return None
+        first = self._seen.setdefault(key, item)
+        if first == item:
+            return None
+        if key[-1] == -1:
+            field, what = "application.application_ref", "application"
+        else:
+            field, what = "account.as_of_month", "account and month"
+        return FieldProblem(field, "DUPLICATE", f"the same {what} as row {first}")
 
     def _name(self, tokens: Sequence[bytes]) -> None:
         new = [token for token in dict.fromkeys(tokens) if token not in self._subjects]
         if new:
             self._subjects.update(zip(new, self._names(new), strict=True))
 
-    def _problems(self, item: int, token: bytes, row: Row) -> Iterator[FieldProblem]:
-        yield from problems(row, self._today_day)
-        match row:
-            case AccountSnapshot():
-                key, field = (token, row.account_ref, row.as_of_month), "account.as_of_month"
-                what = "account and month"
-            case ApplicationEvent():
-                key, field = (token, row.application_ref, -1), "application.application_ref"
-                what = "application"
-        first = self._seen.setdefault(key, item)
-        if first != item:
-            yield FieldProblem(field, "DUPLICATE", f"the same {what} as row {first}")
+
+_in_order = cast(
+    Callable[[AccountNumbers], tuple[Any, ...]],
+    itemgetter(*(AccountNumbers._fields.index(name) for name in ACCOUNT_ORDER)),
+)
 
 
 def _canonical(record: AccountNumbers | ApplicationNumbers | None) -> tuple[bytes, ...]:
@@ -253,8 +306,14 @@ _PROFILE = AccountNumbers._fields.index("payment_profile")
 
 
 def _numbers(first: Sequence[int], later: Sequence[int]) -> bytes:
-    numbers = [*first, *later] if any(later) else first
-    return struct.pack(f">{len(numbers)}q", *numbers)
+    numbers = (*first, *later) if any(later) else first
+    return _LAYOUTS[len(numbers)].pack(*numbers)
+
+
+_LAYOUTS = {
+    count: struct.Struct(f">{count}q")
+    for count in (2, 3, _PROFILE - 1, len(AccountNumbers._fields) - 2)
+}
 
 
 def _parse(raw: RawRow) -> Row | FieldProblem:

@@ -34,8 +34,7 @@ class Fingerprint:
 
     def add(self, *values: bytes | str | int | None) -> None:
         """Append values."""
-        for value in values:
-            self._hash.update(_encoded(value))
+        self._hash.update(b"".join(map(_encoded, values)))
 
     def digest(self) -> bytes:
         """The SHA-256 of what was added so far, 32 bytes."""
@@ -45,7 +44,7 @@ class Fingerprint:
 def _encoded(value: bytes | str | int | None) -> bytes:
     match value:
         case bytes():
-            return b"b" + len(value).to_bytes(8, "big") + value
+            return _head(len(value)) + value
         case str():
             data = value.encode()
             return b"s" + len(data).to_bytes(8, "big") + data
@@ -54,6 +53,14 @@ def _encoded(value: bytes | str | int | None) -> bytes:
             return b"i" + len(data).to_bytes(8, "big") + data
         case None:
             return b"n"
+
+
+def _head(length: int) -> bytes:
+    # Batches add millions of short values.
+    return _HEADS[length] if length < len(_HEADS) else b"b" + length.to_bytes(8, "big")
+
+
+_HEADS = [b"b" + length.to_bytes(8, "big") for length in range(256)]
 
 
 @dataclass(frozen=True, slots=True)

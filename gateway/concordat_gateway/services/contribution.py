@@ -1,16 +1,20 @@
-"""ContributionService: translates, decides nothing; see rules.intake and rules.contributions."""
+"""ContributionService: translates, decides nothing.
 
-from collections.abc import Iterator, Sequence
+See rules.intake, rules.contributions and rules.uploads.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
 import grpc
 
 from concordat.v1 import contribution_pb2, contribution_pb2_grpc
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.rules import contributions
+from concordat_gateway.rules import contributions, uploads
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.contributions import Accepted
 from concordat_gateway.rules.intake import (
+    PART,
     AccountNumbers,
     ApplicationNumbers,
     Header,
@@ -18,7 +22,9 @@ from concordat_gateway.rules.intake import (
     RawRow,
 )
 from concordat_gateway.rules.subjects import Subjects
+from concordat_gateway.rules.uploads import UploadStream
 from concordat_gateway.services._translate import (
+    receipt_of,
     refusals_of,
     seconds_left,
     stored_reply,
@@ -30,6 +36,7 @@ from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.jurisdictions import UNNAMED
 from concordat_rpc import call
 from concordat_rpc.errors import invalid
+from concordat_rpc.peer import Peer
 from concordat_store.clock import Clock
 
 
@@ -58,14 +65,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
     ) -> contribution_pb2.ContributeResponse:
         furnisher = call.current().peer
         header = _header(request_iterator)
-        store_epoch = self._subjects.current_epoch()
-        self._subjects.check_taken(header.epoch, store_epoch)
-
-        def names(tokens: Sequence[bytes]) -> Sequence[SubjectKey]:
-            return self._subjects.named(
-                furnisher.name, tokens, header.epoch, store_epoch, seconds_left()
-            ).keys
-
+        store_epoch, names = self._naming(furnisher, header)
         intake = Intake(header, day_of(self._clock()), store_epoch, names)
         # A broken stream raises here, before anything was stored.
         for message in request_iterator:
@@ -97,6 +97,82 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             accepted_at=timestamp_of(status.accepted_at),
         )
 
+    def ContributeStream(
+        self,
+        request_iterator: Iterator[contribution_pb2.ContributeStreamRequest],
+        _context: grpc.ServicerContext,
+    ) -> Iterator[contribution_pb2.ContributeStreamResponse]:
+        furnisher = call.current().peer
+        header = _upload_header(request_iterator)
+        self._naming(furnisher, header)
+        upload = UploadStream(self._journal, self._signals, furnisher, header, self._jurisdiction)
+        opened = contribution_pb2.UploadOpened(acknowledged_sequence=upload.settled)
+        yield contribution_pb2.ContributeStreamResponse(opened=opened)
+        # One part is in hand and one or two wait behind it: gRPC takes no more off the wire.
+        for message in request_iterator:
+            if message.WhichOneof("message") != "part":
+                raise invalid("message", "every message after the first carries a part")
+            part = message.part
+            # Asked anew for each part: a stream may outlast the stores' epoch, and midnight.
+            store_epoch, names = self._naming(furnisher, header)
+            intake = Intake(header, day_of(self._clock()), store_epoch, names, PART)
+            intake.add([_raw(row) for row in part.rows])
+            committed = upload.take(part.sequence, intake, seconds_left())
+            accepted = committed.value
+            acknowledged = contribution_pb2.PartAcknowledged(
+                sequence=part.sequence,
+                rows_accepted=accepted.rows_accepted,
+                refused=refusals_of(accepted.refused),
+                receipt=receipt_of(accepted.entry, committed),
+            )
+            yield contribution_pb2.ContributeStreamResponse(acknowledged=acknowledged)
+
+    def GetUpload(
+        self, request: contribution_pb2.GetUploadRequest, _context: grpc.ServicerContext
+    ) -> contribution_pb2.GetUploadResponse:
+        status = uploads.get_upload(self._journal, call.current().peer, request.upload_id)
+        return contribution_pb2.GetUploadResponse(
+            acknowledged_sequence=status.acknowledged_sequence,
+            rows_accepted=status.rows_accepted,
+            rows_refused=status.rows_refused,
+            first_entry_index=status.first_entry,
+            last_entry_index=status.last_entry,
+            last_accepted_at=timestamp_of(status.last_accepted_at),
+        )
+
+    def ListRefusedRows(
+        self, request: contribution_pb2.ListRefusedRowsRequest, _context: grpc.ServicerContext
+    ) -> contribution_pb2.ListRefusedRowsResponse:
+        page = uploads.list_refused_rows(
+            self._journal,
+            call.current().peer,
+            request.upload_id,
+            request.page_size,
+            request.page_token,
+        )
+        refusals = refusals_of([row.refusal for row in page.rows])
+        return contribution_pb2.ListRefusedRowsResponse(
+            refused=[
+                contribution_pb2.RefusedRow(sequence=row.sequence, refusal=refusal)
+                for row, refusal in zip(page.rows, refusals, strict=True)
+            ],
+            next_page_token=page.next_page_token,
+        )
+
+    def _naming(
+        self, furnisher: Peer, header: Header
+    ) -> tuple[int, Callable[[Sequence[bytes]], Sequence[SubjectKey]]]:
+        """The stores' epoch, and what names subjects under it by the header's tokens."""
+        store_epoch = self._subjects.current_epoch()
+        self._subjects.check_taken(header.epoch, store_epoch)
+
+        def names(tokens: Sequence[bytes]) -> Sequence[SubjectKey]:
+            return self._subjects.named(
+                furnisher.name, tokens, header.epoch, store_epoch, seconds_left()
+            ).keys
+
+        return store_epoch, names
+
 
 def _header(messages: Iterator[contribution_pb2.ContributeRequest]) -> Header:
     first = next(messages, None)
@@ -104,6 +180,18 @@ def _header(messages: Iterator[contribution_pb2.ContributeRequest]) -> Header:
         raise invalid("header", "the first message of a batch carries its header")
     return Header(
         first.header.request_id,
+        first.header.epoch,
+        first.header.catalogue_version,
+        first.header.adverse_notice_sha256,
+    )
+
+
+def _upload_header(messages: Iterator[contribution_pb2.ContributeStreamRequest]) -> Header:
+    first = next(messages, None)
+    if first is None or first.WhichOneof("message") != "header":
+        raise invalid("header", "the first message of a stream carries its header")
+    return Header(
+        first.header.upload_id,
         first.header.epoch,
         first.header.catalogue_version,
         first.header.adverse_notice_sha256,

@@ -391,19 +391,26 @@ class RetentionRun(_Control, table=True):
 
 
 class Batch(_Control, table=True):
-    """An accepted contribution. Whether it is published is for the signals store to say."""
+    """An accepted contribution: a call's, or one part of an upload.
+
+    Whether it is published is for the signals store to say.
+    """
 
     __tablename__ = "batch"
     __table_args__ = (
         exactly("batch_id", 16),
         exactly("request_id", 16),
         exactly("root", 32),
+        exactly("upload_id", 16),
+        exactly("content_sha256", 32),
         sa.UniqueConstraint("member_id", "request_id"),
+        sa.UniqueConstraint("member_id", "upload_id", "sequence"),
     )
 
     batch_id: bytes = Field(primary_key=True)
     member_id: str
-    request_id: bytes
+    request_id: bytes | None = Field(default=None)
+    """Null for a part of an upload."""
     rows_accepted: int
     rows_refused: int
     refused_rows: bytes
@@ -411,6 +418,31 @@ class Batch(_Control, table=True):
     root: bytes
     entry: int = big_int()
     accepted_at: int = big_int()
+    upload_id: bytes | None = Field(default=None)
+    """The three that follow are null for a batch that is a call of its own."""
+    sequence: int | None = big_int(default=None)
+    content_sha256: bytes | None = Field(default=None)
+    """Of the part's header and rows, see `rules.requests.Fingerprint`."""
+    refusals: bytes | None = Field(default=None)
+    """Why the refused rows of the part were refused, see `rules.refusals`. Names no token."""
+
+
+class Upload(_Control, table=True):
+    """How far a member's upload has come. There is one from its first part on."""
+
+    __tablename__ = "upload"
+    __table_args__ = (exactly("upload_id", 16), exactly("header_sha256", 32), CLUSTERED)
+
+    member_id: str = Field(primary_key=True)
+    upload_id: bytes = Field(primary_key=True)
+    header_sha256: bytes
+    acknowledged: int = big_int()
+    """Sequence of the newest part."""
+    rows_accepted: int = big_int()
+    rows_refused: int = big_int()
+    first_entry: int = big_int()
+    last_entry: int = big_int()
+    last_accepted_at: int = big_int()
 
 
 class Request(_Control, table=True):
@@ -572,6 +604,7 @@ dispute = METADATA.tables["dispute"]
 dispute_task = METADATA.tables["dispute_task"]
 retention_run = METADATA.tables["retention_run"]
 batch = METADATA.tables["batch"]
+upload = METADATA.tables["upload"]
 request = METADATA.tables["request"]
 ledger_entry = METADATA.tables["ledger_entry"]
 ledger_item = METADATA.tables["ledger_item"]

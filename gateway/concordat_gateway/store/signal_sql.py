@@ -19,7 +19,7 @@ from concordat_gateway.store.signal_tables import (
 from concordat_gateway.store.subjects import bucket_bounds, bucket_of
 from concordat_privacy.catalogue.relations import PROFILE_MONTHS, Inquiry, Relation
 from concordat_privacy.catalogue.retention import BEHAVIOUR, Cutoffs
-from concordat_privacy.catalogue.rows import ADVERSE_STATUSES
+from concordat_privacy.catalogue.rows import ADVERSE_STATUSES, PackedAccount
 from concordat_privacy.epochs import FIRST_EPOCH
 
 # In the order of Relation's fields after account_ref.
@@ -254,7 +254,7 @@ def insert_staged_rows(connection: sa.Connection, rows: Rows) -> None:
 
 
 def upsert_relations(
-    connection: sa.Connection, relations: Sequence[tuple[bytes, int, Relation]]
+    connection: sa.Connection, relations: Sequence[tuple[bytes, int, Relation | PackedAccount]]
 ) -> None:
     """Store (subject, member number, relation), replacing what has the same key."""
     rows = [
@@ -269,7 +269,7 @@ def upsert_relations(
             r.opened_quarter,
             r.first_delinquency_month,
             r.bands.rstrip(b"\0"),
-            r.profile,
+            r.profile.ljust(PROFILE_MONTHS, b"\0"),
         )
         for subject, member_no, r in relations
     ]

@@ -22,9 +22,14 @@ from concordat_gateway.store.subjects import (
     require_epoch,
     tokens_rotating,
 )
-from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
+from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge_numbers
 from concordat_privacy.catalogue.retention import Cutoffs, kept
-from concordat_privacy.catalogue.rows import AccountSnapshot, unpack_row
+from concordat_privacy.catalogue.rows import (
+    ApplicationEvent,
+    PackedAccount,
+    account_numbers,
+    unpack_row,
+)
 from concordat_store.clock import Clock
 from concordat_store.database import Database
 
@@ -331,32 +336,34 @@ def _merge_rows(
     connection: sa.Connection, member_no: int, rows: Iterable[tuple[SubjectKey, bytes]]
 ) -> None:
     """Merge packed rows, in the order the member sent them, into what readers see."""
-    snapshots: list[tuple[SubjectKey, AccountSnapshot]] = []
+    accounts: list[tuple[SubjectKey, PackedAccount]] = []
     inquiries: dict[tuple[SubjectKey, bytes], Inquiry] = {}
     for subject, content in rows:
+        numbers = account_numbers(content)
+        if numbers is not None:
+            accounts.append((subject, numbers))
+            continue
         row = unpack_row(content)
-        if isinstance(row, AccountSnapshot):
-            snapshots.append((subject, row))
-        else:
-            inquiries[subject, row.application_ref] = Inquiry(row.day, row.product, row.outcome)
+        assert isinstance(row, ApplicationEvent)  # there is no third kind
+        inquiries[subject, row.application_ref] = Inquiry(row.day, row.product, row.outcome)
 
-    merged: dict[tuple[SubjectKey, bytes], Relation] = {}
-    for chunk in _chunks(sorted({subject for subject, _ in snapshots})):
-        for subject, _, *numbers in connection.execute(
+    existing: dict[tuple[SubjectKey, bytes], PackedAccount] = {}
+    for chunk in _chunks(sorted({subject for subject, _ in accounts})):
+        for subject, _, *stored in connection.execute(
             sql.SELECT_RELATIONS_OF, {"member_no": member_no, **sql.subject_span(chunk)}
         ):
-            existing = Relation.from_numbers(*numbers)
-            merged[subject, existing.account_ref] = existing
-    changed: set[tuple[SubjectKey, bytes]] = set()
-    for subject, snapshot in snapshots:
-        key = (subject, snapshot.account_ref)
-        merged[key] = merge(merged.get(key), snapshot)
-        changed.add(key)
+            relation = PackedAccount(*stored)
+            existing[subject, relation.account_ref] = relation
+    changed: dict[tuple[SubjectKey, bytes], PackedAccount] = {}
+    for subject, numbers in accounts:
+        key = (subject, numbers.account_ref)
+        before = changed.get(key) or existing.get(key)
+        changed[key] = numbers if before is None else merge_numbers(before, numbers)
 
     # In key order: neighbours share a page.
     sql.upsert_relations(
         connection,
-        [(subject, member_no, merged[subject, ref]) for subject, ref in sorted(changed)],
+        [(subject, member_no, changed[subject, ref]) for subject, ref in sorted(changed)],
     )
     sql.upsert_inquiries(
         connection,

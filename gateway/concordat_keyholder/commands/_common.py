@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from concordat_privacy.moments import micros_of, moment_of
+from concordat_privacy.shown import printable
 
 if TYPE_CHECKING:
     from concordat_keyholder.config import KeyholderConfig
@@ -127,7 +128,7 @@ def show_verifier_key(key: VerifierKey) -> None:
 
 def show_table(rows: Sequence[Sequence[object]]) -> None:
     """Print rows in aligned columns; the first row is the heading."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -13,13 +13,13 @@ from typing import Final
 
 from concordat_privacy.audit.documents import Document
 from concordat_privacy.audit.tables import Cell, Column, Form, Table
+from concordat_privacy.shown import csv_cell, printable
 
 WIDTH: Final = 100
 ROWS_SHOWN: Final = 200
 """Of a table that is not the main one; CSV and JSON have all."""
 _ID_SHOWN: Final = 12
 _WIDEST: Final = 24
-_FORMULA: Final = ("=", "+", "-", "@", "'")
 
 
 def as_text(document: Document) -> str:
@@ -54,7 +54,7 @@ def as_csv(document: Document, name: str = "") -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([column.name for column in table.columns])
     for row in table.rows:
-        writer.writerow([_csv_cell(cell) for cell in row])
+        writer.writerow([csv_cell(cell) for cell in row])
     return out.getvalue()
 
 
@@ -81,19 +81,13 @@ def as_json(document: Document) -> str:
             for table in document.tables
         },
     }
-    return json.dumps(content, indent=2, ensure_ascii=False)
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    # Control and formatting characters that JSON lets stand are escaped as JSON escapes others.
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _plain(cell: Cell) -> Cell:
     return None if cell == "" else cell
-
-
-def _csv_cell(cell: Cell) -> str:
-    if cell is None or isinstance(cell, int):
-        return "" if cell is None else str(cell)
-    text = printable(cell)
-    # A spreadsheet runs what begins like a formula (CWE-1236); an apostrophe makes it text.
-    return "'" + text if text.lstrip(" ").startswith(_FORMULA) else text
 
 
 def _laid_out(table: Table, limit: int | None) -> Iterator[str]:
@@ -145,13 +139,6 @@ def _shown(column: Column, cell: Cell) -> str:
     if column.form is Form.TEXT and len(text) > 2 * _WIDEST:
         return text[: 2 * _WIDEST - 1] + "…"
     return text
-
-
-def printable(text: str) -> str:
-    """Without what a terminal would obey."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

@@ -13,7 +13,12 @@ from concordat_privacy.catalogue.bands import (
     ProductClass,
 )
 from concordat_privacy.catalogue.definitions import BANDS, POSITION
-from concordat_privacy.catalogue.rows import CATEGORY_FIELDS, AccountSnapshot, bands_of
+from concordat_privacy.catalogue.rows import (
+    CATEGORY_FIELDS,
+    AccountSnapshot,
+    PackedAccount,
+    bands_of,
+)
 
 PROFILE_MONTHS: Final = 24
 
@@ -83,7 +88,7 @@ class Relation:
     ) -> Relation:
         """A relation from its stored numbers, in the order of the fields.
 
-        `bands` may be shorter than the catalogue: those of later versions are unknown.
+        What `bands` and `profile` lack at the end is unknown: bands of later versions, too.
         """
         return cls(
             account_ref,
@@ -93,7 +98,7 @@ class Relation:
             opened_quarter,
             first_delinquency_month,
             bands.ljust(len(BANDS), b"\0"),
-            profile,
+            profile.ljust(PROFILE_MONTHS, b"\0"),
         )
 
     def with_bands(self, **bands: int) -> Relation:
@@ -160,7 +165,8 @@ def merge(existing: Relation | None, snapshot: AccountSnapshot) -> Relation:
         newer, older = arriving, existing
     else:
         newer, older = existing, arriving
-    return replace(newer, profile=_join(newer, older))
+    shift = newer.as_of_month - older.as_of_month
+    return replace(newer, profile=_joined(newer.profile, older.profile, shift))
 
 
 def _relation(snapshot: AccountSnapshot) -> Relation:
@@ -177,14 +183,29 @@ def _relation(snapshot: AccountSnapshot) -> Relation:
     )
 
 
-def _join(newer: Relation, older: Relation) -> bytes:
-    shift = newer.as_of_month - older.as_of_month
-    aligned = (bytes(min(shift, PROFILE_MONTHS)) + older.profile)[:PROFILE_MONTHS]
-    earlier = (
-        min(a, b) if a and b else a or b
-        for a, b in zip(newer.profile[1:], aligned[1:], strict=True)
+def merge_numbers(existing: PackedAccount, arriving: PackedAccount) -> PackedAccount:
+    """As `merge`, of two rows of one account in numbers: no more is made of them than is needed."""
+    if arriving.as_of_month >= existing.as_of_month:
+        newer, older = arriving, existing
+    else:
+        newer, older = existing, arriving
+    profile = _joined(newer.profile, older.profile, newer.as_of_month - older.as_of_month)
+    return newer._replace(profile=profile)
+
+
+def _joined(newer: bytes, older: bytes, shift: int) -> bytes:
+    """The profile of the newer month; where that is unknown, of the older, `shift` months later."""
+    aligned = (bytes(min(shift, PROFILE_MONTHS)) + older)[:PROFILE_MONTHS].ljust(
+        PROFILE_MONTHS, b"\0"
     )
-    return newer.profile[:1] + bytes(earlier)
+    reported = newer[1:].rstrip(b"\0")
+    if not reported:
+        # The usual month: it tells of itself alone.
+        return newer[:1] + aligned[1:]
+    earlier = bytes(
+        min(a, b) if a and b else a or b for a, b in zip(reported, aligned[1:], strict=False)
+    )
+    return newer[:1] + earlier + aligned[1 + len(earlier) :]
 
 
 def restrict(history: History, allowed: Mapping[int, Collection[DataCategory]]) -> History:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from concordat_privacy.catalogue.bands import (
     BAND_TYPES,
@@ -38,7 +38,7 @@ from concordat_privacy.catalogue.bands import (
     VolatilityBand,
 )
 from concordat_privacy.catalogue.calendar import month_of_day, quarter_of_month
-from concordat_privacy.catalogue.definitions import ATTRIBUTES, BANDS
+from concordat_privacy.catalogue.definitions import ATTRIBUTES, BANDS, POSITION
 from concordat_privacy.oprf.token import TOKEN_BYTES
 
 REF_BYTES: Final = 16
@@ -341,30 +341,51 @@ def pack_row(row: Row) -> bytes:
             )
         return _APPLICATION_LAYOUT.pack(_APPLICATION_TAG, row.application_ref, row.day, row.product)
     _check_length(row.account_ref, REF_BYTES)
-    profile = row.payment_profile
-    if len(profile) > MAX_PROFILE_MONTHS:
-        raise ValueError(f"payment profile of {len(profile)} months")
-    bands = bands_of(row)
-    if len(bands) <= _FIRST_BANDS and not row.first_delinquency_month:
-        return _ACCOUNT_LAYOUT.pack(
-            _ACCOUNT_TAG,
-            row.account_ref,
-            row.as_of_month,
-            row.status,
-            row.product,
-            row.opened_quarter,
-            *bands.ljust(_FIRST_BANDS, b"\0"),
-            len(profile),
-            profile,
-        )
-    fixed = _LATER_ACCOUNT_LAYOUT.pack(
-        _LATER_ACCOUNT_TAG,
+    if len(row.payment_profile) > MAX_PROFILE_MONTHS:
+        raise ValueError(f"payment profile of {len(row.payment_profile)} months")
+    return pack_account(
         row.account_ref,
         row.as_of_month,
         row.status,
         row.product,
         row.opened_quarter,
         row.first_delinquency_month,
+        bands_of(row),
+        row.payment_profile,
+    )
+
+
+def pack_account(
+    ref: bytes,
+    as_of_month: int,
+    status: int,
+    product: int,
+    opened_quarter: int,
+    first_delinquency_month: int,
+    bands: bytes,
+    profile: bytes,
+) -> bytes:
+    """As `pack_row`, of checked values; `bands` as `bands_of` gives them."""
+    if len(bands) <= _FIRST_BANDS and not first_delinquency_month:
+        return _ACCOUNT_LAYOUT.pack(
+            _ACCOUNT_TAG,
+            ref,
+            as_of_month,
+            status,
+            product,
+            opened_quarter,
+            *bands.ljust(_FIRST_BANDS, b"\0"),
+            len(profile),
+            profile,
+        )
+    fixed = _LATER_ACCOUNT_LAYOUT.pack(
+        _LATER_ACCOUNT_TAG,
+        ref,
+        as_of_month,
+        status,
+        product,
+        opened_quarter,
+        first_delinquency_month,
         len(bands),
     )
     return fixed + bands + profile
@@ -389,6 +410,47 @@ def unpack_row(data: bytes) -> Row:
     if pack_row(row) != data:
         raise ValueError("packed row is not canonical")
     return row
+
+
+class PackedAccount(NamedTuple):
+    """The numbers of a packed account, in the order in which the pool stores them."""
+
+    account_ref: bytes
+    as_of_month: int
+    status: int
+    product: int
+    opened_quarter: int
+    first_delinquency_month: int
+    bands: bytes
+    """Without unknown ones at the end."""
+    profile: bytes
+    """Of as_of_month and the months before it, newest first."""
+
+
+def account_numbers(data: bytes) -> PackedAccount | None:
+    """The numbers of what `pack_row` packed of an account; None for an application.
+
+    What was packed here is trusted: use `unpack_row` for bytes from elsewhere.
+    """
+    if data[0] == _ACCOUNT_TAG:
+        _, ref, month, status, product, opened, *_, length, rest = _ACCOUNT_LAYOUT.unpack(data)
+        bands = data[_FIRST_BANDS_AT : _FIRST_BANDS_AT + _FIRST_BANDS]
+        first, profile = 0, rest[:length]
+    elif data[0] == _LATER_ACCOUNT_TAG:
+        fixed = _LATER_ACCOUNT_LAYOUT.unpack_from(data)
+        _, ref, month, status, product, opened, first, count = fixed
+        at = _LATER_ACCOUNT_LAYOUT.size
+        bands, profile = data[at : at + count], data[at + count :]
+    else:
+        return None
+    # Unknown where fewer bands were packed.
+    days = bands[_DAYS_AT : _DAYS_AT + 1] or b"\0"
+    known = bands.rstrip(b"\0")
+    return PackedAccount(ref, month, status, product, opened, first, known, days + profile)
+
+
+_FIRST_BANDS_AT: Final = struct.calcsize(">B16sIBBI")
+_DAYS_AT: Final = POSITION["days_past_due"]
 
 
 def _unpack_account(data: bytes) -> AccountSnapshot:
@@ -437,8 +499,13 @@ def row_leaf(token: bytes, row: Row) -> bytes:
     "concordat/row/v1", then the subject's 32-byte token, so that the furnisher can check what it
     sent, then `pack_row`. Raises ValueError as `pack_row`.
     """
+    return packed_leaf(token, pack_row(row))
+
+
+def packed_leaf(token: bytes, content: bytes) -> bytes:
+    """As `row_leaf`, of a packed row."""
     _check_length(token, TOKEN_BYTES)
-    return _LEAF_DOMAIN + token + pack_row(row)
+    return _LEAF_DOMAIN + token + content
 
 
 _FIELDS: Final = {

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from concordat_privacy.moments import moment_of
+from concordat_privacy.shown import printable
 
 _SHOWN = 20
 
@@ -92,11 +93,11 @@ class Report:
         return min((p.entry for p in self.problems if p.entry is not None), default=None)
 
     def summary(self) -> str:
-        """The outcome in plain language, several lines."""
+        """The outcome in plain language, several lines. Safe to print, whatever the export says."""
         lines = self._good() if self.ok else self._bad()
         lines += [f"Warning: {warning}" for warning in self.warnings]
         lines += [f"{count:>9}  {kind}" for kind, count in sorted(self.counts.items())]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def _good(self) -> list[str]:
         lines = [

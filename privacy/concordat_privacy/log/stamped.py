@@ -20,6 +20,7 @@ from concordat_privacy.log.tiles import (
 )
 from concordat_privacy.log.timestamp import MAX_RESPONSE_BYTES, TimestampError, verify_timestamp
 from concordat_privacy.moments import micros_of, rfc3339
+from concordat_privacy.shown import printable
 
 _SHOWN = 20
 
@@ -47,7 +48,7 @@ class Stamps:
                 f"Time-stamps that verify: {len(self.times)}. {first} entries existed at "
                 f"{rfc3339(micros_of(began))}, {last} at {rfc3339(micros_of(ended))}."
             )
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def check_timestamps(

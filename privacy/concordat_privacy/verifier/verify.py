@@ -1083,7 +1083,12 @@ class _Uses:
     def _erasure(self, index: int, who: str) -> None:
         self.say(index, f"the data{self._about(index)} was erased ({place(index)}, recorded by "
                         f"{who}).")  # fmt: skip
-        for item, content in self.items.get(index, ()):
+        items, total = self.items.get(index, []), self.story.entries[index].get("items", 0)
+        if total and not items:
+            self.doubt(place(index), "an erasure, but none of its items is in the bundle: which "
+                       "consents it ended is not shown")  # fmt: skip
+        self._disclosed(index, len(items), total, "consents that ended by")
+        for item, content in items:
             consent = content.get("consent")
             if not is_hex(consent, 16):
                 self.doubt(place(index, item), "its consent is malformed")
@@ -1092,15 +1097,18 @@ class _Uses:
             self.say(index, f"the consent {_short(str(consent))} ended by this erasure "
                             f"({place(index, item)}).")  # fmt: skip
 
+    def _disclosed(self, index: int, found: int, total: int, what: str) -> None:
+        if 0 < found < total:
+            self.story.entry_lines.append(
+                f"Of the {total} {what} {place(index)}, {found} are disclosed."
+            )
+
     def _lookup(self, index: int, fields: Fields, who: str) -> None:
         purpose, items = _text(fields, "purpose"), self.items.get(index, [])
         total = fields.get("items", 0)
         if not items:
             self.doubt(place(index), "a lookup, but none of its items is in the bundle")
-        elif len(items) != total:
-            self.story.entry_lines.append(
-                f"Of the {total} subjects of {place(index)}, {len(items)} are disclosed."
-            )
+        self._disclosed(index, len(items), total, "subjects of")
         for item, content in items:
             where, named = place(index, item), content.get("consents")
             decision = content.get("decision")
@@ -1133,6 +1141,8 @@ class _Uses:
             return
         if not items and fields.get("rows") != 0:
             self.doubt(place(index), f"a {kind}, but none of its items is in the bundle")
+        total, counted = fields.get("items", 0), 0
+        self._disclosed(index, len(items), total, "parts of the rows of")
         for item, content in items:
             where, uses, rows = place(index, item), content.get("uses"), content.get("rows")
             if not isinstance(uses, list) or not isinstance(rows, list) or not rows:
@@ -1141,6 +1151,11 @@ class _Uses:
             if not all(type(row) is int and 0 <= row < len(uses) for row in rows):
                 self.doubt(where, "its rows do not point to its uses")
                 continue
+            if kind == "contribution.batch" and len(items) == total:
+                if content.get("first") != counted:
+                    self.doubt(where, f"begins with row {plain(str(content.get('first')))}, "
+                               f"{counted} rows came before it")  # fmt: skip
+                counted += len(rows)
             counts = collections.Counter(rows)
             shown = strange = 0
             for position, named in enumerate(uses):
@@ -1163,6 +1178,11 @@ class _Uses:
                 )
             if not shown:
                 self.doubt(where, "no consent behind any of its rows is shown")
+        if items and kind == "contribution.batch" and len(items) == total:
+            stated = fields.get("rows")
+            if stated != counted or type(stated) is not int:
+                self.doubt(place(index), f"{plain(str(stated))} rows by its entry, {counted} by "
+                           "its items")  # fmt: skip
 
     def _use(self, index: int, item: int, purpose: str, named: Fields, more: str = "") -> list[str]:
         """Hold one use against every consent it names; returns what allowed it."""

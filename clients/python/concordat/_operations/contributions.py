@@ -1,6 +1,6 @@
 """Contributing rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC
 
@@ -57,10 +57,12 @@ def contribute(
         for number, batch in enumerate(batches_of(rows, ROWS_PER_BATCH)):
             checked = _check_rows(first, batch, today, epoch)
             epoch = checked.epoch
-            answer = _Answer(0, [], None)
+            answer = BatchAnswer(0, [], None)
             if checked.messages:
-                batch_id = numbered_request_id(own_id, number)
-                answer = yield from _send_batch(context, checked, batch_id, notice, first, timeout)
+                prepared = PreparedBatch(
+                    numbered_request_id(own_id, number), epoch, checked.messages, notice
+                )
+                answer = yield from send_batch(context, prepared, checked.positions, first, timeout)
             accepted += answer.rows_accepted
             refused += sorted(checked.refused + answer.refused, key=lambda refusal: refusal.item)
             if answer.receipt is not None:
@@ -96,7 +98,23 @@ class _Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class PreparedBatch:
+    """A batch as it is sent, and sent again. Its rows have been checked."""
+
+    request_id: RequestId
+    epoch: int
+    """Key epoch of all tokens."""
+    messages: Sequence[contribution_pb2.ContributionRow]
+    """At most ROWS_PER_BATCH."""
+    notice: bytes = b""
+    """SHA-256 of the notice that the subjects of adverse rows were given, or empty."""
+    catalogue_version: int = CATALOGUE_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAnswer:
+    """What became of a batch. `refused` is in the caller's own numbers."""
+
     rows_accepted: int
     refused: list[ItemRefusal]
     receipt: BatchReceipt | None
@@ -114,7 +132,7 @@ def _check_rows(first: int, batch: list[Row], today: int, epoch: int) -> _Checke
             )
             continue
         checked.epoch = checked_epoch(row.token, checked.epoch, f"rows[{number}].token")
-        checked.messages.append(_row_message(row.token.value, row.record))
+        checked.messages.append(row_message(row.token.value, row.record))
         checked.positions.append(number)
     return checked
 
@@ -127,45 +145,49 @@ def _problems(row: Row, today: int) -> list[FieldProblem]:
     return mistyped(row.record) or problems(row.record, today)
 
 
-def _send_batch(
+def send_batch(
     context: Context,
-    checked: _Checked,
-    batch_id: RequestId,
-    notice: bytes,
+    batch: PreparedBatch,
+    positions: Sequence[int],
     first: int,
     timeout: float | None,
-) -> Operation[_Answer]:
+) -> Operation[BatchAnswer]:
+    """Send one batch; the same again is answered from the record.
+
+    `positions[i]` is the caller's number of row i, `first` the batch's first number of all.
+    """
     header = contribution_pb2.BatchHeader(
-        request_id=batch_id,
-        epoch=checked.epoch,
-        catalogue_version=CATALOGUE_VERSION,
-        adverse_notice_sha256=notice,
+        request_id=batch.request_id,
+        epoch=batch.epoch,
+        catalogue_version=batch.catalogue_version,
+        adverse_notice_sha256=batch.notice,
     )
     upload = (
         contribution_pb2.ContributeRequest(header=header),
         *(
             contribution_pb2.ContributeRequest(chunk=contribution_pb2.RowChunk(rows=chunk))
-            for chunk in batches_of(checked.messages, ROWS_PER_MESSAGE)
+            for chunk in batches_of(batch.messages, ROWS_PER_MESSAGE)
         ),
     )
     reply = yield from context.send(CONTRIBUTE, upload, timeout)
-    refused = refusals_of(reply.refused, checked.positions)
-    if reply.rows_accepted + len({refusal.item for refusal in refused}) != len(checked.positions):
+    refused = refusals_of(reply.refused, positions)
+    if reply.rows_accepted + len({refusal.item for refusal in refused}) != len(positions):
         raise ProtocolViolation(
-            f"{len(checked.positions)} rows were sent, the gateway answered for another number",
+            f"{len(positions)} rows were sent, the gateway answered for another number",
         )
     receipt = None
     if reply.HasField("receipt"):
         evidence = context.ledger.receipt(
-            reply.receipt, {"contribution.batch"}, {"request": batch_id.hex()}
+            reply.receipt, {"contribution.batch"}, {"request": batch.request_id.hex()}
         )
-        receipt = BatchReceipt(batch_id, first, reply.rows_accepted, evidence)
+        receipt = BatchReceipt(batch.request_id, first, reply.rows_accepted, evidence)
     elif reply.rows_accepted:
         raise ProtocolViolation("rows were taken without a receipt")
-    return _Answer(reply.rows_accepted, refused, receipt)
+    return BatchAnswer(reply.rows_accepted, refused, receipt)
 
 
-def _row_message(token: bytes, record: Record) -> contribution_pb2.ContributionRow:
+def row_message(token: bytes, record: Record) -> contribution_pb2.ContributionRow:
+    """A row for the wire."""
     if isinstance(record, ApplicationEvent):
         return contribution_pb2.ContributionRow(token=token, application=_application(record))
     return contribution_pb2.ContributionRow(token=token, account=_account(record))

@@ -26,6 +26,7 @@ from concordat.results.managers import ConsentManager, ConsentManagerChange
 from concordat.results.members import InvitedMember, JoinedMember, Member, MembershipChange
 from concordat.results.notices import Notice, NoticeChange
 from concordat.results.tokens import TokenKeyInfo
+from concordat.results.uploads import RefusedRow, UploadedPart, UploadStatus
 from concordat.results.usage import Alarm, MemberUsage, Usage
 
 __all__ = [
@@ -61,12 +62,15 @@ __all__ = [
     "NoticeChange",
     "OpenedSubject",
     "Receipt",
+    "RefusedRow",
     "RequestResult",
     "Signal",
     "SignalCatalogue",
     "SignalInfo",
     "SignedCheckpoint",
     "TokenKeyInfo",
+    "UploadStatus",
+    "UploadedPart",
     "Usage",
     "VerifiedReceipt",
     "Withdrawal",

@@ -452,3 +452,349 @@ class GetBatchResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBatchResponse: _TypeAlias = GetBatchResponse  # noqa: Y015
+
+@_typing.final
+class UploadHeader(_message.Message):
+    """First message of a stream; the same in all streams of one upload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    CATALOGUE_VERSION_FIELD_NUMBER: _builtins.int
+    ADVERSE_NOTICE_SHA256_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.bytes
+    """16 random bytes chosen by the member; names the upload. Needed to go on
+    with it.
+    """
+    epoch: _builtins.int
+    """Token key epoch of all tokens in the upload."""
+    catalogue_version: _builtins.int
+    """Catalogue version whose bands are used, e.g. 1."""
+    adverse_notice_sha256: _builtins.bytes
+    """As in BatchHeader."""
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.bytes = ...,
+        epoch: _builtins.int = ...,
+        catalogue_version: _builtins.int = ...,
+        adverse_notice_sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adverse_notice_sha256", b"adverse_notice_sha256", "catalogue_version", b"catalogue_version", "epoch", b"epoch", "upload_id", b"upload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadHeader: _TypeAlias = UploadHeader  # noqa: Y015
+
+@_typing.final
+class UploadPart(_message.Message):
+    """Some rows of an upload, taken together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Counted from 1; each stream's parts follow each other without a gap, and
+    the first is one that came before or the next.
+    """
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContributionRow]:
+        """1 to 4,000 rows."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        rows: _abc.Iterable[Global___ContributionRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadPart: _TypeAlias = UploadPart  # noqa: Y015
+
+@_typing.final
+class ContributeStreamRequest(_message.Message):
+    """One message of the caller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___UploadHeader:
+        """First message only."""
+
+    @_builtins.property
+    def part(self) -> Global___UploadPart:
+        """Every other message."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___UploadHeader | None = ...,
+        part: Global___UploadPart | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "message", b"message", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "message", b"message", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["header", "part"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___ContributeStreamRequest: _TypeAlias = ContributeStreamRequest  # noqa: Y015
+
+@_typing.final
+class UploadOpened(_message.Message):
+    """That the header was taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACKNOWLEDGED_SEQUENCE_FIELD_NUMBER: _builtins.int
+    acknowledged_sequence: _builtins.int
+    """Sequence up to which the upload was taken; 0 for a new one. Go on with
+    the next.
+    """
+    def __init__(
+        self,
+        *,
+        acknowledged_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadOpened: _TypeAlias = UploadOpened  # noqa: Y015
+
+@_typing.final
+class PartAcknowledged(_message.Message):
+    """That a part was taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    ROWS_ACCEPTED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The part's sequence."""
+    rows_accepted: _builtins.int
+    """Rows taken."""
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ItemRefusal]:
+        """Rows refused; item is the row's position in the part, from 0."""
+
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """The part's ledger entry. It names upload and sequence, and commits to the
+        taken rows by their RFC 6962 Merkle root.
+        """
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        rows_accepted: _builtins.int = ...,
+        refused: _abc.Iterable[_common_pb2.ItemRefusal] | None = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "refused", b"refused", "rows_accepted", b"rows_accepted", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartAcknowledged: _TypeAlias = PartAcknowledged  # noqa: Y015
+
+@_typing.final
+class ContributeStreamResponse(_message.Message):
+    """One message of the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPENED_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def opened(self) -> Global___UploadOpened:
+        """First message only."""
+
+    @_builtins.property
+    def acknowledged(self) -> Global___PartAcknowledged:
+        """One for each part, in the order of the parts."""
+
+    def __init__(
+        self,
+        *,
+        opened: Global___UploadOpened | None = ...,
+        acknowledged: Global___PartAcknowledged | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "message", b"message", "opened", b"opened"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "message", b"message", "opened", b"opened"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["opened", "acknowledged"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___ContributeStreamResponse: _TypeAlias = ContributeStreamResponse  # noqa: Y015
+
+@_typing.final
+class GetUploadRequest(_message.Message):
+    """Request of GetUpload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.bytes
+    """The upload's id."""
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["upload_id", b"upload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUploadRequest: _TypeAlias = GetUploadRequest  # noqa: Y015
+
+@_typing.final
+class GetUploadResponse(_message.Message):
+    """Reply of GetUpload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACKNOWLEDGED_SEQUENCE_FIELD_NUMBER: _builtins.int
+    ROWS_ACCEPTED_FIELD_NUMBER: _builtins.int
+    ROWS_REFUSED_FIELD_NUMBER: _builtins.int
+    FIRST_ENTRY_INDEX_FIELD_NUMBER: _builtins.int
+    LAST_ENTRY_INDEX_FIELD_NUMBER: _builtins.int
+    LAST_ACCEPTED_AT_FIELD_NUMBER: _builtins.int
+    acknowledged_sequence: _builtins.int
+    """Sequence up to which it was taken."""
+    rows_accepted: _builtins.int
+    """Rows taken, of all parts."""
+    rows_refused: _builtins.int
+    """Rows refused, of all parts."""
+    first_entry_index: _builtins.int
+    """Ledger entry of the first part."""
+    last_entry_index: _builtins.int
+    """Ledger entry of the last part."""
+    @_builtins.property
+    def last_accepted_at(self) -> _timestamp_pb2.Timestamp:
+        """When the last part was taken."""
+
+    def __init__(
+        self,
+        *,
+        acknowledged_sequence: _builtins.int = ...,
+        rows_accepted: _builtins.int = ...,
+        rows_refused: _builtins.int = ...,
+        first_entry_index: _builtins.int = ...,
+        last_entry_index: _builtins.int = ...,
+        last_accepted_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_accepted_at", b"last_accepted_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "first_entry_index", b"first_entry_index", "last_accepted_at", b"last_accepted_at", "last_entry_index", b"last_entry_index", "rows_accepted", b"rows_accepted", "rows_refused", b"rows_refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUploadResponse: _TypeAlias = GetUploadResponse  # noqa: Y015
+
+@_typing.final
+class ListRefusedRowsRequest(_message.Message):
+    """Request of ListRefusedRows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.bytes
+    """The upload's id."""
+    page_size: _builtins.int
+    """At most this many; 0 means 1,000; capped at 10,000."""
+    page_token: _builtins.str
+    """next_page_token of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.bytes = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "upload_id", b"upload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRefusedRowsRequest: _TypeAlias = ListRefusedRowsRequest  # noqa: Y015
+
+@_typing.final
+class RefusedRow(_message.Message):
+    """One refused row of an upload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Sequence of its part."""
+    @_builtins.property
+    def refusal(self) -> _common_pb2.ItemRefusal:
+        """Why it was refused; item is its position in the part, from 0."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        refusal: _common_pb2.ItemRefusal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusedRow: _TypeAlias = RefusedRow  # noqa: Y015
+
+@_typing.final
+class ListRefusedRowsResponse(_message.Message):
+    """Reply of ListRefusedRows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUSED_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedRow]:
+        """Refused rows, in the order of parts and rows."""
+
+    def __init__(
+        self,
+        *,
+        refused: _abc.Iterable[Global___RefusedRow] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRefusedRowsResponse: _TypeAlias = ListRefusedRowsResponse  # noqa: Y015

@@ -45,6 +45,21 @@ class ContributionServiceStub(object):
                 request_serializer=concordat_dot_v1_dot_contribution__pb2.GetBatchRequest.SerializeToString,
                 response_deserializer=concordat_dot_v1_dot_contribution__pb2.GetBatchResponse.FromString,
                 _registered_method=True)
+        self.ContributeStream = channel.stream_stream(
+                '/concordat.v1.ContributionService/ContributeStream',
+                request_serializer=concordat_dot_v1_dot_contribution__pb2.ContributeStreamRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_contribution__pb2.ContributeStreamResponse.FromString,
+                _registered_method=True)
+        self.GetUpload = channel.unary_unary(
+                '/concordat.v1.ContributionService/GetUpload',
+                request_serializer=concordat_dot_v1_dot_contribution__pb2.GetUploadRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_contribution__pb2.GetUploadResponse.FromString,
+                _registered_method=True)
+        self.ListRefusedRows = channel.unary_unary(
+                '/concordat.v1.ContributionService/ListRefusedRows',
+                request_serializer=concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsResponse.FromString,
+                _registered_method=True)
 
 
 class ContributionServiceServicer(object):
@@ -74,6 +89,50 @@ class ContributionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ContributeStream(self, request_iterator, context):
+        """Contributes any number of rows, part by part, and goes on after a break.
+        The first message carries the header; the server answers it with the
+        sequence up to which it has the upload (0: nothing), and the caller goes
+        on after that. Every other message is a part: 1 to 4,000 rows, with its
+        sequence, counted from 1 without gaps. A part is a batch of its own with
+        its own ledger entry: its good rows are taken, its bad ones are listed.
+        Its acknowledgement comes when it is durable and visible to lookups, in
+        the order of the parts; several parts may be under way. A part is taken
+        once, however often it comes: with the same content it is acknowledged
+        as before, from any connection.
+        The stream ends at the call's deadline, and with UNAVAILABLE
+        (SHUTTING_DOWN) after the part under way where the server is to stop. All
+        that was acknowledged stays; open another stream and go on.
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
+        CATALOGUE_VERSION_UNKNOWN, or SEQUENCE_GAP: it names the sequence that is
+        expected), ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
+        with another header; SEQUENCE_REUSED: the part came before with other
+        rows). Parts before an error stay as they were acknowledged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUpload(self, request, context):
+        """Reads how far an upload of the calling member has come.
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
+        it was ever taken).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRefusedRows(self, request, context):
+        """Lists the refused rows of an upload of the calling member, in their
+        order. They are named by their position alone: nothing here is about a
+        person without the caller's own rows.
+        Errors: INVALID_ARGUMENT (also for a page_token of another list),
+        NOT_FOUND (reason UPLOAD_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ContributionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -86,6 +145,21 @@ def add_ContributionServiceServicer_to_server(servicer, server):
                     servicer.GetBatch,
                     request_deserializer=concordat_dot_v1_dot_contribution__pb2.GetBatchRequest.FromString,
                     response_serializer=concordat_dot_v1_dot_contribution__pb2.GetBatchResponse.SerializeToString,
+            ),
+            'ContributeStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ContributeStream,
+                    request_deserializer=concordat_dot_v1_dot_contribution__pb2.ContributeStreamRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_contribution__pb2.ContributeStreamResponse.SerializeToString,
+            ),
+            'GetUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUpload,
+                    request_deserializer=concordat_dot_v1_dot_contribution__pb2.GetUploadRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_contribution__pb2.GetUploadResponse.SerializeToString,
+            ),
+            'ListRefusedRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRefusedRows,
+                    request_deserializer=concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -143,6 +217,87 @@ class ContributionService(object):
             '/concordat.v1.ContributionService/GetBatch',
             concordat_dot_v1_dot_contribution__pb2.GetBatchRequest.SerializeToString,
             concordat_dot_v1_dot_contribution__pb2.GetBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ContributeStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/concordat.v1.ContributionService/ContributeStream',
+            concordat_dot_v1_dot_contribution__pb2.ContributeStreamRequest.SerializeToString,
+            concordat_dot_v1_dot_contribution__pb2.ContributeStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.ContributionService/GetUpload',
+            concordat_dot_v1_dot_contribution__pb2.GetUploadRequest.SerializeToString,
+            concordat_dot_v1_dot_contribution__pb2.GetUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRefusedRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.ContributionService/ListRefusedRows',
+            concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsRequest.SerializeToString,
+            concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,38 @@ class ContributionServiceStub:
     """Reads what became of a batch of the calling member.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason BATCH_NOT_FOUND).
     """
+    ContributeStream: _grpc.StreamStreamMultiCallable[_contribution_pb2.ContributeStreamRequest, _contribution_pb2.ContributeStreamResponse]
+    """Contributes any number of rows, part by part, and goes on after a break.
+    The first message carries the header; the server answers it with the
+    sequence up to which it has the upload (0: nothing), and the caller goes
+    on after that. Every other message is a part: 1 to 4,000 rows, with its
+    sequence, counted from 1 without gaps. A part is a batch of its own with
+    its own ledger entry: its good rows are taken, its bad ones are listed.
+    Its acknowledgement comes when it is durable and visible to lookups, in
+    the order of the parts; several parts may be under way. A part is taken
+    once, however often it comes: with the same content it is acknowledged
+    as before, from any connection.
+    The stream ends at the call's deadline, and with UNAVAILABLE
+    (SHUTTING_DOWN) after the part under way where the server is to stop. All
+    that was acknowledged stays; open another stream and go on.
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
+    CATALOGUE_VERSION_UNKNOWN, or SEQUENCE_GAP: it names the sequence that is
+    expected), ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
+    with another header; SEQUENCE_REUSED: the part came before with other
+    rows). Parts before an error stay as they were acknowledged.
+    """
+    GetUpload: _grpc.UnaryUnaryMultiCallable[_contribution_pb2.GetUploadRequest, _contribution_pb2.GetUploadResponse]
+    """Reads how far an upload of the calling member has come.
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
+    it was ever taken).
+    """
+    ListRefusedRows: _grpc.UnaryUnaryMultiCallable[_contribution_pb2.ListRefusedRowsRequest, _contribution_pb2.ListRefusedRowsResponse]
+    """Lists the refused rows of an upload of the calling member, in their
+    order. They are named by their position alone: nothing here is about a
+    person without the caller's own rows.
+    Errors: INVALID_ARGUMENT (also for a page_token of another list),
+    NOT_FOUND (reason UPLOAD_NOT_FOUND).
+    """
 
 @_typing.type_check_only
 class ContributionServiceAsyncStub(ContributionServiceStub):
@@ -68,6 +100,38 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     GetBatch: _aio.UnaryUnaryMultiCallable[_contribution_pb2.GetBatchRequest, _contribution_pb2.GetBatchResponse]  # type: ignore[assignment]
     """Reads what became of a batch of the calling member.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason BATCH_NOT_FOUND).
+    """
+    ContributeStream: _aio.StreamStreamMultiCallable[_contribution_pb2.ContributeStreamRequest, _contribution_pb2.ContributeStreamResponse]  # type: ignore[assignment]
+    """Contributes any number of rows, part by part, and goes on after a break.
+    The first message carries the header; the server answers it with the
+    sequence up to which it has the upload (0: nothing), and the caller goes
+    on after that. Every other message is a part: 1 to 4,000 rows, with its
+    sequence, counted from 1 without gaps. A part is a batch of its own with
+    its own ledger entry: its good rows are taken, its bad ones are listed.
+    Its acknowledgement comes when it is durable and visible to lookups, in
+    the order of the parts; several parts may be under way. A part is taken
+    once, however often it comes: with the same content it is acknowledged
+    as before, from any connection.
+    The stream ends at the call's deadline, and with UNAVAILABLE
+    (SHUTTING_DOWN) after the part under way where the server is to stop. All
+    that was acknowledged stays; open another stream and go on.
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
+    CATALOGUE_VERSION_UNKNOWN, or SEQUENCE_GAP: it names the sequence that is
+    expected), ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
+    with another header; SEQUENCE_REUSED: the part came before with other
+    rows). Parts before an error stay as they were acknowledged.
+    """
+    GetUpload: _aio.UnaryUnaryMultiCallable[_contribution_pb2.GetUploadRequest, _contribution_pb2.GetUploadResponse]  # type: ignore[assignment]
+    """Reads how far an upload of the calling member has come.
+    Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
+    it was ever taken).
+    """
+    ListRefusedRows: _aio.UnaryUnaryMultiCallable[_contribution_pb2.ListRefusedRowsRequest, _contribution_pb2.ListRefusedRowsResponse]  # type: ignore[assignment]
+    """Lists the refused rows of an upload of the calling member, in their
+    order. They are named by their position alone: nothing here is about a
+    person without the caller's own rows.
+    Errors: INVALID_ARGUMENT (also for a page_token of another list),
+    NOT_FOUND (reason UPLOAD_NOT_FOUND).
     """
 
 class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -98,6 +162,56 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_contribution_pb2.GetBatchResponse, _abc.Awaitable[_contribution_pb2.GetBatchResponse]]:
         """Reads what became of a batch of the calling member.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason BATCH_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def ContributeStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_contribution_pb2.ContributeStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_contribution_pb2.ContributeStreamResponse], _abc.AsyncIterator[_contribution_pb2.ContributeStreamResponse]]:
+        """Contributes any number of rows, part by part, and goes on after a break.
+        The first message carries the header; the server answers it with the
+        sequence up to which it has the upload (0: nothing), and the caller goes
+        on after that. Every other message is a part: 1 to 4,000 rows, with its
+        sequence, counted from 1 without gaps. A part is a batch of its own with
+        its own ledger entry: its good rows are taken, its bad ones are listed.
+        Its acknowledgement comes when it is durable and visible to lookups, in
+        the order of the parts; several parts may be under way. A part is taken
+        once, however often it comes: with the same content it is acknowledged
+        as before, from any connection.
+        The stream ends at the call's deadline, and with UNAVAILABLE
+        (SHUTTING_DOWN) after the part under way where the server is to stop. All
+        that was acknowledged stays; open another stream and go on.
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
+        CATALOGUE_VERSION_UNKNOWN, or SEQUENCE_GAP: it names the sequence that is
+        expected), ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
+        with another header; SEQUENCE_REUSED: the part came before with other
+        rows). Parts before an error stay as they were acknowledged.
+        """
+
+    @_abc_1.abstractmethod
+    def GetUpload(
+        self,
+        request: _contribution_pb2.GetUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contribution_pb2.GetUploadResponse, _abc.Awaitable[_contribution_pb2.GetUploadResponse]]:
+        """Reads how far an upload of the calling member has come.
+        Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
+        it was ever taken).
+        """
+
+    @_abc_1.abstractmethod
+    def ListRefusedRows(
+        self,
+        request: _contribution_pb2.ListRefusedRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contribution_pb2.ListRefusedRowsResponse, _abc.Awaitable[_contribution_pb2.ListRefusedRowsResponse]]:
+        """Lists the refused rows of an upload of the calling member, in their
+        order. They are named by their position alone: nothing here is about a
+        person without the caller's own rows.
+        Errors: INVALID_ARGUMENT (also for a page_token of another list),
+        NOT_FOUND (reason UPLOAD_NOT_FOUND).
         """
 
 def add_ContributionServiceServicer_to_server(servicer: ContributionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

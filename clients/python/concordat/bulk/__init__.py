@@ -1,0 +1,34 @@
+"""Whole files and frames of rows: mapped, banded and tokenised here, sent in resumable jobs.
+
+    from concordat import Client
+    from concordat.bulk import upload
+
+    with Client.open("profiles/alpha") as client:
+        report = upload(client, "october.csv", "mapping.toml", journal="jobs/october.journal")
+
+Raw values never leave the process. See docs/contributing-data.md.
+"""
+
+from concordat.bulk.errors import JobBusy, JobChanged, JournalError, MappingError, SourceError
+from concordat.bulk.job import DEFAULT_BATCH_ROWS, Progress, Report, upload
+from concordat.bulk.mapping import INCLUDED, Mapping, load_mapping, parse_mapping
+from concordat.bulk.sources import CsvFile, Source, open_source
+
+__all__ = [
+    "DEFAULT_BATCH_ROWS",
+    "INCLUDED",
+    "CsvFile",
+    "JobBusy",
+    "JobChanged",
+    "JournalError",
+    "Mapping",
+    "MappingError",
+    "Progress",
+    "Report",
+    "Source",
+    "SourceError",
+    "load_mapping",
+    "open_source",
+    "parse_mapping",
+    "upload",
+]

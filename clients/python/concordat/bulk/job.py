@@ -1,0 +1,382 @@
+"""A bulk job: a file or a frame to banded rows at the gateway, and again after any failure."""
+
+import csv
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from concordat._checks import checked_bytes, checked_integer, checked_type
+from concordat.bulk._journal import Journal, Reject, Span
+from concordat.bulk._pseudonyms import key_in
+from concordat.bulk._sending import MAX_ROWS, Delivery, deliver, parcel, request_id
+from concordat.bulk._tokens import Tokeniser, TokenStore
+from concordat.bulk.errors import SourceError
+from concordat.bulk.mapping import Mapped, Mapping, load_mapping
+from concordat.bulk.sources import Item, Position, Source, UnreadableRow, open_source
+from concordat.client import Client
+from concordat.errors import FailedPrecondition, InvalidInput
+from concordat_privacy.catalogue.calendar import day_number
+from concordat_privacy.catalogue.rows import AccountSnapshot, FieldProblem, problems
+from concordat_privacy.catalogue.rows import Row as Record
+from concordat_privacy.oprf import Token
+
+DEFAULT_BATCH_ROWS: Final = 10_000
+REJECT_COLUMNS: Final = ("row", "field", "reason", "description", "refused_by")
+
+_JOB_ID_BYTES: Final = 16
+_SHA256_BYTES: Final = 32
+_ATTEMPTS: Final = 4
+_TOLD_ROWS: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is, over all its runs."""
+
+    rows_read: int
+    rows_accepted: int
+    rows_refused: int
+    offset: int
+    """Of `size`, counted in `unit`."""
+    size: int
+    unit: str
+    """"bytes" of a CSV file, else "rows"."""
+    rows_per_second: float
+    """Of this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a source's rows, over all runs of the job."""
+
+    job_id: bytes
+    rows_read: int
+    rows_accepted: int
+    rows_refused: int
+    batches: int
+    """Sent to the gateway, and answered."""
+    identifiers_blinded: int
+    """In this run; the others' tokens were in the cache."""
+    entries: tuple[int, ...]
+    """Ledger entries of the batches."""
+    rejects: Path | None
+    """The file that says why rows were refused; None where none was asked for."""
+
+
+Tell: TypeAlias = Callable[[Progress], None]
+
+
+def upload(
+    client: Client,
+    source: object,
+    mapping: str | os.PathLike[str] | Mapping,
+    *,
+    journal: str | os.PathLike[str],
+    rejects: str | os.PathLike[str] | None = None,
+    encoding: str | None = None,
+    batch_rows: int = DEFAULT_BATCH_ROWS,
+    portfolio: bool = False,
+    adverse_notice_sha256: bytes | None = None,
+    progress: Tell | None = None,
+    timeout: float | None = None,
+) -> Report:
+    """Contribute a file or a frame: band, tokenise and send its rows, batch by batch.
+
+    The same call again goes on at the first batch that was not answered, whatever ended the one
+    before; a finished job is not sent again. Raw values, account numbers and identifiers stay in
+    this process and its files. Rows that are refused, here or by the gateway, are listed and do
+    not keep the others back.
+
+    Blocks for as long as it takes. With asyncio: `await asyncio.to_thread(upload, client, ...)`,
+    with a Client, which threads may share.
+
+    Args:
+        source: a path (.csv, .txt, .tsv, .parquet), a `concordat.bulk.CsvFile`, or a table: pandas,
+            polars or pyarrow. All but CSV need the extra `files`.
+        mapping: a TOML file, the name of an included one, or what `load_mapping` returned.
+        journal: the job's file, made on first use. Beside it lie `tokens.cache` and `cache.key`,
+            which jobs share, and `account-ref.key` unless the mapping names another: keep that
+            one for good, else accounts get new pseudonyms.
+        rejects: a CSV file to write: row, field, reason, description, refused_by; no values.
+        encoding: of a CSV file; None: what the mapping says.
+        batch_rows: rows of the source to a batch, 1 to 20,000.
+        portfolio: charge the key-holder's portfolio allowance (see Client.tokenise).
+        adverse_notice_sha256: of the notice that the subjects of adverse rows were given.
+        progress: called by this thread while rows are read and after each batch.
+        timeout: seconds for each request with its retries.
+
+    Raises:
+        MappingError, SourceError, InvalidInput: nothing was sent of what is wrong.
+        JobChanged: the journal is of another source, mapping, key, notice or member.
+        JobBusy: another process works on this job. JournalError: e.g. the disk is full.
+        QuotaExhausted, TechnicalFault and others of Client.tokenise and Client.contribute.
+        OSError: of the files that it writes.
+    """
+    checked_type(client, Client, "client", "of an AsyncClient's profile, open a Client")
+    checked_integer(batch_rows, "batch_rows", 1, MAX_ROWS)
+    notice = b""
+    if adverse_notice_sha256 is not None:
+        notice = checked_bytes(adverse_notice_sha256, "adverse_notice_sha256", _SHA256_BYTES)
+    checked = load_mapping(mapping)
+    opened = open_source(
+        source,
+        encoding=encoding or checked.encoding,
+        delimiter=checked.delimiter,
+        quoted=checked.quoted,
+        columns=checked.heading,
+    )
+    _check_rejects(rejects, source)
+    file = Path(journal)
+    folder = file.parent
+    with (
+        Journal(file) as book,
+        TokenStore(folder / "tokens.cache", key_in(folder / "cache.key")) as store,
+    ):
+        key = key_in(checked.key_file or folder / "account-ref.key")
+        facts = {
+            "member": client.profile.spiffe_id.encode(),
+            "mapping": checked.digest,
+            "source": opened.digest(checked.columns),
+            "pseudonym_key": hashlib.sha256(b"concordat/bulk/key" + key).digest(),
+            "notice": notice,
+        }
+        job_id = book.begin(facts, secrets.token_bytes(_JOB_ID_BYTES))
+        tokeniser = Tokeniser(client, store, portfolio, timeout)
+        job = _Job(
+            client, opened, checked, key, notice, book, job_id, tokeniser, batch_rows, timeout
+        )
+        teller = _Teller(progress, book, opened)
+        try:
+            job.run(teller)
+        finally:
+            if rejects is not None:
+                _write_rejects(Path(rejects), book)
+        totals = book.totals()
+        return Report(
+            job_id,
+            totals.rows_read,
+            totals.rows_accepted,
+            totals.rows_refused,
+            totals.batches,
+            tokeniser.blinded,
+            book.entries(),
+            None if rejects is None else Path(rejects),
+        )
+
+
+@dataclass(slots=True)
+class _Teller:
+    """Calls the caller's progress function."""
+
+    tell: Tell | None
+    book: Journal
+    source: Source
+    _began: float = 0.0
+    _first: int = 0
+
+    def begin(self) -> None:
+        self._began = time.monotonic()
+        self._first = self.book.totals().rows_read
+
+    def at(self, position: Position | None, more_read: int, more_refused: int) -> None:
+        """Tell where the job is: `more` were read and not answered yet."""
+        if self.tell is None:
+            return
+        totals = self.book.totals()
+        read = totals.rows_read + more_read
+        seconds = max(time.monotonic() - self._began, 1e-6)
+        self.tell(
+            Progress(
+                read,
+                totals.rows_accepted,
+                totals.rows_refused + more_refused,
+                0 if position is None else position.offset,
+                self.source.size,
+                self.source.unit,
+                (read - self._first) / seconds,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Rows of one span, mapped."""
+
+    rows: list[tuple[int, Mapped]]
+    rejects: list[Reject]
+    after: Position
+    rows_read: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    client: Client
+    source: Source
+    mapping: Mapping
+    key: bytes
+    notice: bytes
+    book: Journal
+    job_id: bytes
+    tokeniser: Tokeniser
+    batch_rows: int
+    timeout: float | None
+
+    def run(self, teller: _Teller) -> None:
+        teller.begin()
+        if self.book.is_done:
+            return
+        position, sequence = self._resumed(teller)
+        items = self.source.rows(self.mapping.columns, position)
+        while (read := self._read(items, teller)) is not None:
+            # What was read may be of another content than what the digest was made of.
+            self.source.check_unchanged()
+            sequence += 1
+            span = self._prepared(sequence, 0, read)
+            if span.parcel is not None:
+                self._sent(span, read)
+            teller.at(read.after, 0, 0)
+        self.source.check_unchanged()
+        self.book.finish()
+
+    def _resumed(self, teller: _Teller) -> tuple[Position | None, int]:
+        """Send what an earlier run prepared; where to go on, and the last sequence."""
+        last = self.book.last()
+        if last is None:
+            return None, 0
+        if last.parcel is not None:
+            self._sent(last, None)
+        teller.at(last.after, 0, 0)
+        return last.after, last.sequence
+
+    def _read(self, items: Iterator[Item], teller: _Teller) -> _Read | None:
+        """The next rows, up to a batch; None at the end."""
+        today = day_number(self.client._context.environment.utc_now().astimezone(UTC).date())
+        rows: list[tuple[int, Mapped]] = []
+        rejects: list[Reject] = []
+        read = refused = 0
+        after = None
+        for item in items:
+            read += 1
+            after = item.after
+            mapped = self._mapped(item, today)
+            if isinstance(mapped, Mapped):
+                rows.append((item.number, mapped))
+            else:
+                refused += 1
+                rejects += [
+                    Reject(item.number, one.field, one.reason, one.description) for one in mapped
+                ]
+            if read % _TOLD_ROWS == 0:
+                teller.at(after, read, refused)
+            if read == self.batch_rows:
+                break
+        if after is None:
+            return None
+        return _Read(rows, rejects, after, read, refused)
+
+    def _mapped(self, item: Item, today: int) -> Mapped | list[FieldProblem]:
+        if isinstance(item, UnreadableRow):
+            return [FieldProblem("", item.reason, item.description)]
+        mapped = self.mapping.map(item.values, self.key)
+        if isinstance(mapped, Mapped):
+            return problems(mapped.record, today) or mapped
+        return mapped
+
+    def _prepared(self, sequence: int, attempt: int, read: _Read) -> Span:
+        tokens = self.tokeniser.tokens([mapped.identifier for _, mapped in read.rows])
+        rows: list[tuple[int, Token, Record]] = []
+        rejects = list(read.rejects)
+        refused = read.refused
+        seen: dict[tuple[object, ...], int] = {}
+        for (number, mapped), token in zip(read.rows, tokens, strict=True):
+            what, key = _identity(mapped.record)
+            first = seen.setdefault((token.value, *key), number)
+            if first == number:
+                rows.append((number, token, mapped.record))
+            else:
+                refused += 1
+                rejects.append(Reject(number, "", "DUPLICATE", f"the same {what} as row {first}"))
+        sent = None
+        if rows:
+            sent = parcel(sequence, request_id(self.job_id, sequence, attempt), rows)
+        span = Span(sequence, attempt, sent, read.after, read.rows_read, refused)
+        self.book.prepare(span, rejects)
+        return span
+
+    def _sent(self, span: Span, read: _Read | None) -> None:
+        """Send a span's parcel, under a newer key epoch where its own has ended."""
+        while span.parcel is not None:
+            delivery = deliver(self.client, span.parcel, self.notice, self.timeout)
+            if delivery is not None:
+                self.book.answer(span.sequence, delivery, _gateway_rejects(span, delivery))
+                return
+            if span.attempt + 1 >= _ATTEMPTS:
+                raise FailedPrecondition(
+                    "the gateway takes none of the key epochs that its key log has in use",
+                    reason="EPOCH_NOT_ACTIVE",
+                )
+            self.tokeniser.refuse(span.parcel.epoch)
+            if read is None:
+                read = self._read_again(span)
+            span = self._prepared(span.sequence, span.attempt + 1, read)
+
+    def _read_again(self, span: Span) -> _Read:
+        """The rows of a span that an earlier run prepared."""
+        start = self.book.after(span.sequence - 1)
+        items = self.source.rows(self.mapping.columns, start)
+        job = replace(self, batch_rows=span.rows_read)
+        read = job._read(items, _Teller(None, self.book, self.source))
+        if read is None or read.after != span.after:
+            raise SourceError("the source has other rows than before")
+        return read
+
+
+def _identity(record: Record) -> tuple[str, tuple[object, ...]]:
+    """What makes two rows of one subject the same, as the gateway has it."""
+    if isinstance(record, AccountSnapshot):
+        return "account and month", (record.account_ref, record.as_of_month)
+    return "application", (record.application_ref,)
+
+
+def _gateway_rejects(span: Span, delivery: Delivery) -> list[Reject]:
+    found = [
+        Reject(one.item, one.field, one.reason, one.description, "gateway")
+        for one in delivery.refused
+    ]
+    if delivery.rows_refused and not found:
+        assert span.parcel is not None
+        first, last = span.parcel.numbers[0], span.parcel.numbers[-1]
+        text = (
+            f"{delivery.rows_refused} rows of {first} to {last}: the reasons were lost with the "
+            "connection, and the key epoch has ended since"
+        )
+        found.append(Reject(first, "", "UNKNOWN", text, "gateway"))
+    return found
+
+
+def _check_rejects(rejects: str | os.PathLike[str] | None, source: object) -> None:
+    """Raise InvalidInput where writing the one would destroy the other."""
+    if rejects is None or not isinstance(source, str | os.PathLike):
+        return
+    if Path(rejects).exists() and Path(rejects).samefile(source):
+        raise InvalidInput.field("rejects", "the source itself; another file wanted")
+
+
+def _write_rejects(file: Path, book: Journal) -> None:
+    unfinished = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    try:
+        with unfinished.open("x", newline="", encoding="utf-8") as out:
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerow(REJECT_COLUMNS)
+            for one in book.rejects():
+                writer.writerow((one.row, one.field, one.reason, one.description, one.refused_by))
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,166 @@
+"""`concordat contribute`: a whole file of rows into the pool, in a job that can be resumed."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from concordat_gateway.commands._client import opened, profile_option
+
+if TYPE_CHECKING:
+    from concordat.bulk import Progress
+
+ALL_TAKEN, SOME_REFUSED, NOT_DONE = 0, 1, 2
+_JOB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_TOLD_EVERY_SECONDS = 1.0
+
+
+class _NotDone(click.ClickException):
+    exit_code = NOT_DONE
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--mapping",
+    required=True,
+    metavar="FILE|metro2|pboc2",
+    help="Which column gives which attribute: a TOML file, or an included mapping by its name.",
+)
+@click.option(
+    "--identifier",
+    metavar="KIND[:COLUMN]",
+    help="Instead of the mapping's: e.g. cn-resident-id/1, or phone/1:Mobile.",
+)
+@profile_option
+@click.option(
+    "--job",
+    metavar="NAME",
+    help="Name of the job; by default the file's. The same job again goes on where it ended.",
+)
+@click.option(
+    "--rejects",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a CSV file of the refused rows: number, field and reason, no values.",
+)
+@click.option("--encoding", help="Of a CSV file, instead of the mapping's: utf-8, gb18030.")
+@click.option("--portfolio", is_flag=True, help="Charge the key-holder's portfolio allowance.")
+@click.option(
+    "--adverse-notice-sha256",
+    metavar="HEX",
+    help="SHA-256 of the notice that the subjects of adverse rows were given.",
+)
+@click.option("--batch-rows", type=int, default=None, help="Rows to a batch, 1 to 20,000.")
+@click.option(
+    "--timeout",
+    type=float,
+    metavar="SECONDS",
+    help="For each request with its retries; by default 120 for a batch, 10 for others.",
+)
+def contribute(
+    file: Path,
+    mapping: str,
+    identifier: str | None,
+    profile: Path,
+    job: str | None,
+    rejects: Path | None,
+    encoding: str | None,
+    portfolio: bool,
+    adverse_notice_sha256: str | None,
+    batch_rows: int | None,
+    timeout: float | None,
+) -> None:
+    """Contribute the rows of FILE (.csv or .parquet): banded here, tokenised, sent in batches.
+
+    Ends with 0 if all rows were taken, 1 if some were refused, 2 if it is not done: run the same
+    command again, and it goes on at the first batch that was not answered. The job's journal is
+    in the folder "bulk" of the profile, and so is account-ref.key, which makes the pseudonyms of
+    accounts: keep a copy of it.
+    """
+    from concordat import bulk
+
+    name = file.name if job is None else job
+    if not _JOB_NAME.fullmatch(name):
+        raise click.BadParameter(
+            "letters, digits, dots, dashes and underscores wanted", param_hint="--job"
+        )
+    notice = _digest(adverse_notice_sha256)
+    try:
+        with opened(profile) as client:
+            checked = bulk.load_mapping(mapping)
+            if identifier is not None:
+                kind, _, column = identifier.partition(":")
+                checked = checked.with_identifier(kind, column or None)
+            report = bulk.upload(
+                client,
+                file,
+                checked,
+                journal=profile / "bulk" / f"{name}.journal",
+                rejects=rejects,
+                encoding=encoding,
+                batch_rows=bulk.DEFAULT_BATCH_ROWS if batch_rows is None else batch_rows,
+                portfolio=portfolio,
+                adverse_notice_sha256=notice,
+                progress=_shown(time.monotonic),
+                timeout=timeout,
+            )
+    except click.UsageError:
+        raise
+    except click.ClickException as error:
+        raise _NotDone(error.message) from None
+    except KeyboardInterrupt:
+        raise _NotDone("stopped; the same command goes on from here") from None
+    click.echo(
+        f"{report.rows_read:,} rows read, {report.rows_accepted:,} taken, "
+        f"{report.rows_refused:,} refused; {report.batches:,} batches."
+    )
+    if report.entries:
+        click.echo(f"Ledger entries {report.entries[0]} to {report.entries[-1]}.")
+    if report.rows_refused:
+        if rejects is None:
+            click.echo("The same command with --rejects FILE lists them.", err=True)
+        sys.exit(SOME_REFUSED)
+
+
+def _digest(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise click.BadParameter(
+            "64 hexadecimal digits wanted", param_hint="--adverse-notice-sha256"
+        )
+    return digest
+
+
+def _shown(monotonic: Callable[[], float]) -> Callable[[Progress], None]:
+    """Shows progress on standard error: in one line of a terminal, else a line now and then."""
+    next_at = 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal next_at
+        is_end = progress.offset >= progress.size
+        if monotonic() < next_at and not is_end:
+            return
+        next_at = monotonic() + _TOLD_EVERY_SECONDS
+        part = progress.offset / progress.size if progress.size else 1
+        text = (
+            f"{part:4.0%}  {progress.rows_read:,} read, {progress.rows_accepted:,} taken, "
+            f"{progress.rows_refused:,} refused, {progress.offset:,} of {progress.size:,} "
+            f"{progress.unit}, {progress.rows_per_second:,.0f} rows/s"
+        )
+        if sys.stderr.isatty():
+            click.echo(f"\r{text}", err=True, nl=is_end)
+        else:
+            click.echo(text, err=True)
+
+    return show

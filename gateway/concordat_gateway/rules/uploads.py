@@ -1,0 +1,379 @@
+"""Uploads: contributions of any length, taken part by part, each part once.
+
+A part is a batch of its own: staged, recorded in one control transaction with its ledger entry,
+published. The same transaction moves the upload's sequence on, so that a part is taken once
+however often it comes and over however many connections: a repeat finds the record and is
+answered from it. A part is acknowledged when it is durable and published.
+
+A part is staged only when the one before it has been published. So the pool is the same after
+an upload that broke anywhere as after one that did not, also where two parts report one month of
+one account and the later counts.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+
+from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
+from concordat_gateway.rules.contributions import BATCHES, Accepted, Origin, publish, record, stage
+from concordat_gateway.rules.intake import Header, Intake, check_header
+from concordat_gateway.rules.items import ItemRefusal
+from concordat_gateway.rules.pages import Listing, page_size
+from concordat_gateway.rules.refusals import unpack_refusals
+from concordat_gateway.rules.requests import Fingerprint, check_request_id
+from concordat_gateway.rules.standing import require_active
+from concordat_gateway.store.control_tables import batch as batch_table
+from concordat_gateway.store.control_tables import ledger_entry
+from concordat_gateway.store.control_tables import upload as upload_table
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_privacy.jurisdictions import UNNAMED
+from concordat_rpc.errors import (
+    FieldViolation,
+    Kind,
+    Refusal,
+    already_exists,
+    invalid,
+    not_found,
+)
+from concordat_rpc.peer import Peer
+
+DEFAULT_REFUSED_ROWS = 1_000
+MAX_REFUSED_ROWS = 10_000
+MAX_SEQUENCE = 2**32 - 1
+_ITEM_BITS = 12
+"""A part has at most 4,000 rows."""
+_BATCHES_A_READ = 16
+
+_Batch: TypeAlias = sa.Row[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadStatus:
+    """How far an upload has come."""
+
+    acknowledged_sequence: int
+    rows_accepted: int
+    rows_refused: int
+    first_entry: int
+    last_entry: int
+    last_accepted_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A refused row of an upload."""
+
+    sequence: int
+    refusal: ItemRefusal
+    """Its item is the row's position in the part, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedPage:
+    """Some refused rows, in their order, and the token of the next ones; empty on the last page."""
+
+    rows: Sequence[RefusedRow]
+    next_page_token: str
+
+
+class UploadStream:
+    """One connection's way through an upload. Not thread-safe."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        signals: SignalStore,
+        furnisher: Peer,
+        header: Header,
+        jurisdiction: str = UNNAMED,
+    ) -> None:
+        """Begin an upload or go on with one. `header.request_id` is the upload's id.
+
+        `jurisdiction` as in `contributions.contribute`. Raises Refusal INVALID_ARGUMENT,
+        FAILED_PRECONDITION, ALREADY_EXISTS (UPLOAD_ID_REUSED), UNAVAILABLE.
+        """
+        check_header(header, "header.upload_id")
+        self._journal = journal
+        self._signals = signals
+        self._furnisher = furnisher
+        self._id = header.request_id
+        self._header_sha256 = _digest(header)
+        self._jurisdiction = jurisdiction
+        self._settled = self._opened()
+
+    @property
+    def settled(self) -> int:
+        """Sequence up to which this stream knows all parts as taken and published."""
+        return self._settled
+
+    def take(self, sequence: int, intake: Intake, timeout_seconds: float) -> Committed[Accepted]:
+        """Take a part whose rows are all in `intake`; it is in the pool when this returns.
+
+        Where it came before with the same rows, this is what was answered then. Raises Refusal
+        INVALID_ARGUMENT, FAILED_PRECONDITION (SEQUENCE_GAP), ALREADY_EXISTS (SEQUENCE_REUSED,
+        UPLOAD_ID_REUSED), PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED. After the last two
+        the part may have been taken; to send it again is safe.
+        """
+        self._check_next(sequence)
+        digest = intake.finish()
+        staged = b""
+        batch = self._find(sequence, digest)
+        if batch is None:
+            staged = stage(self._signals, intake)
+            self._write(staged, sequence, intake, digest, timeout_seconds)
+            batch = self._find(sequence, digest)
+            assert batch is not None  # it was recorded now, or by somebody else a moment ago
+        publish(self._journal, self._signals, batch, staged)
+        self._settled = max(self._settled, sequence)
+        return Committed(self._accepted(batch), self._journal.checkpoint())
+
+    def _opened(self) -> int:
+        """The sequence up to which the upload was taken, once that part is published."""
+        with self._journal.read() as connection:
+            upload = _upload(connection, self._furnisher, self._id)
+            if upload is None:
+                return 0
+            self._check_header(upload)
+            batch = _part(connection, self._furnisher, self._id, upload.acknowledged)
+        assert batch is not None  # it committed together with the upload's sequence
+        if not self._signals.is_published(batch.batch_id):
+            publish(self._journal, self._signals, batch, b"")
+        return int(upload.acknowledged)
+
+    def _check_next(self, sequence: int) -> None:
+        if sequence < 1:
+            raise invalid("part.sequence", "sequences are counted from 1")
+        if sequence > self._settled + 1:
+            raise _gap(self._settled + 1, sequence)
+
+    def _check_header(self, upload: _Batch) -> None:
+        if upload.header_sha256 != self._header_sha256:
+            raise already_exists(
+                "UPLOAD_ID_REUSED",
+                "an upload with this upload_id was begun with another header",
+            )
+
+    def _find(self, sequence: int, digest: bytes) -> _Batch | None:
+        """The part as it was recorded; None if it is new. Raises Refusal."""
+        with self._journal.read() as connection:
+            batch = _part(connection, self._furnisher, self._id, sequence)
+            if batch is not None:
+                require_active(connection, self._furnisher.name)
+                _check_content(batch, digest)
+        return batch
+
+    def _write(
+        self, staged: bytes, sequence: int, intake: Intake, digest: bytes, timeout_seconds: float
+    ) -> None:
+        try:
+            self._journal.write(
+                lambda transaction: self._record(transaction, staged, sequence, intake, digest),
+                timeout_seconds,
+            )
+        except Refusal as refusal:
+            # After these the commit may have happened, or may still happen.
+            if refusal.kind not in (Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED):
+                with suppress(Refusal):
+                    self._signals.discard(staged)
+            raise
+
+    def _record(
+        self,
+        transaction: Transaction,
+        staged: bytes,
+        sequence: int,
+        intake: Intake,
+        digest: bytes,
+    ) -> None:
+        connection = transaction.connection
+        recorded = _part(connection, self._furnisher, self._id, sequence)
+        if recorded is not None:
+            _check_content(recorded, digest)
+            return
+        upload = _upload(connection, self._furnisher, self._id)
+        if upload is not None:
+            self._check_header(upload)
+        expected = 1 if upload is None else upload.acknowledged + 1
+        if sequence != expected:
+            raise _gap(expected, sequence)
+        origin = Origin(upload_id=self._id, sequence=sequence)
+        accepted = record(
+            transaction, self._furnisher, staged, intake, digest, origin, self._jurisdiction
+        )
+        connection.execute(
+            _INSERT if upload is None else _ADVANCE,
+            {
+                "member_id": self._furnisher.name,
+                "upload_id": self._id,
+                "header_sha256": self._header_sha256,
+                "acknowledged": sequence,
+                "rows_accepted": accepted.rows_accepted,
+                "rows_refused": len(accepted.refused),
+                "first_entry": accepted.entry.index,
+                "last_entry": accepted.entry.index,
+                "last_accepted_at": transaction.now,
+            }
+            if upload is None
+            else {
+                "of_member": self._furnisher.name,
+                "of_upload": self._id,
+                "sequence": sequence,
+                "more_accepted": accepted.rows_accepted,
+                "more_refused": len(accepted.refused),
+                "entry": accepted.entry.index,
+                "now": transaction.now,
+            },
+        )
+
+    def _accepted(self, batch: _Batch) -> Accepted:
+        """What is answered for a part: from its record, the first time as every time."""
+        with self._journal.read() as connection:
+            leaf = connection.execute(_LEAF, {"entry": batch.entry}).scalar_one()
+        refused = unpack_refusals(batch.refusals)
+        return Accepted(batch.rows_accepted, refused, Entry(batch.entry, leaf))
+
+
+def get_upload(journal: Journal, furnisher: Peer, upload_id: bytes) -> UploadStatus:
+    """How far an upload of the furnisher has come.
+
+    Raises Refusal INVALID_ARGUMENT, NOT_FOUND (UPLOAD_NOT_FOUND).
+    """
+    check_request_id(upload_id, "upload_id")
+    with journal.read() as connection:
+        upload = _upload(connection, furnisher, upload_id)
+    if upload is None:
+        raise _unknown_upload()
+    return UploadStatus(
+        upload.acknowledged,
+        upload.rows_accepted,
+        upload.rows_refused,
+        upload.first_entry,
+        upload.last_entry,
+        upload.last_accepted_at,
+    )
+
+
+def list_refused_rows(
+    journal: Journal, furnisher: Peer, upload_id: bytes, wanted: int, page_token: str
+) -> RefusedPage:
+    """One page of the refused rows of an upload of the furnisher.
+
+    They are what the parts' records say, see `rules.refusals`. Raises Refusal INVALID_ARGUMENT,
+    NOT_FOUND (UPLOAD_NOT_FOUND).
+    """
+    check_request_id(upload_id, "upload_id")
+    size = page_size(wanted, DEFAULT_REFUSED_ROWS, MAX_REFUSED_ROWS)
+    listing = Listing.of(b"ListRefusedRows", furnisher.spiffe_id.encode(), upload_id)
+    after = listing.position(page_token)
+    with journal.read() as connection:
+        if _upload(connection, furnisher, upload_id) is None:
+            raise _unknown_upload()
+        found: list[RefusedRow] = []
+        for row in _refused_from(connection, furnisher, upload_id, max(after, 0) >> _ITEM_BITS):
+            if _position(row) <= after:
+                continue
+            if len(found) == size:
+                return RefusedPage(found, listing.token(_position(found[-1])))
+            found.append(row)
+    return RefusedPage(found, "")
+
+
+def _refused_from(
+    connection: sa.Connection, furnisher: Peer, upload_id: bytes, first: int
+) -> Iterator[RefusedRow]:
+    """The refused rows of the parts from sequence `first` on; a few parts in memory at a time."""
+    while True:
+        batches = connection.execute(
+            _REFUSED_FROM,
+            {"member_id": furnisher.name, "upload_id": upload_id, "first": first},
+        ).all()
+        for batch in batches:
+            for refusal in unpack_refusals(batch.refusals):
+                yield RefusedRow(batch.sequence, refusal)
+        if len(batches) < _BATCHES_A_READ:
+            return
+        first = batches[-1].sequence + 1
+
+
+def _position(row: RefusedRow) -> int:
+    return row.sequence << _ITEM_BITS | row.refusal.item
+
+
+def _digest(header: Header) -> bytes:
+    fingerprint = Fingerprint("Upload")
+    fingerprint.add(header.epoch, header.catalogue_version, header.adverse_notice_sha256)
+    return fingerprint.digest()
+
+
+def _upload(connection: sa.Connection, furnisher: Peer, upload_id: bytes) -> _Batch | None:
+    parameters = {"member_id": furnisher.name, "upload_id": upload_id}
+    return connection.execute(_SELECT, parameters).one_or_none()
+
+
+def _part(
+    connection: sa.Connection, furnisher: Peer, upload_id: bytes, sequence: int
+) -> _Batch | None:
+    parameters = {"member_id": furnisher.name, "upload_id": upload_id, "sequence": sequence}
+    return connection.execute(_SELECT_PART, parameters).one_or_none()
+
+
+def _check_content(batch: _Batch, digest: bytes) -> None:
+    if batch.content_sha256 != digest:
+        raise already_exists(
+            "SEQUENCE_REUSED", f"part {batch.sequence} of the upload came before with other rows"
+        )
+
+
+def _gap(expected: int, sequence: int) -> Refusal:
+    description = f"{expected} is expected, {sequence} came"
+    return Refusal(
+        Kind.FAILED_PRECONDITION,
+        "SEQUENCE_GAP",
+        f"part.sequence: {description}",
+        [FieldViolation("part.sequence", description)],
+    )
+
+
+def _unknown_upload() -> Refusal:
+    return not_found("UPLOAD_NOT_FOUND", "the calling member has no upload with this upload_id")
+
+
+_SELECT = sa.select(upload_table).where(
+    upload_table.c.member_id == sa.bindparam("member_id"),
+    upload_table.c.upload_id == sa.bindparam("upload_id"),
+)
+_INSERT = sa.insert(upload_table)
+_ADVANCE = (
+    sa.update(upload_table)
+    .where(
+        upload_table.c.member_id == sa.bindparam("of_member"),
+        upload_table.c.upload_id == sa.bindparam("of_upload"),
+    )
+    .values(
+        acknowledged=sa.bindparam("sequence"),
+        rows_accepted=upload_table.c.rows_accepted + sa.bindparam("more_accepted"),
+        rows_refused=upload_table.c.rows_refused + sa.bindparam("more_refused"),
+        last_entry=sa.bindparam("entry"),
+        last_accepted_at=sa.bindparam("now"),
+    )
+)
+_SELECT_PART = BATCHES.where(
+    batch_table.c.member_id == sa.bindparam("member_id"),
+    batch_table.c.upload_id == sa.bindparam("upload_id"),
+    batch_table.c.sequence == sa.bindparam("sequence"),
+)
+_REFUSED_FROM = (
+    sa.select(batch_table.c.sequence, batch_table.c.refusals)
+    .where(
+        batch_table.c.member_id == sa.bindparam("member_id"),
+        batch_table.c.upload_id == sa.bindparam("upload_id"),
+        batch_table.c.sequence >= sa.bindparam("first"),
+        batch_table.c.rows_refused > 0,
+    )
+    .order_by(batch_table.c.sequence)
+    .limit(_BATCHES_A_READ)
+)
+_LEAF = sa.select(ledger_entry.c.leaf).where(ledger_entry.c.entry_index == sa.bindparam("entry"))

@@ -1,0 +1,229 @@
+"""Any breaks of an upload, anywhere: the pool is the one that an unbroken upload makes."""
+
+import itertools
+import os
+from collections.abc import Collection, Iterator, Sequence
+from enum import Enum
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules import contributions
+from concordat_gateway.rules.calendar import day_of
+from concordat_gateway.rules.intake import PART, AccountNumbers, Header, Intake, RawRow
+from concordat_gateway.rules.uploads import UploadStream, get_upload, list_refused_rows
+from concordat_gateway.store.signal_store import SignalStore, StagedRow
+from concordat_gateway.store.subjects import subject_key
+from concordat_privacy.catalogue.relations import Relation
+from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_store.database import Database
+from tests.services import (
+    EPOCH,
+    PEPPER,
+    draft,
+    grant,
+    months_since_1970,
+    peer,
+    serving,
+    token,
+)
+from tests.stores import ManualClock, StoreUrls, open_journal
+
+BETA = peer("beta")
+BROKEN, UNBROKEN = 1, 2
+"""Two subjects with the same accounts."""
+
+
+class Point(Enum):
+    """Where the gateway's process ends, as its stores see it."""
+
+    BEFORE_STAGING = "nothing of the part is anywhere"
+    AFTER_STAGING = "staged, not in the ledger"
+    BEFORE_PUBLISHING = "in the ledger, not in the pool"
+    AFTER_PUBLISHING = "in the pool, not acknowledged"
+
+
+class Break(Exception):
+    """The end of a process."""
+
+
+class EndingStore(SignalStore):
+    """A signals store whose process ends where it is told to."""
+
+    end_at: Point | None = None
+
+    def stage(self, batch_id: bytes, rows: Sequence[StagedRow]) -> None:
+        self._pass(Point.BEFORE_STAGING)
+        super().stage(batch_id, rows)
+        self._pass(Point.AFTER_STAGING)
+
+    def publish(self, batch_id: bytes, member_no: int, refused_rows: Collection[int]) -> None:
+        self._pass(Point.BEFORE_PUBLISHING)
+        super().publish(batch_id, member_no, refused_rows)
+        self._pass(Point.AFTER_PUBLISHING)
+
+    def _pass(self, point: Point) -> None:
+        if self.end_at is point:
+            self.end_at = None
+            raise Break
+
+
+@pytest.fixture(scope="module")
+def numbers() -> Iterator[int]:
+    """Numbers of examples: each has accounts of its own."""
+    return itertools.count(1)
+
+
+@pytest.fixture
+def stores(sqlite_stores: StoreUrls, clock: ManualClock) -> Iterator[tuple[Journal, EndingStore]]:
+    with open_journal(sqlite_stores, clock) as journal:
+        database = Database.open(sqlite_stores.signals_url)
+        store = EndingStore(database, clock)
+        with serving(journal, store, clock) as consortium:
+            drafts = [draft(consortium, one, [2], [1]) for one in (BROKEN, UNBROKEN)]
+            assert not grant(consortium.beta, drafts).refused
+        yield journal, store
+        database.close()
+
+
+row = st.tuples(
+    st.integers(0, 2),  # account
+    st.integers(-1, 1),  # months from now; 1 is refused
+    st.integers(1, 6),  # balance
+)
+parts_of_rows = st.lists(st.lists(row, min_size=1, max_size=4), min_size=1, max_size=5)
+breaks = st.lists(
+    st.tuples(
+        st.sampled_from(Point),
+        st.integers(0, 3),  # parts that go well before
+        st.integers(0, 2),  # parts that are sent again after
+        st.booleans(),  # whether the supervisor publishes and tidies in between
+    ),
+    max_size=8,
+)
+
+
+class Sender:
+    """A member's side of one upload, and the gateway's rules under it."""
+
+    def __init__(
+        self,
+        stores: tuple[Journal, EndingStore],
+        clock: ManualClock,
+        subject: int,
+        parts: Sequence[Sequence[tuple[int, int, int]]],
+        base: int,
+    ) -> None:
+        self.journal, self.store = stores
+        self.id = os.urandom(16)
+        self._clock = clock
+        self._month = months_since_1970(clock)
+        self._subject, self._parts, self._base = subject, parts, base
+
+    def open(self) -> UploadStream:
+        header = Header(self.id, EPOCH, CATALOGUE_VERSION)
+        return UploadStream(self.journal, self.store, BETA, header)
+
+    def send(self, stream: UploadStream, sequence: int) -> int:
+        """Send a part; returns its entry."""
+        intake = Intake(
+            Header(self.id, EPOCH, CATALOGUE_VERSION),
+            day_of(self._clock()),
+            EPOCH,
+            lambda tokens: [subject_key(PEPPER, one) for one in tokens],
+            PART,
+        )
+        intake.add([self._raw(*one) for one in self._parts[sequence - 1]])
+        return stream.take(sequence, intake, 30).value.entry.index
+
+    def pool(self) -> dict[int, Relation]:
+        """This example's accounts of the subject."""
+        key = subject_key(PEPPER, token(self._subject))
+        relations = self.store.histories([key], EPOCH)[key].relations
+        found = {int.from_bytes(one.account_ref, "big"): one for _, one in relations}
+        return {ref - self._base: one for ref, one in found.items() if 0 <= ref - self._base < 3}
+
+    def _raw(self, account: int, months: int, balance: int) -> RawRow:
+        numbers = AccountNumbers(
+            account_ref=(self._base + account).to_bytes(16, "big"),
+            as_of_month=self._month + months,
+            status=1,
+            product=3,
+            opened_quarter=self._month // 3 - 8,
+            limit=5,
+            balance=balance,
+            past_due=1,
+            days_past_due=1,
+            utilisation=4,
+            spend_volatility=0,
+            payment_profile=b"",
+        )
+        return RawRow(token(self._subject), numbers)
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(parts=parts_of_rows, breaks=breaks)
+def test_an_upload_that_broke_anywhere_makes_the_pool_of_one_that_did_not(
+    stores: tuple[Journal, EndingStore],
+    clock: ManualClock,
+    numbers: Iterator[int],
+    parts: list[list[tuple[int, int, int]]],
+    breaks: list[tuple[Point, int, int, bool]],
+) -> None:
+    base = next(numbers) * 1_000
+    unbroken = Sender(stores, clock, UNBROKEN, parts, base)
+    stream = unbroken.open()
+    for sequence in range(1, len(parts) + 1):
+        unbroken.send(stream, sequence)
+
+    journal, store = stores
+    broken = Sender(stores, clock, BROKEN, parts, base)
+    before = journal.size
+    entries: dict[int, int] = {}
+    left = iter(breaks)
+    at = next(left, None)
+    well = known = 0
+    stream = broken.open()
+    assert stream.settled == 0
+    sequence = 1
+    while sequence <= len(parts):
+        if at is not None and well >= at[1]:
+            store.end_at = at[0]
+        try:
+            entry = broken.send(stream, sequence)
+        except Break:
+            assert at is not None
+            _, _, again, tidied = at
+            if tidied:
+                clock.advance(3600)
+                contributions.resume(journal, store, clock)
+            at, well = next(left, None), 0
+            stream = broken.open()
+            # All that was acknowledged is there; perhaps what was being sent too.
+            assert known <= stream.settled <= max(known, sequence)
+            known = stream.settled
+            sequence = max(1, stream.settled + 1 - again)
+            continue
+        store.end_at = None
+        # A part has one entry, however often it was sent.
+        assert entries.setdefault(sequence, entry) == entry
+        known = max(known, sequence)
+        sequence += 1
+        well += 1
+
+    assert journal.size - before == len(parts)
+    assert broken.pool() == unbroken.pool()
+    one, other = (get_upload(journal, BETA, sender.id) for sender in (broken, unbroken))
+    assert (one.rows_accepted, one.rows_refused) == (other.rows_accepted, other.rows_refused)
+    refused = [list_refused_rows(journal, BETA, s.id, 0, "").rows for s in (broken, unbroken)]
+    assert refused[0] == refused[1]
+    clock.advance(3600)
+    contributions.resume(journal, store, clock)
+    assert store.staged() == []
+    assert broken.pool() == unbroken.pool()

@@ -1,0 +1,57 @@
+"""Runs a job of the gateway's on stores of the tests, and is killed before one of its writes.
+
+Usage: python -m tests.programs.job CONTROL_URL SIGNALS_URL retention|notices NOW WRITES
+NOW is in microseconds. It ends with code 0 if it comes to its end in fewer than WRITES writes and
+commits.
+"""
+
+import os
+import signal
+import sys
+
+import sqlalchemy as sa
+
+from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules.notices import mark_overdue
+from concordat_gateway.rules.retention import enforce
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_privacy.jurisdictions import policies
+from concordat_store.database import Database
+from concordat_store.engines import WRITES
+from tests.stores import ledger_key_of_tests
+
+GATEWAY = "spiffe://concordat.test/gateway/gateway"
+
+
+def main(control_url: str, signals_url: str, job: str, now: int, writes: int) -> None:
+    def clock() -> int:
+        return now
+
+    journal = Journal(Database.open(control_url), ledger_key_of_tests(), clock)
+    signals = SignalStore(Database.open(signals_url), clock)
+    left = writes
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        if not statement.lstrip().upper().startswith(("SELECT", "BEGIN")):
+            count()
+
+    def note_commit(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get(WRITES):
+            count()
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    sa.event.listen(sa.Engine, "commit", note_commit)
+    if job == "retention":
+        enforce(journal, signals, policies()["CN"], GATEWAY, now)
+    else:
+        mark_overdue(journal, GATEWAY, now)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
