@@ -317,7 +317,7 @@ def test_many_subjects_are_looked_up_in_order(lender: Client, person: Token) -> 
     assert [result.status for result in results] == [SubjectStatus.NO_CONSENT] * 1_100 + [
         SubjectStatus.OK
     ]
-    assert lender.verify_receipt(results[-1].receipt).fields["items"] == 101
+    assert lender.verify_receipt(results[-1].receipt).fields["items"] == 1_101
 
 
 def test_only_wanted_signals_are_answered(lender: Client, person: Token) -> None:

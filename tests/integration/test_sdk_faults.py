@@ -330,22 +330,39 @@ def test_a_batch_with_another_number_of_results_is_refused(client: Client, peer:
 
 
 def test_a_long_batch_lookup_is_split_and_keeps_its_order(client: Client, peer: Peer) -> None:
-    tokens = [Token(number.to_bytes(32, "big"), EPOCH) for number in range(2_499)] + [UNKNOWN_TOKEN]
-    results = client.lookup_batch(tokens, Purpose.UNDERWRITING)
+    count = 10_499
+    tokens = [Token(number.to_bytes(32, "big"), EPOCH) for number in range(count)]
+    results = client.lookup_batch([*tokens, UNKNOWN_TOKEN], Purpose.UNDERWRITING)
     sizes = [len(request.tokens) // 32 for request in peer.requests["BatchLookup"]]
-    assert sizes == [1_000, 1_000, 500]
-    assert b"".join(r.tokens for r in peer.requests["BatchLookup"]) == b"".join(map(bytes, tokens))
+    assert sizes == [10_000, 500]
+    sent = b"".join(request.tokens for request in peer.requests["BatchLookup"])
+    assert sent == b"".join(map(bytes, [*tokens, UNKNOWN_TOKEN]))
     statuses = [result.status for result in results]
-    assert statuses == [SubjectStatus.OK] * 2_499 + [SubjectStatus.NO_CONSENT]
-    assert results[0].receipt == results[999].receipt != results[1_000].receipt
+    assert statuses == [SubjectStatus.OK] * count + [SubjectStatus.NO_CONSENT]
+    assert results[0].receipt == results[9_999].receipt != results[10_000].receipt
+
+
+def test_where_the_quota_lets_no_large_batch_through_smaller_ones_are_asked_for(
+    client: Client, peer: Peer
+) -> None:
+    never = Refusal(Kind.RESOURCE_EXHAUSTED, "LOOKUPS_EXHAUSTED", "at most 1000 at once")
+    peer.next("BatchLookup", Refuse(never))
+    results = client.lookup_batch([TOKEN] * 2_500, Purpose.UNDERWRITING)
+    sizes = [len(request.tokens) // 32 for request in peer.requests["BatchLookup"]]
+    assert sizes == [2_500, 1_000, 1_000, 500]
+    assert len(results) == 2_500
+
+    peer.next("BatchLookup", Refuse(never))
+    with pytest.raises(QuotaExhausted):
+        client.lookup_batch([TOKEN] * 1_000, Purpose.UNDERWRITING)
 
 
 def test_results_before_a_failure_are_not_lost(client: Client, peer: Peer) -> None:
     peer.next("BatchLookup", None, Abort(grpc.StatusCode.INTERNAL))
     with pytest.raises(ServerFault) as caught:
-        client.lookup_batch([TOKEN] * 1_001, Purpose.UNDERWRITING)
+        client.lookup_batch([TOKEN] * 10_001, Purpose.UNDERWRITING)
     assert isinstance(caught.value.partial, tuple)
-    assert len(caught.value.partial) == 1_000
+    assert len(caught.value.partial) == 10_000
 
 
 def test_grants_are_split_and_numbered_by_the_caller(client: Client, peer: Peer) -> None:

@@ -260,7 +260,7 @@ def test_a_member_may_look_up_little_unless_the_file_says_more(file: Path) -> No
     without = f"{head}[{rest}" if found else head
     file.write_text(without)
     assert load_config(file).lookup_quota == Quota(
-        daily=10_000, monthly=100_000, per_second=20.0, burst=1_000
+        daily=10_000, monthly=100_000, per_second=20.0, burst=10_000
     )
 
     def quoted(lines: str) -> Quota:

@@ -34,7 +34,7 @@ from concordat_rpc.limits import Limits
 from concordat_rpc.peer import is_trust_domain
 from concordat_rpc.settings import Settings
 
-DEFAULT_LOOKUP_QUOTA = Quota(daily=10_000, monthly=100_000, per_second=20.0, burst=1_000)
+DEFAULT_LOOKUP_QUOTA = Quota(daily=10_000, monthly=100_000, per_second=20.0, burst=10_000)
 """Of a member for which neither the file nor the operator says otherwise: enough to decide on
 applications, too little to try a register. The burst is one batch of the largest size."""
 DEFAULT_GRACE_SECONDS = 3_600

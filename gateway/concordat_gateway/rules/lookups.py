@@ -39,7 +39,7 @@ from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import invalid
 from concordat_rpc.peer import Peer
 
-MAX_SUBJECTS = 1_000
+MAX_SUBJECTS = 10_000
 MAX_AGE_MONTHS = 120
 """Further back than anything is kept."""
 

@@ -50,8 +50,10 @@ class LookupMethods(BlockingMethods):
     ) -> list[LookupResult]:
         """As `lookup`, for any number of subjects; one result for each, in order.
 
-        Sent 1,000 at a time, each under one ledger entry. All tokens must be of one epoch. If a
-        later request fails, `error.partial` (a tuple of LookupResult) holds the results before it.
+        Sent 10,000 at a time, each under one ledger entry (1,000 where the quota lets no more
+        through at once). All tokens must be of one epoch. Without a `timeout` each request may take
+        2 ms a subject longer than others. If a later request fails, `error.partial` (a tuple of
+        LookupResult) holds the results before it.
         """
         return self._runner.run(
             "lookup_batch",

@@ -10,17 +10,21 @@ from concordat._checks import (
     checked_token,
 )
 from concordat._context import Context
-from concordat._convert import batches_of, keeping_partial, member_of, month_start
+from concordat._convert import keeping_partial, member_of, month_start
 from concordat._methods import BATCH_LOOKUP, LIST_SIGNALS, LOOKUP
 from concordat._steps import Operation
 from concordat.enums import Coverage, DataCategory, Purpose, SignalStatus, SubjectStatus
-from concordat.errors import InvalidInput, ProtocolViolation, ReceiptInvalid
+from concordat.errors import InvalidInput, ProtocolViolation, QuotaExhausted, ReceiptInvalid
 from concordat.results import LookupResult, Receipt, Signal, SignalCatalogue, SignalInfo
 from concordat.v1 import common_pb2, signal_pb2
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.oprf import Token
 
-SUBJECTS_PER_REQUEST = 1_000
+SUBJECTS_PER_REQUEST = 10_000
+FEWER_SUBJECTS = 1_000
+"""Where a quota lets no larger request through, however long one waits."""
+SECONDS_PER_SUBJECT = 0.002
+"""What a large request may take longer by default: signals are computed one subject at a time."""
 MAX_SIGNAL_NAME_CHARACTERS = 64
 MAX_AGE_MONTHS = 120
 
@@ -66,14 +70,16 @@ def lookup_batch(
     max_age_months: int | None,
     timeout: float | None,
 ) -> Operation[list[LookupResult]]:
-    """Look many subjects up, in requests of up to 1,000."""
+    """Look many subjects up, in requests of up to 10,000."""
     names = _names(signals)
     wanted = checked_member(purpose, Purpose, "purpose")
     age = _max_age(max_age_months)
     packed, epoch = _packed(checked_items(tokens, "tokens", "Token"))
     results: list[LookupResult] = []
+    at_once = SUBJECTS_PER_REQUEST
     with keeping_partial(lambda: tuple(results), _PARTIAL):
-        for batch in batches_of(packed, SUBJECTS_PER_REQUEST):
+        while len(results) < len(packed):
+            batch = packed[len(results) : len(results) + at_once]
             request = signal_pb2.BatchLookupRequest(
                 tokens=b"".join(batch),
                 purpose=_on_wire(wanted),
@@ -82,13 +88,18 @@ def lookup_batch(
                 epoch=epoch,
                 max_age_months=age,
             )
-            reply = yield from context.send(BATCH_LOOKUP, request, timeout)
-            if len(reply.results) != len(batch):
-                raise ProtocolViolation(
-                    f"{len(batch)} subjects were asked for, {len(reply.results)} answered",
-                )
-            receipt = _receipt(context, reply.receipt, request, len(batch))
-            results += [_result(result, wanted, receipt, names) for result in reply.results]
+            seconds = timeout
+            if seconds is None:
+                seconds = context.options.timeout_seconds + SECONDS_PER_SUBJECT * len(batch)
+            try:
+                reply = yield from context.send(BATCH_LOOKUP, request, seconds)
+            except QuotaExhausted as error:
+                if error.retry_after_seconds is not None or len(batch) <= FEWER_SUBJECTS:
+                    raise
+                # So many are never let through at once, and nothing of them was recorded.
+                at_once = FEWER_SUBJECTS
+                continue
+            results += _results(context, reply, request, batch)
     return results
 
 
@@ -110,6 +121,22 @@ def list_signals(context: Context, timeout: float | None) -> Operation[SignalCat
             for info in reply.signals
         ),
     )
+
+
+def _results(
+    context: Context,
+    reply: signal_pb2.BatchLookupResponse,
+    request: signal_pb2.BatchLookupRequest,
+    batch: Sequence[bytes],
+) -> list[LookupResult]:
+    """The results of one request, checked. Raises ProtocolViolation, ReceiptInvalid."""
+    if len(reply.results) != len(batch):
+        raise ProtocolViolation(
+            f"{len(batch)} subjects were asked for, {len(reply.results)} answered",
+        )
+    receipt = _receipt(context, reply.receipt, request, len(batch))
+    purpose, names = Purpose(request.purpose), request.signals
+    return [_result(result, purpose, receipt, names) for result in reply.results]
 
 
 def _packed(tokens: Iterable[Token]) -> tuple[list[bytes], int]:

@@ -289,7 +289,7 @@ class BatchLookupRequest(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     MAX_AGE_MONTHS_FIELD_NUMBER: _builtins.int
     tokens: _builtins.bytes
-    """1 to 1,000 subject tokens of 32 bytes each, one after another."""
+    """1 to 10,000 subject tokens of 32 bytes each, one after another."""
     purpose: _common_pb2.Purpose.ValueType
     """As LookupRequest.purpose; the same for all."""
     request_id: _builtins.bytes

@@ -75,6 +75,7 @@ class SignalServiceServicer(object):
     def BatchLookup(self, request, context):
         """Looks many subjects up under one ledger entry, whose items_root commits
         to the decision on each subject. A batch is charged whole or not at all.
+        The reply to the largest has some 20 MB: callers must allow for 32 MiB.
         Errors as Lookup.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -48,6 +48,7 @@ class SignalServiceStub:
     BatchLookup: _grpc.UnaryUnaryMultiCallable[_signal_pb2.BatchLookupRequest, _signal_pb2.BatchLookupResponse]
     """Looks many subjects up under one ledger entry, whose items_root commits
     to the decision on each subject. A batch is charged whole or not at all.
+    The reply to the largest has some 20 MB: callers must allow for 32 MiB.
     Errors as Lookup.
     """
     ListSignals: _grpc.UnaryUnaryMultiCallable[_signal_pb2.ListSignalsRequest, _signal_pb2.ListSignalsResponse]
@@ -73,6 +74,7 @@ class SignalServiceAsyncStub(SignalServiceStub):
     BatchLookup: _aio.UnaryUnaryMultiCallable[_signal_pb2.BatchLookupRequest, _signal_pb2.BatchLookupResponse]  # type: ignore[assignment]
     """Looks many subjects up under one ledger entry, whose items_root commits
     to the decision on each subject. A batch is charged whole or not at all.
+    The reply to the largest has some 20 MB: callers must allow for 32 MiB.
     Errors as Lookup.
     """
     ListSignals: _aio.UnaryUnaryMultiCallable[_signal_pb2.ListSignalsRequest, _signal_pb2.ListSignalsResponse]  # type: ignore[assignment]
@@ -107,6 +109,7 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_signal_pb2.BatchLookupResponse, _abc.Awaitable[_signal_pb2.BatchLookupResponse]]:
         """Looks many subjects up under one ledger entry, whose items_root commits
         to the decision on each subject. A batch is charged whole or not at all.
+        The reply to the largest has some 20 MB: callers must allow for 32 MiB.
         Errors as Lookup.
         """
 
