@@ -98,7 +98,12 @@ _SERVICES = {
         "GetUpload": _MEMBER,
         "ListRefusedRows": _MEMBER,
     },
-    "SignalService": {"Lookup": _MEMBER, "BatchLookup": _MEMBER, "ListSignals": _ALL},
+    "SignalService": {
+        "Lookup": _MEMBER,
+        "BatchLookup": _MEMBER,
+        "ReviewPortfolio": _MEMBER,
+        "ListSignals": _ALL,
+    },
     "AggregateService": {"Count": _MEMBER, "GetBudget": _ALL},
     "LedgerService": {
         "GetCheckpoint": _ALL,

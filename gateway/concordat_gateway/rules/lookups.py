@@ -59,6 +59,14 @@ _REFUSED = SubjectResult(permitted=False, signals=())
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Where a lookup belongs that is a part of a portfolio review."""
+
+    review_id: bytes
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A checked question about subjects: what for, and which signals."""
 
@@ -69,10 +77,16 @@ class Question:
     """Months after which signals are STALE for this caller; None: the catalogue's."""
     request_id: bytes
     """The caller's; the entry repeats it, so that a receipt belongs to one call."""
+    part: Part | None
 
     @classmethod
     def of(
-        cls, purpose: int, signals: Sequence[str], request_id: bytes, max_age_months: int = 0
+        cls,
+        purpose: int,
+        signals: Sequence[str],
+        request_id: bytes,
+        max_age_months: int = 0,
+        part: Part | None = None,
     ) -> "Question":
         """The question in a request, with 0 for no `max_age_months`.
 
@@ -86,7 +100,9 @@ class Question:
                 raise invalid(f"signals[{position}]", "the catalogue has no signal of this name")
         if max_age_months > MAX_AGE_MONTHS:
             raise invalid("max_age_months", f"0 to {MAX_AGE_MONTHS} wanted, {max_age_months} given")
-        return cls(Purpose(purpose), frozenset(signals) or None, max_age_months or None, request_id)
+        return cls(
+            Purpose(purpose), frozenset(signals) or None, max_age_months or None, request_id, part
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +132,15 @@ def check_token(token: bytes) -> bytes:
     return token
 
 
-def split_tokens(tokens: bytes) -> list[bytes]:
+def split_tokens(tokens: bytes, at_most: int = MAX_SUBJECTS) -> list[bytes]:
     """The tokens of a batch, one after another. Raises Refusal INVALID_ARGUMENT."""
     count, rest = divmod(len(tokens), TOKEN_BYTES)
     if rest:
         raise invalid(
             "tokens", f"a multiple of {TOKEN_BYTES} bytes wanted, {len(tokens)} bytes given"
         )
-    if not 1 <= count <= MAX_SUBJECTS:
-        raise invalid("tokens", f"1 to {MAX_SUBJECTS} tokens wanted, {count} given")
+    if not 1 <= count <= at_most:
+        raise invalid("tokens", f"1 to {at_most} tokens wanted, {count} given")
     return [tokens[at : at + TOKEN_BYTES] for at in range(0, len(tokens), TOKEN_BYTES)]
 
 
@@ -237,6 +253,9 @@ def _fields(question: Question) -> dict[str, Json]:
     }
     if question.max_age_months is not None:
         fields["max_age_months"] = question.max_age_months
+    if question.part is not None:
+        fields["review"] = question.part.review_id.hex()
+        fields["sequence"] = question.part.sequence
     return fields
 
 

@@ -1,6 +1,6 @@
 """Looking subjects up."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from concordat._checks import (
     checked_epoch,
@@ -46,9 +46,9 @@ def lookup(
     timeout: float | None,
 ) -> Operation[LookupResult]:
     """Look one subject up."""
-    names = _names(signals)
+    names = signal_names(signals)
     wanted = checked_member(purpose, Purpose, "purpose")
-    age = _max_age(max_age_months)
+    age = max_age_on_wire(max_age_months)
     request = signal_pb2.LookupRequest(
         token=checked_token(token),
         purpose=_on_wire(wanted),
@@ -59,7 +59,7 @@ def lookup(
     )
     reply = yield from context.send(LOOKUP, request, timeout)
     receipt = _receipt(context, reply.receipt, request, 1)
-    return _result(reply.result, wanted, receipt, names)
+    return result_of(reply.result, wanted, receipt, names)
 
 
 def lookup_batch(
@@ -71,9 +71,9 @@ def lookup_batch(
     timeout: float | None,
 ) -> Operation[list[LookupResult]]:
     """Look many subjects up, in requests of up to 10,000."""
-    names = _names(signals)
+    names = signal_names(signals)
     wanted = checked_member(purpose, Purpose, "purpose")
-    age = _max_age(max_age_months)
+    age = max_age_on_wire(max_age_months)
     packed, epoch = _packed(checked_items(tokens, "tokens", "Token"))
     results: list[LookupResult] = []
     at_once = SUBJECTS_PER_REQUEST
@@ -136,7 +136,7 @@ def _results(
         )
     receipt = _receipt(context, reply.receipt, request, len(batch))
     purpose, names = Purpose(request.purpose), request.signals
-    return [_result(result, purpose, receipt, names) for result in reply.results]
+    return [result_of(result, purpose, receipt, names) for result in reply.results]
 
 
 def _packed(tokens: Iterable[Token]) -> tuple[list[bytes], int]:
@@ -163,12 +163,20 @@ def _receipt(
         # None: the entry has no such field.
         "max_age_months": request.max_age_months or None,
     }
+    return lookup_receipt(context, receipt, recorded, request.signals)
+
+
+def lookup_receipt(
+    context: Context,
+    receipt: common_pb2.Receipt,
+    recorded: Mapping[str, Json],
+    names: Sequence[str],
+) -> Receipt:
+    """The receipt, if its entry says what is `recorded`, and that these signals were asked for."""
     checked = context.ledger.receipt(receipt, _ENTRY, recorded)
     signals = checked.fields.get("signals")
     # In the catalogue's order, whatever order they were asked for in.
-    if request.signals and (
-        not isinstance(signals, list) or sorted(map(str, signals)) != sorted(set(request.signals))
-    ):
+    if names and (not isinstance(signals, list) or sorted(map(str, signals)) != sorted(set(names))):
         raise ReceiptInvalid(
             f"entry {checked.entry_index} is not this call's: it records other signals than "
             "those that were asked for"
@@ -180,8 +188,8 @@ def _on_wire(purpose: Purpose) -> common_pb2.Purpose.ValueType:
     return common_pb2.Purpose.ValueType(purpose)
 
 
-def _max_age(months: int | None) -> int:
-    """As the wire has it: 0 for None."""
+def max_age_on_wire(months: int | None) -> int:
+    """As the wire has it: 0 for None. Raises InvalidInput."""
     if months is None:
         return 0
     # bool is an int, and True no age.
@@ -192,7 +200,8 @@ def _max_age(months: int | None) -> int:
     return months
 
 
-def _names(signals: Iterable[str] | None) -> list[str]:
+def signal_names(signals: Iterable[str] | None) -> list[str]:
+    """As the wire has them: none for None. Raises InvalidInput."""
     if signals is None:
         return []
     if isinstance(signals, str):
@@ -207,9 +216,10 @@ def _names(signals: Iterable[str] | None) -> list[str]:
     return names
 
 
-def _result(
+def result_of(
     result: signal_pb2.SubjectResult, purpose: Purpose, receipt: Receipt, names: Sequence[str]
 ) -> LookupResult:
+    """A subject's result, checked. Raises ProtocolViolation."""
     status = member_of(SubjectStatus, result.status, "result.status")
     if status is SubjectStatus.NO_CONSENT:
         if result.signals:

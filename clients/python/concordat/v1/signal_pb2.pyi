@@ -353,6 +353,142 @@ class BatchLookupResponse(_message.Message):
 Global___BatchLookupResponse: _TypeAlias = BatchLookupResponse  # noqa: Y015
 
 @_typing.final
+class ReviewHeader(_message.Message):
+    """What all chunks of a review have in common."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_ID_FIELD_NUMBER: _builtins.int
+    SIGNALS_FIELD_NUMBER: _builtins.int
+    MAX_AGE_MONTHS_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    review_id: _builtins.bytes
+    """16 random bytes, the same on each stream of one review. Each chunk's
+    ledger entry has them as "review".
+    """
+    max_age_months: _builtins.int
+    """As LookupRequest.max_age_months."""
+    epoch: _builtins.int
+    """As BatchLookupRequest.epoch."""
+    @_builtins.property
+    def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As LookupRequest.signals."""
+
+    def __init__(
+        self,
+        *,
+        review_id: _builtins.bytes = ...,
+        signals: _abc.Iterable[_builtins.str] | None = ...,
+        max_age_months: _builtins.int = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_age_months", b"max_age_months", "review_id", b"review_id", "signals", b"signals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewHeader: _TypeAlias = ReviewHeader  # noqa: Y015
+
+@_typing.final
+class ReviewChunk(_message.Message):
+    """Some subjects of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Number of the chunk, from 1. A stream may begin with any; then each is the
+    one before plus 1.
+    """
+    request_id: _builtins.bytes
+    """As LookupRequest.request_id: new each time that the chunk is sent."""
+    tokens: _builtins.bytes
+    """1 to 1,000 subject tokens of 32 bytes each, one after another."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        request_id: _builtins.bytes = ...,
+        tokens: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "sequence", b"sequence", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewChunk: _TypeAlias = ReviewChunk  # noqa: Y015
+
+@_typing.final
+class ReviewPortfolioRequest(_message.Message):
+    """Message of a caller of ReviewPortfolio."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___ReviewHeader:
+        """First message of a stream."""
+
+    @_builtins.property
+    def chunk(self) -> Global___ReviewChunk:
+        """Every later message."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___ReviewHeader | None = ...,
+        chunk: Global___ReviewChunk | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___ReviewPortfolioRequest: _TypeAlias = ReviewPortfolioRequest  # noqa: Y015
+
+@_typing.final
+class ReviewPortfolioResponse(_message.Message):
+    """Answer to one chunk, in the order of the chunks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The chunk's."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubjectResult]:
+        """Results in the order of its tokens."""
+
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """The ledger entry of this chunk."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        results: _abc.Iterable[Global___SubjectResult] | None = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "results", b"results", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewPortfolioResponse: _TypeAlias = ReviewPortfolioResponse  # noqa: Y015
+
+@_typing.final
 class ListSignalsRequest(_message.Message):
     """Request of ListSignals."""
 

@@ -51,6 +51,16 @@ class SignalServiceStub:
     The reply to the largest has some 20 MB: callers must allow for 32 MiB.
     Errors as Lookup.
     """
+    ReviewPortfolio: _grpc.StreamStreamMultiCallable[_signal_pb2.ReviewPortfolioRequest, _signal_pb2.ReviewPortfolioResponse]
+    """Reviews a portfolio of any size for PURPOSE_PORTFOLIO_REVIEW: a header, then
+    chunks of tokens, each answered under a ledger entry of its own before the
+    next is read. Callers may send ahead; the gateway takes no more off the
+    wire than it has room for. A chunk is charged whole or not at all; one that
+    a quota forbids ends the stream with LOOKUPS_EXHAUSTED, after the chunks
+    that were answered. After a break the caller goes on, on a new stream, with
+    the first chunk that was not answered: a chunk asked for again is a new
+    use, recorded and charged as one. Errors as Lookup.
+    """
     ListSignals: _grpc.UnaryUnaryMultiCallable[_signal_pb2.ListSignalsRequest, _signal_pb2.ListSignalsResponse]
     """Lists the signals that this gateway releases, with bands and reasons."""
 
@@ -76,6 +86,16 @@ class SignalServiceAsyncStub(SignalServiceStub):
     to the decision on each subject. A batch is charged whole or not at all.
     The reply to the largest has some 20 MB: callers must allow for 32 MiB.
     Errors as Lookup.
+    """
+    ReviewPortfolio: _aio.StreamStreamMultiCallable[_signal_pb2.ReviewPortfolioRequest, _signal_pb2.ReviewPortfolioResponse]  # type: ignore[assignment]
+    """Reviews a portfolio of any size for PURPOSE_PORTFOLIO_REVIEW: a header, then
+    chunks of tokens, each answered under a ledger entry of its own before the
+    next is read. Callers may send ahead; the gateway takes no more off the
+    wire than it has room for. A chunk is charged whole or not at all; one that
+    a quota forbids ends the stream with LOOKUPS_EXHAUSTED, after the chunks
+    that were answered. After a break the caller goes on, on a new stream, with
+    the first chunk that was not answered: a chunk asked for again is a new
+    use, recorded and charged as one. Errors as Lookup.
     """
     ListSignals: _aio.UnaryUnaryMultiCallable[_signal_pb2.ListSignalsRequest, _signal_pb2.ListSignalsResponse]  # type: ignore[assignment]
     """Lists the signals that this gateway releases, with bands and reasons."""
@@ -111,6 +131,22 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
         to the decision on each subject. A batch is charged whole or not at all.
         The reply to the largest has some 20 MB: callers must allow for 32 MiB.
         Errors as Lookup.
+        """
+
+    @_abc_1.abstractmethod
+    def ReviewPortfolio(
+        self,
+        request_iterator: _MaybeAsyncIterator[_signal_pb2.ReviewPortfolioRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_signal_pb2.ReviewPortfolioResponse], _abc.AsyncIterator[_signal_pb2.ReviewPortfolioResponse]]:
+        """Reviews a portfolio of any size for PURPOSE_PORTFOLIO_REVIEW: a header, then
+        chunks of tokens, each answered under a ledger entry of its own before the
+        next is read. Callers may send ahead; the gateway takes no more off the
+        wire than it has room for. A chunk is charged whole or not at all; one that
+        a quota forbids ends the stream with LOOKUPS_EXHAUSTED, after the chunks
+        that were answered. After a break the caller goes on, on a new stream, with
+        the first chunk that was not answered: a chunk asked for again is a new
+        use, recorded and charged as one. Errors as Lookup.
         """
 
     @_abc_1.abstractmethod
