@@ -5,8 +5,9 @@ Adding a signal is one entry of catalogue.toml and one function of measures.py.
 A result never tells which member a signal comes from. The rule that keeps it so: **a result stays
 the same, byte for byte, when the members' numbers are exchanged for others.** Nothing is released
 by member or by account. Member numbers are compared with each other and with nothing else, to
-count distinct lenders and to grade coverage. Property tests hold `compute` to it. What no rule
-can hide: in a consortium of two, whatever is not one's own is the other's.
+count distinct lenders and to grade coverage. And **whether one member or two told something shows
+in the count of open lenders alone**: coverage, which all signals have, does not tell them apart.
+Property tests hold `compute` to both. docs/catalogue.md says what no rule can hide.
 
 Other rules:
 
@@ -83,7 +84,10 @@ class Disputed(IntEnum):
 
 
 class Coverage(IntEnum):
-    """How much stands behind the signals of a category. Numbers equal those of concordat.v1."""
+    """How much stands behind the signals of a category. Numbers equal those of concordat.v1.
+
+    One member is not told from two: of two, each would know the other as the one.
+    """
 
     UNSPECIFIED = 0
     THIN = 1
@@ -150,6 +154,9 @@ def _definition(entry: SignalEntry) -> SignalDefinition:
 
 SIGNALS: Final[tuple[SignalDefinition, ...]] = tuple(map(_definition, SIGNAL_ENTRIES))
 """All signals, in the order of every answer."""
+
+_TOLD_APART: Final = 3
+"""Members from which on coverage says that they are several."""
 
 _BY_NAME: Final = {definition.name: definition for definition in SIGNALS}
 
@@ -282,8 +289,6 @@ def _coverage(evidence: Evidence, category: DataCategory) -> Coverage:
 def _grade(members: int, months: int) -> Coverage:
     if members == 0:
         return Coverage.UNSPECIFIED
-    if members == 1 or months < 3:
+    if members < _TOLD_APART or months < 3:
         return Coverage.THIN
-    if members == 2 or months < 12:
-        return Coverage.PARTIAL
-    return Coverage.FULL
+    return Coverage.PARTIAL if months < 12 else Coverage.FULL

@@ -28,9 +28,9 @@ class Signal:
     as_of: date | None
     """First day of the newest month behind it; None where there is no band."""
     coverage: Coverage
-    """What stands behind the signal's category. THIN: one contributing member, or less than three
-    months of history. PARTIAL: two, or less than a year. FULL: three or more and at least a year.
-    UNSPECIFIED: nothing was computed."""
+    """What stands behind the signal's category. THIN: one or two contributing members, or less than
+    three months of history. PARTIAL: three or more and less than a year. FULL: three or more and at
+    least a year. UNSPECIFIED: nothing was computed."""
 
     @property
     def has_band(self) -> bool:

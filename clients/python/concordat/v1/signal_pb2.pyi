@@ -107,21 +107,23 @@ class _CoverageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Coverage.Val
     COVERAGE_UNSPECIFIED: _Coverage.ValueType  # 0
     """Unknown: nothing was computed."""
     COVERAGE_THIN: _Coverage.ValueType  # 1
-    """One contributing member or less than three months of history."""
+    """One or two contributing members, or less than three months of history."""
     COVERAGE_PARTIAL: _Coverage.ValueType  # 2
-    """Two contributing members, or less than a year of history."""
+    """Three or more members and less than a year of history."""
     COVERAGE_FULL: _Coverage.ValueType  # 3
     """Three or more members and at least a year of history."""
 
 class Coverage(_Coverage, metaclass=_CoverageEnumTypeWrapper):
-    """How much stands behind the signals of a subject."""
+    """How much stands behind the signals of a subject. One contributing member is
+    never told from two.
+    """
 
 COVERAGE_UNSPECIFIED: Coverage.ValueType  # 0
 """Unknown: nothing was computed."""
 COVERAGE_THIN: Coverage.ValueType  # 1
-"""One contributing member or less than three months of history."""
+"""One or two contributing members, or less than three months of history."""
 COVERAGE_PARTIAL: Coverage.ValueType  # 2
-"""Two contributing members, or less than a year of history."""
+"""Three or more members and less than a year of history."""
 COVERAGE_FULL: Coverage.ValueType  # 3
 """Three or more members and at least a year of history."""
 Global___Coverage: _TypeAlias = Coverage  # noqa: Y015
