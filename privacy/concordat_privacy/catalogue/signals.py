@@ -5,14 +5,17 @@ Adding a signal is one entry of catalogue.toml and one function of measures.py.
 A result never tells which member a signal comes from. The rule that keeps it so: **a result stays
 the same, byte for byte, when the members' numbers are exchanged for others.** Nothing is released
 by member or by account. Member numbers are compared with each other and with nothing else, to
-count distinct lenders and to grade coverage. Property tests hold `compute` to it. What no rule
-can hide: in a consortium of two, whatever is not one's own is the other's.
+count distinct lenders and to grade coverage. And **whether one member or two told something shows
+in the count of open lenders alone**: coverage, which all signals have, does not tell them apart.
+Property tests hold `compute` to both. docs/catalogue.md says what no rule can hide.
 
 Other rules:
 
 - A disputed account is left out of every signal at once (HELD_BACK): where nothing else is known,
   the signal is DISPUTED. Or it counts as an open one (MARKED): every signal that it changes is
   DISPUTED, with its band.
+- A category that an open dispute is about is DISPUTED as a whole: without any band (HELD_BACK), or
+  with the bands that there are (MARKED).
 - Unknown bands are left out, never taken for bad. A signal that rests on nothing known is
   NOT_FOUND, which is not negative.
 - A report past its retention is left out (24 months; five years after an adverse ending).
@@ -81,7 +84,10 @@ class Disputed(IntEnum):
 
 
 class Coverage(IntEnum):
-    """How much stands behind the signals of a category. Numbers equal those of concordat.v1."""
+    """How much stands behind the signals of a category. Numbers equal those of concordat.v1.
+
+    One member is not told from two: of two, each would know the other as the one.
+    """
 
     UNSPECIFIED = 0
     THIN = 1
@@ -149,6 +155,9 @@ def _definition(entry: SignalEntry) -> SignalDefinition:
 SIGNALS: Final[tuple[SignalDefinition, ...]] = tuple(map(_definition, SIGNAL_ENTRIES))
 """All signals, in the order of every answer."""
 
+_TOLD_APART: Final = 3
+"""Members from which on coverage says that they are several."""
+
 _BY_NAME: Final = {definition.name: definition for definition in SIGNALS}
 
 
@@ -165,24 +174,33 @@ def compute(
     *,
     max_age_months: int | None = None,
     disputed: Disputed = Disputed.HELD_BACK,
+    under_dispute: Collection[DataCategory] = (),
 ) -> list[SignalValue]:
     """The signals of one subject on the day `today_day`, in catalogue order.
 
     `categories` are those that the lookup's consent covers; signals of others come back as
     NO_CONSENT and nothing is computed for them. `names` picks signals; None means all, names that
     the catalogue does not have are passed over. `max_age_months` makes older ones STALE, however
-    long the catalogue would let them stand. `history` must hold only what its contributors may
+    long the catalogue would let them stand. `under_dispute` are the categories that an open dispute
+    of the subject is about. `history` must hold only what its contributors may
     share now (`relations.restrict`).
     """
     wanted = [d for d in SIGNALS if names is None or d.name in names]
     values = _values(gather(history, today_day, categories), categories, wanted, max_age_months)
-    if not is_disputed(history, today_day):
+    if is_disputed(history, today_day):
+        marked = gather(history, today_day, categories, with_disputed=True)
+        with_them = _values(marked, categories, wanted, max_age_months)
+        values = [
+            _disputed(without, beside, disputed)
+            for without, beside in zip(values, with_them, strict=True)
+        ]
+    if not under_dispute:
         return values
-    marked = gather(history, today_day, categories, with_disputed=True)
-    with_them = _values(marked, categories, wanted, max_age_months)
     return [
-        _disputed(without, beside, disputed)
-        for without, beside in zip(values, with_them, strict=True)
+        _under_dispute(value, disputed)
+        if d.category in under_dispute and d.category in categories
+        else value
+        for d, value in zip(wanted, values, strict=True)
     ]
 
 
@@ -211,6 +229,13 @@ def _disputed(without: SignalValue, beside: SignalValue, policy: Disputed) -> Si
     if without.status is SignalStatus.NOT_FOUND:
         return without._replace(status=SignalStatus.DISPUTED)
     return without
+
+
+def _under_dispute(value: SignalValue, policy: Disputed) -> SignalValue:
+    """A signal of a category that an open dispute is about."""
+    if policy is Disputed.HELD_BACK:
+        return value._replace(band=0, label="", as_of_month=0, status=SignalStatus.DISPUTED)
+    return value._replace(status=SignalStatus.DISPUTED) if value.band else value
 
 
 def _value(
@@ -264,8 +289,6 @@ def _coverage(evidence: Evidence, category: DataCategory) -> Coverage:
 def _grade(members: int, months: int) -> Coverage:
     if members == 0:
         return Coverage.UNSPECIFIED
-    if members == 1 or months < 3:
+    if members < _TOLD_APART or months < 3:
         return Coverage.THIN
-    if members == 2 or months < 12:
-        return Coverage.PARTIAL
-    return Coverage.FULL
+    return Coverage.PARTIAL if months < 12 else Coverage.FULL
