@@ -44,7 +44,7 @@ def test_no_question_about_subjects_reads_the_consents_of_others(
         spent_permits(connection, ALPHA, purpose, subjects, NOW)
         ground_of(connection, ALPHA, purpose, category, subjects[0], NOW)
         contributors(connection, subjects, NOW)
-        standing(connection, subjects, NOW)
+        standing(connection, subjects, NOW, 1)
         unended(connection, ALPHA, subjects, NOW)
         driver.set_trace_callback(None)
         plans = [
