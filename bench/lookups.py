@@ -51,7 +51,12 @@ class Lookups:
         question = lookups.Question.of(Purpose.UNDERWRITING, signals, os.urandom(16))
         caller = Peer(Role.MEMBER, MEMBER, spiffe_id(TRUST_DOMAIN, Role.MEMBER, MEMBER))
         named = Named(1, subjects, [None] * len(subjects), [()] * len(subjects), _asked)
-        return lookups.look_up(self.journal, self.signals, caller, named, question, _QUOTA, 60.0)
+        committed = lookups.look_up(
+            self.journal, self.signals, caller, named, question, _QUOTA, 60.0
+        )
+        # Signals are computed as they are taken, as a reply is made of them.
+        taken = lookups.Lookup(list(committed.value.results), committed.value.entry)
+        return Committed(taken, committed.checkpoint)
 
 
 @contextmanager
