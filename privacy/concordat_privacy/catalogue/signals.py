@@ -30,6 +30,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from concordat_privacy.catalogue import measures
@@ -185,11 +186,11 @@ def compute(
     of the subject is about. `history` must hold only what its contributors may
     share now (`relations.restrict`).
     """
-    wanted = [d for d in SIGNALS if names is None or d.name in names]
-    values = _values(gather(history, today_day, categories), categories, wanted, max_age_months)
+    plan = _plan(None if names is None else frozenset(names), frozenset(categories))
+    values = _values(gather(history, today_day, categories), plan, max_age_months)
     if is_disputed(history, today_day):
         marked = gather(history, today_day, categories, with_disputed=True)
-        with_them = _values(marked, categories, wanted, max_age_months)
+        with_them = _values(marked, plan, max_age_months)
         values = [
             _disputed(without, beside, disputed)
             for without, beside in zip(values, with_them, strict=True)
@@ -198,26 +199,91 @@ def compute(
         return values
     return [
         _under_dispute(value, disputed)
-        if d.category in under_dispute and d.category in categories
+        if step.consented and step.definition.category in under_dispute
         else value
-        for d, value in zip(wanted, values, strict=True)
+        for step, value in zip(plan.steps, values, strict=True)
     ]
 
 
-def _values(
-    evidence: Evidence,
-    categories: Collection[DataCategory],
-    wanted: Sequence[SignalDefinition],
-    max_age_months: int | None,
-) -> list[SignalValue]:
-    coverage = {category: _coverage(evidence, category) for category in categories}
-    as_of = {basis: evidence.as_of_month(basis) for basis in {d.basis for d in wanted}}
-    return [
-        _value(d, evidence, as_of[d.basis], coverage[d.category], max_age_months)
-        if d.category in categories
-        else _without_band(d, Coverage.UNSPECIFIED, SignalStatus.NO_CONSENT)
+class _Step(NamedTuple):
+    """What computing one signal takes, with no name or member of an enumeration to look up."""
+
+    definition: SignalDefinition
+    consented: bool
+    category: int
+    """Position of its category in `_Plan.categories`; 0 where not consented."""
+    basis: int
+    """Position of its basis in `_Plan.bases`."""
+    not_found: Sequence[SignalValue]
+    """By coverage, the value without a band; so the other two."""
+    suppressed: Sequence[SignalValue]
+    no_consent: SignalValue
+
+
+class _Plan(NamedTuple):
+    """How the signals of a question are computed, the same for every subject."""
+
+    steps: tuple[_Step, ...]
+    categories: tuple[DataCategory, ...]
+    bases: tuple[Basis, ...]
+
+
+# As many as there are questions in use at a time; names and categories are checked before.
+@lru_cache(maxsize=256)
+def _plan(names: frozenset[str] | None, categories: frozenset[DataCategory]) -> _Plan:
+    wanted = [d for d in SIGNALS if names is None or d.name in names]
+    ordered, bases = sorted(categories), list(dict.fromkeys(d.basis for d in wanted))
+    steps = [
+        _Step(
+            d,
+            d.category in categories,
+            ordered.index(d.category) if d.category in categories else 0,
+            bases.index(d.basis),
+            [_without_band(d, coverage, SignalStatus.NOT_FOUND) for coverage in Coverage],
+            [_without_band(d, coverage, SignalStatus.SUPPRESSED) for coverage in Coverage],
+            _without_band(d, Coverage.UNSPECIFIED, SignalStatus.NO_CONSENT),
+        )
         for d in wanted
     ]
+    return _Plan(tuple(steps), tuple(ordered), tuple(bases))
+
+
+def _without_band(
+    definition: SignalDefinition, coverage: Coverage, status: SignalStatus
+) -> SignalValue:
+    return SignalValue(definition.name, 0, "", 0, coverage, status)
+
+
+def _values(evidence: Evidence, plan: _Plan, max_age_months: int | None) -> list[SignalValue]:
+    coverage = [_coverage(evidence, category) for category in plan.categories]
+    as_of = [evidence.as_of_month(basis) for basis in plan.bases]
+    months = reported_months(evidence.spending)
+    found: list[SignalValue] = []
+    for definition, consented, category, basis, not_found, suppressed, no_consent in plan.steps:
+        if not consented:
+            found.append(no_consent)
+            continue
+        band = definition.measure(evidence)
+        if band == measures.UNKNOWN:
+            found.append(not_found[coverage[category]])
+        elif months < definition.min_months:
+            found.append(suppressed[coverage[category]])
+        else:
+            max_age = definition.max_age_months
+            if max_age_months is not None and max_age_months < max_age:
+                max_age = max_age_months
+            stale = evidence.month - as_of[basis] > max_age
+            found.append(
+                SignalValue(
+                    definition.name,
+                    int(band),
+                    definition.labels[band - 1],
+                    as_of[basis],
+                    coverage[category],
+                    SignalStatus.STALE if stale else SignalStatus.PRESENT,
+                )
+            )
+    return found
 
 
 def _disputed(without: SignalValue, beside: SignalValue, policy: Disputed) -> SignalValue:
@@ -236,38 +302,6 @@ def _under_dispute(value: SignalValue, policy: Disputed) -> SignalValue:
     if policy is Disputed.HELD_BACK:
         return value._replace(band=0, label="", as_of_month=0, status=SignalStatus.DISPUTED)
     return value._replace(status=SignalStatus.DISPUTED) if value.band else value
-
-
-def _value(
-    definition: SignalDefinition,
-    evidence: Evidence,
-    as_of_month: int,
-    coverage: Coverage,
-    max_age_months: int | None,
-) -> SignalValue:
-    band = int(definition.measure(evidence))
-    if band == measures.UNKNOWN:
-        return _without_band(definition, coverage, SignalStatus.NOT_FOUND)
-    if definition.min_months and reported_months(evidence.spending) < definition.min_months:
-        return _without_band(definition, coverage, SignalStatus.SUPPRESSED)
-    max_age = definition.max_age_months
-    if max_age_months is not None:
-        max_age = min(max_age, max_age_months)
-    stale = evidence.month - as_of_month > max_age
-    return SignalValue(
-        definition.name,
-        band,
-        definition.labels[band - 1],
-        as_of_month,
-        coverage,
-        SignalStatus.STALE if stale else SignalStatus.PRESENT,
-    )
-
-
-def _without_band(
-    definition: SignalDefinition, coverage: Coverage, status: SignalStatus
-) -> SignalValue:
-    return SignalValue(definition.name, 0, "", 0, coverage, status)
 
 
 def _coverage(evidence: Evidence, category: DataCategory) -> Coverage:
