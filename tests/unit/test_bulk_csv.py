@@ -161,6 +161,7 @@ def test_wrong_settings_and_missing_files_are_named(tmp_path: Path) -> None:
         CsvFile(tmp_path / "x.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [b"1," + b"y" * 200 + b"\n", b'1,"' + b"y" * 200 + b"\n", b'"', b"x"],
