@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from concordat import InvalidInput
 from concordat.bulk import CsvFile, SourceError
-from concordat.bulk.sources import Item, SourceRow, UnreadableRow
+from concordat.bulk._items import Item, SourceRow, UnreadableRow
 
 FIELDS = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=12)
 
