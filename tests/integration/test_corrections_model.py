@@ -82,15 +82,15 @@ class Account:
 class Model:
     """The pool by the rules, worked out row by row."""
 
-    rows: dict[RowRef, str] = field(default_factory=dict)
-    """Accepted rows and whose they are."""
+    rows: dict[RowRef, tuple[bool, Key]] = field(default_factory=dict)
+    """Accepted rows: whether of an account, and of which."""
     replaced: set[RowRef] = field(default_factory=set)
     accounts: dict[Key, Account] = field(default_factory=dict)
     applications: dict[Key, RowRef] = field(default_factory=dict)
 
     def why_not(self, member: str, row: RowRef, key: Key, is_account: bool, ago: int | None) -> str:
         """Why a row cannot be replaced; empty where it can."""
-        if self.rows.get(row) != member:
+        if row not in self.rows or self.rows[row][1][0] != member:
             return "NO_SUCH_ROW"
         if row in self.replaced:
             return "ALREADY_REPLACED"
@@ -151,7 +151,8 @@ class Reported(NamedTuple):
     before: list[int]
     """Of the months before."""
     replaces: int | None
-    """Which earlier row, counted from the newest; -1: none that ever was."""
+    """Which earlier row: those of the same account or application first, the newest first, then
+    all others; -1: none that ever was."""
 
 
 class Gone(NamedTuple):
@@ -175,15 +176,16 @@ class Step(NamedTuple):
     """Whether it is sent again."""
 
 
-earlier = st.integers(-1, 12)
-subjects, numbers = st.sampled_from(SUBJECTS), st.integers(0, 1)
+earlier = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 5, 9, -1])
+# Mostly one account: steps that have nothing to do with each other show little.
+subjects, numbers = st.sampled_from([1, 1, 1, 2]), st.sampled_from([0, 0, 0, 1])
 bands = st.integers(0, 6)
 accounts = st.builds(
     Reported,
     st.just(True),
     subjects,
     numbers,
-    st.integers(0, 3),
+    st.sampled_from([1, 1, 1, 0, 2]),
     bands,
     st.lists(bands, max_size=3),
     st.none() | earlier,
@@ -199,13 +201,15 @@ applications = st.builds(
     st.none() | earlier,
 )
 gone = st.builds(Gone, st.booleans(), subjects, numbers, earlier)
-rows = st.lists(accounts | applications, min_size=1, max_size=4) | st.lists(
-    gone, min_size=1, max_size=3, unique_by=lambda one: one[:3]
-)
+reports = st.lists(accounts | accounts | applications, min_size=1, max_size=3)
+leaving = st.lists(gone, min_size=1, max_size=2, unique_by=lambda one: one[:3])
+rows = st.integers(0, 5).flatmap(lambda one: reports if one else leaving)
 steps = st.lists(
-    st.builds(Step, st.sampled_from(MEMBERS), rows, st.booleans(), st.booleans()),
-    min_size=1,
-    max_size=12,
+    st.builds(
+        Step, st.sampled_from(["beta", "beta", "beta", "gamma"]), rows, st.booleans(), st.booleans()
+    ),
+    min_size=6,
+    max_size=14,
 )
 
 
@@ -230,8 +234,8 @@ class Run:
         reported = [one for one in step.rows if isinstance(one, Reported)]
         leaving = [one for one in step.rows if isinstance(one, Gone)]
         balances = [next(self._balances) for _ in reported]
-        refs = [self._row_of(one.replaces) for one in reported]
-        leaving_refs = [self._row_of(one.row) for one in leaving]
+        refs = [self._row_of(step.member, one, one.replaces) for one in reported]
+        leaving_refs = [self._row_of(step.member, one, one.row) for one in leaving]
 
         def call() -> Answer:
             if leaving:
@@ -301,10 +305,12 @@ class Run:
     def _ref(self, number: int) -> bytes:
         return self._prefix + number.to_bytes(8, "big")
 
-    def _row_of(self, choice: int | None) -> RowRef | None:
+    def _row_of(self, member: str, one: Reported | Gone, choice: int | None) -> RowRef | None:
         if choice is None:
             return None
-        known = sorted(self.model.rows, reverse=True)
+        own = one.is_account, (member, one.subject, one.number)
+        rows = self.model.rows
+        known = sorted(rows, key=lambda ref: (rows[ref] == own, ref), reverse=True)
         return known[choice] if 0 <= choice < len(known) else RowRef(10**9, 0)
 
     def _raw(self, furnisher: Furnisher, one: Reported, balance: int, ref: RowRef | None) -> RawRow:
@@ -348,7 +354,7 @@ class Run:
         # Only now: a batch is judged by what was there before it.
         for item, one, row in good:
             key, ref = (member, one.subject, one.number), RowRef(entry, item)
-            self.model.rows[ref] = member
+            self.model.rows[ref] = one.is_account, key
             if one.is_account:
                 told = dict(enumerate([one.band, *one.before], start=one.ago))
                 corrects = row is not None
@@ -423,7 +429,7 @@ def run_all(
 FIXTURES = [HealthCheck.function_scoped_fixture]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=FIXTURES)
+@settings(max_examples=40, deadline=None, suppress_health_check=FIXTURES)
 @given(plan=steps)
 def test_contributions_corrections_and_withdrawals_in_any_order_make_the_pool_of_the_model(
     on_sqlite: tuple[Journal, FailingStore],
@@ -453,7 +459,7 @@ def test_a_replacement_that_is_killed_anywhere_is_whole_or_has_not_begun(
 ) -> None:
     beta = Furnisher(consortium.journal, consortium.signal_store, consortium.clock, peer("beta"))
     seen = set()
-    for writes in range(1, 60, 2):
+    for writes in range(1, 60, 3):
         subject = writes
         grant(consortium.beta, [draft(consortium, subject, [2], [1])])
         entry = beta.contribute([beta.account(subject, bytes(16), balance=3)]).entry
