@@ -17,7 +17,9 @@ from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store.control_tables import replaced_row
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
+from concordat_privacy.audit.replay import Replay
 from concordat_privacy.catalogue.relations import History, Relation
+from concordat_privacy.catalogue.retention import Cutoffs
 from concordat_privacy.catalogue.rows import (
     RowRef,
     Withdrawn,
@@ -61,6 +63,7 @@ from tests.stores import (
     traced,
 )
 from tests.tokenkeys import TokenKeys, peppers
+from tests.uses import UseChecker
 
 UNDERWRITING, CONTRIBUTION = 1, 2
 EVERYTHING = (1, 2, 3)
@@ -658,3 +661,42 @@ def test_an_ordinary_batch_asks_nothing_about_replaced_rows(consortium: Consorti
     with statements() as run:
         taken(consortium.beta, account(consortium, 1))
     assert not [one for one in run if "replaced_row" in one]
+
+
+def test_the_audit_counts_what_a_member_corrected_and_withdrew_and_finds_nothing(
+    consortium: Consortium,
+) -> None:
+    first = taken(consortium.beta, account(consortium, 1), account(consortium, 2))
+    second = taken(
+        consortium.beta,
+        instead(account(consortium, 1), first),
+        instead(account(consortium, 2), first, 1),
+    )
+    taken(consortium.beta, instead(account(consortium, 1), second))
+    withdraw_rows(consortium.beta, withdrawal(2, second, 1), withdrawal(3, second, 1))
+    replay = Replay()
+    for index, (fields, items) in enumerate(entries(consortium)):
+        replay.visit(index, fields, items if "items" in fields else None)  # type: ignore[arg-type]
+    replay.finish()
+    # Members are put in by the test, not by entries.
+    assert {found.kind.name for found in replay.sorted_findings()} == {"MEMBER_UNKNOWN"}
+    beta = replay.members.by_id["beta"]
+    assert (beta.rows, beta.corrected, beta.withdrawn) == (5, 3, 1)
+    log = list(consortium.journal.entries(0, consortium.journal.size))
+    assert UseChecker().read(log).problems == []
+
+
+def test_retention_keeps_the_name_of_the_row_and_erasure_ends_corrections(
+    consortium: Consortium,
+) -> None:
+    month = months_since_1970(consortium.clock)
+    entry = taken(consortium.beta, account(consortium, 1, spend_volatility=2))
+    consortium.signal_store.drop_past(Cutoffs(0, 0, 0, month + 1))
+    assert held(consortium).spend_volatility == 0
+    entry = taken(consortium.beta, instead(account(consortium, 1), entry))
+    consortium.signal_store.erase(
+        os.urandom(16), [subject_key(PEPPER, token(1))], lambda batches: batches
+    )
+    row = instead(account(consortium, 1), entry)
+    assert refused(consortium.beta, row) == [(0, "replaces", "OTHER_ROW")]
+    assert history(consortium).relations == ()
