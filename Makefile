@@ -19,7 +19,7 @@ help:
 	@echo "make test-slow the slow tests, which start and kill gateways again and again"
 	@echo "make test-all  both"
 	@echo "make check     ruff, mypy --strict, import rules, buf lint"
-	@echo "make bench     figures against their references (ONLY=tokens for one group)"
+	@echo "make bench     figures against their references (ONLY=tokens for one group, ROWS=10000000 for a larger pool)"
 	@echo "make proto     regenerate the committed code from proto/"
 	@echo "make catalogue regenerate docs/catalogue.md"
 
@@ -56,7 +56,7 @@ endif
 ifneq ($(filter ledger,$(or $(ONLY),ledger)),)
 	@$(MAKE) --no-print-directory $(PYMERKLE_VENV)/.pymerkle-$(PYMERKLE_VERSION) || echo "no pymerkle: its figure is left out"
 endif
-	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS))
 
 # GPL-3.0: never a dependency, and in an environment of its own.
 $(PYMERKLE_VENV)/.pymerkle-$(PYMERKLE_VERSION): $(VENV)/.created

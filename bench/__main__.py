@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ GROUPS = {
     "tokens": ("tokens", "token_costs", "psi"),
     "refusals": ("refusals",),
     "ledger": ("ledger", "journal", "merkle"),
+    "signals": ("signals",),
 }
 """The modules that measure each group."""
 OUTPUT = Path("build/bench.json")
@@ -19,7 +21,13 @@ OUTPUT = Path("build/bench.json")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--only", choices=GROUPS, help="measure one group")
-    only = parser.parse_args().only
+    parser.add_argument(
+        "--rows", type=int, help=f"size of the pool of signals, else {harness.ROWS:,}"
+    )
+    arguments = parser.parse_args()
+    only = arguments.only
+    if arguments.rows is not None:
+        os.environ[harness.ROWS_VARIABLE] = str(arguments.rows)
     figures: list[harness.Figure] = []
     for group in [only] if only else GROUPS:
         for module in GROUPS[group]:

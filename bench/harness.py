@@ -6,6 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+ROWS = 1_000_000
+ROWS_VARIABLE = "CONCORDAT_BENCH_ROWS"
+"""Environment variable that says how many rows the group `signals` has, else ROWS."""
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -27,7 +27,7 @@ from concordat_store.database import Database
 from concordat_store.migration import upgrade
 
 TRUST_DOMAIN = "bench.example"
-_MEMBER = "lender-1"
+MEMBER = "lender-1"
 _QUOTA = Quota(daily=10**9, monthly=10**9, per_second=1e6, burst=10**6)
 SIGNAL = "lenders_open"
 """The one signal that is asked for."""
@@ -39,22 +39,29 @@ def _asked(entry_type: str, actor: str, subject: SubjectKey, request: bytes, ite
 
 @dataclass(frozen=True)
 class Lookups:
-    """The rules of lookups, one member and no consents: every subject is refused."""
+    """The rules of lookups, asked by one member."""
 
     journal: Journal
     signals: SignalStore
 
-    def look_up(self, subjects: Sequence[SubjectKey]) -> Committed[lookups.Lookup]:
-        """Decide on 1 to 1,000 subjects and record it durably."""
-        question = lookups.Question.of(Purpose.UNDERWRITING, [SIGNAL], os.urandom(16))
-        caller = Peer(Role.MEMBER, _MEMBER, spiffe_id(TRUST_DOMAIN, Role.MEMBER, _MEMBER))
+    def look_up(
+        self, subjects: Sequence[SubjectKey], signals: Sequence[str] = (SIGNAL,)
+    ) -> Committed[lookups.Lookup]:
+        """Decide on subjects and record it durably; no names are all signals."""
+        question = lookups.Question.of(Purpose.UNDERWRITING, signals, os.urandom(16))
+        caller = Peer(Role.MEMBER, MEMBER, spiffe_id(TRUST_DOMAIN, Role.MEMBER, MEMBER))
         named = Named(1, subjects, [None] * len(subjects), [()] * len(subjects), _asked)
-        return lookups.look_up(self.journal, self.signals, caller, named, question, _QUOTA, 60.0)
+        committed = lookups.look_up(
+            self.journal, self.signals, caller, named, question, _QUOTA, 60.0
+        )
+        # Signals are computed as they are taken, as a reply is made of them.
+        taken = lookups.Lookup(list(committed.value.results), committed.value.entry)
+        return Committed(taken, committed.checkpoint)
 
 
 @contextmanager
 def on_sqlite() -> Iterator[Lookups]:
-    """Fresh stores in a folder that goes at the end."""
+    """Fresh stores without consents, in a folder that goes at the end: every subject is refused."""
     with tempfile.TemporaryDirectory() as folder:
         control = Database.open(f"sqlite:///{Path(folder)}/control.db")
         signals = Database.open(f"sqlite:///{Path(folder)}/signals.db")
@@ -74,7 +81,7 @@ def _join(transaction: Transaction) -> None:
     transaction.connection.execute(
         sa.insert(member),
         {
-            "member_id": _MEMBER,
+            "member_id": MEMBER,
             "member_no": 1,
             "display_name": "Lender 1",
             "state": MemberState.ACTIVE,

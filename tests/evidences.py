@@ -109,7 +109,7 @@ class Ledger:
             record(SECOND, two),
             {"type": "contribution.batch", "rows": 3},
             about("consent.withdrawn", FIRST, one, notice="0f" * 16),
-            {"type": "lookup", "purpose": "underwriting", "request": asks[1]},
+            {"type": "lookup", "purpose": "underwriting", "request": asks[1], "max_age_months": 6},
             {"type": "notice.acknowledged", "notice": "0f" * 16, "member": "alpha"},
         ]
         while len(self.entries) < SIZE:

@@ -32,7 +32,7 @@ from concordat.v1 import (
     usage_pb2,
 )
 from concordat_gateway.pki import Authority, Names, certificate_pem, new_key
-from concordat_privacy.log import merkle
+from concordat_privacy.log import leaf, merkle
 from concordat_rpc.errors import Refusal
 from concordat_rpc.status import to_grpc_status
 from tests.peer_ledger import SPIFFE_ID, Ledger
@@ -266,13 +266,47 @@ class Peer:
             receipt=self._lookup_receipt(request, tokens),
         )
 
+    def _ReviewPortfolio(  # noqa: N802
+        self,
+        messages: Iterator[signal_pb2.ReviewPortfolioRequest],
+        context: grpc.ServicerContext,
+    ) -> Iterator[signal_pb2.ReviewPortfolioResponse]:
+        """Answers every chunk; a fault is met by each answer in turn."""
+        self.conversations += 1
+        context.add_callback(self._conversation_ended)
+        header = next(messages).header
+        chunks: list[Any] = []
+        self.requests["ReviewPortfolio"].append(chunks)
+        for message in messages:
+            chunk = message.chunk
+            chunks.append(chunk)
+            tokens = [chunk.tokens[at : at + 32] for at in range(0, len(chunk.tokens), 32)]
+            asked = signal_pb2.BatchLookupRequest(
+                request_id=chunk.request_id,
+                purpose=common_pb2.PURPOSE_PORTFOLIO_REVIEW,
+                signals=header.signals,
+                max_age_months=header.max_age_months,
+            )
+            answer = signal_pb2.ReviewPortfolioResponse(
+                sequence=chunk.sequence,
+                results=[_subject(token) for token in tokens],
+                receipt=self._lookup_receipt(
+                    asked, tokens, review=header.review_id.hex(), sequence=chunk.sequence
+                ),
+            )
+            yield self._met("ReviewPortfolio", answer, context)
+
     def _lookup_receipt(
         self,
         request: signal_pb2.LookupRequest | signal_pb2.BatchLookupRequest,
         tokens: list[bytes],
+        **fields: leaf.Json,
     ) -> common_pb2.Receipt:
+        age = {"max_age_months": request.max_age_months} if request.max_age_months else {}
         return self.ledger.receipt(
             "lookup",
+            **age,
+            **fields,
             request=request.request_id.hex(),
             purpose=common_pb2.Purpose.Name(request.purpose).removeprefix("PURPOSE_").lower(),
             signals=[*sorted(request.signals)],

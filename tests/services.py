@@ -50,7 +50,7 @@ from concordat_gateway.services.signal import SignalServicer
 from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, Disputed
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_privacy.log.cosignature import Quorum
 from concordat_privacy.metering import Quota
@@ -130,12 +130,14 @@ def serving(
     carried: Quota = AMPLE,
     jurisdictions: Jurisdictions = ALL_JURISDICTIONS,
     quorum: Quorum = NO_WITNESSES,
+    disputed: Disputed = Disputed.HELD_BACK,
     limits: Limits | None = None,
 ) -> Iterator[Consortium]:
     """A consortium for the length of the block.
 
     `quota` is what each member may look up, `carried` how many older tokens it may have carried,
-    `jurisdictions` the policies that consents are taken under.
+    `jurisdictions` the policies that consents are taken under, `disputed` what becomes of what
+    subjects dispute.
     """
     join_members(journal)
     subjects = subjects_of(journal, clock, keys, carried)
@@ -143,7 +145,7 @@ def serving(
     contribution = ContributionServicer(
         journal, signal_store, subjects, clock, jurisdictions.default
     )
-    signal = SignalServicer(journal, signal_store, subjects, quota)
+    signal = SignalServicer(journal, signal_store, subjects, quota, disputed)
     ledger = LedgerServicer(journal, quorum)
     usage = UsageServicer(journal, quota, carried, clock)
     notice = NoticeServicer(journal)

@@ -49,12 +49,13 @@ Attributes of spending need at least {bands.MIN_VOLATILITY_MONTHS} months,
 
 ## What a lookup returns
 
-- A result stays the same when the members' numbers are exchanged for others: it cannot tell which
-  member a signal comes from. In a consortium of two, whatever is not one's own is the other's; no
-  rule can hide that.
+- No result tells which member a signal comes from: see the last section.
 - A disputed account is left out of every signal at once; where nothing else is known, the signal
   is DISPUTED. Or, if the gateway's `[signals] disputed = "marked"` says so, it counts as an open
   one, and every signal that it changes is DISPUTED, with its band.
+- While a dispute of the subject is open (docs/notices.md), all signals of its category are
+  DISPUTED, whoever contributed to them: without a band, or with `"marked"` those that have one with
+  it. They stay so until the last member has answered, so no change of a signal tells who had to.
 - Open accounts are those whose report is at most {evidence.CURRENT_MONTHS} months old and says open
   or restructured. Where all such reports are older, they are used and the signal is STALE.
 - Sums and ratios take the midpoint of each band; an amount of the open top band counts as
@@ -68,6 +69,41 @@ Attributes of spending need at least {bands.MIN_VOLATILITY_MONTHS} months,
 """
 
 
+_MEMBERS = """## Which member it comes from
+
+A result never tells. Three rules keep it so, whoever asks and however few the members are:
+
+1. It stays the same, byte for byte, when the members' numbers are exchanged for others
+   (`test_a_result_does_not_tell_which_member_it_comes_from`). Nothing is released by member or by
+   account.
+2. Whether one member or two told something shows in `lenders_open` alone, the count that the
+   consortium releases on purpose
+   (`test_whether_one_member_or_two_told_it_shows_in_the_count_of_lenders_alone`). Coverage, which
+   stands beside every signal of every category, is THIN for both: where few members tell of
+   spending or trade, or of accounts that are closed, it is all that could count them.
+3. After one of two members that told the same has withdrawn, the answer is the same whichever it
+   was (`test_who_withdrew_does_not_show_in_what_is_left`). All of a category is disputed or none
+   of it, so the same holds for who has to answer a dispute.
+
+What each attack still gives:
+
+- Coverage of any category: that nobody, one or two, or three and more members tell of it. Not one
+  from two, and not which.
+- `lenders_open`: 0, 1, 2, 3-4 or 5+ lenders with open accounts. Not which, nor how many have only
+  closed ones.
+- Contributing oneself: the same, less one's own part. Where coverage rises by one's own rows, that
+  two others tell. Not which.
+- Asking before and after a consent is withdrawn elsewhere: that somebody's part is gone, and what
+  it changed. Not whose; the notice goes to its recipient alone.
+- A kind of credit, a category or a month of reporting that one member alone has: that it is that
+  member. No rule can hide it.
+- A consortium of two, or a count that equals the number of members: all of them. No rule can hide
+  it.
+
+So whoever runs a consortium lets members contribute to a category once three of them do, tells
+nobody which member offers what, and does not expect two members to hide from each other.
+"""
+
 _KEEP = {
     Keep.POSITIVE: "24 months",
     Keep.NEGATIVE: "24 months, adverse by law",
@@ -79,7 +115,7 @@ _KEEP = {
 def page() -> str:
     """The whole page."""
     tables = [*_band_table(), "", *_attribute_tables()]
-    return "\n".join([_INTRODUCTION, *tables, _ROWS, *_signal_table()]) + "\n"
+    return "\n".join([_INTRODUCTION, *tables, _ROWS, *_signal_table(), _MEMBERS])
 
 
 def _band_table() -> Iterator[str]:

@@ -245,7 +245,7 @@ default = {toml_text(UNNAMED)}
 
 [quotas]
 # Lookups of a member for which the operator set no other limits (`concordat quota set`). Generous,
-# for development; without these lines 10,000 a day, 100,000 a month, 20 a second, 1,000 at once.
+# for development; without these lines 10,000 a day, 100,000 a month, 20 a second, 10,000 at once.
 lookups_daily = 1_000_000
 lookups_monthly = 10_000_000
 lookups_per_second = 5_000.0
@@ -255,6 +255,11 @@ lookups_burst = 100_000
 carried_daily = 2_000_000
 carried_per_second = 5_000.0
 carried_burst = 100_000
+
+[signals]
+# What becomes of an account that its subject disputes, and of a category with an open dispute:
+# "held_back", or "marked" as disputed and shown. See docs/catalogue.md.
+disputed = "held_back"
 
 # Witnesses of the ledger and time-stamps: docs/witnesses.md says what to write here.
 

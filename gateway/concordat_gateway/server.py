@@ -99,7 +99,12 @@ _SERVICES = {
         "ListRefusedRows": _MEMBER,
         "WithdrawRows": _MEMBER,
     },
-    "SignalService": {"Lookup": _MEMBER, "BatchLookup": _MEMBER, "ListSignals": _ALL},
+    "SignalService": {
+        "Lookup": _MEMBER,
+        "BatchLookup": _MEMBER,
+        "ReviewPortfolio": _MEMBER,
+        "ListSignals": _ALL,
+    },
     "AggregateService": {"Count": _MEMBER, "GetBudget": _ALL},
     "LedgerService": {
         "GetCheckpoint": _ALL,
@@ -321,7 +326,7 @@ def _build(
     contribution = ContributionServicer(
         journal, signals, subjects, system_clock, jurisdictions(config).default
     )
-    signal = SignalServicer(journal, signals, subjects, config.lookup_quota)
+    signal = SignalServicer(journal, signals, subjects, config.lookup_quota, config.disputed)
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
     ledger = LedgerServicer(journal, config.witnesses.quorum)
     membership = MembershipServicer(journal, registrar)

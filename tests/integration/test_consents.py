@@ -104,7 +104,7 @@ BAD_DRAFTS: list[tuple[str, Callable[[consent_pb2.ConsentDraft], object], str, s
     ("purpose negative", lambda d: d.purposes.append(-1), "purposes[1]", "UNKNOWN_VALUE"),
     ("purpose twice", lambda d: d.purposes.append(1), "purposes[1]", "DUPLICATE"),
     ("no categories", lambda d: d.ClearField("categories"), "categories", "REQUIRED"),
-    ("category 4", lambda d: d.categories.append(4), "categories[1]", "UNKNOWN_VALUE"),
+    ("category 99", lambda d: d.categories.append(99), "categories[1]", "UNKNOWN_VALUE"),
     ("no expiry", lambda d: d.validity.ClearField("expiry"), "validity.expiry", "REQUIRED"),
     ("no validity", lambda d: d.ClearField("validity"), "validity.expiry", "REQUIRED"),
     (

@@ -188,6 +188,9 @@ def test_one_seal_is_wanted(host: Host, options: list[str]) -> None:
 
 WITH_TERMINAL = """
 import fcntl, os, sys, termios
+
+# Processes are started and stopped for nearly every test.
+pytestmark = pytest.mark.slow
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, "-m", "concordat_keyholder", *sys.argv[1:]])
 """

@@ -19,6 +19,9 @@ from tests.callers import Credentials, Refused, authority_of, call, connected, r
 from tests.gateways import Gateway, MakeGateway, free_port
 from tests.keyholders import Host, Member, stopped_at_end
 
+# Processes are started and stopped for nearly every test.
+pytestmark = pytest.mark.slow
+
 EVALUATE = "/concordat.v1.TokenService/Evaluate"
 PHONE = concordat.PhoneNumber("+8613800138000")
 _, BLINDED = oprf.blind_batch([b"first", b"second", b"third"])

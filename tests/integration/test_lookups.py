@@ -13,12 +13,17 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from concordat._channel import MAX_RECEIVE_BYTES
 from concordat.v1 import common_pb2, consent_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.signals import SIGNALS
+from concordat_privacy.log.errors import LogError
+from concordat_privacy.log.leaf import MAX_LEAF_BYTES, parse_item
+from concordat_privacy.log.merkle import Tree, leaf_hash, verify_inclusion
+from concordat_rpc.limits import Limits
 from tests.rotations import means_of
 from tests.services import (
     CALL_SECONDS,
@@ -253,7 +258,7 @@ def test_whoever_watches_the_database_cannot_tell_refusals_apart(consortium: Con
         runs.append(shape_of(seen))
 
     assert all(run == runs[0] for run in runs)
-    # The caller's standing and quota, its consents, contributors: two of three answer nothing.
+    # The caller's standing and quota, and its consents, of which there are none.
     fetched = [one.rows for one in runs[0] if "member" in one.text or "consent" in one.text]
     assert [rows for rows in fetched if rows] == [1]
     assert len({len(reply.receipt.entry) for reply in replies}) == 1
@@ -584,7 +589,7 @@ def test_a_malformed_lookup_is_refused_and_leaves_no_entry(consortium: Consortiu
 
 
 def test_a_batch_of_a_wrong_length_is_refused(consortium: Consortium) -> None:
-    for length in (0, 1, 31, 33, 32 * 1001):
+    for length in (0, 1, 31, 33, 32 * 10_001):
         request = signal_pb2.BatchLookupRequest(
             tokens=bytes(length), purpose=UNDERWRITING, request_id=REQUEST_ID
         )
@@ -594,11 +599,52 @@ def test_a_batch_of_a_wrong_length_is_refused(consortium: Consortium) -> None:
         assert fields_of(refusal.value) == ["tokens"], length
 
 
-def test_a_batch_of_the_largest_size_is_answered(consortium: Consortium) -> None:
-    drafts = [draft(consortium, subject) for subject in range(0, 1000, 2)]
-    grant(consortium.alpha, drafts)
-    response = look_up_batch(consortium.alpha, range(1000))
-    assert [r.status for r in response.results] == [OK, REFUSED] * 500
+def test_each_item_of_the_largest_batch_is_provable(consortium: Consortium) -> None:
+    """10,000 subjects in one call, one entry, and a proof of any of them in some hundred bytes."""
+    known = [token(number) for number in range(500)]
+    assert len(grant(consortium.alpha, [draft(consortium, one) for one in known]).granted) == 500
+    asked = [number.to_bytes(32, "big") for number in range(10_000)]
+    asked[:1000:2] = known
+    size = consortium.journal.size
+    request = signal_pb2.BatchLookupRequest(
+        tokens=b"".join(asked), purpose=UNDERWRITING, request_id=REQUEST_ID
+    )
+    response = consortium.alpha.signals.BatchLookup(request, timeout=CALL_SECONDS)
+    assert [r.status for r in response.results] == [OK, REFUSED] * 500 + [REFUSED] * 9_000
+    assert consortium.journal.size == size + 1
+
+    entry = json.loads(response.receipt.entry)
+    assert entry["items"] == 10_000
+    items = items_of(consortium, response.receipt.entry_index)
+    # Items that were filled into a form are in the canonical one.
+    decided = [parse_item(item)["decision"] for item in items]
+    assert decided == ["permit", "refuse"] * 500 + ["refuse"] * 9_000
+    tree, root = Tree.of(items), bytes.fromhex(entry["items_root"])
+    for item in (0, 1, 4_999, 8_191, 8_192, 9_999):
+        proof = tree.inclusion_proof(item)
+        assert len(proof) <= 14
+        verify_inclusion(leaf_hash(items[item]), item, len(items), proof, root)
+        with pytest.raises(LogError):
+            verify_inclusion(leaf_hash(items[item] + b" "), item, len(items), proof, root)
+
+
+def test_the_reply_to_the_largest_batch_fits_what_is_sent_and_taken() -> None:
+    signals = [
+        signal_pb2.Signal(
+            name=definition.name,
+            band=len(definition.labels),
+            band_label=max(definition.labels, key=len),
+            as_of_month=2_000,
+            coverage=signal_pb2.COVERAGE_FULL,
+            status=signal_pb2.SIGNAL_STATUS_DISPUTED,
+        )
+        for definition in SIGNALS
+    ]
+    largest = signal_pb2.BatchLookupResponse(
+        results=[signal_pb2.SubjectResult(status=OK, signals=signals)] * 100,
+        receipt=common_pb2.Receipt(entry=bytes(MAX_LEAF_BYTES), checkpoint="." * 10_000),
+    )
+    assert largest.ByteSize() * 100 < Limits().max_send_bytes <= MAX_RECEIVE_BYTES
 
 
 def test_the_list_of_signals_tells_bands_and_reasons(consortium: Consortium) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from concordat.v1 import common_pb2, consent_pb2, signal_pb2
+from concordat.v1 import common_pb2, consent_pb2, dispute_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
@@ -220,6 +220,25 @@ def test_rows_are_hidden_whose_consent_was_withdrawn_meanwhile(
     assert lenders(reply.result) == "1"
     # Nothing of the subject's own was withdrawn, so nothing was kept back.
     assert last_entry(held)[1]["type"] == "consent.withdrawn"
+
+
+def test_what_is_disputed_meanwhile_is_not_told(held: Consortium, stop: Stop) -> None:
+    furnish(held, held.beta, 1)
+    for purpose in (UNDERWRITING, common_pb2.PURPOSE_DISPUTE):
+        grant_one(held.alpha, draft(held, 1, [purpose]))
+    request = dispute_pb2.OpenDisputeRequest(
+        request_id=REQUEST_ID,
+        token=token(1),
+        category=ACCOUNTS,
+        reason=dispute_pb2.DISPUTE_REASON_NOT_MINE,
+        statement_sha256=bytes(32),
+    )
+    with in_flight(stop, lambda: look_up(held.alpha, 1)) as call:
+        held.alpha.disputes.OpenDispute(request, timeout=CALL_SECONDS)
+    reply = call.result()
+    assert isinstance(reply, signal_pb2.LookupResponse)
+    [signal] = [signal for signal in reply.result.signals if signal.name == "lenders_open"]
+    assert (signal.status, signal.band) == (signal_pb2.SIGNAL_STATUS_DISPUTED, 0)
 
 
 def test_an_answer_by_the_operators_revocation_is_kept_back(held: Consortium, stop: Stop) -> None:

@@ -13,6 +13,9 @@ from tests.callers import CALL_SECONDS, Credentials, connected
 from tests.gateways import Gateway, MakeGateway, concordat, eventually, free_port
 from tests.services import reason_of, request_id, token
 
+# Processes are started and stopped for nearly every test.
+pytestmark = pytest.mark.slow
+
 
 def look_up(gateway: Gateway, profile: Path, subjects: int) -> bool:
     """Look subjects up, on a connection of its own; whether the quota let it."""

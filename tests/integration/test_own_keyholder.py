@@ -14,6 +14,9 @@ from tests.fabricate import resident_id
 from tests.gateways import Gateway, MakeGateway, concordat
 from tests.keyholders import Host, stopped_at_end
 
+# Processes are started and stopped for nearly every test.
+pytestmark = pytest.mark.slow
+
 HOST_NAME = "keys.concordat.test"
 
 

@@ -32,6 +32,9 @@ from tests.gateways import concordat as run
 from tests.splits import keyholder, split_keys
 from tests.stores import StoreUrls
 
+# Processes are started and stopped for nearly every test.
+pytestmark = pytest.mark.slow
+
 PEOPLE = [PhoneNumber(f"+86138001380{number:02}") for number in range(10)]
 
 
@@ -123,7 +126,6 @@ def gateway(request: pytest.FixtureRequest, make_gateway: MakeGateway) -> Gatewa
     return make_gateway(control_url=urls.control_url, signals_url=urls.signals_url)
 
 
-@pytest.mark.slow
 def test_the_whole_way_of_a_rotation(gateway: Gateway) -> None:
     gateway.start()
     alpha, beta = gateway.join("alpha"), gateway.join("beta")
@@ -157,7 +159,6 @@ def test_the_whole_way_of_a_rotation(gateway: Gateway) -> None:
         assert reading(member, [late_new]) == reading(member, [late])
 
 
-@pytest.mark.slow
 def test_an_epoch_that_has_ended_is_retired(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(workers=1)
     gateway.start()
@@ -206,7 +207,6 @@ def test_an_epoch_that_has_ended_is_retired(make_gateway: MakeGateway) -> None:
         assert member.tokenise(PEOPLE[:2]) == new
 
 
-@pytest.mark.slow
 def test_a_killed_rotate_command_goes_on(make_gateway: MakeGateway) -> None:
     gateway = make_gateway(workers=1)
     gateway.start()
@@ -256,7 +256,6 @@ def test_a_second_pepper_is_made_once_and_named(make_gateway: MakeGateway) -> No
     assert made.read_text() != Path(made.with_name("pepper-1.key")).read_text()
 
 
-@pytest.mark.slow
 def test_a_split_key_is_used_and_rotated_and_a_dead_holder_is_not_missed(
     make_gateway: MakeGateway,
 ) -> None:

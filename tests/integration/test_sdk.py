@@ -317,7 +317,19 @@ def test_many_subjects_are_looked_up_in_order(lender: Client, person: Token) -> 
     assert [result.status for result in results] == [SubjectStatus.NO_CONSENT] * 1_100 + [
         SubjectStatus.OK
     ]
-    assert lender.verify_receipt(results[-1].receipt).fields["items"] == 101
+    assert lender.verify_receipt(results[-1].receipt).fields["items"] == 1_101
+
+
+def test_a_portfolio_is_reviewed_chunk_by_chunk(lender: Client, person: Token) -> None:
+    lender.grant_consents([consent(person, Purpose.PORTFOLIO_REVIEW)])
+    strangers = [Token(element(number), person.epoch) for number in range(1_100)]
+    results = list(lender.review_portfolio([*strangers, person], max_age_months=6))
+    assert [result.status for result in results[:-1]] == [SubjectStatus.NO_CONSENT] * 1_100
+    assert results[-1].status is SubjectStatus.OK
+    first, last = (lender.verify_receipt(results[at].receipt).fields for at in (0, -1))
+    assert (first["sequence"], first["items"]) == (1, 1_000)
+    assert (last["sequence"], last["items"]) == (2, 101)
+    assert first["review"] == last["review"]
 
 
 def test_only_wanted_signals_are_answered(lender: Client, person: Token) -> None:

@@ -46,6 +46,7 @@ from concordat import (
     ResidentId,
     Row,
     ServerFault,
+    SignalStatus,
     SubjectStatus,
     Suspended,
     Token,
@@ -289,6 +290,20 @@ def test_a_malformed_answer_is_no_result(
         client.lookup(TOKEN, Purpose.UNDERWRITING)
 
 
+@pytest.mark.parametrize("band", [3, 0])
+def test_a_disputed_signal_has_a_band_or_none(client: Client, peer: Peer, band: int) -> None:
+    def disputed(reply: Any) -> Any:
+        reply.result.signals[0].status = 6
+        reply.result.signals[0].band = band
+        return reply
+
+    peer.next("Lookup", Change(disputed))
+    found = client.lookup(TOKEN, Purpose.UNDERWRITING)["lenders_open"]
+    assert found.status is SignalStatus.DISPUTED
+    assert found.has_band is (band > 0)
+    assert (found.as_of is None) is (band == 0)
+
+
 def test_a_signal_that_was_asked_for_must_be_there(client: Client) -> None:
     assert client.lookup(TOKEN, Purpose.UNDERWRITING, signals=["lenders_open"])
     with pytest.raises(ProtocolViolation, match="oldest_account"):
@@ -315,22 +330,39 @@ def test_a_batch_with_another_number_of_results_is_refused(client: Client, peer:
 
 
 def test_a_long_batch_lookup_is_split_and_keeps_its_order(client: Client, peer: Peer) -> None:
-    tokens = [Token(number.to_bytes(32, "big"), EPOCH) for number in range(2_499)] + [UNKNOWN_TOKEN]
-    results = client.lookup_batch(tokens, Purpose.UNDERWRITING)
+    count = 10_499
+    tokens = [Token(number.to_bytes(32, "big"), EPOCH) for number in range(count)]
+    results = client.lookup_batch([*tokens, UNKNOWN_TOKEN], Purpose.UNDERWRITING)
     sizes = [len(request.tokens) // 32 for request in peer.requests["BatchLookup"]]
-    assert sizes == [1_000, 1_000, 500]
-    assert b"".join(r.tokens for r in peer.requests["BatchLookup"]) == b"".join(map(bytes, tokens))
+    assert sizes == [10_000, 500]
+    sent = b"".join(request.tokens for request in peer.requests["BatchLookup"])
+    assert sent == b"".join(map(bytes, [*tokens, UNKNOWN_TOKEN]))
     statuses = [result.status for result in results]
-    assert statuses == [SubjectStatus.OK] * 2_499 + [SubjectStatus.NO_CONSENT]
-    assert results[0].receipt == results[999].receipt != results[1_000].receipt
+    assert statuses == [SubjectStatus.OK] * count + [SubjectStatus.NO_CONSENT]
+    assert results[0].receipt == results[9_999].receipt != results[10_000].receipt
+
+
+def test_where_the_quota_lets_no_large_batch_through_smaller_ones_are_asked_for(
+    client: Client, peer: Peer
+) -> None:
+    never = Refusal(Kind.RESOURCE_EXHAUSTED, "LOOKUPS_EXHAUSTED", "at most 1000 at once")
+    peer.next("BatchLookup", Refuse(never))
+    results = client.lookup_batch([TOKEN] * 2_500, Purpose.UNDERWRITING)
+    sizes = [len(request.tokens) // 32 for request in peer.requests["BatchLookup"]]
+    assert sizes == [2_500, 1_000, 1_000, 500]
+    assert len(results) == 2_500
+
+    peer.next("BatchLookup", Refuse(never))
+    with pytest.raises(QuotaExhausted):
+        client.lookup_batch([TOKEN] * 1_000, Purpose.UNDERWRITING)
 
 
 def test_results_before_a_failure_are_not_lost(client: Client, peer: Peer) -> None:
     peer.next("BatchLookup", None, Abort(grpc.StatusCode.INTERNAL))
     with pytest.raises(ServerFault) as caught:
-        client.lookup_batch([TOKEN] * 1_001, Purpose.UNDERWRITING)
+        client.lookup_batch([TOKEN] * 10_001, Purpose.UNDERWRITING)
     assert isinstance(caught.value.partial, tuple)
-    assert len(caught.value.partial) == 1_000
+    assert len(caught.value.partial) == 10_000
 
 
 def test_grants_are_split_and_numbered_by_the_caller(client: Client, peer: Peer) -> None:
@@ -466,18 +498,18 @@ def test_what_is_no_row_is_named(client: Client, peer: Peer) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "advice"),
     [
-        ("limit", 5, "amount_band"),
-        ("limit", "20k", "amount_band"),
-        ("limit", None, "amount_band"),
-        ("limit", 7.5, "amount_band"),
-        ("limit", True, "amount_band"),
-        ("limit", UtilisationBand.FROM_30_TO_50, "amount_band"),
-        ("balance", 8_200, "amount_band"),
-        ("past_due", 0, "amount_band"),
-        ("days_past_due", 3, "days_past_due_band"),
-        ("days_past_due", AmountBand.ZERO, "days_past_due_band"),
-        ("utilisation", 41, "utilisation_band"),
-        ("spend_volatility", 1, "volatility_band"),
+        ("limit", 5, "band_of(concordat.AmountBand"),
+        ("limit", "20k", "band_of(concordat.AmountBand"),
+        ("limit", None, "band_of(concordat.AmountBand"),
+        ("limit", 7.5, "band_of(concordat.AmountBand"),
+        ("limit", True, "band_of(concordat.AmountBand"),
+        ("limit", UtilisationBand.FROM_30_TO_50, "band_of(concordat.AmountBand"),
+        ("balance", 8_200, "band_of(concordat.AmountBand"),
+        ("past_due", 0, "band_of(concordat.AmountBand"),
+        ("days_past_due", 3, "band_of(concordat.DaysPastDueBand"),
+        ("days_past_due", AmountBand.ZERO, "band_of(concordat.DaysPastDueBand"),
+        ("utilisation", 41, "band_of(concordat.UtilisationBand"),
+        ("spend_volatility", 1, "band_of(concordat.VolatilityBand"),
         ("status", 1, "AccountStatus"),
         ("product", AccountStatus.OPEN, "ProductClass"),
         ("as_of_month", "November", "month_number"),
@@ -541,6 +573,13 @@ CARELESS: dict[str, tuple[Callable[[Any], object], str]] = {
     "a token alone": (lambda client: client.lookup_batch(TOKEN, Purpose.UNDERWRITING), "tokens"),
     "a draft alone": (lambda client: client.grant_consents(draft()), "consents"),
     "a row alone": (lambda client: client.contribute(row()), "rows"),
+    **{
+        f"an age of {age!r}": (
+            lambda client, age=age: client.lookup(TOKEN, Purpose.UNDERWRITING, max_age_months=age),
+            "max_age_months",
+        )
+        for age in (0, -1, 121, True, 1.5, "3")
+    },
     "a number of signals": (
         lambda client: client.lookup(TOKEN, Purpose.UNDERWRITING, signals=5),
         "signals",
@@ -734,6 +773,7 @@ def test_each_call_has_a_request_id_that_its_repeats_keep(
         {"items": 2},
         {"signals": ["lenders_open"]},
         {"signals": "utilisation"},
+        {"max_age_months": 7},
     ],
 )
 def test_a_receipt_that_records_another_question_is_refused(
@@ -747,6 +787,20 @@ def test_a_receipt_that_records_another_question_is_refused(
     peer.next("Lookup", Change(record_something_else))
     with pytest.raises(ReceiptInvalid, match="not this call's"):
         client.lookup(TOKEN, Purpose.UNDERWRITING, signals=["utilisation"])
+
+
+def test_a_receipt_without_the_wanted_age_is_refused(client: Client, peer: Peer) -> None:
+    def forget_the_age(reply: Any) -> Any:
+        fields = leaf.check(reply.receipt.entry)
+        del fields["max_age_months"]
+        reply.receipt.entry = leaf.encode(fields)
+        return reply
+
+    peer.next("Lookup", None, Change(forget_the_age))
+    kept = client.lookup(TOKEN, Purpose.UNDERWRITING, max_age_months=6)
+    assert kept.receipt.fields["max_age_months"] == 6
+    with pytest.raises(ReceiptInvalid, match="max_age_months"):
+        client.lookup(TOKEN, Purpose.UNDERWRITING, max_age_months=6)
 
 
 def test_a_rewritten_history_is_noticed_at_the_next_checkpoint(client: Client, peer: Peer) -> None:

@@ -109,7 +109,7 @@ def test_an_export_is_not_for_members(gateway: Gateway, tmp_path: Path) -> None:
 def test_a_lookup_without_consent_says_nothing_of_the_applicant(gateway: Gateway) -> None:
     profile = gateway.join("lookup-bank")
     options = ("--profile", profile, "--resident-id", "-", "--purpose", "underwriting")
-    ended = concordat("lookup", *options, stdin=f"{APPLICANT}\n")
+    ended = concordat("lookup", *options, "--max-age", "3", stdin=f"{APPLICANT}\n")
 
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("No live consent for this purpose.")

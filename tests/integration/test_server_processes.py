@@ -19,6 +19,9 @@ from tests.callers import CHECKPOINT, Credentials, call, connected
 from tests.gateways import Gateway, MakeGateway, closing_all, eventually, is_running
 from tests.stores import StoreUrls
 
+# Processes are started and stopped for nearly every test.
+pytestmark = pytest.mark.slow
+
 BATCH_LOOKUP = "/concordat.v1.SignalService/BatchLookup"
 EXPORT = "/concordat.v1.LedgerService/ExportEntries"
 WORKER, KEYHOLDER = "gateway.worker", "keyholder"
@@ -88,7 +91,6 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield gateway
 
 
-@pytest.mark.slow
 def test_it_is_killed_restarted_and_stopped_on_either_kind_of_store(
     make_gateway: MakeGateway, store_urls: StoreUrls
 ) -> None:

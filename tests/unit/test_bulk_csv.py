@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from concordat import InvalidInput
 from concordat.bulk import CsvFile, SourceError
-from concordat.bulk.sources import Item, SourceRow, UnreadableRow
+from concordat.bulk._items import Item, SourceRow, UnreadableRow
 
 FIELDS = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=12)
 
@@ -161,6 +161,7 @@ def test_wrong_settings_and_missing_files_are_named(tmp_path: Path) -> None:
         CsvFile(tmp_path / "x.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [b"1," + b"y" * 200 + b"\n", b'1,"' + b"y" * 200 + b"\n", b'"', b"x"],

@@ -10,7 +10,7 @@ import pytest
 
 from concordat import InvalidInput
 from concordat.bulk import SourceError, open_source
-from concordat.bulk.sources import Item, SourceRow, UnreadableRow
+from concordat.bulk._items import Item, SourceRow, UnreadableRow
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -20,7 +20,7 @@ from concordat_privacy.catalogue.bands import (
     VolatilityBand,
 )
 from concordat_privacy.catalogue.definitions import BANDS
-from concordat_privacy.catalogue.relations import History, Inquiry, Relation
+from concordat_privacy.catalogue.relations import History, Inquiry, Relation, restrict
 from concordat_privacy.catalogue.signals import (
     SIGNALS,
     Coverage,
@@ -366,7 +366,9 @@ def test_a_spending_pattern_needs_three_months() -> None:
     [
         (1, 24, Coverage.THIN),
         (2, 2, Coverage.THIN),
-        (2, 24, Coverage.PARTIAL),
+        (2, 24, Coverage.THIN),
+        (3, 2, Coverage.THIN),
+        (3, 3, Coverage.PARTIAL),
         (3, 11, Coverage.PARTIAL),
         (3, 12, Coverage.FULL),
     ],
@@ -411,6 +413,43 @@ def test_a_result_does_not_tell_which_member_it_comes_from(
         inquiries=tuple((names[m - 1] + 100, row) for m, row in history.inquiries),
     )
     assert compute(renamed, TODAY, ALL) == compute(history, TODAY, ALL)
+
+
+@given(histories, st.sampled_from(Disputed))
+def test_whether_one_member_or_two_told_it_shows_in_the_count_of_lenders_alone(
+    history: History, policy: Disputed
+) -> None:
+    by_two = History(
+        relations=tuple((m % 2, row) for m, row in history.relations),
+        inquiries=tuple((m % 2, row) for m, row in history.inquiries),
+    )
+    by_one = History(
+        relations=tuple((0, row) for _, row in history.relations),
+        inquiries=tuple((0, row) for _, row in history.inquiries),
+    )
+    found = zip(
+        compute(by_two, TODAY, ALL, disputed=policy),
+        compute(by_one, TODAY, ALL, disputed=policy),
+        strict=True,
+    )
+    assert {two.name for two, one in found if two != one} <= {"lenders_open"}
+
+
+@given(histories, st.data())
+def test_who_withdrew_does_not_show_in_what_is_left(history: History, data: st.DataObject) -> None:
+    """Of two members that told the same, whichever withdraws leaves the same answer."""
+    told = History(
+        relations=tuple((m, row) for m in (8, 9) for _, row in history.relations),
+        inquiries=tuple((m, row) for m in (8, 9) for _, row in history.inquiries),
+    )
+    others = data.draw(histories)
+    both = History(told.relations + others.relations, told.inquiries + others.inquiries)
+    everybody = dict.fromkeys(range(10), ALL)
+    left = [
+        compute(restrict(both, {m: c for m, c in everybody.items() if m != gone}), TODAY, ALL)
+        for gone in (8, 9)
+    ]
+    assert left[0] == left[1]
 
 
 @given(histories, st.randoms())
@@ -471,7 +510,8 @@ def test_a_marked_signal_has_the_band_with_the_disputed_account() -> None:
         "90+",
         SignalStatus.DISPUTED,
     )
-    assert found["oldest_account"].status is SignalStatus.DISPUTED  # coverage differs
+    # The same with and without the disputed account, which is as old.
+    assert found["oldest_account"].status is SignalStatus.PRESENT
     assert found["inquiries_30d"].status is SignalStatus.PRESENT
     held = value("worst_dpd_12m", history)
     assert (held.label, held.status) == ("0", SignalStatus.PRESENT)
@@ -525,11 +565,12 @@ def test_trade_is_judged_by_its_worst_relation() -> None:
     history = accounts(
         account(invoice_days_past_due=4, settlement_punctuality=4, buyer_concentration=1),
         account(invoice_days_past_due=1, settlement_punctuality=2, buyer_concentration=4),
+        account(invoice_days_past_due=1),
     )
     assert label("invoice_dpd", history) == "30-59"
     assert label("settlement_punctuality", history) == "80-95%"
     assert label("buyer_concentration", history) == "0.5+"
-    assert value("invoice_dpd", history).coverage is Coverage.PARTIAL
+    assert value("invoice_dpd", history).coverage is Coverage.FULL
 
 
 def test_what_tells_of_behaviour_is_used_for_six_months() -> None:

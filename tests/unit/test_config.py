@@ -9,6 +9,7 @@ from concordat_gateway.config import ConsentPolicies, GatewayConfig, load_config
 from concordat_gateway.installation import InstallationError, Wishes, install
 from concordat_gateway.keylog import KeyLogFile
 from concordat_gateway.server import witness_policy
+from concordat_privacy.catalogue.signals import Disputed
 from concordat_privacy.log.cosignature import Quorum, WitnessSigningKey
 from concordat_privacy.metering import Quota
 from concordat_rpc.address import Address
@@ -259,7 +260,7 @@ def test_a_member_may_look_up_little_unless_the_file_says_more(file: Path) -> No
     without = f"{head}[{rest}" if found else head
     file.write_text(without)
     assert load_config(file).lookup_quota == Quota(
-        daily=10_000, monthly=100_000, per_second=20.0, burst=1_000
+        daily=10_000, monthly=100_000, per_second=20.0, burst=10_000
     )
 
     def quoted(lines: str) -> Quota:
@@ -297,3 +298,19 @@ def test_older_tokens_are_carried_for_twice_a_days_lookups_unless_the_file_says_
     )
     with pytest.raises(SettingsError, match=r"quotas\.carried_daily: must be 1 to"):
         carried("carried_daily = 0")
+
+
+@pytest.mark.parametrize(
+    ("line", "policy"),
+    [('disputed = "held_back"', "HELD_BACK"), ('disputed = "marked"', "MARKED"), ("", "HELD_BACK")],
+)
+def test_what_becomes_of_disputed_data_is_the_consortiums_to_say(
+    file: Path, line: str, policy: str
+) -> None:
+    config = load_config(edited(file, 'disputed = "held_back"', line))
+    assert config.disputed is Disputed[policy]
+
+
+def test_another_policy_of_disputed_data_is_refused(file: Path) -> None:
+    with pytest.raises(SettingsError, match=r"signals\.disputed: one of held_back, marked wanted"):
+        load_config(edited(file, '"held_back"\n\n', '"hidden"\n\n'))

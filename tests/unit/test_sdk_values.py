@@ -171,17 +171,19 @@ def test_an_unknown_signal_is_named_with_those_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "has_band"),
+    ("status", "band", "has_band"),
     [
-        (SignalStatus.PRESENT, True),
-        (SignalStatus.STALE, True),
-        (SignalStatus.NOT_FOUND, False),
-        (SignalStatus.SUPPRESSED, False),
-        (SignalStatus.NO_CONSENT, False),
+        (SignalStatus.PRESENT, 2, True),
+        (SignalStatus.STALE, 2, True),
+        (SignalStatus.DISPUTED, 2, True),
+        (SignalStatus.DISPUTED, 0, False),
+        (SignalStatus.NOT_FOUND, 0, False),
+        (SignalStatus.SUPPRESSED, 0, False),
+        (SignalStatus.NO_CONSENT, 0, False),
     ],
 )
-def test_only_some_statuses_have_a_band(status: SignalStatus, has_band: bool) -> None:
-    assert Signal("s", status, 0, "", None, Coverage.UNSPECIFIED).has_band is has_band
+def test_only_some_signals_have_a_band(status: SignalStatus, band: int, has_band: bool) -> None:
+    assert Signal("s", status, band, "", None, Coverage.UNSPECIFIED).has_band is has_band
 
 
 @pytest.mark.parametrize(

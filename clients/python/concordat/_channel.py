@@ -13,8 +13,8 @@ from concordat.profile import Profile
 
 USER_AGENT = "concordat-python"
 
-# What the gateway sends at most; an export's messages are the largest.
-_MAX_RECEIVE_BYTES = 16 * 1024 * 1024
+# What the gateway sends at most; all signals of a batch of 10,000 subjects have some 20 MB.
+MAX_RECEIVE_BYTES = 32 * 1024 * 1024
 # gRPC's own defaults (1 s growing to 2 minutes) would outlast a call's timeout: a gateway that
 # restarts in a second would look unavailable for two minutes.
 _FIRST_RECONNECT_MILLISECONDS = 100
@@ -37,7 +37,7 @@ def options(profile: Profile) -> Sequence[tuple[str, str | int]]:
         ("grpc.ssl_target_name_override", profile.server_name),
         # Channels with equal arguments would share one connection, and so one worker.
         ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
+        ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
         ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MILLISECONDS),
         ("grpc.min_reconnect_backoff_ms", _FIRST_RECONNECT_MILLISECONDS),
         ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MILLISECONDS),

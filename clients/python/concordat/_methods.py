@@ -178,6 +178,14 @@ BATCH_LOOKUP = Method(
     signal_pb2.BatchLookupResponse,
     Repeat.RECORDED,
 )
+REVIEW_PORTFOLIO = Method(
+    "SignalService",
+    "ReviewPortfolio",
+    signal_pb2.ReviewPortfolioRequest,
+    signal_pb2.ReviewPortfolioResponse,
+    Repeat.RECORDED,
+    Flow.CONVERSATION,
+)
 LIST_SIGNALS = Method(
     "SignalService",
     "ListSignals",

@@ -23,13 +23,24 @@ once, time after time, until gRPC has made a new one, which takes some seconds a
 from collections.abc import Callable
 
 from concordat._steps import Invoke, Method, Operation, Repeat, Reply, Request, Sleep
-from concordat.errors import ConcordatError, QuotaExhausted, TechnicalFault, Unavailable
+from concordat.errors import (
+    Cancelled,
+    ConcordatError,
+    DeadlineExceeded,
+    QuotaExhausted,
+    ServerFault,
+    TechnicalFault,
+    Unavailable,
+)
 from concordat.options import Environment, RetryPolicy
 
 # The gateway's own word that a lookup was refused before anything of it was recorded.
 _NOTHING_RECORDED = frozenset({"LOOKUPS_EXHAUSTED", "CARRIED_EXHAUSTED"})
 # Longer is for the caller to decide, whatever the timeout.
 _LONGEST_ASKED_WAIT_SECONDS = 60.0
+
+# A fault of the library, or of what lies between: what the gateway says itself has an error id.
+_LIBRARY_FAULTS = frozenset({"INTERNAL", "UNKNOWN"})
 
 # Waiting does not make a certificate right.
 _PERMANENT = frozenset({"SERVER_CERTIFICATE_REFUSED"})
@@ -79,6 +90,17 @@ def backoff_seconds(
     bound = policy.first_backoff_seconds * 2.0 ** min(attempt - 1, 64)
     jitter = random() * min(policy.max_backoff_seconds, bound)
     return (asked or 0.0) + jitter
+
+
+def unavailable_where_broken(error: ConcordatError) -> ConcordatError:
+    """What ends a stream but says nothing of what it carries, as an outage; else the error."""
+    if isinstance(error, DeadlineExceeded | Cancelled) or (
+        isinstance(error, ServerFault)
+        and error.error_id is None
+        and error.reason in _LIBRARY_FAULTS
+    ):
+        return Unavailable(error.message)
+    return error
 
 
 def is_repeatable(repeat: Repeat, error: ConcordatError) -> bool:

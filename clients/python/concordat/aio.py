@@ -17,6 +17,7 @@ from concordat._clients.lookups import AwaitingLookupMethods
 from concordat._clients.managers import AwaitingManagerMethods
 from concordat._clients.members import AwaitingMemberMethods
 from concordat._clients.notices import AwaitingNoticeMethods
+from concordat._clients.reviews import AwaitingReviewMethods
 from concordat._clients.tokens import AwaitingTokenMethods
 from concordat._clients.uploads import AwaitingUploadMethods
 from concordat._clients.usage import AwaitingUsageMethods
@@ -33,6 +34,7 @@ class AsyncClient(
     AwaitingContributionMethods,
     AwaitingUploadMethods,
     AwaitingLookupMethods,
+    AwaitingReviewMethods,
     AwaitingAggregateMethods,
     AwaitingLedgerMethods,
     AwaitingMemberMethods,

@@ -17,6 +17,7 @@ from concordat._clients.lookups import LookupMethods
 from concordat._clients.managers import ManagerMethods
 from concordat._clients.members import MemberMethods
 from concordat._clients.notices import NoticeMethods
+from concordat._clients.reviews import ReviewMethods
 from concordat._clients.tokens import TokenMethods
 from concordat._clients.uploads import UploadMethods
 from concordat._clients.usage import UsageMethods
@@ -33,6 +34,7 @@ class Client(
     ContributionMethods,
     UploadMethods,
     LookupMethods,
+    ReviewMethods,
     AggregateMethods,
     LedgerMethods,
     MemberMethods,

@@ -21,8 +21,14 @@ _PURPOSES = ("underwriting", "portfolio_review", "dispute")
     "every user of the machine could read it.",
 )
 @click.option("--purpose", type=click.Choice(_PURPOSES), required=True)
+@click.option(
+    "--max-age",
+    type=click.IntRange(1, 120),
+    metavar="MONTHS",
+    help="Show signals older than this as STALE, whatever the catalogue says.",
+)
 @profile_option
-def lookup(resident_id: str, purpose: str, profile: Path) -> None:
+def lookup(resident_id: str, purpose: str, max_age: int | None, profile: Path) -> None:
     """Look one applicant up. Recorded in the ledger as a use of data."""
     import concordat
 
@@ -36,7 +42,7 @@ def lookup(resident_id: str, purpose: str, profile: Path) -> None:
         raise click.ClickException(str(error)) from None
     with opened(profile) as client:
         [token] = client.tokenise([applicant])
-        result = client.lookup(token, concordat.Purpose[purpose.upper()])
+        result = client.lookup(token, concordat.Purpose[purpose.upper()], max_age_months=max_age)
     if result.status is concordat.SubjectStatus.NO_CONSENT:
         click.echo("No live consent for this purpose. This says nothing about the applicant.")
     else:

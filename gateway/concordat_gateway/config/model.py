@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from concordat_privacy.catalogue.signals import Disputed
 from concordat_privacy.log.checkpoint import VerifierKey
 from concordat_privacy.log.cosignature import Quorum, WitnessKey
 from concordat_privacy.metering import Quota
@@ -157,6 +158,8 @@ class GatewayConfig:
     consents: ConsentPolicies
     retention: str
     """Code of the jurisdiction whose policy says how long adverse rows stay."""
+    disputed: Disputed
+    """What becomes of accounts, and of categories, that their subject disputes."""
     witnesses: Witnesses
     timestamps: Timestamps | None
     """None: no time-stamps."""

@@ -21,6 +21,7 @@ from concordat_gateway.config.model import (
     Witness,
     Witnesses,
 )
+from concordat_privacy.catalogue.signals import Disputed
 from concordat_privacy.epochs import MAX_EPOCH
 from concordat_privacy.jurisdictions import UNNAMED, policies
 from concordat_privacy.log.checkpoint import VerifierKey
@@ -33,7 +34,7 @@ from concordat_rpc.limits import Limits
 from concordat_rpc.peer import is_trust_domain
 from concordat_rpc.settings import Settings
 
-DEFAULT_LOOKUP_QUOTA = Quota(daily=10_000, monthly=100_000, per_second=20.0, burst=1_000)
+DEFAULT_LOOKUP_QUOTA = Quota(daily=10_000, monthly=100_000, per_second=20.0, burst=10_000)
 """Of a member for which neither the file nor the operator says otherwise: enough to decide on
 applications, too little to try a register. The burst is one batch of the largest size."""
 DEFAULT_GRACE_SECONDS = 3_600
@@ -69,6 +70,7 @@ def load_config(file: Path) -> GatewayConfig:
         budgets=_budgets(settings.table("budgets")),
         consents=_consents(settings.table("consents")),
         retention=_retention(settings.table("retention")),
+        disputed=_disputed(settings.table("signals")),
         witnesses=_witnesses(settings.table("witnesses")),
         timestamps=_timestamps(settings),
         lookup_quota=lookup_quota,
@@ -223,6 +225,15 @@ def _retention(settings: Settings) -> str:
         )
     settings.finish()
     return code
+
+
+def _disputed(settings: Settings) -> Disputed:
+    names = {policy.name.lower(): policy for policy in Disputed}
+    name = settings.text("disputed", default=Disputed.HELD_BACK.name.lower())
+    if name not in names:
+        raise settings.wrong("disputed", f"one of {', '.join(names)} wanted, {name!r} given")
+    settings.finish()
+    return names[name]
 
 
 def _witnesses(settings: Settings) -> Witnesses:

@@ -5,8 +5,9 @@ nobody holds such data is an answer too, an opening is charged as one lookup, an
 consent is refused and entered as refused lookups are: whether the pool knows the subject makes no
 difference to statements, entry or reply. Deadlines
 are the policy's of the jurisdiction of the consent that allows it: 20 days in China, 30 in the US
-and the EU, put off once by what the policy allows. While a dispute is open nothing else changes: a
-furnisher that marks its row as disputed takes it out of the signals by itself.
+and the EU, put off once by what the policy allows. While a dispute is open, signals of its
+category are held back or marked (`rules.disputed`); a furnisher that marks its row as disputed
+takes it out of the signals for longer.
 """
 
 import os

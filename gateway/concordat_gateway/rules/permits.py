@@ -4,7 +4,7 @@ Asked inside the transaction that records the use, and nowhere else: an answer k
 would outlive a withdrawal.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -74,6 +74,7 @@ class SpentPermits(list[Permit]):
 
 
 NO_PERMIT = Permit()
+_GROUND = len(Ground._fields)
 _NONE: frozenset[DataCategory] = frozenset()
 COUNTED_PURPOSES = frozenset({Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS})
 """What a subject must have consented to with a furnisher for its rows to be counted."""
@@ -95,7 +96,7 @@ def permits(
     """
     found: dict[SubjectKey, dict[DataCategory, ConsentId]] = defaultdict(dict)
     grounds: list[Ground] = []
-    for chunk in _chunks(sorted(subjects)):
+    for chunk in in_chunks(sorted(subjects)):
         rows = connection.execute(
             _LIVE_OF_RECIPIENT,
             {
@@ -155,10 +156,11 @@ def spent_permits(
     permit. Within one transaction nothing else counts, so no race exceeds it. Only consents with a
     frequency cost a statement, after the question: a refusal takes the same as any other.
     """
-    found: dict[SubjectKey, list[_Countable]] = defaultdict(list)
+    found: dict[SubjectKey, list[_Countable]] = {}
+    unlimited: dict[SubjectKey, Permit] = {}
     grounds: list[Ground] = []
     spans = {f"span_{unit}": span_number(unit, now) for unit in TimeUnit}
-    for chunk in _chunks(sorted(set(subjects))):
+    for chunk in in_chunks(sorted(set(subjects))):
         rows = connection.execute(
             _UNSPENT_OF_RECIPIENT,
             {
@@ -168,17 +170,24 @@ def spent_permits(
                 "now": now,
                 **spans,
             },
-        )
-        for *read, unit, uses, span, used in rows:
-            ground = Ground._make(read)
-            grounds.append(ground)
+        ).all()
+        grounds += [Ground._make(row[:_GROUND]) for row in rows]
+        often = Counter([row[0] for row in rows])
+        for row in rows:
+            subject, consent_id, categories = row[0], row[1], row[4]
+            unit, uses, span, used = row[_GROUND:]
+            if uses is None and often[subject] == 1:
+                # As nearly all are; of thousands at once, while others wait, the rest is dear.
+                unlimited[subject] = Permit(dict.fromkeys(categories_in(categories), consent_id))
+                continue
             current = None if unit is None else spans[f"span_{unit}"]
             left = None if uses is None else uses - (used if span == current else 0)
-            found[ground.subject].append(
-                _Countable(ground.consent_id, categories_in(ground.categories), current, uses, left)
+            found.setdefault(subject, []).append(
+                _Countable(consent_id, categories_in(categories), current, uses, left)
             )
     permitted = SpentPermits(
-        _spend(found[subject]) if subject in found else NO_PERMIT for subject in subjects
+        unlimited.get(subject) or (_spend(found[subject]) if subject in found else NO_PERMIT)
+        for subject in subjects
     )
     permitted.grounds = grounds
     counted = [one for consents in found.values() for one in consents if one.spent]
@@ -239,7 +248,7 @@ def contributors(
     hides them at once. Keys of the inner mapping are member numbers.
     """
     found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
-    for chunk in _chunks(sorted(subjects)):
+    for chunk in in_chunks(sorted(subjects)):
         rows = connection.execute(_LIVE_OF_SUBJECTS, {"subjects": chunk, "now": now})
         for subject, member_no, purposes, categories in rows:
             if covers(purposes, Purpose.CONTRIBUTION):
@@ -255,18 +264,20 @@ class Standing:
     consents: frozenset[ConsentId]
     """Whoever holds them."""
     contributors: Mapping[SubjectKey, Mapping[int, frozenset[DataCategory]]]
-    """As `contributors` gives them."""
+    """As `contributors` gives them, by the consents that were recorded before the entry."""
 
 
-def standing(connection: sa.Connection, subjects: Sequence[SubjectKey], now: int) -> Standing:
+def standing(
+    connection: sa.Connection, subjects: Sequence[SubjectKey], now: int, before_entry: int
+) -> Standing:
     """All live consents of subjects, by whoever they were given to: one question for all of it."""
     live: set[ConsentId] = set()
     found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
-    for chunk in _chunks(sorted(subjects)):
-        rows = connection.execute(_STANDING, {"subjects": chunk, "now": now})
-        for subject, member_no, purposes, categories, consent_id in rows:
+    for chunk in in_chunks(sorted(subjects)):
+        rows = connection.execute(_STANDING, {"subjects": chunk, "now": now}).all()
+        for subject, member_no, purposes, categories, consent_id, grant_entry in rows:
             live.add(consent_id)
-            if covers(purposes, Purpose.CONTRIBUTION):
+            if covers(purposes, Purpose.CONTRIBUTION) and grant_entry < before_entry:
                 allowed = found[subject]
                 allowed[member_no] = allowed.get(member_no, _NONE) | categories_in(categories)
     return Standing(frozenset(live), found)
@@ -291,7 +302,7 @@ def unended(
     Requested, paused and future ones count.
     """
     found: dict[SubjectKey, int] = dict.fromkeys(subjects, 0)
-    for chunk in _chunks(sorted(found)):
+    for chunk in in_chunks(sorted(found)):
         rows = connection.execute(
             _UNENDED_OF_RECIPIENT, {"subjects": chunk, "recipient": recipient, "now": now}
         )
@@ -299,7 +310,8 @@ def unended(
     return found
 
 
-def _chunks(values: Sequence[_T], size: int = _SUBJECTS_A_QUERY) -> Iterator[list[_T]]:
+def in_chunks(values: Sequence[_T], size: int = _SUBJECTS_A_QUERY) -> Iterator[list[_T]]:
+    """The values of one statement after another."""
     remaining = iter(values)
     while chunk := list(islice(remaining, size)):
         yield chunk
@@ -321,10 +333,13 @@ _OF_SUBJECTS = consent.c.subject.in_(sa.bindparam("subjects", expanding=True))
 _OF_RECIPIENT = consent.c.recipient == sa.bindparam("recipient")
 # The purpose is asked for here and not sorted out later, so that no refusal fetches a row.
 _FOR_PURPOSE = consent.c.purposes.bitwise_and(sa.bindparam("purpose")) != 0
+# Not in the order of an index: SQLite, which knows no statistics, would rather read all consents of
+# the recipient in that order than sort the few of one subject.
+_FIRST_RECORDED = (consent.c.subject, consent.c.grant_entry + 0)
 _LIVE_OF_RECIPIENT = (
     sa.select(*(consent.c[name] for name in Ground._fields))
     .where(_OF_SUBJECTS, _OF_RECIPIENT, _LIVE, _FOR_PURPOSE)
-    .order_by(consent.c.subject, consent.c.grant_entry)
+    .order_by(*_FIRST_RECORDED)
 )
 _LIVE_FOR_CATEGORY = _LIVE_OF_RECIPIENT.where(
     consent.c.categories.bitwise_and(sa.bindparam("category")) != 0
@@ -349,7 +364,7 @@ _UNSPENT_OF_RECIPIENT = (
         consent.c.used,
     )
     .where(_OF_SUBJECTS, _OF_RECIPIENT, _LIVE, _FOR_PURPOSE, _UNSPENT)
-    .order_by(consent.c.subject, consent.c.grant_entry)
+    .order_by(*_FIRST_RECORDED)
 )
 _COUNT_USES = (
     sa.update(consent)
@@ -367,7 +382,7 @@ _LIVE_OF_MEMBERS = (
     .where(_LIVE)
 )
 _LIVE_OF_SUBJECTS = _LIVE_OF_MEMBERS.where(_OF_SUBJECTS)
-_STANDING = _LIVE_OF_SUBJECTS.add_columns(consent.c.consent_id)
+_STANDING = _LIVE_OF_SUBJECTS.add_columns(consent.c.consent_id, consent.c.grant_entry)
 _LIVE_IN_SPAN = _LIVE_OF_MEMBERS.where(
     consent.c.subject >= sa.bindparam("first"), consent.c.subject <= sa.bindparam("last")
 )

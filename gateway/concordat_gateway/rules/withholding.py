@@ -1,9 +1,10 @@
-"""The second question of a lookup: does what permitted it still stand, once the signals are read?
+"""The second question of a lookup, once the signals are read: what of it may leave?
 
 A lookup's entry is durable before signals are read, and a consent may end in between. Its end is
 acknowledged to whoever ended it, so nothing may leave afterwards: the whole answer is kept back
-that rests on a consent that has ended or is paused, and an entry says so. Rows of members whose
-consent to contribute has ended are left out, as in a lookup that comes later.
+that rests on a consent that has ended or is paused, and an entry says so. Rows count of members
+whose consent to contribute was recorded before the lookup and still stands, so that one that has
+ended hides them as in a lookup that comes later. What the subject disputes is asked for with it.
 
 Only permitted subjects are asked about, which the caller can tell from the others anyway. So
 whatever the pool knows of a refused subject, and whatever changes about it, nothing more is run.
@@ -14,24 +15,24 @@ from dataclasses import dataclass
 
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal
 from concordat_gateway.ledger.tree import read_tokens_epoch
+from concordat_gateway.rules.disputed import UnderDispute, under_dispute
 from concordat_gateway.rules.permits import Permit, standing
 from concordat_gateway.rules.scopes import ConsentId
 from concordat_gateway.store.subjects import SubjectKey, require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_rpc.peer import Peer
 
-Contributors = Mapping[SubjectKey, Mapping[int, Collection[DataCategory]]]
-"""For each subject the numbers of the members whose rows may be used, with their categories."""
-
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """What of a decision still stands."""
+    """What of a decision still stands, and what it lets through."""
 
     ended: frozenset[ConsentId]
     """Consents that permitted something and have ended since."""
-    contributors: Contributors
-    """At most what the decision had."""
+    contributors: Mapping[SubjectKey, Mapping[int, Collection[DataCategory]]]
+    """For each subject the numbers of the members whose rows may be used, with their categories;
+    subjects without one are left out."""
+    under_dispute: UnderDispute
 
     def is_ended(self, permit: Permit) -> bool:
         """Whether one of the consents that a permit rests on has ended."""
@@ -42,32 +43,26 @@ def still_standing(
     journal: Journal,
     subjects: Collection[SubjectKey],
     permits: Sequence[Permit],
-    contributors: Contributors,
+    entry: Entry,
     epoch: int,
     decided_at: int,
 ) -> Still:
     """Ask again, in a snapshot that holds every end of a consent that was acknowledged before.
 
-    `subjects` are those that anything was permitted of. A consent that was live at `decided_at`
-    and has only expired since allowed the use. Raises Refusal UNAVAILABLE (TOKENS_ROTATING) where
-    the stores have left the epoch of the names.
+    `subjects` are those that anything was permitted of, `entry` the lookup's. A consent that was
+    live at `decided_at` and has only expired since allowed the use. Raises Refusal UNAVAILABLE
+    (TOKENS_ROTATING) where the stores have left the epoch of the names.
     """
     named = frozenset(consent for permit in permits for consent in permit.consents.values())
+    ordered = sorted(subjects)
     with journal.read() as connection:
-        now = standing(connection, sorted(subjects), decided_at)
+        now = standing(connection, ordered, decided_at, entry.index)
         ended = named - now.consents
-        left = {
-            subject: {
-                member_no: both
-                for member_no, categories in contributors.get(subject, {}).items()
-                if (both := now.contributors.get(subject, {}).get(member_no, _NONE) & {*categories})
-            }
-            for subject in subjects
-        }
-        if ended or any(left[subject] != contributors.get(subject, {}) for subject in subjects):
-            # Consents that were only moved to other names have not ended.
+        if ended:
+            # Consents that were only moved to other names have not ended. Every subject has one
+            # that was named, so a subject that was moved is noticed here.
             require_epoch(read_tokens_epoch(connection), epoch)
-    return Still(ended, left)
+        return Still(ended, now.contributors, under_dispute(connection, ordered))
 
 
 def withhold(
@@ -91,6 +86,3 @@ def withhold(
         ),
         timeout_seconds,
     )
-
-
-_NONE: frozenset[DataCategory] = frozenset()

@@ -5,14 +5,17 @@ Adding a signal is one entry of catalogue.toml and one function of measures.py.
 A result never tells which member a signal comes from. The rule that keeps it so: **a result stays
 the same, byte for byte, when the members' numbers are exchanged for others.** Nothing is released
 by member or by account. Member numbers are compared with each other and with nothing else, to
-count distinct lenders and to grade coverage. Property tests hold `compute` to it. What no rule
-can hide: in a consortium of two, whatever is not one's own is the other's.
+count distinct lenders and to grade coverage. And **whether one member or two told something shows
+in the count of open lenders alone**: coverage, which all signals have, does not tell them apart.
+Property tests hold `compute` to both. docs/catalogue.md says what no rule can hide.
 
 Other rules:
 
 - A disputed account is left out of every signal at once (HELD_BACK): where nothing else is known,
   the signal is DISPUTED. Or it counts as an open one (MARKED): every signal that it changes is
   DISPUTED, with its band.
+- A category that an open dispute is about is DISPUTED as a whole: without any band (HELD_BACK), or
+  with the bands that there are (MARKED).
 - Unknown bands are left out, never taken for bad. A signal that rests on nothing known is
   NOT_FOUND, which is not negative.
 - A report past its retention is left out (24 months; five years after an adverse ending).
@@ -27,6 +30,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from concordat_privacy.catalogue import measures
@@ -81,7 +85,10 @@ class Disputed(IntEnum):
 
 
 class Coverage(IntEnum):
-    """How much stands behind the signals of a category. Numbers equal those of concordat.v1."""
+    """How much stands behind the signals of a category. Numbers equal those of concordat.v1.
+
+    One member is not told from two: of two, each would know the other as the one.
+    """
 
     UNSPECIFIED = 0
     THIN = 1
@@ -149,6 +156,9 @@ def _definition(entry: SignalEntry) -> SignalDefinition:
 SIGNALS: Final[tuple[SignalDefinition, ...]] = tuple(map(_definition, SIGNAL_ENTRIES))
 """All signals, in the order of every answer."""
 
+_TOLD_APART: Final = 3
+"""Members from which on coverage says that they are several."""
+
 _BY_NAME: Final = {definition.name: definition for definition in SIGNALS}
 
 
@@ -165,41 +175,115 @@ def compute(
     *,
     max_age_months: int | None = None,
     disputed: Disputed = Disputed.HELD_BACK,
+    under_dispute: Collection[DataCategory] = (),
 ) -> list[SignalValue]:
     """The signals of one subject on the day `today_day`, in catalogue order.
 
     `categories` are those that the lookup's consent covers; signals of others come back as
     NO_CONSENT and nothing is computed for them. `names` picks signals; None means all, names that
     the catalogue does not have are passed over. `max_age_months` makes older ones STALE, however
-    long the catalogue would let them stand. `history` must hold only what its contributors may
+    long the catalogue would let them stand. `under_dispute` are the categories that an open dispute
+    of the subject is about. `history` must hold only what its contributors may
     share now (`relations.restrict`).
     """
-    wanted = [d for d in SIGNALS if names is None or d.name in names]
-    values = _values(gather(history, today_day, categories), categories, wanted, max_age_months)
-    if not is_disputed(history, today_day):
+    plan = _plan(None if names is None else frozenset(names), frozenset(categories))
+    values = _values(gather(history, today_day, categories), plan, max_age_months)
+    if is_disputed(history, today_day):
+        marked = gather(history, today_day, categories, with_disputed=True)
+        with_them = _values(marked, plan, max_age_months)
+        values = [
+            _disputed(without, beside, disputed)
+            for without, beside in zip(values, with_them, strict=True)
+        ]
+    if not under_dispute:
         return values
-    marked = gather(history, today_day, categories, with_disputed=True)
-    with_them = _values(marked, categories, wanted, max_age_months)
     return [
-        _disputed(without, beside, disputed)
-        for without, beside in zip(values, with_them, strict=True)
+        _under_dispute(value, disputed)
+        if step.consented and step.definition.category in under_dispute
+        else value
+        for step, value in zip(plan.steps, values, strict=True)
     ]
 
 
-def _values(
-    evidence: Evidence,
-    categories: Collection[DataCategory],
-    wanted: Sequence[SignalDefinition],
-    max_age_months: int | None,
-) -> list[SignalValue]:
-    coverage = {category: _coverage(evidence, category) for category in categories}
-    as_of = {basis: evidence.as_of_month(basis) for basis in {d.basis for d in wanted}}
-    return [
-        _value(d, evidence, as_of[d.basis], coverage[d.category], max_age_months)
-        if d.category in categories
-        else _without_band(d, Coverage.UNSPECIFIED, SignalStatus.NO_CONSENT)
+class _Step(NamedTuple):
+    """What computing one signal takes, with no name or member of an enumeration to look up."""
+
+    definition: SignalDefinition
+    consented: bool
+    category: int
+    """Position of its category in `_Plan.categories`; 0 where not consented."""
+    basis: int
+    """Position of its basis in `_Plan.bases`."""
+    not_found: Sequence[SignalValue]
+    """By coverage, the value without a band; so the other two."""
+    suppressed: Sequence[SignalValue]
+    no_consent: SignalValue
+
+
+class _Plan(NamedTuple):
+    """How the signals of a question are computed, the same for every subject."""
+
+    steps: tuple[_Step, ...]
+    categories: tuple[DataCategory, ...]
+    bases: tuple[Basis, ...]
+
+
+# As many as there are questions in use at a time; names and categories are checked before.
+@lru_cache(maxsize=256)
+def _plan(names: frozenset[str] | None, categories: frozenset[DataCategory]) -> _Plan:
+    wanted = [d for d in SIGNALS if names is None or d.name in names]
+    ordered, bases = sorted(categories), list(dict.fromkeys(d.basis for d in wanted))
+    steps = [
+        _Step(
+            d,
+            d.category in categories,
+            ordered.index(d.category) if d.category in categories else 0,
+            bases.index(d.basis),
+            [_without_band(d, coverage, SignalStatus.NOT_FOUND) for coverage in Coverage],
+            [_without_band(d, coverage, SignalStatus.SUPPRESSED) for coverage in Coverage],
+            _without_band(d, Coverage.UNSPECIFIED, SignalStatus.NO_CONSENT),
+        )
         for d in wanted
     ]
+    return _Plan(tuple(steps), tuple(ordered), tuple(bases))
+
+
+def _without_band(
+    definition: SignalDefinition, coverage: Coverage, status: SignalStatus
+) -> SignalValue:
+    return SignalValue(definition.name, 0, "", 0, coverage, status)
+
+
+def _values(evidence: Evidence, plan: _Plan, max_age_months: int | None) -> list[SignalValue]:
+    coverage = [_coverage(evidence, category) for category in plan.categories]
+    as_of = [evidence.as_of_month(basis) for basis in plan.bases]
+    months = reported_months(evidence.spending)
+    found: list[SignalValue] = []
+    for definition, consented, category, basis, not_found, suppressed, no_consent in plan.steps:
+        if not consented:
+            found.append(no_consent)
+            continue
+        band = definition.measure(evidence)
+        if band == measures.UNKNOWN:
+            found.append(not_found[coverage[category]])
+        elif months < definition.min_months:
+            found.append(suppressed[coverage[category]])
+        else:
+            max_age = definition.max_age_months
+            if max_age_months is not None and max_age_months < max_age:
+                max_age = max_age_months
+            stale = evidence.month - as_of[basis] > max_age
+            found.append(
+                SignalValue(
+                    definition.name,
+                    int(band),
+                    definition.labels[band - 1],
+                    as_of[basis],
+                    coverage[category],
+                    SignalStatus.STALE if stale else SignalStatus.PRESENT,
+                )
+            )
+    return found
 
 
 def _disputed(without: SignalValue, beside: SignalValue, policy: Disputed) -> SignalValue:
@@ -213,36 +297,11 @@ def _disputed(without: SignalValue, beside: SignalValue, policy: Disputed) -> Si
     return without
 
 
-def _value(
-    definition: SignalDefinition,
-    evidence: Evidence,
-    as_of_month: int,
-    coverage: Coverage,
-    max_age_months: int | None,
-) -> SignalValue:
-    band = int(definition.measure(evidence))
-    if band == measures.UNKNOWN:
-        return _without_band(definition, coverage, SignalStatus.NOT_FOUND)
-    if definition.min_months and reported_months(evidence.spending) < definition.min_months:
-        return _without_band(definition, coverage, SignalStatus.SUPPRESSED)
-    max_age = definition.max_age_months
-    if max_age_months is not None:
-        max_age = min(max_age, max_age_months)
-    stale = evidence.month - as_of_month > max_age
-    return SignalValue(
-        definition.name,
-        band,
-        definition.labels[band - 1],
-        as_of_month,
-        coverage,
-        SignalStatus.STALE if stale else SignalStatus.PRESENT,
-    )
-
-
-def _without_band(
-    definition: SignalDefinition, coverage: Coverage, status: SignalStatus
-) -> SignalValue:
-    return SignalValue(definition.name, 0, "", 0, coverage, status)
+def _under_dispute(value: SignalValue, policy: Disputed) -> SignalValue:
+    """A signal of a category that an open dispute is about."""
+    if policy is Disputed.HELD_BACK:
+        return value._replace(band=0, label="", as_of_month=0, status=SignalStatus.DISPUTED)
+    return value._replace(status=SignalStatus.DISPUTED) if value.band else value
 
 
 def _coverage(evidence: Evidence, category: DataCategory) -> Coverage:
@@ -264,8 +323,6 @@ def _coverage(evidence: Evidence, category: DataCategory) -> Coverage:
 def _grade(members: int, months: int) -> Coverage:
     if members == 0:
         return Coverage.UNSPECIFIED
-    if members == 1 or months < 3:
+    if members < _TOLD_APART or months < 3:
         return Coverage.THIN
-    if members == 2 or months < 12:
-        return Coverage.PARTIAL
-    return Coverage.FULL
+    return Coverage.PARTIAL if months < 12 else Coverage.FULL

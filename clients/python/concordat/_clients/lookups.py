@@ -18,6 +18,7 @@ class LookupMethods(BlockingMethods):
         purpose: Purpose,
         *,
         signals: Iterable[str] | None = None,
+        max_age_months: int | None = None,
         timeout: float | None = None,
     ) -> LookupResult:
         """What all members together know of a consenting subject.
@@ -30,9 +31,12 @@ class LookupMethods(BlockingMethods):
         Args:
             purpose: UNDERWRITING, PORTFOLIO_REVIEW or DISPUTE; the consent must cover it.
             signals: names of wanted signals; None for all.
+            max_age_months: 1 to 120; signals older than that come back STALE. None: as the
+                catalogue has it for each, which holds beside any other too.
         """
         return self._runner.run(
-            "lookup", lookups.lookup(self._context, token, purpose, signals, timeout)
+            "lookup",
+            lookups.lookup(self._context, token, purpose, signals, max_age_months, timeout),
         )
 
     def lookup_batch(
@@ -41,15 +45,19 @@ class LookupMethods(BlockingMethods):
         purpose: Purpose,
         *,
         signals: Iterable[str] | None = None,
+        max_age_months: int | None = None,
         timeout: float | None = None,
     ) -> list[LookupResult]:
         """As `lookup`, for any number of subjects; one result for each, in order.
 
-        Sent 1,000 at a time, each under one ledger entry. All tokens must be of one epoch. If a
-        later request fails, `error.partial` (a tuple of LookupResult) holds the results before it.
+        Sent 10,000 at a time, each under one ledger entry (1,000 where the quota lets no more
+        through at once). All tokens must be of one epoch. Without a `timeout` each request may take
+        2 ms a subject longer than others. If a later request fails, `error.partial` (a tuple of
+        LookupResult) holds the results before it.
         """
         return self._runner.run(
-            "lookup_batch", lookups.lookup_batch(self._context, tokens, purpose, signals, timeout)
+            "lookup_batch",
+            lookups.lookup_batch(self._context, tokens, purpose, signals, max_age_months, timeout),
         )
 
     def list_signals(self, *, timeout: float | None = None) -> SignalCatalogue:
@@ -66,11 +74,13 @@ class AwaitingLookupMethods(AwaitingMethods):
         purpose: Purpose,
         *,
         signals: Iterable[str] | None = None,
+        max_age_months: int | None = None,
         timeout: float | None = None,
     ) -> LookupResult:
         """See `Client.lookup`."""
         return await self._runner.run(
-            "lookup", lookups.lookup(self._context, token, purpose, signals, timeout)
+            "lookup",
+            lookups.lookup(self._context, token, purpose, signals, max_age_months, timeout),
         )
 
     async def lookup_batch(
@@ -79,11 +89,13 @@ class AwaitingLookupMethods(AwaitingMethods):
         purpose: Purpose,
         *,
         signals: Iterable[str] | None = None,
+        max_age_months: int | None = None,
         timeout: float | None = None,
     ) -> list[LookupResult]:
         """See `Client.lookup_batch`."""
         return await self._runner.run(
-            "lookup_batch", lookups.lookup_batch(self._context, tokens, purpose, signals, timeout)
+            "lookup_batch",
+            lookups.lookup_batch(self._context, tokens, purpose, signals, max_age_months, timeout),
         )
 
     async def list_signals(self, *, timeout: float | None = None) -> SignalCatalogue:

@@ -1,6 +1,6 @@
 """Looking subjects up."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from concordat._checks import (
     checked_epoch,
@@ -10,21 +10,27 @@ from concordat._checks import (
     checked_token,
 )
 from concordat._context import Context
-from concordat._convert import batches_of, keeping_partial, member_of, month_start
+from concordat._convert import keeping_partial, member_of, month_start
 from concordat._methods import BATCH_LOOKUP, LIST_SIGNALS, LOOKUP
 from concordat._steps import Operation
 from concordat.enums import Coverage, DataCategory, Purpose, SignalStatus, SubjectStatus
-from concordat.errors import InvalidInput, ProtocolViolation, ReceiptInvalid
+from concordat.errors import InvalidInput, ProtocolViolation, QuotaExhausted, ReceiptInvalid
 from concordat.results import LookupResult, Receipt, Signal, SignalCatalogue, SignalInfo
 from concordat.v1 import common_pb2, signal_pb2
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.oprf import Token
 
-SUBJECTS_PER_REQUEST = 1_000
+SUBJECTS_PER_REQUEST = 10_000
+FEWER_SUBJECTS = 1_000
+"""Where a quota lets no larger request through, however long one waits."""
+SECONDS_PER_SUBJECT = 0.002
+"""What a large request may take longer by default: signals are computed one subject at a time."""
 MAX_SIGNAL_NAME_CHARACTERS = 64
+MAX_AGE_MONTHS = 120
 
 _ENTRY = {"lookup"}
 _WITH_BAND = (SignalStatus.PRESENT, SignalStatus.STALE)
+_WITH_OR_WITHOUT = SignalStatus.DISPUTED
 _PARTIAL = (
     "error.partial holds the results of the subjects before the failure, in order; each of them "
     "is recorded in the ledger, so go on with the rest instead of asking again"
@@ -36,21 +42,24 @@ def lookup(
     token: Token,
     purpose: Purpose,
     signals: Iterable[str] | None,
+    max_age_months: int | None,
     timeout: float | None,
 ) -> Operation[LookupResult]:
     """Look one subject up."""
-    names = _names(signals)
+    names = signal_names(signals)
     wanted = checked_member(purpose, Purpose, "purpose")
+    age = max_age_on_wire(max_age_months)
     request = signal_pb2.LookupRequest(
         token=checked_token(token),
         purpose=_on_wire(wanted),
         signals=names,
         request_id=context.request_id(None),
         epoch=token.epoch,
+        max_age_months=age,
     )
     reply = yield from context.send(LOOKUP, request, timeout)
     receipt = _receipt(context, reply.receipt, request, 1)
-    return _result(reply.result, wanted, receipt, names)
+    return result_of(reply.result, wanted, receipt, names)
 
 
 def lookup_batch(
@@ -58,29 +67,39 @@ def lookup_batch(
     tokens: Iterable[Token],
     purpose: Purpose,
     signals: Iterable[str] | None,
+    max_age_months: int | None,
     timeout: float | None,
 ) -> Operation[list[LookupResult]]:
-    """Look many subjects up, in requests of up to 1,000."""
-    names = _names(signals)
+    """Look many subjects up, in requests of up to 10,000."""
+    names = signal_names(signals)
     wanted = checked_member(purpose, Purpose, "purpose")
+    age = max_age_on_wire(max_age_months)
     packed, epoch = _packed(checked_items(tokens, "tokens", "Token"))
     results: list[LookupResult] = []
+    at_once = SUBJECTS_PER_REQUEST
     with keeping_partial(lambda: tuple(results), _PARTIAL):
-        for batch in batches_of(packed, SUBJECTS_PER_REQUEST):
+        while len(results) < len(packed):
+            batch = packed[len(results) : len(results) + at_once]
             request = signal_pb2.BatchLookupRequest(
                 tokens=b"".join(batch),
                 purpose=_on_wire(wanted),
                 signals=names,
                 request_id=context.request_id(None),
                 epoch=epoch,
+                max_age_months=age,
             )
-            reply = yield from context.send(BATCH_LOOKUP, request, timeout)
-            if len(reply.results) != len(batch):
-                raise ProtocolViolation(
-                    f"{len(batch)} subjects were asked for, {len(reply.results)} answered",
-                )
-            receipt = _receipt(context, reply.receipt, request, len(batch))
-            results += [_result(result, wanted, receipt, names) for result in reply.results]
+            seconds = timeout
+            if seconds is None:
+                seconds = context.options.timeout_seconds + SECONDS_PER_SUBJECT * len(batch)
+            try:
+                reply = yield from context.send(BATCH_LOOKUP, request, seconds)
+            except QuotaExhausted as error:
+                if error.retry_after_seconds is not None or len(batch) <= FEWER_SUBJECTS:
+                    raise
+                # So many are never let through at once, and nothing of them was recorded.
+                at_once = FEWER_SUBJECTS
+                continue
+            results += _results(context, reply, request, batch)
     return results
 
 
@@ -104,6 +123,22 @@ def list_signals(context: Context, timeout: float | None) -> Operation[SignalCat
     )
 
 
+def _results(
+    context: Context,
+    reply: signal_pb2.BatchLookupResponse,
+    request: signal_pb2.BatchLookupRequest,
+    batch: Sequence[bytes],
+) -> list[LookupResult]:
+    """The results of one request, checked. Raises ProtocolViolation, ReceiptInvalid."""
+    if len(reply.results) != len(batch):
+        raise ProtocolViolation(
+            f"{len(batch)} subjects were asked for, {len(reply.results)} answered",
+        )
+    receipt = _receipt(context, reply.receipt, request, len(batch))
+    purpose, names = Purpose(request.purpose), request.signals
+    return [result_of(result, purpose, receipt, names) for result in reply.results]
+
+
 def _packed(tokens: Iterable[Token]) -> tuple[list[bytes], int]:
     """The tokens' bytes, and the epoch of all of them; 0 without tokens."""
     packed: list[bytes] = []
@@ -125,13 +160,23 @@ def _receipt(
         "request": request.request_id.hex(),
         "purpose": Purpose(request.purpose).name.lower(),
         "items": subjects,
+        # None: the entry has no such field.
+        "max_age_months": request.max_age_months or None,
     }
+    return lookup_receipt(context, receipt, recorded, request.signals)
+
+
+def lookup_receipt(
+    context: Context,
+    receipt: common_pb2.Receipt,
+    recorded: Mapping[str, Json],
+    names: Sequence[str],
+) -> Receipt:
+    """The receipt, if its entry says what is `recorded`, and that these signals were asked for."""
     checked = context.ledger.receipt(receipt, _ENTRY, recorded)
     signals = checked.fields.get("signals")
     # In the catalogue's order, whatever order they were asked for in.
-    if request.signals and (
-        not isinstance(signals, list) or sorted(map(str, signals)) != sorted(set(request.signals))
-    ):
+    if names and (not isinstance(signals, list) or sorted(map(str, signals)) != sorted(set(names))):
         raise ReceiptInvalid(
             f"entry {checked.entry_index} is not this call's: it records other signals than "
             "those that were asked for"
@@ -143,7 +188,20 @@ def _on_wire(purpose: Purpose) -> common_pb2.Purpose.ValueType:
     return common_pb2.Purpose.ValueType(purpose)
 
 
-def _names(signals: Iterable[str] | None) -> list[str]:
+def max_age_on_wire(months: int | None) -> int:
+    """As the wire has it: 0 for None. Raises InvalidInput."""
+    if months is None:
+        return 0
+    # bool is an int, and True no age.
+    if not isinstance(months, int) or isinstance(months, bool) or not 1 <= months <= MAX_AGE_MONTHS:
+        raise InvalidInput.field(
+            "max_age_months", f"1 to {MAX_AGE_MONTHS} months wanted, or None for the catalogue's"
+        )
+    return months
+
+
+def signal_names(signals: Iterable[str] | None) -> list[str]:
+    """As the wire has them: none for None. Raises InvalidInput."""
     if signals is None:
         return []
     if isinstance(signals, str):
@@ -158,9 +216,10 @@ def _names(signals: Iterable[str] | None) -> list[str]:
     return names
 
 
-def _result(
+def result_of(
     result: signal_pb2.SubjectResult, purpose: Purpose, receipt: Receipt, names: Sequence[str]
 ) -> LookupResult:
+    """A subject's result, checked. Raises ProtocolViolation."""
     status = member_of(SubjectStatus, result.status, "result.status")
     if status is SubjectStatus.NO_CONSENT:
         if result.signals:
@@ -177,8 +236,8 @@ def _result(
 
 def _signal(signal: signal_pb2.Signal) -> Signal:
     status = member_of(SignalStatus, signal.status, f"{signal.name}.status")
-    with_band = status in _WITH_BAND
-    if with_band != (signal.band > 0):
+    with_band = signal.band > 0
+    if with_band != (status in _WITH_BAND) and status is not _WITH_OR_WITHOUT:
         raise ProtocolViolation(f"signal {signal.name!r}: {status.name} with band {signal.band}")
     return Signal(
         name=signal.name,

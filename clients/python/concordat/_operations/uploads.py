@@ -20,7 +20,7 @@ from concordat._fields import own_name
 from concordat._methods import CONTRIBUTE_STREAM, GET_UPLOAD, LIST_REFUSED_ROWS
 from concordat._operations.contributions import SHA256_BYTES, misnamed, row_message
 from concordat._records import mistyped
-from concordat._retry import backoff_seconds
+from concordat._retry import backoff_seconds, unavailable_where_broken
 from concordat._steps import (
     Conversation,
     Finish,
@@ -33,13 +33,9 @@ from concordat._steps import (
     Sleep,
 )
 from concordat.errors import (
-    Cancelled,
     ConcordatError,
-    DeadlineExceeded,
     InvalidInput,
     ProtocolViolation,
-    ServerFault,
-    Unavailable,
 )
 from concordat.requests import REQUEST_ID_BYTES, RequestId, Row
 from concordat.results import ItemRefusal, RefusedRow, UploadedPart, UploadStatus
@@ -52,9 +48,6 @@ PARTS_UNDER_WAY = 4
 """Sent and not yet acknowledged: enough that the gateway never waits for the next, and bounds what
 is kept in memory to be sent again."""
 MAX_PAGE_SIZE = 10_000
-
-# A fault of the library, or of what lies between: what the gateway says itself has an error id.
-_LIBRARY_FAULTS = frozenset({"INTERNAL", "UNKNOWN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +140,9 @@ class Upload:
 
     def _backoff(self, error: ConcordatError, attempt: int) -> float | None:
         """How long to wait before another connection; None: the error is final."""
-        if isinstance(error, DeadlineExceeded | Cancelled) or (
-            isinstance(error, ServerFault)
-            and error.error_id is None
-            and error.reason in _LIBRARY_FAULTS
-        ):
-            error = Unavailable(error.message)
         policy, random = self._context.options.retry, self._context.environment.random
-        return backoff_seconds(policy, Repeat.SAFE, error, attempt, random)
+        broken = unavailable_where_broken(error)
+        return backoff_seconds(policy, Repeat.SAFE, broken, attempt, random)
 
     def _advance(self, seconds: float) -> Operation[UploadedPart | None]:
         if self._acknowledged is None and not self._under_way and not self._read_part():

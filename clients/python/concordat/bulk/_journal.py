@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from concordat.bulk._database import connect, faults, transaction
+from concordat.bulk._items import Position
 from concordat.bulk._sending import Delivery, Parcel
 from concordat.bulk.errors import JobChanged, JournalError
-from concordat.bulk.sources import Position
 
 _FORMAT: Final = b"concordat/bulk-journal/v1"
 _TABLES: Final = """

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from concordat.bulk.errors import SourceError
-from concordat.bulk.sources import (
+from concordat.bulk._items import (
     Item,
     Position,
     SourceRow,
@@ -18,6 +17,7 @@ from concordat.bulk.sources import (
     file_digest,
     file_state,
 )
+from concordat.bulk.errors import SourceError
 from concordat.errors import InvalidInput
 
 _ROWS_AT_ONCE: Final = 2_000

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from concordat._checks import checked_bytes, checked_integer, checked_type
+from concordat.bulk._items import Item, Position, UnreadableRow
 from concordat.bulk._journal import Journal, Reject, Span
 from concordat.bulk._pseudonyms import key_in
 from concordat.bulk._sending import MAX_ROWS, Delivery, deliver, parcel, request_id
 from concordat.bulk._tokens import Tokeniser, TokenStore
 from concordat.bulk.errors import SourceError
 from concordat.bulk.mapping import Mapped, Mapping, load_mapping
-from concordat.bulk.sources import Item, Position, Source, UnreadableRow, open_source
+from concordat.bulk.sources import Source, open_source
 from concordat.client import Client
 from concordat.errors import FailedPrecondition, InvalidInput
 from concordat_privacy.catalogue.calendar import day_number

@@ -3,53 +3,26 @@
 A source gives its rows in one order, as often as it is asked, from any position that it gave.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import BinaryIO, Final, Protocol
 
-from concordat.bulk import _csv
+from concordat.bulk import _csv, _tables
+from concordat.bulk._items import (
+    Item,
+    Position,
+    SourceRow,
+    UnreadableRow,
+    file_digest,
+    file_state,
+    opening,
+)
 from concordat.bulk.errors import SourceError
 from concordat.errors import InvalidInput
 
-_HASHED_BYTES: Final = 1 << 20
 _CSV_SUFFIXES: Final = frozenset({".csv", ".txt", ".tsv"})
 _PARQUET_SUFFIXES: Final = frozenset({".parquet", ".pq"})
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place between two rows."""
-
-    offset: int
-    """Bytes of a CSV file, rows of a table."""
-    row: int
-    """Number of the next row: lines of a CSV file, its heading the first; rows of a table, from
-    1."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRow:
-    """One row as the source holds it. `values` has every column that was asked for."""
-
-    number: int
-    values: dict[str, object]
-    after: Position
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableRow:
-    """A row that is none. The description never repeats what it holds."""
-
-    number: int
-    reason: str
-    description: str
-    after: Position
-
-
-Item: TypeAlias = SourceRow | UnreadableRow
 
 
 class Source(Protocol):
@@ -111,7 +84,7 @@ class CsvFile:
 
     def rows(self, columns: Sequence[str], start: Position | None = None) -> Iterator[Item]:
         """See Source. A row of another number of fields than the heading is unreadable."""
-        with _opening(self._path) as file:
+        with opening(self._path) as file:
             heading, first = self._heading(file)
             places = _places(columns, heading, self._path)
             position = first if start is None else start
@@ -124,7 +97,7 @@ class CsvFile:
         if file_state(self._path) != self._opened:
             raise SourceError(f"{self._path}: was written to while it was read")
 
-    def _heading(self, file: Any) -> tuple[list[str], Position]:
+    def _heading(self, file: BinaryIO) -> tuple[list[str], Position]:
         if self._columns is not None:
             return self._columns, Position(0, 1)
         record = next(_csv.records(file, self._dialect), None)
@@ -161,8 +134,6 @@ def open_source(
     A table is anything with the Arrow stream interface: a pyarrow Table, a pandas or a polars
     frame. The settings are a CSV file's. Raises InvalidInput, SourceError.
     """
-    from concordat.bulk import _tables
-
     if isinstance(source, CsvFile | _tables.ParquetFile | _tables.Table):
         return source
     if isinstance(source, str | os.PathLike):
@@ -190,28 +161,3 @@ def _places(columns: Sequence[str], heading: Sequence[str], path: Path) -> dict[
             what = "has no column" if name not in heading else "has more than one column"
             raise SourceError(f"{path}: {what} {name!r}, which the mapping reads")
     return {name: heading.index(name) for name in columns}
-
-
-def _opening(path: Path) -> Any:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror}") from None
-
-
-def file_state(path: Path) -> tuple[int, int, int, int]:
-    """Size, time of change, device and number of a file. Raises SourceError."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror}") from None
-    return stat.st_size, stat.st_mtime_ns, stat.st_dev, stat.st_ino
-
-
-def file_digest(path: Path, how: str) -> bytes:
-    """SHA-256 of a file and of how it is read. Raises SourceError."""
-    hasher = hashlib.sha256(how.encode() + b"\0")
-    with _opening(path) as file:
-        while data := file.read(_HASHED_BYTES):
-            hasher.update(data)
-    return hasher.digest()

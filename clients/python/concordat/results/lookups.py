@@ -18,22 +18,24 @@ class Signal:
     """PRESENT: the band holds. STALE: it holds but is older than the signal's maximum age.
     NOT_FOUND: nobody contributed what the signal is computed from; not negative. SUPPRESSED: too
     little history stands behind a spending pattern. NO_CONSENT: the consent does not cover the
-    signal's category."""
+    signal's category. DISPUTED: the subject disputes what it rests on, or a dispute of its
+    category is open; by the gateway's policy it has a band that holds only if what is disputed is
+    true, or none."""
     band: int
-    """Band number within the signal; 0 where the status has no band."""
+    """Band number within the signal; 0 where there is none."""
     band_label: str
-    """The band in words, e.g. "3-4"; empty where the status has no band."""
+    """The band in words, e.g. "3-4"; empty where there is none."""
     as_of: date | None
-    """First day of the newest month behind it; None where the status has no band."""
+    """First day of the newest month behind it; None where there is no band."""
     coverage: Coverage
-    """What stands behind the signal's category. THIN: one contributing member, or less than three
-    months of history. PARTIAL: two, or less than a year. FULL: three or more and at least a year.
-    UNSPECIFIED: nothing was computed."""
+    """What stands behind the signal's category. THIN: one or two contributing members, or less than
+    three months of history. PARTIAL: three or more and less than a year. FULL: three or more and at
+    least a year. UNSPECIFIED: nothing was computed."""
 
     @property
     def has_band(self) -> bool:
         """Whether `band` says anything."""
-        return self.status in (SignalStatus.PRESENT, SignalStatus.STALE)
+        return self.band > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,37 +25,45 @@ _sym_db = _symbol_database.Default()
 from concordat.v1 import common_pb2 as concordat_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63oncordat/v1/signal.proto\x12\x0c\x63oncordat.v1\x1a\x19\x63oncordat/v1/common.proto\"\xa3\x01\n\x06Signal\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61nd\x18\x02 \x01(\r\x12\x12\n\nband_label\x18\x03 \x01(\t\x12\x13\n\x0b\x61s_of_month\x18\x04 \x01(\r\x12(\n\x08\x63overage\x18\x05 \x01(\x0e\x32\x16.concordat.v1.Coverage\x12*\n\x06status\x18\x06 \x01(\x0e\x32\x1a.concordat.v1.SignalStatus\"c\n\rSubjectResult\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.concordat.v1.SubjectStatus\x12%\n\x07signals\x18\x02 \x03(\x0b\x32\x14.concordat.v1.Signal\"z\n\rLookupRequest\x12\r\n\x05token\x18\x01 \x01(\x0c\x12&\n\x07purpose\x18\x02 \x01(\x0e\x32\x15.concordat.v1.Purpose\x12\x0f\n\x07signals\x18\x03 \x03(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\x0c\x12\r\n\x05\x65poch\x18\x05 \x01(\r\"e\n\x0eLookupResponse\x12+\n\x06result\x18\x01 \x01(\x0b\x32\x1b.concordat.v1.SubjectResult\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"\x80\x01\n\x12\x42\x61tchLookupRequest\x12\x0e\n\x06tokens\x18\x01 \x01(\x0c\x12&\n\x07purpose\x18\x02 \x01(\x0e\x32\x15.concordat.v1.Purpose\x12\x0f\n\x07signals\x18\x03 \x03(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\x0c\x12\r\n\x05\x65poch\x18\x05 \x01(\r\"k\n\x13\x42\x61tchLookupResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.concordat.v1.SubjectResult\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"\x14\n\x12ListSignalsRequest\"\x9b\x01\n\nSignalInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x62\x61nd_labels\x18\x02 \x03(\t\x12,\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32\x1a.concordat.v1.DataCategory\x12\x16\n\x0emax_age_months\x18\x04 \x01(\r\x12\x11\n\treason_en\x18\x05 \x01(\t\x12\x11\n\treason_zh\x18\x06 \x01(\t\"[\n\x13ListSignalsResponse\x12\x19\n\x11\x63\x61talogue_version\x18\x01 \x01(\r\x12)\n\x07signals\x18\x02 \x03(\x0b\x32\x18.concordat.v1.SignalInfo*e\n\rSubjectStatus\x12\x1e\n\x1aSUBJECT_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11SUBJECT_STATUS_OK\x10\x01\x12\x1d\n\x19SUBJECT_STATUS_NO_CONSENT\x10\x02*\xd6\x01\n\x0cSignalStatus\x12\x1d\n\x19SIGNAL_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15SIGNAL_STATUS_PRESENT\x10\x01\x12\x1b\n\x17SIGNAL_STATUS_NOT_FOUND\x10\x02\x12\x1c\n\x18SIGNAL_STATUS_SUPPRESSED\x10\x03\x12\x17\n\x13SIGNAL_STATUS_STALE\x10\x04\x12\x1c\n\x18SIGNAL_STATUS_NO_CONSENT\x10\x05\x12\x1a\n\x16SIGNAL_STATUS_DISPUTED\x10\x06*`\n\x08\x43overage\x12\x18\n\x14\x43OVERAGE_UNSPECIFIED\x10\x00\x12\x11\n\rCOVERAGE_THIN\x10\x01\x12\x14\n\x10\x43OVERAGE_PARTIAL\x10\x02\x12\x11\n\rCOVERAGE_FULL\x10\x03\x32\xfc\x01\n\rSignalService\x12\x43\n\x06Lookup\x12\x1b.concordat.v1.LookupRequest\x1a\x1c.concordat.v1.LookupResponse\x12R\n\x0b\x42\x61tchLookup\x12 .concordat.v1.BatchLookupRequest\x1a!.concordat.v1.BatchLookupResponse\x12R\n\x0bListSignals\x12 .concordat.v1.ListSignalsRequest\x1a!.concordat.v1.ListSignalsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63oncordat/v1/signal.proto\x12\x0c\x63oncordat.v1\x1a\x19\x63oncordat/v1/common.proto\"\xa3\x01\n\x06Signal\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61nd\x18\x02 \x01(\r\x12\x12\n\nband_label\x18\x03 \x01(\t\x12\x13\n\x0b\x61s_of_month\x18\x04 \x01(\r\x12(\n\x08\x63overage\x18\x05 \x01(\x0e\x32\x16.concordat.v1.Coverage\x12*\n\x06status\x18\x06 \x01(\x0e\x32\x1a.concordat.v1.SignalStatus\"c\n\rSubjectResult\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.concordat.v1.SubjectStatus\x12%\n\x07signals\x18\x02 \x03(\x0b\x32\x14.concordat.v1.Signal\"\x92\x01\n\rLookupRequest\x12\r\n\x05token\x18\x01 \x01(\x0c\x12&\n\x07purpose\x18\x02 \x01(\x0e\x32\x15.concordat.v1.Purpose\x12\x0f\n\x07signals\x18\x03 \x03(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\x0c\x12\r\n\x05\x65poch\x18\x05 \x01(\r\x12\x16\n\x0emax_age_months\x18\x06 \x01(\r\"e\n\x0eLookupResponse\x12+\n\x06result\x18\x01 \x01(\x0b\x32\x1b.concordat.v1.SubjectResult\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"\x98\x01\n\x12\x42\x61tchLookupRequest\x12\x0e\n\x06tokens\x18\x01 \x01(\x0c\x12&\n\x07purpose\x18\x02 \x01(\x0e\x32\x15.concordat.v1.Purpose\x12\x0f\n\x07signals\x18\x03 \x03(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\x0c\x12\r\n\x05\x65poch\x18\x05 \x01(\r\x12\x16\n\x0emax_age_months\x18\x06 \x01(\r\"k\n\x13\x42\x61tchLookupResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.concordat.v1.SubjectResult\x12&\n\x07receipt\x18\x02 \x01(\x0b\x32\x15.concordat.v1.Receipt\"Y\n\x0cReviewHeader\x12\x11\n\treview_id\x18\x01 \x01(\x0c\x12\x0f\n\x07signals\x18\x02 \x03(\t\x12\x16\n\x0emax_age_months\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\r\"C\n\x0bReviewChunk\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12\x12\n\nrequest_id\x18\x02 \x01(\x0c\x12\x0e\n\x06tokens\x18\x03 \x01(\x0c\"}\n\x16ReviewPortfolioRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.concordat.v1.ReviewHeaderH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.concordat.v1.ReviewChunkH\x00\x42\t\n\x07message\"\x81\x01\n\x17ReviewPortfolioResponse\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.concordat.v1.SubjectResult\x12&\n\x07receipt\x18\x03 \x01(\x0b\x32\x15.concordat.v1.Receipt\"\x14\n\x12ListSignalsRequest\"\x9b\x01\n\nSignalInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x62\x61nd_labels\x18\x02 \x03(\t\x12,\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32\x1a.concordat.v1.DataCategory\x12\x16\n\x0emax_age_months\x18\x04 \x01(\r\x12\x11\n\treason_en\x18\x05 \x01(\t\x12\x11\n\treason_zh\x18\x06 \x01(\t\"[\n\x13ListSignalsResponse\x12\x19\n\x11\x63\x61talogue_version\x18\x01 \x01(\r\x12)\n\x07signals\x18\x02 \x03(\x0b\x32\x18.concordat.v1.SignalInfo*e\n\rSubjectStatus\x12\x1e\n\x1aSUBJECT_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11SUBJECT_STATUS_OK\x10\x01\x12\x1d\n\x19SUBJECT_STATUS_NO_CONSENT\x10\x02*\xd6\x01\n\x0cSignalStatus\x12\x1d\n\x19SIGNAL_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15SIGNAL_STATUS_PRESENT\x10\x01\x12\x1b\n\x17SIGNAL_STATUS_NOT_FOUND\x10\x02\x12\x1c\n\x18SIGNAL_STATUS_SUPPRESSED\x10\x03\x12\x17\n\x13SIGNAL_STATUS_STALE\x10\x04\x12\x1c\n\x18SIGNAL_STATUS_NO_CONSENT\x10\x05\x12\x1a\n\x16SIGNAL_STATUS_DISPUTED\x10\x06*`\n\x08\x43overage\x12\x18\n\x14\x43OVERAGE_UNSPECIFIED\x10\x00\x12\x11\n\rCOVERAGE_THIN\x10\x01\x12\x14\n\x10\x43OVERAGE_PARTIAL\x10\x02\x12\x11\n\rCOVERAGE_FULL\x10\x03\x32\xe0\x02\n\rSignalService\x12\x43\n\x06Lookup\x12\x1b.concordat.v1.LookupRequest\x1a\x1c.concordat.v1.LookupResponse\x12R\n\x0b\x42\x61tchLookup\x12 .concordat.v1.BatchLookupRequest\x1a!.concordat.v1.BatchLookupResponse\x12\x62\n\x0fReviewPortfolio\x12$.concordat.v1.ReviewPortfolioRequest\x1a%.concordat.v1.ReviewPortfolioResponse(\x01\x30\x01\x12R\n\x0bListSignals\x12 .concordat.v1.ListSignalsRequest\x1a!.concordat.v1.ListSignalsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'concordat.v1.signal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBJECTSTATUS']._serialized_start=1077
-  _globals['_SUBJECTSTATUS']._serialized_end=1178
-  _globals['_SIGNALSTATUS']._serialized_start=1181
-  _globals['_SIGNALSTATUS']._serialized_end=1395
-  _globals['_COVERAGE']._serialized_start=1397
-  _globals['_COVERAGE']._serialized_end=1493
+  _globals['_SUBJECTSTATUS']._serialized_start=1545
+  _globals['_SUBJECTSTATUS']._serialized_end=1646
+  _globals['_SIGNALSTATUS']._serialized_start=1649
+  _globals['_SIGNALSTATUS']._serialized_end=1863
+  _globals['_COVERAGE']._serialized_start=1865
+  _globals['_COVERAGE']._serialized_end=1961
   _globals['_SIGNAL']._serialized_start=71
   _globals['_SIGNAL']._serialized_end=234
   _globals['_SUBJECTRESULT']._serialized_start=236
   _globals['_SUBJECTRESULT']._serialized_end=335
-  _globals['_LOOKUPREQUEST']._serialized_start=337
-  _globals['_LOOKUPREQUEST']._serialized_end=459
-  _globals['_LOOKUPRESPONSE']._serialized_start=461
-  _globals['_LOOKUPRESPONSE']._serialized_end=562
-  _globals['_BATCHLOOKUPREQUEST']._serialized_start=565
-  _globals['_BATCHLOOKUPREQUEST']._serialized_end=693
-  _globals['_BATCHLOOKUPRESPONSE']._serialized_start=695
-  _globals['_BATCHLOOKUPRESPONSE']._serialized_end=802
-  _globals['_LISTSIGNALSREQUEST']._serialized_start=804
-  _globals['_LISTSIGNALSREQUEST']._serialized_end=824
-  _globals['_SIGNALINFO']._serialized_start=827
-  _globals['_SIGNALINFO']._serialized_end=982
-  _globals['_LISTSIGNALSRESPONSE']._serialized_start=984
-  _globals['_LISTSIGNALSRESPONSE']._serialized_end=1075
-  _globals['_SIGNALSERVICE']._serialized_start=1496
-  _globals['_SIGNALSERVICE']._serialized_end=1748
+  _globals['_LOOKUPREQUEST']._serialized_start=338
+  _globals['_LOOKUPREQUEST']._serialized_end=484
+  _globals['_LOOKUPRESPONSE']._serialized_start=486
+  _globals['_LOOKUPRESPONSE']._serialized_end=587
+  _globals['_BATCHLOOKUPREQUEST']._serialized_start=590
+  _globals['_BATCHLOOKUPREQUEST']._serialized_end=742
+  _globals['_BATCHLOOKUPRESPONSE']._serialized_start=744
+  _globals['_BATCHLOOKUPRESPONSE']._serialized_end=851
+  _globals['_REVIEWHEADER']._serialized_start=853
+  _globals['_REVIEWHEADER']._serialized_end=942
+  _globals['_REVIEWCHUNK']._serialized_start=944
+  _globals['_REVIEWCHUNK']._serialized_end=1011
+  _globals['_REVIEWPORTFOLIOREQUEST']._serialized_start=1013
+  _globals['_REVIEWPORTFOLIOREQUEST']._serialized_end=1138
+  _globals['_REVIEWPORTFOLIORESPONSE']._serialized_start=1141
+  _globals['_REVIEWPORTFOLIORESPONSE']._serialized_end=1270
+  _globals['_LISTSIGNALSREQUEST']._serialized_start=1272
+  _globals['_LISTSIGNALSREQUEST']._serialized_end=1292
+  _globals['_SIGNALINFO']._serialized_start=1295
+  _globals['_SIGNALINFO']._serialized_end=1450
+  _globals['_LISTSIGNALSRESPONSE']._serialized_start=1452
+  _globals['_LISTSIGNALSRESPONSE']._serialized_end=1543
+  _globals['_SIGNALSERVICE']._serialized_start=1964
+  _globals['_SIGNALSERVICE']._serialized_end=2316
 # @@protoc_insertion_point(module_scope)

@@ -69,7 +69,9 @@ class _SignalStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignalSt
     SIGNAL_STATUS_DISPUTED: _SignalStatus.ValueType  # 6
     """An account that the subject disputes would change this signal. By the
     gateway's policy it is held back (without a band where nothing else is
-    known) or marked (band holds, disputed account included).
+    known) or marked (band holds, disputed account included). While a dispute
+    of the signal's category is open, all signals of the category are so: held
+    back without a band, or marked.
     """
 
 class SignalStatus(_SignalStatus, metaclass=_SignalStatusEnumTypeWrapper):
@@ -90,7 +92,9 @@ SIGNAL_STATUS_NO_CONSENT: SignalStatus.ValueType  # 5
 SIGNAL_STATUS_DISPUTED: SignalStatus.ValueType  # 6
 """An account that the subject disputes would change this signal. By the
 gateway's policy it is held back (without a band where nothing else is
-known) or marked (band holds, disputed account included).
+known) or marked (band holds, disputed account included). While a dispute
+of the signal's category is open, all signals of the category are so: held
+back without a band, or marked.
 """
 Global___SignalStatus: _TypeAlias = SignalStatus  # noqa: Y015
 
@@ -103,21 +107,23 @@ class _CoverageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Coverage.Val
     COVERAGE_UNSPECIFIED: _Coverage.ValueType  # 0
     """Unknown: nothing was computed."""
     COVERAGE_THIN: _Coverage.ValueType  # 1
-    """One contributing member or less than three months of history."""
+    """One or two contributing members, or less than three months of history."""
     COVERAGE_PARTIAL: _Coverage.ValueType  # 2
-    """Two contributing members, or less than a year of history."""
+    """Three or more members and less than a year of history."""
     COVERAGE_FULL: _Coverage.ValueType  # 3
     """Three or more members and at least a year of history."""
 
 class Coverage(_Coverage, metaclass=_CoverageEnumTypeWrapper):
-    """How much stands behind the signals of a subject."""
+    """How much stands behind the signals of a subject. One contributing member is
+    never told from two.
+    """
 
 COVERAGE_UNSPECIFIED: Coverage.ValueType  # 0
 """Unknown: nothing was computed."""
 COVERAGE_THIN: Coverage.ValueType  # 1
-"""One contributing member or less than three months of history."""
+"""One or two contributing members, or less than three months of history."""
 COVERAGE_PARTIAL: Coverage.ValueType  # 2
-"""Two contributing members, or less than a year of history."""
+"""Three or more members and less than a year of history."""
 COVERAGE_FULL: Coverage.ValueType  # 3
 """Three or more members and at least a year of history."""
 Global___Coverage: _TypeAlias = Coverage  # noqa: Y015
@@ -203,6 +209,7 @@ class LookupRequest(_message.Message):
     SIGNALS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    MAX_AGE_MONTHS_FIELD_NUMBER: _builtins.int
     token: _builtins.bytes
     """Subject token, 32 bytes."""
     purpose: _common_pb2.Purpose.ValueType
@@ -214,6 +221,10 @@ class LookupRequest(_message.Message):
     epoch: _builtins.int
     """Token key epoch of the token. 0 stands for the one epoch whose tokens are
     taken; where two are (a rotation's overlap), it must be named.
+    """
+    max_age_months: _builtins.int
+    """Months after which a signal is STALE for this caller: 0 to 120; 0: the
+    catalogue's alone. It never lets one stand for longer than the catalogue.
     """
     @_builtins.property
     def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -227,10 +238,11 @@ class LookupRequest(_message.Message):
         signals: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.bytes = ...,
         epoch: _builtins.int = ...,
+        max_age_months: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_age_months", b"max_age_months", "purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -277,8 +289,9 @@ class BatchLookupRequest(_message.Message):
     SIGNALS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    MAX_AGE_MONTHS_FIELD_NUMBER: _builtins.int
     tokens: _builtins.bytes
-    """1 to 1,000 subject tokens of 32 bytes each, one after another."""
+    """1 to 10,000 subject tokens of 32 bytes each, one after another."""
     purpose: _common_pb2.Purpose.ValueType
     """As LookupRequest.purpose; the same for all."""
     request_id: _builtins.bytes
@@ -287,6 +300,8 @@ class BatchLookupRequest(_message.Message):
     """Token key epoch of the tokens. 0 stands for the one epoch whose tokens are
     taken; where two are (a rotation's overlap), it must be named.
     """
+    max_age_months: _builtins.int
+    """As LookupRequest.max_age_months."""
     @_builtins.property
     def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """As LookupRequest.signals."""
@@ -299,10 +314,11 @@ class BatchLookupRequest(_message.Message):
         signals: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.bytes = ...,
         epoch: _builtins.int = ...,
+        max_age_months: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_age_months", b"max_age_months", "purpose", b"purpose", "request_id", b"request_id", "signals", b"signals", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -337,6 +353,142 @@ class BatchLookupResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchLookupResponse: _TypeAlias = BatchLookupResponse  # noqa: Y015
+
+@_typing.final
+class ReviewHeader(_message.Message):
+    """What all chunks of a review have in common."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_ID_FIELD_NUMBER: _builtins.int
+    SIGNALS_FIELD_NUMBER: _builtins.int
+    MAX_AGE_MONTHS_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    review_id: _builtins.bytes
+    """16 random bytes, the same on each stream of one review. Each chunk's
+    ledger entry has them as "review".
+    """
+    max_age_months: _builtins.int
+    """As LookupRequest.max_age_months."""
+    epoch: _builtins.int
+    """As BatchLookupRequest.epoch."""
+    @_builtins.property
+    def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As LookupRequest.signals."""
+
+    def __init__(
+        self,
+        *,
+        review_id: _builtins.bytes = ...,
+        signals: _abc.Iterable[_builtins.str] | None = ...,
+        max_age_months: _builtins.int = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_age_months", b"max_age_months", "review_id", b"review_id", "signals", b"signals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewHeader: _TypeAlias = ReviewHeader  # noqa: Y015
+
+@_typing.final
+class ReviewChunk(_message.Message):
+    """Some subjects of a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Number of the chunk, from 1. A stream may begin with any; then each is the
+    one before plus 1.
+    """
+    request_id: _builtins.bytes
+    """As LookupRequest.request_id: new each time that the chunk is sent."""
+    tokens: _builtins.bytes
+    """1 to 1,000 subject tokens of 32 bytes each, one after another."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        request_id: _builtins.bytes = ...,
+        tokens: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "sequence", b"sequence", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewChunk: _TypeAlias = ReviewChunk  # noqa: Y015
+
+@_typing.final
+class ReviewPortfolioRequest(_message.Message):
+    """Message of a caller of ReviewPortfolio."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___ReviewHeader:
+        """First message of a stream."""
+
+    @_builtins.property
+    def chunk(self) -> Global___ReviewChunk:
+        """Every later message."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___ReviewHeader | None = ...,
+        chunk: Global___ReviewChunk | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___ReviewPortfolioRequest: _TypeAlias = ReviewPortfolioRequest  # noqa: Y015
+
+@_typing.final
+class ReviewPortfolioResponse(_message.Message):
+    """Answer to one chunk, in the order of the chunks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The chunk's."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubjectResult]:
+        """Results in the order of its tokens."""
+
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """The ledger entry of this chunk."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        results: _abc.Iterable[Global___SubjectResult] | None = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "results", b"results", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewPortfolioResponse: _TypeAlias = ReviewPortfolioResponse  # noqa: Y015
 
 @_typing.final
 class ListSignalsRequest(_message.Message):

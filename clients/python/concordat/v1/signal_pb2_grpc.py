@@ -45,6 +45,11 @@ class SignalServiceStub(object):
                 request_serializer=concordat_dot_v1_dot_signal__pb2.BatchLookupRequest.SerializeToString,
                 response_deserializer=concordat_dot_v1_dot_signal__pb2.BatchLookupResponse.FromString,
                 _registered_method=True)
+        self.ReviewPortfolio = channel.stream_stream(
+                '/concordat.v1.SignalService/ReviewPortfolio',
+                request_serializer=concordat_dot_v1_dot_signal__pb2.ReviewPortfolioRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_signal__pb2.ReviewPortfolioResponse.FromString,
+                _registered_method=True)
         self.ListSignals = channel.unary_unary(
                 '/concordat.v1.SignalService/ListSignals',
                 request_serializer=concordat_dot_v1_dot_signal__pb2.ListSignalsRequest.SerializeToString,
@@ -75,7 +80,22 @@ class SignalServiceServicer(object):
     def BatchLookup(self, request, context):
         """Looks many subjects up under one ledger entry, whose items_root commits
         to the decision on each subject. A batch is charged whole or not at all.
+        The reply to the largest has some 20 MB: callers must allow for 32 MiB.
         Errors as Lookup.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReviewPortfolio(self, request_iterator, context):
+        """Reviews a portfolio of any size for PURPOSE_PORTFOLIO_REVIEW: a header, then
+        chunks of tokens, each answered under a ledger entry of its own before the
+        next is read. Callers may send ahead; the gateway takes no more off the
+        wire than it has room for. A chunk is charged whole or not at all; one that
+        a quota forbids ends the stream with LOOKUPS_EXHAUSTED, after the chunks
+        that were answered. After a break the caller goes on, on a new stream, with
+        the first chunk that was not answered: a chunk asked for again is a new
+        use, recorded and charged as one. Errors as Lookup.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,6 +120,11 @@ def add_SignalServiceServicer_to_server(servicer, server):
                     servicer.BatchLookup,
                     request_deserializer=concordat_dot_v1_dot_signal__pb2.BatchLookupRequest.FromString,
                     response_serializer=concordat_dot_v1_dot_signal__pb2.BatchLookupResponse.SerializeToString,
+            ),
+            'ReviewPortfolio': grpc.stream_stream_rpc_method_handler(
+                    servicer.ReviewPortfolio,
+                    request_deserializer=concordat_dot_v1_dot_signal__pb2.ReviewPortfolioRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_signal__pb2.ReviewPortfolioResponse.SerializeToString,
             ),
             'ListSignals': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSignals,
@@ -162,6 +187,33 @@ class SignalService(object):
             '/concordat.v1.SignalService/BatchLookup',
             concordat_dot_v1_dot_signal__pb2.BatchLookupRequest.SerializeToString,
             concordat_dot_v1_dot_signal__pb2.BatchLookupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReviewPortfolio(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/concordat.v1.SignalService/ReviewPortfolio',
+            concordat_dot_v1_dot_signal__pb2.ReviewPortfolioRequest.SerializeToString,
+            concordat_dot_v1_dot_signal__pb2.ReviewPortfolioResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,7 +48,18 @@ class SignalServiceStub:
     BatchLookup: _grpc.UnaryUnaryMultiCallable[_signal_pb2.BatchLookupRequest, _signal_pb2.BatchLookupResponse]
     """Looks many subjects up under one ledger entry, whose items_root commits
     to the decision on each subject. A batch is charged whole or not at all.
+    The reply to the largest has some 20 MB: callers must allow for 32 MiB.
     Errors as Lookup.
+    """
+    ReviewPortfolio: _grpc.StreamStreamMultiCallable[_signal_pb2.ReviewPortfolioRequest, _signal_pb2.ReviewPortfolioResponse]
+    """Reviews a portfolio of any size for PURPOSE_PORTFOLIO_REVIEW: a header, then
+    chunks of tokens, each answered under a ledger entry of its own before the
+    next is read. Callers may send ahead; the gateway takes no more off the
+    wire than it has room for. A chunk is charged whole or not at all; one that
+    a quota forbids ends the stream with LOOKUPS_EXHAUSTED, after the chunks
+    that were answered. After a break the caller goes on, on a new stream, with
+    the first chunk that was not answered: a chunk asked for again is a new
+    use, recorded and charged as one. Errors as Lookup.
     """
     ListSignals: _grpc.UnaryUnaryMultiCallable[_signal_pb2.ListSignalsRequest, _signal_pb2.ListSignalsResponse]
     """Lists the signals that this gateway releases, with bands and reasons."""
@@ -73,7 +84,18 @@ class SignalServiceAsyncStub(SignalServiceStub):
     BatchLookup: _aio.UnaryUnaryMultiCallable[_signal_pb2.BatchLookupRequest, _signal_pb2.BatchLookupResponse]  # type: ignore[assignment]
     """Looks many subjects up under one ledger entry, whose items_root commits
     to the decision on each subject. A batch is charged whole or not at all.
+    The reply to the largest has some 20 MB: callers must allow for 32 MiB.
     Errors as Lookup.
+    """
+    ReviewPortfolio: _aio.StreamStreamMultiCallable[_signal_pb2.ReviewPortfolioRequest, _signal_pb2.ReviewPortfolioResponse]  # type: ignore[assignment]
+    """Reviews a portfolio of any size for PURPOSE_PORTFOLIO_REVIEW: a header, then
+    chunks of tokens, each answered under a ledger entry of its own before the
+    next is read. Callers may send ahead; the gateway takes no more off the
+    wire than it has room for. A chunk is charged whole or not at all; one that
+    a quota forbids ends the stream with LOOKUPS_EXHAUSTED, after the chunks
+    that were answered. After a break the caller goes on, on a new stream, with
+    the first chunk that was not answered: a chunk asked for again is a new
+    use, recorded and charged as one. Errors as Lookup.
     """
     ListSignals: _aio.UnaryUnaryMultiCallable[_signal_pb2.ListSignalsRequest, _signal_pb2.ListSignalsResponse]  # type: ignore[assignment]
     """Lists the signals that this gateway releases, with bands and reasons."""
@@ -107,7 +129,24 @@ class SignalServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_signal_pb2.BatchLookupResponse, _abc.Awaitable[_signal_pb2.BatchLookupResponse]]:
         """Looks many subjects up under one ledger entry, whose items_root commits
         to the decision on each subject. A batch is charged whole or not at all.
+        The reply to the largest has some 20 MB: callers must allow for 32 MiB.
         Errors as Lookup.
+        """
+
+    @_abc_1.abstractmethod
+    def ReviewPortfolio(
+        self,
+        request_iterator: _MaybeAsyncIterator[_signal_pb2.ReviewPortfolioRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_signal_pb2.ReviewPortfolioResponse], _abc.AsyncIterator[_signal_pb2.ReviewPortfolioResponse]]:
+        """Reviews a portfolio of any size for PURPOSE_PORTFOLIO_REVIEW: a header, then
+        chunks of tokens, each answered under a ledger entry of its own before the
+        next is read. Callers may send ahead; the gateway takes no more off the
+        wire than it has room for. A chunk is charged whole or not at all; one that
+        a quota forbids ends the stream with LOOKUPS_EXHAUSTED, after the chunks
+        that were answered. After a break the caller goes on, on a new stream, with
+        the first chunk that was not answered: a chunk asked for again is a new
+        use, recorded and charged as one. Errors as Lookup.
         """
 
     @_abc_1.abstractmethod
