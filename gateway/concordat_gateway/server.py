@@ -97,6 +97,7 @@ _SERVICES = {
         "ContributeStream": _MEMBER,
         "GetUpload": _MEMBER,
         "ListRefusedRows": _MEMBER,
+        "WithdrawRows": _MEMBER,
     },
     "SignalService": {
         "Lookup": _MEMBER,

@@ -110,3 +110,114 @@ def a_batch_that_counts_adverse_rows_has_items(log: Logbook, bad: bool) -> int:
     if not bad:
         del log.entries[index]["adverse"]
     return index
+
+
+def _three(log: Logbook, by: str = "alpha") -> tuple[int, list[dict[str, str]]]:
+    """A batch of three rows, and uses for another."""
+    consent = log.grant(by, purposes=["contribution"])
+    rows = [use(consent)] * 3
+    return log.contribute(rows, by), rows
+
+
+def _replacing(
+    log: Logbook, rows: list[dict[str, str]], *replaces: list[int], by: str = "alpha"
+) -> int:
+    """A batch whose rows replace others."""
+    index = log.contribute(rows, by, replaced=len(replaces))
+    log.items[index][0]["replaces"] = [*replaces]
+    return index
+
+
+def _withdrawn(log: Logbook, *named: list[int], by: str = "alpha", **fields: int) -> int:
+    """A withdrawal of rows."""
+    values: dict[str, object] = {
+        "batch": log.id(),
+        "epoch": 1,
+        "request": log.id(),
+        "request_sha256": digest("request"),
+        "rows": len(named),
+        "refused": 0,
+        "rows_root": digest("rows"),
+    }
+    items = [{"first": 0, "withdrawn": [*named]}]
+    return log.add("contribution.withdrawn", by, items=items, **{**values, **fields})
+
+
+@case(Kind.REPLACED_UNKNOWN)
+def a_replaced_row_is_one_of_its_batch(log: Logbook, bad: bool) -> int:
+    batch, rows = _three(log)
+    return _replacing(log, rows, [0, batch, 3 if bad else 2])
+
+
+@case(Kind.REPLACED_UNKNOWN)
+def a_row_replaces_one_of_an_earlier_batch(log: Logbook, bad: bool) -> int:
+    batch, rows = _three(log)
+    return _replacing(log, rows, [1, batch + 1 if bad else batch, 0])
+
+
+@case(Kind.REPLACED_UNKNOWN)
+def a_withdrawn_row_is_one_of_a_batch(log: Logbook, bad: bool) -> int:
+    batch, _ = _three(log)
+    return _withdrawn(log, [0 if bad else batch, 1])
+
+
+@case(Kind.REPLACED_BY_ANOTHER)
+def a_member_replaces_its_own_rows(log: Logbook, bad: bool) -> int:
+    theirs, _ = _three(log, "beta")
+    mine, rows = _three(log)
+    return _replacing(log, rows, [0, theirs if bad else mine, 0])
+
+
+@case(Kind.REPLACED_BY_ANOTHER)
+def a_member_withdraws_its_own_rows(log: Logbook, bad: bool) -> int:
+    batch, _ = _three(log, "beta")
+    return _withdrawn(log, [batch, 0], by="alpha" if bad else "beta")
+
+
+@case(Kind.REPLACED_TWICE)
+def a_row_is_replaced_once(log: Logbook, bad: bool) -> int:
+    batch, rows = _three(log)
+    second = _replacing(log, rows, [0, batch, 0], [2, batch, 1])
+    return _replacing(log, rows, [0, batch if bad else second, 0])
+
+
+@case(Kind.REPLACED_TWICE)
+def a_replaced_row_is_not_withdrawn(log: Logbook, bad: bool) -> int:
+    batch, rows = _three(log)
+    _replacing(log, rows, [0, batch, 0])
+    return _withdrawn(log, [batch, 0 if bad else 1])
+
+
+@case(Kind.REPLACED_TWICE)
+def a_row_is_withdrawn_once(log: Logbook, bad: bool) -> int:
+    batch, _ = _three(log)
+    return _withdrawn(log, [batch, 0], [batch, 0 if bad else 1])
+
+
+@case(Kind.ROWS_MISCOUNTED)
+def as_many_rows_are_replaced_as_the_entry_says(log: Logbook, bad: bool) -> int:
+    batch, rows = _three(log)
+    index = _replacing(log, rows, [0, batch, 0])
+    if bad:
+        log.entries[index]["replaced"] = 2
+    return index
+
+
+@case(Kind.ROWS_MISCOUNTED)
+def as_many_rows_are_withdrawn_as_the_entry_says(log: Logbook, bad: bool) -> int:
+    batch, _ = _three(log)
+    return _withdrawn(log, [batch, 0], rows=2 if bad else 1)
+
+
+@case(Kind.MALFORMED)
+def a_replacing_row_is_one_of_its_item(log: Logbook, bad: bool) -> int:
+    batch, rows = _three(log)
+    return _replacing(log, rows, [3 if bad else 2, batch, 0])
+
+
+@case(Kind.WRONG_ACTOR)
+def rows_are_withdrawn_by_members(log: Logbook, bad: bool) -> int:
+    _three(log)
+    index = _withdrawn(log, by="operator/op" if bad else "alpha")
+    del log.items[index]
+    return index

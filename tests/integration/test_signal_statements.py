@@ -136,11 +136,31 @@ def contribute_everything(consortium: Consortium) -> None:
     [_, answer] = upload(iter(messages), timeout=CALL_SECONDS)
     assert answer.acknowledged.rows_accepted == 1
     request = request_id()
+    replace_everything(
+        consortium.alpha, [account(consortium, 1, 77), application(consortium, 1, 7)]
+    )
     large = [account(consortium, 1 + ref % len(PEOPLE), ref) for ref in range(BULK)]
     assert contribute(consortium.alpha, large, request).rows_accepted == BULK
     consortium.alpha.contributions.GetBatch(
         contribution_pb2.GetBatchRequest(request_id=request), timeout=CALL_SECONDS
     )
+
+
+def replace_everything(caller: Caller, rows: list[contribution_pb2.ContributionRow]) -> None:
+    """Contribute an account and an application of person 1, correct both and withdraw them."""
+    entry = 0
+    for _ in range(2):
+        taken = contribute(caller, rows)
+        assert taken.rows_accepted == 2
+        entry = taken.receipt.entry_index
+        for item, row in enumerate(rows):
+            row.replaces.CopyFrom(contribution_pb2.RowRef(entry_index=entry, item=item))
+    gone = [contribution_pb2.Withdrawal(token=token(1), row=row.replaces) for row in rows]
+    gone[0].account_ref = rows[0].account.account_ref
+    gone[1].application_ref = rows[1].application.application_ref
+    request = contribution_pb2.WithdrawRowsRequest(request_id=request_id(), epoch=1, rows=gone)
+    answer = caller.contributions.WithdrawRows(request, timeout=CALL_SECONDS)
+    assert answer.rows_withdrawn == 2
 
 
 def stage(store: SignalStore, batch_id: bytes, number: int, *rows: Row) -> None:

@@ -23,6 +23,7 @@ from concordat_privacy.catalogue.bands import (
     VolatilityBand,
 )
 from concordat_privacy.catalogue.relations import Inquiry
+from concordat_privacy.catalogue.rows import RowRef
 from concordat_store.database import Database
 from concordat_store.migration import check_current, upgrade
 from tests.relations import relation as built
@@ -57,7 +58,13 @@ def revisions() -> list[str]:
 
 def values_of(subject: bytes) -> Values:
     """What a row holds in every column that any revision has or had."""
-    own = {"subject": subject, "bucket": subject[0], "member_no": MEMBER}
+    own = {
+        "subject": subject,
+        "bucket": subject[0],
+        "member_no": MEMBER,
+        "source_entry": 3,
+        "source_item": 1,
+    }
     packed = {
         "limit_band": 9,
         "balance_band": 4,
@@ -184,6 +191,10 @@ def check_pool_reads_as_before(store: SignalStore, had: Columns) -> None:
         [((MEMBER, applied),)] * len(SUBJECTS)
     )
     assert not histories[NEW].relations
+    source = RowRef(3, 1) if "source_entry" in had["relation"] else RowRef(0, 0)
+    standing = store.standing(MEMBER, SUBJECTS, epoch)
+    assert {one.source for one in standing.values()} == {source}
+    assert len(standing) == 2 * len(SUBJECTS)
     scanned = [
         row for _, rows in store.relations_by_bucket(["subject", "status"], epoch) for row in rows
     ]

@@ -73,7 +73,7 @@ def test_every_bucket_has_its_partition(postgresql_stores: StoreUrls) -> None:
     with database.write() as connection:
         for bucket in range(256):
             connection.exec_driver_sql(
-                "INSERT INTO inquiry VALUES (%s, 1, %s, %s, 1, 1, 0)",
+                "INSERT INTO inquiry VALUES (%s, 1, %s, %s, 1, 1, 0, 0, 0)",
                 (bytes([bucket]) * 32, bytes(16), bucket),
             )
         partitions = connection.exec_driver_sql(

@@ -26,8 +26,10 @@ from tests.services import (
     EPOCH,
     PEPPER,
     account,
+    contribute,
     draft,
     grant,
+    months_since_1970,
     serving,
     timestamp,
     token,
@@ -373,3 +375,59 @@ def test_accounts_of_the_third_schema_keep_their_bands_in_one_column(
     assert (account.days_past_due, account.utilisation, account.spend_volatility) == (7, 8, 0)
     assert (account.five_class, account.first_delinquency_month) == (0, 0)
     assert (application.day, application.product, application.outcome) == (20_700, 2, 0)
+
+
+def test_rows_of_before_sources_can_be_corrected_by_account_and_month(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock
+) -> None:
+    third_store(empty_urls, ledger_key, clock)
+    batch = sa.text(
+        "INSERT INTO batch (batch_id, member_id, request_id, rows_accepted, rows_refused,"
+        " refused_rows, root, entry, accepted_at)"
+        " VALUES (:id, :member, :id, 1, 1, :refused, :root, :entry, 5000000)"
+    )
+    batches = [
+        batch.bindparams(
+            id=bytes([entry]) * 16, member=member, refused=bytes(4), root=bytes(32), entry=entry
+        )
+        for entry, member in ((3, "beta"), (4, "gamma"))
+    ]
+    migrate_to(CONTROL, empty_urls.control_url, "control_0011", *batches)
+    month = months_since_1970(clock)
+    relation = sa.text(
+        "INSERT INTO relation (subject, member_no, account_ref, bucket, as_of_month, status,"
+        " product, opened_quarter, first_delinquency_month, bands, profile)"
+        " VALUES (:subject, 2, :ref, :bucket, :month, 1, 3, :opened, 0, :bands, :profile)"
+    ).bindparams(
+        subject=SUBJECT,
+        ref=(1).to_bytes(16, "big"),
+        bucket=SUBJECT[0],
+        month=month,
+        opened=month // 3 - 8,
+        bands=bytes([5, 3, 1, 7]),
+        profile=b"\7" + bytes(23),
+    )
+    inquiry = sa.text(
+        "INSERT INTO inquiry (subject, member_no, application_ref, bucket, day, product, outcome)"
+        " VALUES (:subject, 2, :ref, :bucket, 20700, 2, 0)"
+    ).bindparams(subject=SUBJECT, ref=bytes(16), bucket=SUBJECT[0])
+    migrate_to(SIGNALS, empty_urls.signals_url, "signals_0004", relation, inquiry)
+    upgrade_stores(*empty_urls.all)
+
+    with (
+        open_journal(empty_urls, clock, ledger_key) as journal,
+        open_signals(empty_urls, clock) as signals,
+        serving(journal, signals, clock) as consortium,
+    ):
+        history = signals.histories([SUBJECT], 1)[SUBJECT]
+        [(_, before)], [(_, application)] = history.relations, history.inquiries
+        assert (before.balance, before.days_past_due, application.day) == (3, 7, 20_700)
+        grant(consortium.beta, [draft(consortium, 1, [common_pb2.PURPOSE_CONTRIBUTION])])
+        row = account(consortium, 1, balance=6)
+        # Row 0 was refused, entry 4 is gamma's.
+        for entry, item, reasons in ((3, 0, ["NO_SUCH_ROW"]), (4, 1, ["NO_SUCH_ROW"]), (3, 1, [])):
+            row.replaces.entry_index, row.replaces.item = entry, item
+            response = contribute(consortium.beta, [row])
+            assert [refusal.reason for refusal in response.refused] == reasons
+        [(_, after)] = signals.histories([SUBJECT], 1)[SUBJECT].relations
+        assert (after.balance, after.days_past_due) == (6, 1)

@@ -59,9 +59,11 @@ class EndingStore(SignalStore):
         super().stage(batch_id, rows)
         self._pass(Point.AFTER_STAGING)
 
-    def publish(self, batch_id: bytes, member_no: int, refused_rows: Collection[int]) -> None:
+    def publish(
+        self, batch_id: bytes, member_no: int, refused_rows: Collection[int], entry: int = 0
+    ) -> None:
         self._pass(Point.BEFORE_PUBLISHING)
-        super().publish(batch_id, member_no, refused_rows)
+        super().publish(batch_id, member_no, refused_rows, entry)
         self._pass(Point.AFTER_PUBLISHING)
 
     def _pass(self, point: Point) -> None:

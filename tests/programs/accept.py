@@ -33,7 +33,9 @@ CALL_SECONDS = 30
 class KilledBeforePublishing(SignalStore):
     """A signals store whose process does not live to publish."""
 
-    def publish(self, batch_id: bytes, member_no: int, refused_rows: Collection[int]) -> None:
+    def publish(
+        self, batch_id: bytes, member_no: int, refused_rows: Collection[int], entry: int = 0
+    ) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -4,11 +4,7 @@ Usage: python -m tests.programs.erase CONTROL_URL SIGNALS_URL ERASURE_ID_HEX WRI
 It ends with code 0 if it comes to its end in fewer than WRITES writes and commits.
 """
 
-import os
-import signal
 import sys
-
-import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.erasures import execute
@@ -16,7 +12,7 @@ from concordat_gateway.store.signal_store import SignalStore
 from concordat_rpc.peer import Peer, Role, spiffe_id
 from concordat_store.clock import system_clock
 from concordat_store.database import Database
-from concordat_store.engines import WRITES
+from tests.programs.kills import kill_before
 from tests.services import TRUST_DOMAIN
 from tests.stores import ledger_key_of_tests, subject_keys_beside
 
@@ -26,24 +22,7 @@ def main(control_url: str, signals_url: str, erasure_id: str, writes: int) -> No
     signals = SignalStore(Database.open(signals_url), system_clock)
     keys = subject_keys_beside(control_url, system_clock)
     operator = Peer(Role.OPERATOR, "main", spiffe_id(TRUST_DOMAIN, Role.OPERATOR, "main"))
-    left = writes
-
-    def count() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
-        if not statement.lstrip().upper().startswith(("SELECT", "BEGIN")):
-            count()
-
-    def note_commit(connection: sa.Connection) -> None:
-        if connection.get_execution_options().get(WRITES):
-            count()
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    sa.event.listen(sa.Engine, "commit", note_commit)
+    kill_before(writes)
     execute(journal, signals, keys, operator, bytes.fromhex(erasure_id), "killed", 60)
 
 

@@ -26,7 +26,7 @@ from concordat_privacy.catalogue.bands import (
     VolatilityBand,
 )
 from concordat_privacy.catalogue.definitions import SCALES, Attribute, Keep
-from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, FieldProblem
+from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, FieldProblem, RowRef
 from tests.bulkfiles import amount_band, days_band
 from tests.fabricate import resident_id
 
@@ -443,3 +443,44 @@ def test_a_key_that_others_can_read_is_not_used(tmp_path: Path) -> None:
     file.write_text("short")
     with pytest.raises(ProfileError, match="no key"):
         key_in(file)
+
+
+REPLACING = HEAD + ACCOUNT + 'replaces_entry = "entry"\nreplaces_item = "item"\n'
+
+
+@pytest.mark.parametrize(
+    ("entry", "item", "expected"),
+    [
+        ("12", "0", RowRef(12, 0)),
+        (" 12 ", 7, RowRef(12, 7)),
+        (str(2**64 - 1), str(2**32 - 1), RowRef(2**64 - 1, 2**32 - 1)),
+        ("", None, None),
+        ("12", "", "REQUIRED"),
+        ("", "3", "REQUIRED"),
+        ("-1", "0", "MALFORMED"),
+        ("1.5", "0", "MALFORMED"),
+        (str(2**64), "0", "MALFORMED"),
+        ("1", str(2**32), "MALFORMED"),
+        ("\u0661", "0", "MALFORMED"),
+        ("1" * 400, "0", "MALFORMED"),
+    ],
+)
+def test_a_row_of_a_file_may_name_the_row_that_it_replaces(
+    entry: object, item: object, expected: object
+) -> None:
+    mapping = parse_mapping(REPLACING)
+    assert {"entry", "item"} <= set(mapping.columns)
+    mapped = mapping.map({**ROW, "entry": entry, "item": item}, KEY)
+    if isinstance(expected, str):
+        assert isinstance(mapped, list)
+        assert [(problem.field, problem.reason) for problem in mapped] == [("replaces", expected)]
+    else:
+        assert isinstance(mapped, Mapped)
+        assert mapped.replaces == expected
+
+
+@pytest.mark.parametrize("missing", ["replaces_entry", "replaces_item"])
+def test_a_mapping_names_both_columns_of_what_is_replaced(missing: str) -> None:
+    lines = [line for line in REPLACING.splitlines() if not line.startswith(missing)]
+    with pytest.raises(MappingError, match=rf"account\.{missing}"):
+        parse_mapping("\n".join(lines))

@@ -1030,3 +1030,55 @@ def test_a_larger_signed_tree_is_not_put_under_older_proofs(tmp_path: Path) -> N
     assert "does not lead to the root" in said(check(relisted(everywhere)))
     manifest = files["manifest.json"].replace(b'"ledger":"', b'"ledger":"x')
     assert "of the ledger x" in said(check({**files, "manifest.json": manifest}))
+
+
+def replacing(withdrawn: list[list[int]], **fields: Any) -> Ledger:
+    """A ledger where entry 20 replaces a row of BATCH, and entry 21 withdraws rows."""
+    ledger = Ledger()
+    ledger.entries[20] = {"type": "contribution.batch", "rows": 1, "replaced": 1}
+    uses = [{"credit_accounts": SECOND}]
+    replaces = [[0, BATCH, 2]]
+    ledger.items[20] = [{"first": 0, "uses": uses, "rows": [0], "replaces": replaces}]
+    ledger.entries[21] = {"type": "contribution.withdrawn", "rows": 1, "refused": 0, **fields}
+    ledger.items[21] = [{"first": 0, "withdrawn": withdrawn}]
+    return ledger
+
+
+def test_rows_that_were_replaced_and_withdrawn_are_told(tmp_path: Path) -> None:
+    files = replacing([[20, 0]]).bundle(tmp_path / "export", entries=[BATCH, 20, 21])
+    story = check(files)
+    assert (story.faults, story.not_shown, story.proven) == ([], [], True)
+    told = story.entry_lines
+    assert f"Rows that entry 20 item 0 has replaced: row 2 of entry {BATCH}." in told
+    assert "Rows that entry 21 item 0 has withdrawn: row 0 of entry 20." in told
+    assert any("took 1 accounts or applications of its own out of the pool" in one for one in told)
+
+
+@pytest.mark.parametrize(
+    ("withdrawn", "fields", "doubt"),
+    [
+        ([[20, 1]], {}, "names row 1 of entry 20, which holds no such row"),
+        ([[LOOKUP, 0]], {}, f"names row 0 of entry {LOOKUP}, which holds no such row"),
+        ([[21, 0]], {}, "names row 0 of entry 21, which is not before it"),
+        (
+            [[BATCH, 2]],
+            {},
+            f"names row 2 of entry {BATCH}, which was replaced or withdrawn before",
+        ),
+        (
+            [[20, 0]],
+            {"actor": "spiffe://concordat.example/member/beta"},
+            "names row 0 of entry 20, which is another's",
+        ),
+        ([[20]], {}, "its withdrawn are malformed"),
+        ([[20, -1]], {}, "its withdrawn are malformed"),
+    ],
+)
+def test_a_withdrawal_of_a_row_that_cannot_be_is_not_proven(
+    withdrawn: list[list[int]], fields: dict[str, Any], doubt: str, tmp_path: Path
+) -> None:
+    ledger = replacing(withdrawn, **fields)
+    story = check(ledger.bundle(tmp_path / "export", entries=[BATCH, LOOKUP, 20, 21]))
+    assert story.faults == []
+    assert f"entry 21 item 0: {doubt}" in story.not_shown
+    assert not story.proven

@@ -59,7 +59,7 @@ from concordat.errors import (
 )
 from concordat.options import Environment, Options, RetryPolicy
 from concordat.profile import Profile
-from concordat.requests import ConsentDraft, ConsentId, RequestId, Row
+from concordat.requests import ConsentDraft, ConsentId, RequestId, Row, RowWithdrawal
 from concordat.results import (
     Alarm,
     AskingKey,
@@ -95,6 +95,7 @@ from concordat.results import (
     Receipt,
     RefusedRow,
     RequestResult,
+    RowWithdrawalResult,
     Signal,
     SignalCatalogue,
     SignalInfo,
@@ -136,7 +137,7 @@ from concordat_privacy.catalogue.bands import (
     volatility_band,
 )
 from concordat_privacy.catalogue.calendar import day_number, month_number, quarter_number
-from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent
+from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, RowRef
 from concordat_privacy.identifiers import (
     Identifier,
     IdentifierInvalid,
@@ -248,6 +249,9 @@ __all__ = [
     "ResidentId",
     "RetryPolicy",
     "Row",
+    "RowRef",
+    "RowWithdrawal",
+    "RowWithdrawalResult",
     "ServerFault",
     "Signal",
     "SignalCatalogue",

@@ -12,6 +12,7 @@ from numbers import Real
 from typing import TypeVar
 
 from concordat.errors import InvalidInput
+from concordat_privacy.catalogue.rows import RowRef
 from concordat_privacy.languages import is_language_tag
 from concordat_privacy.oprf import Token
 from concordat_privacy.periods import Frequency, Period, TimeUnit
@@ -119,6 +120,16 @@ def checked_items(items: Iterable[_T], field: str, kind: str) -> Iterable[_T]:
             "put a single one in a list",
         )
     return items
+
+
+def row_ref_fault(row: object) -> str | None:
+    """What keeps the name of a row from being sent, or None."""
+    if not isinstance(row, RowRef):
+        return f"a RowRef wanted, {type(row).__name__} given"
+    for value, bits in zip(row, (64, 32), strict=True):
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**bits:
+            return f"entry_index and item are integers, below 2**64 and 2**32: {tuple(row)!r} given"
+    return None
 
 
 def text_fault(text: object, at_most: int) -> str | None:

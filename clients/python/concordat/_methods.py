@@ -133,6 +133,13 @@ GET_BATCH = Method(
     contribution_pb2.GetBatchResponse,
     Repeat.SAFE,
 )
+WITHDRAW_ROWS = Method(
+    "ContributionService",
+    "WithdrawRows",
+    contribution_pb2.WithdrawRowsRequest,
+    contribution_pb2.WithdrawRowsResponse,
+    Repeat.SAFE,
+)
 # Safe to repeat: a part is taken once, however often it arrives.
 CONTRIBUTE_STREAM = Method(
     "ContributionService",

@@ -12,12 +12,14 @@ from concordat._checks import (
     optional_bytes_fault,
     optional_text_fault,
     period_fault,
+    row_ref_fault,
     text_fault,
     time_fault,
     token_fault,
 )
 from concordat.enums import DataCategory, Purpose
 from concordat.errors import FieldViolation, InvalidInput
+from concordat_privacy.catalogue.rows import REF_BYTES, RowRef
 from concordat_privacy.catalogue.rows import Row as Record
 from concordat_privacy.consent_terms import NONCE_BYTES
 from concordat_privacy.oprf import Token
@@ -125,3 +127,39 @@ class Row:
     token: Token
     record: Record
     """An AccountSnapshot or an ApplicationEvent."""
+    replaces: RowRef | None = None
+    """On a correction: your own row that this one stands for from now on, of the same token,
+    account and month (or application). `ContributionResult.row` and `UploadedPart.row` give it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowWithdrawal:
+    """An account, with all its months, or an application that is to leave the pool.
+
+    Raises:
+        InvalidInput: names each wrong field.
+    """
+
+    token: Token
+    row: RowRef
+    """The row that the pool's newest month of the account, or the application, came from."""
+    account_ref: bytes | None = None
+    """Your own pseudonym of the account, 16 bytes; or `application_ref`, one of the two."""
+    application_ref: bytes | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [
+            FieldViolation(field, description)
+            for field, description in (
+                ("token", token_fault(self.token)),
+                ("row", row_ref_fault(self.row)),
+                ("account_ref", optional_bytes_fault(self.account_ref, REF_BYTES)),
+                ("application_ref", optional_bytes_fault(self.application_ref, REF_BYTES)),
+            )
+            if description is not None
+        ]
+        if not wrong and (self.account_ref is None) == (self.application_ref is None):
+            wrong.append(FieldViolation("account_ref", "one of it and application_ref is wanted"))
+        if wrong:
+            text = "; ".join(f"{fault.field}: {fault.description}" for fault in wrong)
+            raise InvalidInput(text, violations=tuple(wrong))

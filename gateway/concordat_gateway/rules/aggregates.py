@@ -26,8 +26,8 @@ from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transact
 from concordat_gateway.ledger.tree import read_tokens_epoch
 from concordat_gateway.rules.budgets import Caps, Scope, reserve, scopes_of
 from concordat_gateway.rules.calendar import day_of
-from concordat_gateway.rules.contributions import publish_accepted
 from concordat_gateway.rules.permits import COUNTED_CATEGORY, COUNTED_PURPOSES, countable
+from concordat_gateway.rules.publication import publish_accepted
 from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.scopes import names_of
 from concordat_gateway.rules.standing import require_active

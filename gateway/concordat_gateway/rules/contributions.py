@@ -8,7 +8,6 @@ that `resume` publishes.
 
 import logging
 import os
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,17 +16,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
-from concordat_gateway.rules.erased_stores import erase_signals
 from concordat_gateway.rules.intake import Candidate, Intake
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.permits import NO_PERMIT, Ground, permits
+from concordat_gateway.rules.publication import BATCHES, packed, publish, publish_accepted
 from concordat_gateway.rules.refusals import pack_refusals
+from concordat_gateway.rules.replacing import Held, Replacing, held_of
 from concordat_gateway.rules.requests import Reply, Request, check_request_id, find, once
 from concordat_gateway.rules.scopes import ConsentId, Purpose
 from concordat_gateway.rules.standing import require_active
 from concordat_gateway.rules.uses import Use, append_use, use_items
 from concordat_gateway.store.control_tables import batch as batch_table
-from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
@@ -117,13 +116,14 @@ def contribute(
         _publish_request(journal, signals, furnisher, request.request_id)
         return Committed(recorded.body, journal.checkpoint())
 
+    held = held_of(journal, signals, furnisher, intake.wanted, intake.store_epoch)
     batch_id = stage(signals, intake)
 
     def change(transaction: Transaction) -> bytes:
         def work() -> Reply:
             origin = Origin(request_id=request.request_id)
             accepted = record(
-                transaction, furnisher, batch_id, intake, digest, origin, jurisdiction
+                transaction, furnisher, batch_id, intake, digest, origin, jurisdiction, held
             )
             return Reply(to_reply(accepted), accepted.entry.index)
 
@@ -171,26 +171,6 @@ def resume(journal: Journal, signals: SignalStore, clock: Clock) -> None:
             _log.info("discarded batch %s, never accepted", batch_id.hex())
 
 
-def publish_accepted(journal: Journal, signals: SignalStore) -> list[bytes]:
-    """Publish every batch that is accepted by now; returns those that are staged, but not accepted.
-
-    Safe beside whoever else publishes the same batch. Raises Refusal UNAVAILABLE where a store
-    fails.
-    """
-    # What was accepted after an erasure must not be erased with what was before.
-    erase_signals(journal, signals)
-    undecided: list[bytes] = []
-    for batch_id in signals.staged():
-        with journal.read() as connection:
-            row = connection.execute(_BY_ID, {"batch_id": batch_id}).one_or_none()
-        if row is None:
-            undecided.append(batch_id)
-            continue
-        signals.publish(batch_id, row.member_no, _unpacked(row.refused_rows))
-        _log.info("published batch %s, accepted before", batch_id.hex())
-    return undecided
-
-
 def stage(signals: SignalStore, intake: Intake) -> bytes:
     """Keep the well-formed rows where nobody sees them; returns the new batch's id.
 
@@ -209,8 +189,11 @@ def record(
     digest: bytes,
     origin: Origin,
     jurisdiction: str,
+    held: Held,
 ) -> Accepted:
     """Ask for every row's consent and record what is taken of a staged batch.
+
+    `held` is what the pool holds where the batch corrects it, see `held_of`.
 
     Raises Refusal UNAVAILABLE, PERMISSION_DENIED (the member is suspended).
     """
@@ -226,7 +209,9 @@ def record(
     )
     notice = intake.header.adverse_notice_sha256
     noticed = {} if notice else _wanting_notice(permitted.grounds, jurisdiction)
+    replacing = Replacing(transaction, furnisher, [w.row for w in intake.wanted], held)
     taken: list[Candidate] = []
+    replaced: list[list[Json]] = []
     uses: list[Use] = []
     refused = list(intake.refused)
     for candidate in intake.candidates:
@@ -239,6 +224,13 @@ def record(
         if candidate.adverse and (wanting := [c for c in consents if c in noticed]):
             refused.append(_no_notice(candidate.item, noticed[wanting[0]]))
             continue
+        if candidate.wanted is not None:
+            refusal = replacing.take(candidate.item, "replaces", candidate.wanted)
+            if refusal is not None:
+                refused.append(refusal)
+                continue
+            one = replacing.taken[-1]
+            replaced.append([len(taken), one.row.entry_index, one.position])
         taken.append(candidate)
         uses.append((candidate.needs, consents))
     refused.sort(key=lambda refusal: refusal.item)
@@ -254,6 +246,8 @@ def record(
         "rows_root": root.hex(),
         **origin.fields,
     }
+    if replaced:
+        fields["replaced"] = len(replaced)
     if notice:
         fields["adverse_notice_sha256"] = notice.hex()
     entry = append_use(
@@ -262,7 +256,7 @@ def record(
         furnisher,
         Purpose.CONTRIBUTION,
         fields,
-        use_items(uses),
+        use_items(uses, replaced),
         subjects=[candidate.subject for candidate in taken],
         grounds=permitted.grounds,
         changes_pool=bool(taken),
@@ -275,7 +269,7 @@ def record(
             "request_id": origin.request_id,
             "rows_accepted": len(taken),
             "rows_refused": len(refused),
-            "refused_rows": _packed([refusal.item for refusal in refused]),
+            "refused_rows": packed([refusal.item for refusal in refused]),
             "root": root,
             "entry": entry.index,
             "accepted_at": transaction.now,
@@ -285,19 +279,8 @@ def record(
             "refusals": pack_refusals(refused) if origin.upload_id else None,
         },
     )
+    replacing.mark(entry.index)
     return Accepted(len(taken), refused, entry)
-
-
-def publish(journal: Journal, signals: SignalStore, batch: sa.Row[Any], staged: bytes) -> None:
-    """Publish an accepted batch, a row of BATCHES; give up `staged` if that is another one.
-
-    Raises Refusal UNAVAILABLE: then it is accepted all the same, and is to be published again.
-    """
-    # What was accepted after an erasure must not be erased with what was before.
-    erase_signals(journal, signals)
-    signals.publish(batch.batch_id, batch.member_no, _unpacked(batch.refused_rows))
-    if staged and staged != batch.batch_id:
-        signals.discard(staged)
 
 
 def _leaf(candidate: Candidate, use: Use) -> bytes:
@@ -364,20 +347,7 @@ def _find(
     return connection.execute(_BY_REQUEST, parameters).one_or_none()
 
 
-def _packed(items: Sequence[int]) -> bytes:
-    return struct.pack(f">{len(items)}I", *items)
-
-
-def _unpacked(items: bytes) -> tuple[int, ...]:
-    return struct.unpack(f">{len(items) // 4}I", items)
-
-
 _INSERT = sa.insert(batch_table)
-BATCHES = sa.select(batch_table, member_table.c.member_no).join(
-    member_table, member_table.c.member_id == batch_table.c.member_id
-)
-"""Batches as `publish` takes them."""
-_BY_ID = BATCHES.where(batch_table.c.batch_id == sa.bindparam("batch_id"))
 _BY_REQUEST = BATCHES.where(
     batch_table.c.member_id == sa.bindparam("member_id"),
     batch_table.c.request_id == sa.bindparam("request_id"),

@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from concordat_gateway.rules.items import ItemRefusal
+from concordat_gateway.rules.replacing import Wanted
 from concordat_gateway.rules.requests import Fingerprint, check_request_id
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
@@ -23,8 +24,10 @@ from concordat_privacy.catalogue.rows import (
     FieldProblem,
     Row,
     RowError,
+    RowRef,
     is_adverse,
     needs,
+    pack_correction,
     pack_row,
     packed_leaf,
     problems,
@@ -86,6 +89,7 @@ class RawRow(NamedTuple):
 
     token: bytes
     record: AccountNumbers | ApplicationNumbers | None
+    replaces: RowRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +130,15 @@ class Candidate(NamedTuple):
     """Position in the batch, from 0."""
     subject: SubjectKey
     content: bytes
-    """As `pack_row` packs it."""
+    """As `pack_row` or `pack_correction` packs it."""
     leaf: bytes
     """As `row_leaf` makes it of the token: the furnisher can make it again."""
     needs: tuple[DataCategory, ...]
     """Categories that a consent must cover, in order of their numbers."""
     adverse: bool
     """As `is_adverse` says."""
+    wanted: Wanted | None = None
+    """What it replaces."""
 
 
 class _Good(NamedTuple):
@@ -141,6 +147,7 @@ class _Good(NamedTuple):
     item: int
     token: bytes
     packed: Packed
+    raw: RawRow
 
 
 def check_header(header: Header, name: str = "header.request_id") -> None:
@@ -214,7 +221,7 @@ class Intake:
         for row in rows:
             checked = self._checked(self.rows, row)
             if isinstance(checked, Packed):
-                good.append(_Good(self.rows, row.token, checked))
+                good.append(_Good(self.rows, row.token, checked, row))
             else:
                 self.refused.append(ItemRefusal.of(self.rows, checked))
             self.rows += 1
@@ -227,9 +234,15 @@ class Intake:
                 packed_leaf(token, packed.content),
                 packed.needs,
                 packed.adverse,
+                _wanted(self._subjects[token], raw) if raw.replaces else None,
             )
-            for item, token, packed in good
+            for item, token, packed, raw in good
         ]
+
+    @property
+    def wanted(self) -> list[Wanted]:
+        """What the well-formed rows replace."""
+        return [c.wanted for c in self.candidates if c.wanted is not None]
 
     def finish(self) -> bytes:
         """The digest of the whole batch. Raises Refusal INVALID_ARGUMENT for one without rows."""
@@ -238,8 +251,10 @@ class Intake:
         return self._fingerprint.digest()
 
     def _checked(self, item: int, raw: RawRow) -> Packed | FieldProblem:
-        token, record = raw
+        token, record, replaces = raw
         self._fingerprint.add(token, *_canonical(record))
+        if replaces is not None:
+            self._fingerprint.add(*replaces)
         packed = None
         if isinstance(record, AccountNumbers) and len(token) == TOKEN_BYTES:
             packed = pack_good_account(_in_order(record), self._newest_month)
@@ -251,6 +266,8 @@ class Intake:
             if problem is not None:
                 return problem
             packed = Packed(pack_row(row), needs(row), is_adverse(row))
+        if replaces is not None:
+            packed = packed._replace(content=pack_correction(replaces, packed.content))
         return self._repeated(item, token, record) or packed
 
     def _repeated(
@@ -283,6 +300,14 @@ _in_order = cast(
     Callable[[AccountNumbers], tuple[Any, ...]],
     itemgetter(*(AccountNumbers._fields.index(name) for name in ACCOUNT_ORDER)),
 )
+
+
+def _wanted(subject: SubjectKey, raw: RawRow) -> Wanted:
+    record, replaces = raw.record, raw.replaces
+    assert record is not None  # it is a good row that replaces another
+    assert replaces is not None
+    month = record.as_of_month if isinstance(record, AccountNumbers) else None
+    return Wanted(replaces, (subject, isinstance(record, AccountNumbers), record[0]), month)
 
 
 def _canonical(record: AccountNumbers | ApplicationNumbers | None) -> tuple[bytes, ...]:

@@ -28,7 +28,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.rules.carrying import Update, carried
-from concordat_gateway.rules.contributions import publish_accepted
+from concordat_gateway.rules.publication import publish_accepted
 from concordat_gateway.rules.stores_epoch import is_pepper_of, settle
 from concordat_gateway.rules.subject_records import (
     keep_asking_keys,

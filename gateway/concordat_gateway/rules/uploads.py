@@ -18,11 +18,13 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
-from concordat_gateway.rules.contributions import BATCHES, Accepted, Origin, publish, record, stage
+from concordat_gateway.rules.contributions import Accepted, Origin, record, stage
 from concordat_gateway.rules.intake import Header, Intake, check_header
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.pages import Listing, page_size
+from concordat_gateway.rules.publication import BATCHES, publish
 from concordat_gateway.rules.refusals import unpack_refusals
+from concordat_gateway.rules.replacing import Held, held_of
 from concordat_gateway.rules.requests import Fingerprint, check_request_id
 from concordat_gateway.rules.standing import require_active
 from concordat_gateway.store.control_tables import batch as batch_table
@@ -122,8 +124,11 @@ class UploadStream:
         staged = b""
         batch = self._find(sequence, digest)
         if batch is None:
+            held = held_of(
+                self._journal, self._signals, self._furnisher, intake.wanted, intake.store_epoch
+            )
             staged = stage(self._signals, intake)
-            self._write(staged, sequence, intake, digest, timeout_seconds)
+            self._write(staged, sequence, intake, digest, held, timeout_seconds)
             batch = self._find(sequence, digest)
             assert batch is not None  # it was recorded now, or by somebody else a moment ago
         publish(self._journal, self._signals, batch, staged)
@@ -166,11 +171,19 @@ class UploadStream:
         return batch
 
     def _write(
-        self, staged: bytes, sequence: int, intake: Intake, digest: bytes, timeout_seconds: float
+        self,
+        staged: bytes,
+        sequence: int,
+        intake: Intake,
+        digest: bytes,
+        held: Held,
+        timeout_seconds: float,
     ) -> None:
         try:
             self._journal.write(
-                lambda transaction: self._record(transaction, staged, sequence, intake, digest),
+                lambda transaction: self._record(
+                    transaction, staged, sequence, intake, digest, held
+                ),
                 timeout_seconds,
             )
         except Refusal as refusal:
@@ -187,6 +200,7 @@ class UploadStream:
         sequence: int,
         intake: Intake,
         digest: bytes,
+        held: Held,
     ) -> None:
         connection = transaction.connection
         recorded = _part(connection, self._furnisher, self._id, sequence)
@@ -201,7 +215,7 @@ class UploadStream:
             raise _gap(expected, sequence)
         origin = Origin(upload_id=self._id, sequence=sequence)
         accepted = record(
-            transaction, self._furnisher, staged, intake, digest, origin, self._jurisdiction
+            transaction, self._furnisher, staged, intake, digest, origin, self._jurisdiction, held
         )
         connection.execute(
             _INSERT if upload is None else _ADVANCE,

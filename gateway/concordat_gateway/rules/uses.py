@@ -35,12 +35,16 @@ class UntiedUseError(Exception):
     """An entry was about to name a consent that does not allow the use. Nothing was appended."""
 
 
-def use_items(uses: Sequence[Use]) -> list[Item]:
+def use_items(uses: Sequence[Use], replaced: Sequence[Sequence[Json]] = ()) -> list[Item]:
     """Items that tell for each row, in order, the consents behind it: one for up to 256 rows.
 
     `first` is the position of an item's first row; `rows` has for each row an index into `uses`,
-    whose elements are {category: consent id}.
+    whose elements are {category: consent id}. `replaced` names, in order, the rows that replace
+    others: [position, entry of the other, position there]; an item has those of its own rows.
     """
+    replacing: dict[int, list[Json]] = {}
+    for one in replaced:
+        replacing.setdefault(cast(int, one[0]) // ROWS_AN_ITEM, []).append([*one])
     items: list[Item] = []
     for first in range(0, len(uses), ROWS_AN_ITEM):
         index: dict[Use, int] = {}
@@ -49,7 +53,10 @@ def use_items(uses: Sequence[Use]) -> list[Item]:
             {CATEGORY_NAMES[c]: consent.hex() for c, consent in zip(*use, strict=True)}
             for use in index
         ]
-        items.append(Item({"first": first, "rows": [*rows], "uses": named}))
+        content: dict[str, Json] = {"first": first, "rows": [*rows], "uses": named}
+        if first // ROWS_AN_ITEM in replacing:
+            content["replaces"] = replacing[first // ROWS_AN_ITEM]
+        items.append(Item(content))
     return items
 
 

@@ -24,6 +24,7 @@ _StoredReply = TypeVar(
     consent_pb2.GrantConsentsResponse,
     consent_pb2.RequestConsentsResponse,
     contribution_pb2.ContributeResponse,
+    contribution_pb2.WithdrawRowsResponse,
     dispute_pb2.OpenDisputeResponse,
     erasure_pb2.RequestErasureResponse,
     member_pb2.InviteMemberResponse,

@@ -1,6 +1,6 @@
 """ContributionService: translates, decides nothing.
 
-See rules.intake, rules.contributions and rules.uploads.
+See rules.intake, rules.contributions, rules.uploads and rules.withdrawals.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ import grpc
 
 from concordat.v1 import contribution_pb2, contribution_pb2_grpc
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.rules import contributions, uploads
+from concordat_gateway.rules import contributions, uploads, withdrawals
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.contributions import Accepted
 from concordat_gateway.rules.intake import (
@@ -23,6 +23,7 @@ from concordat_gateway.rules.intake import (
 )
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.rules.uploads import UploadStream
+from concordat_gateway.rules.withdrawals import RawWithdrawal, Taken, Withdrawals
 from concordat_gateway.services._translate import (
     receipt_of,
     refusals_of,
@@ -33,6 +34,7 @@ from concordat_gateway.services._translate import (
 )
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
+from concordat_privacy.catalogue.rows import RowRef
 from concordat_privacy.jurisdictions import UNNAMED
 from concordat_rpc import call
 from concordat_rpc.errors import invalid
@@ -65,7 +67,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
     ) -> contribution_pb2.ContributeResponse:
         furnisher = call.current().peer
         header = _header(request_iterator)
-        store_epoch, names = self._naming(furnisher, header)
+        store_epoch, names = self._naming(furnisher, header.epoch)
         intake = Intake(header, day_of(self._clock()), store_epoch, names)
         # A broken stream raises here, before anything was stored.
         for message in request_iterator:
@@ -104,7 +106,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
     ) -> Iterator[contribution_pb2.ContributeStreamResponse]:
         furnisher = call.current().peer
         header = _upload_header(request_iterator)
-        self._naming(furnisher, header)
+        self._naming(furnisher, header.epoch)
         upload = UploadStream(self._journal, self._signals, furnisher, header, self._jurisdiction)
         opened = contribution_pb2.UploadOpened(acknowledged_sequence=upload.settled)
         yield contribution_pb2.ContributeStreamResponse(opened=opened)
@@ -114,7 +116,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
                 raise invalid("message", "every message after the first carries a part")
             part = message.part
             # Asked anew for each part: a stream may outlast the stores' epoch, and midnight.
-            store_epoch, names = self._naming(furnisher, header)
+            store_epoch, names = self._naming(furnisher, header.epoch)
             intake = Intake(header, day_of(self._clock()), store_epoch, names, PART)
             intake.add([_raw(row) for row in part.rows])
             committed = upload.take(part.sequence, intake, seconds_left())
@@ -159,16 +161,33 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             next_page_token=page.next_page_token,
         )
 
+    def WithdrawRows(
+        self, request: contribution_pb2.WithdrawRowsRequest, _context: grpc.ServicerContext
+    ) -> contribution_pb2.WithdrawRowsResponse:
+        furnisher = call.current().peer
+        store_epoch, names = self._naming(furnisher, request.epoch)
+        rows = Withdrawals(
+            request.request_id,
+            request.epoch,
+            [_raw_withdrawal(row) for row in request.rows],
+            store_epoch,
+            names,
+        )
+        committed = withdrawals.withdraw_rows(
+            self._journal, self._signals, furnisher, rows, _withdrawn_reply, seconds_left()
+        )
+        return stored_reply(contribution_pb2.WithdrawRowsResponse, committed)
+
     def _naming(
-        self, furnisher: Peer, header: Header
+        self, furnisher: Peer, epoch: int
     ) -> tuple[int, Callable[[Sequence[bytes]], Sequence[SubjectKey]]]:
-        """The stores' epoch, and what names subjects under it by the header's tokens."""
+        """The stores' epoch, and what names subjects under it by tokens of `epoch`."""
         store_epoch = self._subjects.current_epoch()
-        self._subjects.check_taken(header.epoch, store_epoch)
+        self._subjects.check_taken(epoch, store_epoch)
 
         def names(tokens: Sequence[bytes]) -> Sequence[SubjectKey]:
             return self._subjects.named(
-                furnisher.name, tokens, header.epoch, store_epoch, seconds_left()
+                furnisher.name, tokens, epoch, store_epoch, seconds_left()
             ).keys
 
         return store_epoch, names
@@ -204,11 +223,13 @@ _APPLICATION = attrgetter(*ApplicationNumbers._fields)
 
 
 def _raw(row: contribution_pb2.ContributionRow) -> RawRow:
+    replaces = _row_ref(row.replaces) if row.HasField("replaces") else None
     match row.WhichOneof("record"):
         case "account":
-            return RawRow(row.token, AccountNumbers._make(_ACCOUNT(row.account)))
+            return RawRow(row.token, AccountNumbers._make(_ACCOUNT(row.account)), replaces)
         case "application":
-            return RawRow(row.token, ApplicationNumbers._make(_APPLICATION(row.application)))
+            numbers = ApplicationNumbers._make(_APPLICATION(row.application))
+            return RawRow(row.token, numbers, replaces)
         case _:
             return RawRow(row.token, None)
 
@@ -218,4 +239,23 @@ def _accepted_reply(accepted: Accepted) -> bytes:
         rows_accepted=accepted.rows_accepted,
         refused=refusals_of(accepted.refused),
         receipt=unsigned_receipt(accepted.entry),
+    ).SerializeToString()
+
+
+def _row_ref(row: contribution_pb2.RowRef) -> RowRef:
+    return RowRef(row.entry_index, row.item)
+
+
+def _raw_withdrawal(row: contribution_pb2.Withdrawal) -> RawWithdrawal:
+    named = _row_ref(row.row) if row.HasField("row") else None
+    is_account = row.WhichOneof("record") != "application_ref"
+    ref = row.account_ref if is_account else row.application_ref
+    return RawWithdrawal(row.token, named, is_account, ref)
+
+
+def _withdrawn_reply(taken: Taken) -> bytes:
+    return contribution_pb2.WithdrawRowsResponse(
+        rows_withdrawn=taken.rows,
+        refused=refusals_of(taken.refused),
+        receipt=unsigned_receipt(taken.entry),
     ).SerializeToString()

@@ -391,7 +391,7 @@ class RetentionRun(_Control, table=True):
 
 
 class Batch(_Control, table=True):
-    """An accepted contribution: a call's, or one part of an upload.
+    """An accepted contribution: a call's, one part of an upload, or a withdrawal of rows.
 
     Whether it is published is for the signals store to say.
     """
@@ -405,12 +405,13 @@ class Batch(_Control, table=True):
         exactly("content_sha256", 32),
         sa.UniqueConstraint("member_id", "request_id"),
         sa.UniqueConstraint("member_id", "upload_id", "sequence"),
+        sa.Index("ix_batch_member_id_entry", "member_id", "entry"),
     )
 
     batch_id: bytes = Field(primary_key=True)
     member_id: str
     request_id: bytes | None = Field(default=None)
-    """Null for a part of an upload."""
+    """Null for a part of an upload and, with `upload_id`, for a withdrawal."""
     rows_accepted: int
     rows_refused: int
     refused_rows: bytes
@@ -425,6 +426,23 @@ class Batch(_Control, table=True):
     """Of the part's header and rows, see `rules.requests.Fingerprint`."""
     refusals: bytes | None = Field(default=None)
     """Why the refused rows of the part were refused, see `rules.refusals`. Names no token."""
+
+
+class ReplacedRow(_Control, table=True):
+    """A row that a later one stands for, or that was withdrawn. It names no subject.
+
+    One row a replaced row: of two that replace the same one, one is refused.
+    """
+
+    __tablename__ = "replaced_row"
+    __table_args__ = (CLUSTERED,)
+
+    entry: int = big_int(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    item: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    """Its position in the batch of `entry`, as it was sent."""
+    member_id: str
+    by_entry: int = big_int()
+    by_item: int
 
 
 class Upload(_Control, table=True):
@@ -604,6 +622,7 @@ dispute = METADATA.tables["dispute"]
 dispute_task = METADATA.tables["dispute_task"]
 retention_run = METADATA.tables["retention_run"]
 batch = METADATA.tables["batch"]
+replaced_row = METADATA.tables["replaced_row"]
 upload = METADATA.tables["upload"]
 request = METADATA.tables["request"]
 ledger_entry = METADATA.tables["ledger_entry"]

@@ -19,7 +19,7 @@ from concordat_gateway.store.signal_tables import (
 from concordat_gateway.store.subjects import bucket_bounds, bucket_of
 from concordat_privacy.catalogue.relations import PROFILE_MONTHS, Inquiry, Relation
 from concordat_privacy.catalogue.retention import BEHAVIOUR, Cutoffs
-from concordat_privacy.catalogue.rows import ADVERSE_STATUSES, PackedAccount
+from concordat_privacy.catalogue.rows import ADVERSE_STATUSES, PackedAccount, RowRef
 from concordat_privacy.epochs import FIRST_EPOCH
 
 # In the order of Relation's fields after account_ref.
@@ -84,6 +84,16 @@ COUNT_OF_SUBJECT = tuple(
     sa.select(sa.func.count()).select_from(table).where(_is_subject(table)) for table in _PUBLISHED
 )
 DELETE_OF_SUBJECT = tuple(sa.delete(table).where(_is_subject(table)) for table in _PUBLISHED)
+DELETE_RELATION = sa.delete(relation).where(
+    _is_subject(relation),
+    relation.c.member_no == sa.bindparam("member_no"),
+    relation.c.account_ref == sa.bindparam("ref"),
+)
+DELETE_INQUIRY = sa.delete(inquiry).where(
+    _is_subject(inquiry),
+    inquiry.c.member_no == sa.bindparam("member_no"),
+    inquiry.c.application_ref == sa.bindparam("ref"),
+)
 SELECT_BATCHES_OF_SUBJECT = (
     sa.select(staged_row.c.batch_id).where(_is_subject(staged_row)).distinct()
 )
@@ -115,8 +125,12 @@ def _of_subjects(table: sa.Table, columns: Sequence[str]) -> sa.Select[Any]:
 SELECT_RELATIONS = _of_subjects(relation, ("account_ref", *_RELATION_STATE)).order_by(
     relation.c.subject, relation.c.member_no, relation.c.account_ref
 )
-SELECT_RELATIONS_OF = _of_subjects(relation, ("account_ref", *_RELATION_STATE)).where(
+_SOURCE = ("source_entry", "source_item")
+SELECT_RELATIONS_OF = _of_subjects(relation, (*_SOURCE, "account_ref", *_RELATION_STATE)).where(
     relation.c.member_no == sa.bindparam("member_no")
+)
+SELECT_INQUIRIES_OF = _of_subjects(inquiry, (*_SOURCE, "application_ref")).where(
+    inquiry.c.member_no == sa.bindparam("member_no")
 )
 SELECT_INQUIRIES = _of_subjects(inquiry, ("day", "product", "outcome")).order_by(
     inquiry.c.subject, inquiry.c.member_no, inquiry.c.application_ref
@@ -147,8 +161,7 @@ _HAS_BEHAVIOUR = sa.or_(
 SELECT_TO_TRIM = sa.select(
     relation.c.subject,
     relation.c.member_no,
-    relation.c.account_ref,
-    *(relation.c[name] for name in _RELATION_STATE),
+    *(relation.c[name] for name in (*_SOURCE, "account_ref", *_RELATION_STATE)),
 ).where(
     _in_bucket(relation),
     sa.or_(
@@ -254,9 +267,10 @@ def insert_staged_rows(connection: sa.Connection, rows: Rows) -> None:
 
 
 def upsert_relations(
-    connection: sa.Connection, relations: Sequence[tuple[bytes, int, Relation | PackedAccount]]
+    connection: sa.Connection,
+    relations: Sequence[tuple[bytes, int, Relation | PackedAccount, RowRef]],
 ) -> None:
-    """Store (subject, member number, relation), replacing what has the same key."""
+    """Store (subject, member number, relation, its source), replacing what has the same key."""
     rows = [
         (
             subject,
@@ -270,18 +284,20 @@ def upsert_relations(
             r.first_delinquency_month,
             r.bands.rstrip(b"\0"),
             r.profile.ljust(PROFILE_MONTHS, b"\0"),
+            *source,
         )
-        for subject, member_no, r in relations
+        for subject, member_no, r, source in relations
     ]
     upsert_rows(connection, relation, rows)
 
 
 def upsert_inquiries(
-    connection: sa.Connection, inquiries: Sequence[tuple[bytes, int, bytes, Inquiry]]
+    connection: sa.Connection, inquiries: Sequence[tuple[bytes, int, bytes, Inquiry, RowRef]]
 ) -> None:
-    """Store (subject, member number, application_ref, inquiry), replacing the same key."""
+    """Store (subject, member number, application_ref, inquiry, its source), replacing the same
+    key."""
     rows = [
-        (subject, member_no, ref, bucket_of(subject), i.day, i.product, i.outcome)
-        for subject, member_no, ref, i in inquiries
+        (subject, member_no, ref, bucket_of(subject), i.day, i.product, i.outcome, *source)
+        for subject, member_no, ref, i, source in inquiries
     ]
     upsert_rows(connection, inquiry, rows)

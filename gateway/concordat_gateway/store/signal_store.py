@@ -22,13 +22,22 @@ from concordat_gateway.store.subjects import (
     require_epoch,
     tokens_rotating,
 )
-from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge_numbers
+from concordat_privacy.catalogue.relations import (
+    History,
+    Inquiry,
+    Relation,
+    correct_numbers,
+    merge_numbers,
+)
 from concordat_privacy.catalogue.retention import Cutoffs, kept
 from concordat_privacy.catalogue.rows import (
     ApplicationEvent,
     PackedAccount,
+    RowRef,
     account_numbers,
+    split_correction,
     unpack_row,
+    unpack_withdrawal,
 )
 from concordat_store.clock import Clock
 from concordat_store.database import Database
@@ -46,6 +55,16 @@ class StagedRow:
     subject: SubjectKey
     content: bytes
     """The row as the catalogue packs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the pool holds of one account or application, and the row it came from."""
+
+    source: RowRef
+    """Entry 0: from before it was kept."""
+    as_of_month: int | None = None
+    """The account's newest month, of which `source` is; None for an application."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +109,14 @@ class SignalStore:
                 [(batch_id, r.row_no, r.subject, bucket_of(r.subject), r.content) for r in rows],
             )
 
-    def publish(self, batch_id: bytes, member_no: int, refused_rows: Collection[int]) -> None:
+    def publish(
+        self, batch_id: bytes, member_no: int, refused_rows: Collection[int], entry: int = 0
+    ) -> None:
         """Let readers see a staged batch, without its refused rows. Idempotent, one transaction.
 
-        Raises BatchNotStagedError, or Refusal UNAVAILABLE where the store fails: publish again.
+        `entry` is the batch's in the ledger: its rows are known by it. A member's batches must be
+        published in the order of their entries. Raises BatchNotStagedError, or Refusal UNAVAILABLE
+        where the store fails: publish again.
         """
         refused = frozenset(refused_rows)
         with self._database.write() as connection:
@@ -110,7 +133,7 @@ class SignalStore:
                 connection,
                 member_no,
                 (
-                    (subject, content)
+                    (RowRef(entry, row_no), subject, content)
                     for row_no, subject, content in staged
                     if row_no not in refused
                 ),
@@ -161,6 +184,28 @@ class SignalStore:
                 ):
                     inquiries[subject].append((member_no, Inquiry.from_numbers(*numbers)))
         return {key: History(tuple(relations[key]), tuple(inquiries[key])) for key in relations}
+
+    def standing(
+        self, member_no: int, subjects: Collection[SubjectKey], epoch: int
+    ) -> dict[tuple[SubjectKey, bool, bytes], Standing]:
+        """What the pool holds of one member about subjects.
+
+        By (subject, whether it is an account, its reference). Raises as `histories`.
+        """
+        found: dict[tuple[SubjectKey, bool, bytes], Standing] = {}
+        with self._database.read() as connection:
+            require_epoch(sql.read_epoch(connection), epoch)
+            for chunk in _chunks(sorted(subjects)):
+                of_member = {"member_no": member_no, **sql.subject_span(chunk)}
+                for row in connection.execute(sql.SELECT_RELATIONS_OF, of_member):
+                    found[SubjectKey(row.subject), True, row.account_ref] = Standing(
+                        RowRef(row.source_entry, row.source_item), row.as_of_month
+                    )
+                for row in connection.execute(sql.SELECT_INQUIRIES_OF, of_member):
+                    found[SubjectKey(row.subject), False, row.application_ref] = Standing(
+                        RowRef(row.source_entry, row.source_item)
+                    )
+        return found
 
     def relations_by_bucket(
         self, columns: Sequence[str], epoch: int
@@ -312,14 +357,14 @@ def _count(
 
 def _trimmed(
     connection: sa.Connection, span: Mapping[str, Any], cutoffs: Cutoffs
-) -> list[tuple[SubjectKey, int, Relation]]:
+) -> list[tuple[SubjectKey, int, Relation, RowRef]]:
     """The relations of a bucket that say too much, as they may stay."""
     found = []
-    for subject, member_no, *numbers in connection.execute(sql.SELECT_TO_TRIM, span):
+    for subject, member_no, entry, item, *numbers in connection.execute(sql.SELECT_TO_TRIM, span):
         stored = Relation.from_numbers(*numbers)
         remaining = kept(stored, cutoffs)
         if remaining is not None and remaining != stored:
-            found.append((subject, member_no, remaining))
+            found.append((subject, member_no, remaining, RowRef(entry, item)))
     return found
 
 
@@ -332,42 +377,63 @@ def _delete_staged(connection: sa.Connection, batch_id: bytes) -> None:
     connection.execute(sql.DELETE_STAGED_BATCH, {"batch_id": batch_id})
 
 
+_Held = tuple[PackedAccount, RowRef]
+"""An account, and the row that its newest month came from."""
+
+
 def _merge_rows(
-    connection: sa.Connection, member_no: int, rows: Iterable[tuple[SubjectKey, bytes]]
+    connection: sa.Connection, member_no: int, rows: Iterable[tuple[RowRef, SubjectKey, bytes]]
 ) -> None:
     """Merge packed rows, in the order the member sent them, into what readers see."""
-    accounts: list[tuple[SubjectKey, PackedAccount]] = []
-    inquiries: dict[tuple[SubjectKey, bytes], Inquiry] = {}
-    for subject, content in rows:
+    accounts: list[tuple[SubjectKey, PackedAccount, RowRef, bool]] = []
+    inquiries: dict[tuple[SubjectKey, bytes], tuple[Inquiry, RowRef]] = {}
+    for source, subject, staged in rows:
+        withdrawn = unpack_withdrawal(staged)
+        if withdrawn is not None:
+            # A batch holds either rows or withdrawals.
+            connection.execute(
+                sql.DELETE_RELATION if withdrawn.is_account else sql.DELETE_INQUIRY,
+                {**sql.one_subject(subject), "member_no": member_no, "ref": withdrawn.ref},
+            )
+            continue
+        replaces, content = split_correction(staged)
         numbers = account_numbers(content)
         if numbers is not None:
-            accounts.append((subject, numbers))
+            accounts.append((subject, numbers, source, replaces is not None))
             continue
         row = unpack_row(content)
         assert isinstance(row, ApplicationEvent)  # there is no third kind
-        inquiries[subject, row.application_ref] = Inquiry(row.day, row.product, row.outcome)
+        # A correction of an application is no other than its second report.
+        inquiry = Inquiry(row.day, row.product, row.outcome)
+        inquiries[subject, row.application_ref] = inquiry, source
 
-    existing: dict[tuple[SubjectKey, bytes], PackedAccount] = {}
-    for chunk in _chunks(sorted({subject for subject, _ in accounts})):
-        for subject, _, *stored in connection.execute(
+    existing: dict[tuple[SubjectKey, bytes], _Held] = {}
+    for chunk in _chunks(sorted({subject for subject, *_ in accounts})):
+        for subject, _, entry, item, *stored in connection.execute(
             sql.SELECT_RELATIONS_OF, {"member_no": member_no, **sql.subject_span(chunk)}
         ):
             relation = PackedAccount(*stored)
-            existing[subject, relation.account_ref] = relation
-    changed: dict[tuple[SubjectKey, bytes], PackedAccount] = {}
-    for subject, numbers in accounts:
+            existing[subject, relation.account_ref] = relation, RowRef(entry, item)
+    changed: dict[tuple[SubjectKey, bytes], _Held] = {}
+    for subject, numbers, source, corrects in accounts:
         key = (subject, numbers.account_ref)
         before = changed.get(key) or existing.get(key)
-        changed[key] = numbers if before is None else merge_numbers(before, numbers)
+        if before is None:
+            changed[key] = numbers, source
+            continue
+        held, held_source = before
+        merged = (correct_numbers if corrects else merge_numbers)(held, numbers)
+        newer = numbers.as_of_month >= held.as_of_month
+        changed[key] = merged, source if newer else held_source
 
     # In key order: neighbours share a page.
     sql.upsert_relations(
         connection,
-        [(subject, member_no, changed[subject, ref]) for subject, ref in sorted(changed)],
+        [(subject, member_no, *changed[subject, ref]) for subject, ref in sorted(changed)],
     )
     sql.upsert_inquiries(
         connection,
-        [(subject, member_no, ref, inquiries[subject, ref]) for subject, ref in sorted(inquiries)],
+        [(subject, member_no, ref, *inquiries[subject, ref]) for subject, ref in sorted(inquiries)],
     )
 
 

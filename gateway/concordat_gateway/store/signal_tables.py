@@ -90,6 +90,10 @@ class Relation(_Signals, table=True):
     need not change when the catalogue grows."""
     profile: bytes
     """24 days-past-due bands, newest month first; the first belongs to as_of_month."""
+    source_entry: int = big_int()
+    """Ledger entry of the batch whose row gave as_of_month; 0 for rows of before it was kept."""
+    source_item: int
+    """That row's position in the batch."""
 
 
 class Inquiry(_Signals, table=True):
@@ -105,6 +109,9 @@ class Inquiry(_Signals, table=True):
     day: int
     product: int = small_int()
     outcome: int = small_int()
+    source_entry: int = big_int()
+    """As a relation's."""
+    source_item: int
 
 
 class SubjectEpoch(_Signals, table=True):

@@ -89,6 +89,8 @@ _MEMBERS: Final = (
     Column("since", Form.DATA),
     Column("rows_refused", Form.DATA),
     Column("trained_on", Form.DATA),
+    Column("corrected", Form.NUMBER),
+    Column("withdrawn", Form.NUMBER),
 )
 _NOTICES: Final = (
     Column("notice", Form.ID),
@@ -202,6 +204,8 @@ def members(report: Report, replay: Replay, member: str = "") -> Document:
             found.since,
             found.rows_refused,
             found.trained_on,
+            found.corrected,
+            found.withdrawn,
         )
         for found in replay.members.by_id.values()
         if member in ("", found.id)

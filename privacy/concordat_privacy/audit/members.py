@@ -62,6 +62,10 @@ class Member:
     rows_unchecked: int = 0
     rows_refused: int = 0
     trained_on: int = 0
+    corrected: int = 0
+    """Rows contributed in place of earlier ones."""
+    withdrawn: int = 0
+    """Accounts and applications that it took out of the pool."""
     quota: tuple[int, int] | None = None
     """Lookups a day and a month, where the log sets them."""
     counted: dict[str, int] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Replay a verified log: every entry in order, each held against what those before it allow.
 
-Memory grows with consents, members, notices, disputes, erasures and charged questions; not with
-lookups and contributions, which are most of a log.
+Memory grows with consents, members, notices, disputes, erasures, charged questions and replaced
+rows, and by a few bytes a batch; not with lookups and rows, which are most of a log.
 """
 
 from collections import Counter
@@ -28,6 +28,7 @@ _Handler = Callable[[Entry], None]
 _ACTORS: Mapping[str, frozenset[str]] = {
     "lookup": frozenset({"member"}),
     "contribution.batch": frozenset({"member"}),
+    "contribution.withdrawn": frozenset({"member"}),
     "consent.granted": frozenset({"member"}),
     "consent.requested": frozenset({"member"}),
     "consent.activated": frozenset({"member"}),
@@ -113,6 +114,7 @@ class Replay:
             "lookup": self.uses.lookup,
             "lookup.withheld": self.uses.withheld,
             "contribution.batch": self.uses.contribution,
+            "contribution.withdrawn": self.uses.withdrawn,
             "aggregate.charged": self.pool.charged,
             "aggregate.repeated": self.pool.answered_again,
             "aggregate.refused": self.pool.exhausted,

@@ -33,6 +33,7 @@ from concordat_privacy.audit.entry import (
 )
 from concordat_privacy.audit.findings import Kind
 from concordat_privacy.audit.members import Member, Members
+from concordat_privacy.audit.replacements import Replacements
 from concordat_privacy.log.leaf import Json
 
 RECENT_SUBJECTS: Final = 50_000
@@ -111,6 +112,7 @@ class Uses:
         self._recent_subjects = 0
         self._dropped = False
         self._newer_batches = False
+        self._replacements = Replacements(context, members)
         self.counts = UseCounts()
 
     def lookup(self, entry: Entry) -> None:
@@ -182,6 +184,7 @@ class Uses:
         member = self._members.of(entry.actor.name)
         rows = count_of(entry.fields, "rows")
         member.rows_refused += count_of(entry.fields, "refused")
+        self._replacements.batch(entry, rows)
         if rows and "items_root" not in entry.fields:
             if "adverse" in entry.fields:
                 # What came into the form together with the items.
@@ -206,6 +209,12 @@ class Uses:
             message = f"{rows} rows by its entry, {counted} by its items"
             self._context.find(Kind.ROWS_MISCOUNTED, message)
         self._check_adverse(entry, counted, without_notice)
+
+    def withdrawn(self, entry: Entry) -> None:
+        """`contribution.withdrawn`: no use, as it only takes away; the rows that it names."""
+        missing = self._replacements.withdrawn(entry)
+        if missing:
+            self._skip("withdrawn rows whose items are not in this export", missing)
 
     def training(self, entry: Entry) -> None:
         """`training.run`: the consents behind each row trained on."""

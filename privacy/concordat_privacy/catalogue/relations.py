@@ -193,6 +193,23 @@ def merge_numbers(existing: PackedAccount, arriving: PackedAccount) -> PackedAcc
     return newer._replace(profile=profile)
 
 
+def correct_numbers(existing: PackedAccount, arriving: PackedAccount) -> PackedAccount:
+    """What the pool keeps of an account once the row of one of its months has been replaced.
+
+    The month gets the days past due that `arriving` gives, unknown ones too, and each month before
+    it those that `arriving` knows, whether they are milder or not. Where the month is the newest,
+    the rest of the state is that of `arriving` as well; otherwise nothing else changes.
+    """
+    shift = existing.as_of_month - arriving.as_of_month
+    # A month after the newest: what is held moves back.
+    profile = bytearray(bytes(min(max(-shift, 0), PROFILE_MONTHS)) + existing.profile)
+    profile = profile[:PROFILE_MONTHS].ljust(PROFILE_MONTHS, b"\0")
+    for at, band in enumerate(arriving.profile, start=max(shift, 0)):
+        if at < PROFILE_MONTHS and (band or at == max(shift, 0)):
+            profile[at] = band
+    return (existing if shift > 0 else arriving)._replace(profile=bytes(profile))
+
+
 def _joined(newer: bytes, older: bytes, shift: int) -> bytes:
     """The profile of the newer month; where that is unknown, of the older, `shift` months later."""
     aligned = (bytes(min(shift, PROFILE_MONTHS)) + older)[:PROFILE_MONTHS].ljust(

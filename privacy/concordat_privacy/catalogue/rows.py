@@ -117,6 +117,15 @@ class ApplicationEvent:
 Row = AccountSnapshot | ApplicationEvent
 
 
+class RowRef(NamedTuple):
+    """Names an accepted row."""
+
+    entry_index: int
+    """Ledger entry of its batch or part."""
+    item: int
+    """Its position in the batch or part as it was sent, from 0."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
     """What is wrong with one field of a row, or of something else that a member sends."""
@@ -304,6 +313,11 @@ _ACCOUNT_TAG: Final = 1
 _APPLICATION_TAG: Final = 2
 _LATER_ACCOUNT_TAG: Final = 3
 _LATER_APPLICATION_TAG: Final = 4
+_CORRECTION_TAG: Final = 5
+_ACCOUNT_WITHDRAWN_TAG: Final = 6
+_APPLICATION_WITHDRAWN_TAG: Final = 7
+_CORRECTION_LAYOUT: Final = struct.Struct(">BQI")
+_WITHDRAWAL_LAYOUT: Final = struct.Struct(">BQI16s")
 _ACCOUNT_LAYOUT: Final = struct.Struct(">B16sIBBI6BB23s")
 _APPLICATION_LAYOUT: Final = struct.Struct(">B16sIB")
 _LATER_ACCOUNT_LAYOUT: Final = struct.Struct(">B16sIBBIIB")
@@ -412,6 +426,46 @@ def unpack_row(data: bytes) -> Row:
     return row
 
 
+def pack_correction(replaces: RowRef, content: bytes) -> bytes:
+    """The canonical bytes of a row that replaces another: 5, entry u64, item u32, then what
+    `pack_row` gives of the row itself."""
+    return _CORRECTION_LAYOUT.pack(_CORRECTION_TAG, *replaces) + content
+
+
+def split_correction(content: bytes) -> tuple[RowRef | None, bytes]:
+    """What a packed row replaces, None for an ordinary one, and the row itself."""
+    if content[0] != _CORRECTION_TAG:
+        return None, content
+    _, entry, item = _CORRECTION_LAYOUT.unpack_from(content)
+    return RowRef(entry, item), content[_CORRECTION_LAYOUT.size :]
+
+
+class Withdrawn(NamedTuple):
+    """What is taken out of the pool: an account with all its months, or an application."""
+
+    row: RowRef
+    """The row that it, or its newest month, came from."""
+    is_account: bool
+    ref: bytes
+    """account_ref or application_ref."""
+
+
+def pack_withdrawal(withdrawn: Withdrawn) -> bytes:
+    """The canonical bytes of a withdrawal: 6 for an account or 7 for an application, entry u64,
+    item u32, ref 16. Raises ValueError for a reference of another length."""
+    _check_length(withdrawn.ref, REF_BYTES)
+    tag = _ACCOUNT_WITHDRAWN_TAG if withdrawn.is_account else _APPLICATION_WITHDRAWN_TAG
+    return _WITHDRAWAL_LAYOUT.pack(tag, *withdrawn.row, withdrawn.ref)
+
+
+def unpack_withdrawal(content: bytes) -> Withdrawn | None:
+    """What `pack_withdrawal` packed; None for a row."""
+    if content[0] not in (_ACCOUNT_WITHDRAWN_TAG, _APPLICATION_WITHDRAWN_TAG):
+        return None
+    tag, entry, item, ref = _WITHDRAWAL_LAYOUT.unpack(content)
+    return Withdrawn(RowRef(entry, item), tag == _ACCOUNT_WITHDRAWN_TAG, ref)
+
+
 class PackedAccount(NamedTuple):
     """The numbers of a packed account, in the order in which the pool stores them."""
 
@@ -497,7 +551,7 @@ def row_leaf(token: bytes, row: Row) -> bytes:
     """The bytes that a batch's Merkle root commits to for one row.
 
     "concordat/row/v1", then the subject's 32-byte token, so that the furnisher can check what it
-    sent, then `pack_row`. Raises ValueError as `pack_row`.
+    sent, then `pack_row`, or for a correction `pack_correction`. Raises ValueError as `pack_row`.
     """
     return packed_leaf(token, pack_row(row))
 

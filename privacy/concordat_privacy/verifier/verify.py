@@ -1034,6 +1034,8 @@ class _Uses:
         self.used: dict[tuple[str, str], int] = {}
         self.disputes: dict[str, int] = {}
         """Dispute -> the entry that opened it."""
+        self.gone: set[tuple[int, int]] = set()
+        """(entry, position) of rows that were replaced or withdrawn."""
         self.items: dict[int, list[tuple[int, Fields]]] = {}
         for (entry, item), fields in sorted(story.items.items()):
             self.items.setdefault(entry, []).append((item, fields))
@@ -1060,6 +1062,12 @@ class _Uses:
             self._lookup(index, fields, who)
         elif kind in _USES:
             self._rows(index, fields, kind, who)
+            self._replaced(index, who, "replaces", 3)
+        elif kind == "contribution.withdrawn":
+            rows = plain(str(fields.get("rows")))
+            self.say(index, f"{who} took {rows} accounts or applications of its own out of the "
+                            f"pool ({place(index)}).")  # fmt: skip
+            self._replaced(index, who, "withdrawn", 2)
         elif kind == "erasure.executed":
             self._erasure(index, who)
         elif kind == "dispute.opened":
@@ -1309,6 +1317,39 @@ class _Uses:
                 self.doubt(place(index), f"{plain(str(stated))} rows by its entry, {counted} by "
                            "its items")  # fmt: skip
 
+    def _replaced(self, index: int, who: str, name: str, length: int) -> None:
+        """Which earlier rows the items name. What those said is nowhere in the ledger."""
+        for item, content in self.items.get(index, []):
+            where, named = place(index, item), content.get(name)
+            if named is None and name == "replaces":
+                continue
+            if not isinstance(named, list) or not all(_are_counts(one, length) for one in named):
+                self.doubt(where, f"its {name} are malformed")
+                continue
+            for one in named:
+                fault = self._replaceable(index, who, one[-2], one[-1])
+                if fault:
+                    self.doubt(where, f"names row {one[-1]} of entry {one[-2]}, {fault}")
+                self.gone.add((one[-2], one[-1]))
+            word = "replaced" if name == "replaces" else "withdrawn"
+            rows = [f"row {one[-1]} of entry {one[-2]}" for one in named[:20]]
+            rows += [f"{len(named) - 20} more"] if len(named) > 20 else []
+            self.story.entry_lines.append(f"Rows that {where} has {word}: {', '.join(rows)}.")
+
+    def _replaceable(self, index: int, who: str, entry: int, position: int) -> str:
+        """What keeps a row from being replaced, as far as the bundle shows it."""
+        if entry >= index:
+            return "which is not before it"
+        if (entry, position) in self.gone:
+            return "which was replaced or withdrawn before"
+        fields = self.story.entries.get(entry)
+        if fields is None:
+            return ""
+        rows = fields.get("rows")
+        if fields["type"] != "contribution.batch" or type(rows) is not int or position >= rows:
+            return "which holds no such row"
+        return "" if _actor(fields) == who else "which is another's"
+
     def _use(self, index: int, item: int, purpose: str, named: Fields, more: str = "") -> list[str]:
         """Hold one use against every consent it names; returns what allowed it."""
         where = place(index, item) + more
@@ -1377,6 +1418,12 @@ class _Uses:
         if self.used[period] > most:
             self.doubt(where, f"use {self.used[period]} of the consent {_short(consent)}, "
                               f"{most} allowed a {frequency['unit']}")  # fmt: skip
+
+
+def _are_counts(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length and all(
+        type(number) is int and number >= 0 for number in value
+    )  # fmt: skip
 
 
 def _moment(time: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from concordat._clients.base import AwaitingMethods, BlockingMethods
 from concordat._operations import contributions
-from concordat.requests import Row
-from concordat.results import BatchStatus, ContributionResult
+from concordat.requests import Row, RowWithdrawal
+from concordat.results import BatchStatus, ContributionResult, RowWithdrawalResult
 
 
 class ContributionMethods(BlockingMethods):
@@ -43,6 +43,25 @@ class ContributionMethods(BlockingMethods):
             "get_batch", contributions.get_batch(self._context, request_id, timeout)
         )
 
+    def withdraw_rows(
+        self,
+        rows: Iterable[RowWithdrawal],
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> RowWithdrawalResult:
+        """Take accounts, with all their months, and applications out of the pool.
+
+        Every lookup decided after it returns is without them. No consent is needed. Rows that
+        cannot be withdrawn are listed by number: NO_SUCH_ROW, ALREADY_REPLACED, OTHER_ROW. If a
+        later call of 1,000 fails, `error.partial` (a RowWithdrawalResult) says what was withdrawn
+        before; repeat it with all rows and its request_id to go on. A month of an account is
+        corrected, see `Row.replaces`.
+        """
+        return self._runner.run(
+            "withdraw_rows", contributions.withdraw_rows(self._context, rows, request_id, timeout)
+        )
+
 
 class AwaitingContributionMethods(AwaitingMethods):
     """Methods of `AsyncClient`."""
@@ -67,4 +86,16 @@ class AwaitingContributionMethods(AwaitingMethods):
         """See `Client.get_batch`."""
         return await self._runner.run(
             "get_batch", contributions.get_batch(self._context, request_id, timeout)
+        )
+
+    async def withdraw_rows(
+        self,
+        rows: Iterable[RowWithdrawal],
+        *,
+        request_id: bytes | None = None,
+        timeout: float | None = None,
+    ) -> RowWithdrawalResult:
+        """See `Client.withdraw_rows`."""
+        return await self._runner.run(
+            "withdraw_rows", contributions.withdraw_rows(self._context, rows, request_id, timeout)
         )

@@ -1,25 +1,40 @@
 """Contributing rows."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC
 
-from concordat._checks import checked_bytes, checked_epoch, checked_items, checked_type, token_fault
+from concordat._checks import (
+    checked_bytes,
+    checked_epoch,
+    checked_items,
+    checked_type,
+    row_ref_fault,
+    token_fault,
+)
 from concordat._context import Context, numbered_request_id, resume_advice
 from concordat._convert import batches_of, keeping_partial, member_of, refusals_of, time_of
-from concordat._methods import CONTRIBUTE, GET_BATCH
+from concordat._methods import CONTRIBUTE, GET_BATCH, WITHDRAW_ROWS
 from concordat._records import mistyped
 from concordat._steps import Operation
 from concordat.enums import BatchState
 from concordat.errors import ProtocolViolation
-from concordat.requests import REQUEST_ID_BYTES, RequestId, Row
-from concordat.results import BatchReceipt, BatchStatus, ContributionResult, ItemRefusal
+from concordat.requests import REQUEST_ID_BYTES, RequestId, Row, RowWithdrawal
+from concordat.results import (
+    BatchReceipt,
+    BatchStatus,
+    ContributionResult,
+    ItemRefusal,
+    Receipt,
+    RowWithdrawalResult,
+)
 from concordat.v1 import contribution_pb2
 from concordat_privacy.catalogue.calendar import day_number
 from concordat_privacy.catalogue.rows import (
     AccountSnapshot,
     ApplicationEvent,
     FieldProblem,
+    RowRef,
     problems,
 )
 from concordat_privacy.catalogue.rows import Row as Record
@@ -27,6 +42,7 @@ from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 
 ROWS_PER_BATCH = 20_000
 ROWS_PER_MESSAGE = 2_000
+ROWS_PER_WITHDRAWAL = 1_000
 SHA256_BYTES = 32
 
 
@@ -66,7 +82,16 @@ def contribute(
             accepted += answer.rows_accepted
             refused += sorted(checked.refused + answer.refused, key=lambda refusal: refusal.item)
             if answer.receipt is not None:
-                receipts.append(answer.receipt)
+                own = tuple(dict.fromkeys(refusal.item for refusal in checked.refused))
+                theirs = {refusal.item for refusal in answer.refused}
+                receipts.append(
+                    replace(
+                        answer.receipt,
+                        rows=len(batch),
+                        not_taken=tuple(sorted(theirs.union(own))),
+                        not_sent=own,
+                    )
+                )
             first += len(batch)
     return result()
 
@@ -83,6 +108,59 @@ def get_batch(context: Context, request_id: bytes, timeout: float | None) -> Ope
         entry_index=reply.entry_index,
         accepted_at=time_of(reply.accepted_at, "accepted_at"),
     )
+
+
+def withdraw_rows(
+    context: Context,
+    rows: Iterable[RowWithdrawal],
+    request_id: bytes | None,
+    timeout: float | None,
+) -> Operation[RowWithdrawalResult]:
+    """Withdraw rows, up to 1,000 a call; one call is in memory at a time."""
+    own_id = context.request_id(request_id)
+    checked_items(rows, "rows", "RowWithdrawal")
+    withdrawn = 0
+    refused: list[ItemRefusal] = []
+    receipts: list[Receipt] = []
+
+    def result() -> RowWithdrawalResult:
+        return RowWithdrawalResult(own_id, withdrawn, tuple(refused), tuple(receipts))
+
+    first = 0
+    epoch = 0
+    with keeping_partial(result, resume_advice("rows", own_id)):
+        for number, batch in enumerate(batches_of(rows, ROWS_PER_WITHDRAWAL)):
+            for position, row in enumerate(batch, start=first):
+                checked_type(row, RowWithdrawal, f"rows[{position}]")
+                epoch = checked_epoch(row.token, epoch, f"rows[{position}].token")
+            named = numbered_request_id(own_id, number)
+            request = contribution_pb2.WithdrawRowsRequest(
+                request_id=named, epoch=epoch, rows=map(_withdrawal, batch)
+            )
+            reply = yield from context.send(WITHDRAW_ROWS, request, timeout)
+            items = refusals_of(reply.refused, range(first, first + len(batch)))
+            if reply.rows_withdrawn + len({refusal.item for refusal in items}) != len(batch):
+                raise ProtocolViolation(
+                    f"{len(batch)} rows were sent, the gateway answered for another number"
+                )
+            receipts.append(
+                context.ledger.receipt(
+                    reply.receipt, {"contribution.withdrawn"}, {"request": named.hex()}
+                )
+            )
+            withdrawn += reply.rows_withdrawn
+            refused += items
+            first += len(batch)
+    return result()
+
+
+def _withdrawal(row: RowWithdrawal) -> contribution_pb2.Withdrawal:
+    message = contribution_pb2.Withdrawal(token=row.token.value, row=_row_ref(row.row))
+    if row.account_ref is not None:
+        message.account_ref = row.account_ref
+    elif row.application_ref is not None:
+        message.application_ref = row.application_ref
+    return message
 
 
 @dataclass(slots=True)
@@ -132,7 +210,7 @@ def _check_rows(first: int, batch: list[Row], today: int, epoch: int) -> _Checke
             )
             continue
         checked.epoch = checked_epoch(row.token, checked.epoch, f"rows[{number}].token")
-        checked.messages.append(row_message(row.token.value, row.record))
+        checked.messages.append(row_message(row.token.value, row.record, row.replaces))
         checked.positions.append(number)
     return checked
 
@@ -142,7 +220,13 @@ def _problems(row: Row, today: int) -> list[FieldProblem]:
     if fault is not None:
         return [FieldProblem("token", "WRONG_TYPE", fault)]
     # The catalogue's rules compare values: they need the types to be right.
-    return mistyped(row.record) or problems(row.record, today)
+    return mistyped(row.record) or problems(row.record, today) or misnamed(row)
+
+
+def misnamed(row: Row) -> list[FieldProblem]:
+    """What is wrong with the name of the row that this one replaces."""
+    fault = None if row.replaces is None else row_ref_fault(row.replaces)
+    return [] if fault is None else [FieldProblem("replaces", "WRONG_TYPE", fault)]
 
 
 def send_batch(
@@ -186,11 +270,21 @@ def send_batch(
     return BatchAnswer(reply.rows_accepted, refused, receipt)
 
 
-def row_message(token: bytes, record: Record) -> contribution_pb2.ContributionRow:
+def row_message(
+    token: bytes, record: Record, replaces: RowRef | None = None
+) -> contribution_pb2.ContributionRow:
     """A row for the wire."""
     if isinstance(record, ApplicationEvent):
-        return contribution_pb2.ContributionRow(token=token, application=_application(record))
-    return contribution_pb2.ContributionRow(token=token, account=_account(record))
+        row = contribution_pb2.ContributionRow(token=token, application=_application(record))
+    else:
+        row = contribution_pb2.ContributionRow(token=token, account=_account(record))
+    if replaces is not None:
+        row.replaces.CopyFrom(_row_ref(replaces))
+    return row
+
+
+def _row_ref(row: RowRef) -> contribution_pb2.RowRef:
+    return contribution_pb2.RowRef(entry_index=row.entry_index, item=row.item)
 
 
 def _account(record: AccountSnapshot) -> contribution_pb2.AccountSnapshot:

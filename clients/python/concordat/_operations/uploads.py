@@ -18,7 +18,7 @@ from concordat._context import Context
 from concordat._convert import FetchPage, Page, time_of
 from concordat._fields import own_name
 from concordat._methods import CONTRIBUTE_STREAM, GET_UPLOAD, LIST_REFUSED_ROWS
-from concordat._operations.contributions import SHA256_BYTES, row_message
+from concordat._operations.contributions import SHA256_BYTES, misnamed, row_message
 from concordat._records import mistyped
 from concordat._retry import backoff_seconds, unavailable_where_broken
 from concordat._steps import (
@@ -223,10 +223,10 @@ class Upload:
                 problems = [FieldProblem("token", "WRONG_TYPE", fault)]
             else:
                 self._epoch = checked_epoch(row.token, self._epoch, f"{place}.token")
-                problems = mistyped(row.record)
+                problems = mistyped(row.record) or misnamed(row)
             if not problems:
                 try:
-                    message.rows.append(row_message(row.token.value, row.record))
+                    message.rows.append(row_message(row.token.value, row.record, row.replaces))
                 except ValueError:
                     # Beyond what the wire can carry, and so beyond any range of the catalogue.
                     text = "a number is out of range"

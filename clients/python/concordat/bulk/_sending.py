@@ -17,6 +17,7 @@ from concordat.requests import REQUEST_ID_BYTES, RequestId
 from concordat.results import ItemRefusal
 from concordat.v1 import contribution_pb2
 from concordat_privacy.catalogue.rows import Row as Record
+from concordat_privacy.catalogue.rows import RowRef
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_privacy.oprf import Token
 
@@ -58,11 +59,11 @@ def request_id(job_id: bytes, sequence: int, attempt: int) -> bytes:
 def parcel(
     sequence: int,
     named: bytes,
-    rows: Sequence[tuple[int, Token, Record]],
+    rows: Sequence[tuple[int, Token, Record, RowRef | None]],
 ) -> Parcel:
-    """A batch of (number, token, record), all of one epoch, one or more."""
+    """A batch of (number, token, record, what it replaces), all of one epoch, one or more."""
     chunk = contribution_pb2.RowChunk(
-        rows=[row_message(token.value, record) for _, token, record in rows]
+        rows=[row_message(token.value, record, replaces) for _, token, record, replaces in rows]
     )
     return Parcel(
         sequence,
@@ -70,7 +71,7 @@ def parcel(
         rows[0][1].epoch,
         CATALOGUE_VERSION,
         chunk.SerializeToString(),
-        [number for number, _, _ in rows],
+        [number for number, *_ in rows],
     )
 
 

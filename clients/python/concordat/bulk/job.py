@@ -23,7 +23,7 @@ from concordat.bulk.sources import Source, open_source
 from concordat.client import Client
 from concordat.errors import FailedPrecondition, InvalidInput
 from concordat_privacy.catalogue.calendar import day_number
-from concordat_privacy.catalogue.rows import AccountSnapshot, FieldProblem, problems
+from concordat_privacy.catalogue.rows import AccountSnapshot, FieldProblem, RowRef, problems
 from concordat_privacy.catalogue.rows import Row as Record
 from concordat_privacy.oprf import Token
 
@@ -292,7 +292,7 @@ class _Job:
 
     def _prepared(self, sequence: int, attempt: int, read: _Read) -> Span:
         tokens = self.tokeniser.tokens([mapped.identifier for _, mapped in read.rows])
-        rows: list[tuple[int, Token, Record]] = []
+        rows: list[tuple[int, Token, Record, RowRef | None]] = []
         rejects = list(read.rejects)
         refused = read.refused
         seen: dict[tuple[object, ...], int] = {}
@@ -300,7 +300,7 @@ class _Job:
             what, key = _identity(mapped.record)
             first = seen.setdefault((token.value, *key), number)
             if first == number:
-                rows.append((number, token, mapped.record))
+                rows.append((number, token, mapped.record, mapped.replaces))
             else:
                 refused += 1
                 rejects.append(Reject(number, "", "DUPLICATE", f"the same {what} as row {first}"))

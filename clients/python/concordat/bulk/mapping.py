@@ -21,7 +21,7 @@ from concordat.bulk._settings import Settings
 from concordat.bulk._targets import RECORDS, Form, targets
 from concordat.bulk._values import ValueFault, text_of
 from concordat.bulk.errors import MappingError
-from concordat_privacy.catalogue.rows import FieldProblem
+from concordat_privacy.catalogue.rows import FieldProblem, RowRef
 from concordat_privacy.catalogue.rows import Row as Record
 from concordat_privacy.identifiers import DEFAULT_REGISTRY, Identifier, IdentifierInvalid
 
@@ -29,6 +29,7 @@ INCLUDED: Final = ("metro2", "pboc2")
 """Names of the mappings that come with the SDK."""
 
 _VERSION: Final = 1
+_REPLACES: Final = ("replaces_entry", "replaces_item")
 _KINDS: Final = tuple(kind.kind for kind in DEFAULT_REGISTRY.kinds)
 _MAX_BYTES: Final = 1 << 20
 
@@ -54,6 +55,8 @@ class RecordMapping:
     attributes: tuple[Attribute, ...]
     when: tuple[str, frozenset[str]] | None
     """The column, and its values, that rows of this kind have; None: all rows."""
+    replaces: tuple[str, str] | None = None
+    """The columns of the entry and the item of the row that a correction replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Mapped:
 
     identifier: Identifier
     record: Record
+    replaces: RowRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class Mapping:
         for record in self.records:
             if record.when is not None:
                 found[record.when[0]] = None
+            found.update(dict.fromkeys(record.replaces or ()))
             for one in record.attributes:
                 found.update(dict.fromkeys(one.columns))
         return tuple(found)
@@ -131,10 +136,11 @@ class Mapping:
             if one.target.form is Form.PSEUDONYM:
                 value = pseudonym(key, chosen.name, value)
             made[one.target.name] = value
+        replaces = _replaced(values, chosen.replaces, found) if chosen.replaces else None
         if found or identifier is None:
             return found
         record: Record = chosen.record(**made)
-        return Mapped(identifier, record)
+        return Mapped(identifier, record, replaces)
 
     def _record(self, values: Values) -> RecordMapping | None:
         for record in self.records:
@@ -282,9 +288,12 @@ def _record(name: str, record: type, settings: Settings, empty: frozenset[str]) 
         table = settings.subtable("when")
         when = (table.text("column"), frozenset(table.texts("values")))
         table.finish()
+    replaces = None
+    if any(field in settings for field in _REPLACES):
+        replaces = (settings.text(_REPLACES[0]), settings.text(_REPLACES[1]))
     attributes = []
     for field in settings.table:
-        if field == "when":
+        if field == "when" or field in _REPLACES:
             continue
         if field not in known:
             raise settings.error(field, f"no such attribute; there are {', '.join(known)}")
@@ -296,7 +305,26 @@ def _record(name: str, record: type, settings: Settings, empty: frozenset[str]) 
     for field, target in known.items():
         if target.is_required and field not in settings:
             raise settings.error(field, "is missing")
-    return RecordMapping(name, record, tuple(attributes), when)
+    return RecordMapping(name, record, tuple(attributes), when, replaces)
+
+
+def _replaced(values: Values, columns: tuple[str, str], found: list[FieldProblem]) -> RowRef | None:
+    """The row that a row of a file replaces; None where both columns are empty."""
+    try:
+        texts = [text_of(values[name]) for name in columns]
+        if texts == [None, None]:
+            return None
+        limits = (2**64, 2**32)
+        for text, limit in zip(texts, limits, strict=True):
+            if text is None:
+                raise ValueFault("REQUIRED", "both or none wanted")
+            if not (text.isascii() and text.isdecimal() and len(text) <= 20 and int(text) < limit):
+                raise ValueFault("MALFORMED", "whole numbers wanted")
+        return RowRef(*(int(text or 0) for text in texts))
+    except ValueFault as fault:
+        text = f"{_named(columns)}: {fault.description}"
+        found.append(FieldProblem("replaces", fault.reason, text))
+        return None
 
 
 def _check_heading(mapping: Mapping) -> None:

@@ -10,7 +10,12 @@ from concordat.results.consents import (
     RequestResult,
     Withdrawal,
 )
-from concordat.results.contributions import BatchReceipt, BatchStatus, ContributionResult
+from concordat.results.contributions import (
+    BatchReceipt,
+    BatchStatus,
+    ContributionResult,
+    RowWithdrawalResult,
+)
 from concordat.results.disputes import Dispute, DisputeChange
 from concordat.results.erasures import Erasure, ErasureChange
 from concordat.results.items import ItemRefusal
@@ -64,6 +69,7 @@ __all__ = [
     "Receipt",
     "RefusedRow",
     "RequestResult",
+    "RowWithdrawalResult",
     "Signal",
     "SignalCatalogue",
     "SignalInfo",

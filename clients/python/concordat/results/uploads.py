@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from concordat.errors import InvalidInput
 from concordat.requests import RequestId
 from concordat.results.items import ItemRefusal
 from concordat.results.ledger import Receipt
+from concordat_privacy.catalogue.rows import RowRef
 
 ROWS_PER_PART = 4_000
 """Rows that `contribute_stream` sends together."""
@@ -25,6 +27,15 @@ class UploadedPart:
     refused: tuple[ItemRefusal, ...]
     """In order of row; `item` is the row's number in the upload, from 0."""
     receipt: Receipt
+
+    def row(self, number: int) -> RowRef:
+        """The name of one of its rows, by the row's number in the upload: for a correction or a
+        withdrawal. Raises InvalidInput for a row that is not in the part, or was not taken."""
+        not_taken = {refusal.item for refusal in self.refused}
+        item = number - self.first_row
+        if number in not_taken or not 0 <= item < self.rows_accepted + len(not_taken):
+            raise InvalidInput.field("number", "no row of this part that was taken")
+        return RowRef(self.receipt.entry_index, item)
 
 
 @dataclass(frozen=True, slots=True)

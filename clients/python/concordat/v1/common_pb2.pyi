@@ -200,6 +200,10 @@ class ItemRefusal(_message.Message):
       NO_CONSENT         no live consent of the subject covers the row
       ADVERSE_NOTICE_REQUIRED  the row is adverse, its consent's jurisdiction
                          asks for a notice beforehand, and the batch names none
+      NO_SUCH_ROW        the calling member has no accepted row of that name
+      ALREADY_REPLACED   the row was replaced or withdrawn before
+      OTHER_ROW          the row is not the one that the pool holds of this
+                         account and month, or application
       TOO_MANY_CONSENTS  the member holds as many consents of the subject as
                          it may
       POLICY             the policy of the consent's jurisdiction forbids it, or

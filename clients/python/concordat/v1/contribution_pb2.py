@@ -27,55 +27,63 @@ from concordat.v1 import common_pb2 as concordat_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63oncordat/v1/contribution.proto\x12\x0c\x63oncordat.v1\x1a\x18\x63oncordat/v1/bands.proto\x1a\x19\x63oncordat/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"j\n\x0b\x42\x61tchHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x19\n\x11\x63\x61talogue_version\x18\x03 \x01(\r\x12\x1d\n\x15\x61\x64verse_notice_sha256\x18\x04 \x01(\x0c\"\xd3\n\n\x0f\x41\x63\x63ountSnapshot\x12\x13\n\x0b\x61\x63\x63ount_ref\x18\x01 \x01(\x0c\x12\x13\n\x0b\x61s_of_month\x18\x02 \x01(\r\x12+\n\x06status\x18\x03 \x01(\x0e\x32\x1b.concordat.v1.AccountStatus\x12+\n\x07product\x18\x04 \x01(\x0e\x32\x1a.concordat.v1.ProductClass\x12\x16\n\x0eopened_quarter\x18\x05 \x01(\r\x12\'\n\x05limit\x18\x06 \x01(\x0e\x32\x18.concordat.v1.AmountBand\x12)\n\x07\x62\x61lance\x18\x07 \x01(\x0e\x32\x18.concordat.v1.AmountBand\x12*\n\x08past_due\x18\x08 \x01(\x0e\x32\x18.concordat.v1.AmountBand\x12\x34\n\rdays_past_due\x18\t \x01(\x0e\x32\x1d.concordat.v1.DaysPastDueBand\x12\x32\n\x0butilisation\x18\n \x01(\x0e\x32\x1d.concordat.v1.UtilisationBand\x12\x36\n\x10spend_volatility\x18\x0b \x01(\x0e\x32\x1c.concordat.v1.VolatilityBand\x12\x17\n\x0fpayment_profile\x18\x0c \x01(\x0c\x12\x1f\n\x17\x66irst_delinquency_month\x18\r \x01(\r\x12+\n\nfive_class\x18\x0e \x01(\x0e\x32\x17.concordat.v1.FiveClass\x12\x33\n\x11scheduled_payment\x18\x0f \x01(\x0e\x32\x18.concordat.v1.AmountBand\x12\x35\n\rpayment_ratio\x18\x10 \x01(\x0e\x32\x1e.concordat.v1.PaymentRatioBand\x12\x32\n\x11utilisation_trend\x18\x11 \x01(\x0e\x32\x17.concordat.v1.TrendBand\x12\x30\n\x0fremaining_terms\x18\x12 \x01(\x0e\x32\x17.concordat.v1.TermsBand\x12\x30\n\nextensions\x18\x13 \x01(\x0e\x32\x1c.concordat.v1.ExtensionsBand\x12+\n\nfraud_flag\x18\x14 \x01(\x0e\x32\x17.concordat.v1.FraudFlag\x12,\n\x0bspend_spike\x18\x15 \x01(\x0e\x32\x17.concordat.v1.SpikeBand\x12\x30\n\rscene_anomaly\x18\x16 \x01(\x0e\x32\x19.concordat.v1.AnomalyBand\x12.\n\x0crefund_ratio\x18\x17 \x01(\x0e\x32\x18.concordat.v1.RefundBand\x12\x39\n\x11income_regularity\x18\x18 \x01(\x0e\x32\x1e.concordat.v1.IncomeRegularity\x12<\n\x15invoice_days_past_due\x18\x19 \x01(\x0e\x32\x1d.concordat.v1.DaysPastDueBand\x12=\n\x16settlement_punctuality\x18\x1a \x01(\x0e\x32\x1d.concordat.v1.PunctualityBand\x12<\n\x13\x62uyer_concentration\x18\x1b \x01(\x0e\x32\x1f.concordat.v1.ConcentrationBand\x12\x36\n\x10order_volatility\x18\x1c \x01(\x0e\x32\x1c.concordat.v1.VolatilityBand\x12,\n\x08\x64ilution\x18\x1d \x01(\x0e\x32\x1a.concordat.v1.DilutionBand\"\x98\x01\n\x10\x41pplicationEvent\x12\x17\n\x0f\x61pplication_ref\x18\x01 \x01(\x0c\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\r\x12+\n\x07product\x18\x03 \x01(\x0e\x32\x1a.concordat.v1.ProductClass\x12\x31\n\x07outcome\x18\x04 \x01(\x0e\x32 .concordat.v1.ApplicationOutcome\"\x93\x01\n\x0f\x43ontributionRow\x12\r\n\x05token\x18\x01 \x01(\x0c\x12\x30\n\x07\x61\x63\x63ount\x18\x02 \x01(\x0b\x32\x1d.concordat.v1.AccountSnapshotH\x00\x12\x35\n\x0b\x61pplication\x18\x03 \x01(\x0b\x32\x1e.concordat.v1.ApplicationEventH\x00\x42\x08\n\x06record\"7\n\x08RowChunk\x12+\n\x04rows\x18\x01 \x03(\x0b\x32\x1d.concordat.v1.ContributionRow\"q\n\x11\x43ontributeRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.concordat.v1.BatchHeaderH\x00\x12\'\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x16.concordat.v1.RowChunkH\x00\x42\x06\n\x04part\"\x7f\n\x12\x43ontributeResponse\x12\x15\n\rrows_accepted\x18\x01 \x01(\r\x12*\n\x07refused\x18\x02 \x03(\x0b\x32\x19.concordat.v1.ItemRefusal\x12&\n\x07receipt\x18\x03 \x01(\x0b\x32\x15.concordat.v1.Receipt\"%\n\x0fGetBatchRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\"\xae\x01\n\x10GetBatchResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.concordat.v1.BatchState\x12\x15\n\rrows_accepted\x18\x02 \x01(\r\x12\x14\n\x0crows_refused\x18\x03 \x01(\r\x12\x13\n\x0b\x65ntry_index\x18\x04 \x01(\x04\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\x0cUploadHeader\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x19\n\x11\x63\x61talogue_version\x18\x03 \x01(\r\x12\x1d\n\x15\x61\x64verse_notice_sha256\x18\x04 \x01(\x0c\"K\n\nUploadPart\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12+\n\x04rows\x18\x02 \x03(\x0b\x32\x1d.concordat.v1.ContributionRow\"|\n\x17\x43ontributeStreamRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.concordat.v1.UploadHeaderH\x00\x12(\n\x04part\x18\x02 \x01(\x0b\x32\x18.concordat.v1.UploadPartH\x00\x42\t\n\x07message\"-\n\x0cUploadOpened\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x01 \x01(\r\"\x8f\x01\n\x10PartAcknowledged\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12\x15\n\rrows_accepted\x18\x02 \x01(\r\x12*\n\x07refused\x18\x03 \x03(\x0b\x32\x19.concordat.v1.ItemRefusal\x12&\n\x07receipt\x18\x04 \x01(\x0b\x32\x15.concordat.v1.Receipt\"\x8b\x01\n\x18\x43ontributeStreamResponse\x12,\n\x06opened\x18\x01 \x01(\x0b\x32\x1a.concordat.v1.UploadOpenedH\x00\x12\x36\n\x0c\x61\x63knowledged\x18\x02 \x01(\x0b\x32\x1e.concordat.v1.PartAcknowledgedH\x00\x42\t\n\x07message\"%\n\x10GetUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\"\xca\x01\n\x11GetUploadResponse\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x01 \x01(\r\x12\x15\n\rrows_accepted\x18\x02 \x01(\x04\x12\x14\n\x0crows_refused\x18\x03 \x01(\x04\x12\x19\n\x11\x66irst_entry_index\x18\x04 \x01(\x04\x12\x18\n\x10last_entry_index\x18\x05 \x01(\x04\x12\x34\n\x10last_accepted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x16ListRefusedRowsRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"J\n\nRefusedRow\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12*\n\x07refusal\x18\x02 \x01(\x0b\x32\x19.concordat.v1.ItemRefusal\"]\n\x17ListRefusedRowsResponse\x12)\n\x07refused\x18\x01 \x03(\x0b\x32\x18.concordat.v1.RefusedRow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*^\n\nBatchState\x12\x1b\n\x17\x42\x41TCH_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42\x41TCH_STATE_ACCEPTED\x10\x01\x12\x19\n\x15\x42\x41TCH_STATE_PUBLISHED\x10\x02\x32\xc8\x03\n\x13\x43ontributionService\x12Q\n\nContribute\x12\x1f.concordat.v1.ContributeRequest\x1a .concordat.v1.ContributeResponse(\x01\x12I\n\x08GetBatch\x12\x1d.concordat.v1.GetBatchRequest\x1a\x1e.concordat.v1.GetBatchResponse\x12\x65\n\x10\x43ontributeStream\x12%.concordat.v1.ContributeStreamRequest\x1a&.concordat.v1.ContributeStreamResponse(\x01\x30\x01\x12L\n\tGetUpload\x12\x1e.concordat.v1.GetUploadRequest\x1a\x1f.concordat.v1.GetUploadResponse\x12^\n\x0fListRefusedRows\x12$.concordat.v1.ListRefusedRowsRequest\x1a%.concordat.v1.ListRefusedRowsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63oncordat/v1/contribution.proto\x12\x0c\x63oncordat.v1\x1a\x18\x63oncordat/v1/bands.proto\x1a\x19\x63oncordat/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x06RowRef\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x0c\n\x04item\x18\x02 \x01(\r\"j\n\x0b\x42\x61tchHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x19\n\x11\x63\x61talogue_version\x18\x03 \x01(\r\x12\x1d\n\x15\x61\x64verse_notice_sha256\x18\x04 \x01(\x0c\"\xd3\n\n\x0f\x41\x63\x63ountSnapshot\x12\x13\n\x0b\x61\x63\x63ount_ref\x18\x01 \x01(\x0c\x12\x13\n\x0b\x61s_of_month\x18\x02 \x01(\r\x12+\n\x06status\x18\x03 \x01(\x0e\x32\x1b.concordat.v1.AccountStatus\x12+\n\x07product\x18\x04 \x01(\x0e\x32\x1a.concordat.v1.ProductClass\x12\x16\n\x0eopened_quarter\x18\x05 \x01(\r\x12\'\n\x05limit\x18\x06 \x01(\x0e\x32\x18.concordat.v1.AmountBand\x12)\n\x07\x62\x61lance\x18\x07 \x01(\x0e\x32\x18.concordat.v1.AmountBand\x12*\n\x08past_due\x18\x08 \x01(\x0e\x32\x18.concordat.v1.AmountBand\x12\x34\n\rdays_past_due\x18\t \x01(\x0e\x32\x1d.concordat.v1.DaysPastDueBand\x12\x32\n\x0butilisation\x18\n \x01(\x0e\x32\x1d.concordat.v1.UtilisationBand\x12\x36\n\x10spend_volatility\x18\x0b \x01(\x0e\x32\x1c.concordat.v1.VolatilityBand\x12\x17\n\x0fpayment_profile\x18\x0c \x01(\x0c\x12\x1f\n\x17\x66irst_delinquency_month\x18\r \x01(\r\x12+\n\nfive_class\x18\x0e \x01(\x0e\x32\x17.concordat.v1.FiveClass\x12\x33\n\x11scheduled_payment\x18\x0f \x01(\x0e\x32\x18.concordat.v1.AmountBand\x12\x35\n\rpayment_ratio\x18\x10 \x01(\x0e\x32\x1e.concordat.v1.PaymentRatioBand\x12\x32\n\x11utilisation_trend\x18\x11 \x01(\x0e\x32\x17.concordat.v1.TrendBand\x12\x30\n\x0fremaining_terms\x18\x12 \x01(\x0e\x32\x17.concordat.v1.TermsBand\x12\x30\n\nextensions\x18\x13 \x01(\x0e\x32\x1c.concordat.v1.ExtensionsBand\x12+\n\nfraud_flag\x18\x14 \x01(\x0e\x32\x17.concordat.v1.FraudFlag\x12,\n\x0bspend_spike\x18\x15 \x01(\x0e\x32\x17.concordat.v1.SpikeBand\x12\x30\n\rscene_anomaly\x18\x16 \x01(\x0e\x32\x19.concordat.v1.AnomalyBand\x12.\n\x0crefund_ratio\x18\x17 \x01(\x0e\x32\x18.concordat.v1.RefundBand\x12\x39\n\x11income_regularity\x18\x18 \x01(\x0e\x32\x1e.concordat.v1.IncomeRegularity\x12<\n\x15invoice_days_past_due\x18\x19 \x01(\x0e\x32\x1d.concordat.v1.DaysPastDueBand\x12=\n\x16settlement_punctuality\x18\x1a \x01(\x0e\x32\x1d.concordat.v1.PunctualityBand\x12<\n\x13\x62uyer_concentration\x18\x1b \x01(\x0e\x32\x1f.concordat.v1.ConcentrationBand\x12\x36\n\x10order_volatility\x18\x1c \x01(\x0e\x32\x1c.concordat.v1.VolatilityBand\x12,\n\x08\x64ilution\x18\x1d \x01(\x0e\x32\x1a.concordat.v1.DilutionBand\"\x98\x01\n\x10\x41pplicationEvent\x12\x17\n\x0f\x61pplication_ref\x18\x01 \x01(\x0c\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\r\x12+\n\x07product\x18\x03 \x01(\x0e\x32\x1a.concordat.v1.ProductClass\x12\x31\n\x07outcome\x18\x04 \x01(\x0e\x32 .concordat.v1.ApplicationOutcome\"\xbb\x01\n\x0f\x43ontributionRow\x12\r\n\x05token\x18\x01 \x01(\x0c\x12\x30\n\x07\x61\x63\x63ount\x18\x02 \x01(\x0b\x32\x1d.concordat.v1.AccountSnapshotH\x00\x12\x35\n\x0b\x61pplication\x18\x03 \x01(\x0b\x32\x1e.concordat.v1.ApplicationEventH\x00\x12&\n\x08replaces\x18\x04 \x01(\x0b\x32\x14.concordat.v1.RowRefB\x08\n\x06record\"7\n\x08RowChunk\x12+\n\x04rows\x18\x01 \x03(\x0b\x32\x1d.concordat.v1.ContributionRow\"q\n\x11\x43ontributeRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.concordat.v1.BatchHeaderH\x00\x12\'\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x16.concordat.v1.RowChunkH\x00\x42\x06\n\x04part\"\x7f\n\x12\x43ontributeResponse\x12\x15\n\rrows_accepted\x18\x01 \x01(\r\x12*\n\x07refused\x18\x02 \x03(\x0b\x32\x19.concordat.v1.ItemRefusal\x12&\n\x07receipt\x18\x03 \x01(\x0b\x32\x15.concordat.v1.Receipt\"%\n\x0fGetBatchRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\"\xae\x01\n\x10GetBatchResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.concordat.v1.BatchState\x12\x15\n\rrows_accepted\x18\x02 \x01(\r\x12\x14\n\x0crows_refused\x18\x03 \x01(\r\x12\x13\n\x0b\x65ntry_index\x18\x04 \x01(\x04\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\x0cUploadHeader\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x19\n\x11\x63\x61talogue_version\x18\x03 \x01(\r\x12\x1d\n\x15\x61\x64verse_notice_sha256\x18\x04 \x01(\x0c\"K\n\nUploadPart\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12+\n\x04rows\x18\x02 \x03(\x0b\x32\x1d.concordat.v1.ContributionRow\"|\n\x17\x43ontributeStreamRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.concordat.v1.UploadHeaderH\x00\x12(\n\x04part\x18\x02 \x01(\x0b\x32\x18.concordat.v1.UploadPartH\x00\x42\t\n\x07message\"-\n\x0cUploadOpened\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x01 \x01(\r\"\x8f\x01\n\x10PartAcknowledged\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12\x15\n\rrows_accepted\x18\x02 \x01(\r\x12*\n\x07refused\x18\x03 \x03(\x0b\x32\x19.concordat.v1.ItemRefusal\x12&\n\x07receipt\x18\x04 \x01(\x0b\x32\x15.concordat.v1.Receipt\"\x8b\x01\n\x18\x43ontributeStreamResponse\x12,\n\x06opened\x18\x01 \x01(\x0b\x32\x1a.concordat.v1.UploadOpenedH\x00\x12\x36\n\x0c\x61\x63knowledged\x18\x02 \x01(\x0b\x32\x1e.concordat.v1.PartAcknowledgedH\x00\x42\t\n\x07message\"%\n\x10GetUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\"\xca\x01\n\x11GetUploadResponse\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x01 \x01(\r\x12\x15\n\rrows_accepted\x18\x02 \x01(\x04\x12\x14\n\x0crows_refused\x18\x03 \x01(\x04\x12\x19\n\x11\x66irst_entry_index\x18\x04 \x01(\x04\x12\x18\n\x10last_entry_index\x18\x05 \x01(\x04\x12\x34\n\x10last_accepted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x16ListRefusedRowsRequest\x12\x11\n\tupload_id\x18\x01 \x01(\x0c\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"J\n\nRefusedRow\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12*\n\x07refusal\x18\x02 \x01(\x0b\x32\x19.concordat.v1.ItemRefusal\"]\n\x17ListRefusedRowsResponse\x12)\n\x07refused\x18\x01 \x03(\x0b\x32\x18.concordat.v1.RefusedRow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\nWithdrawal\x12\r\n\x05token\x18\x01 \x01(\x0c\x12!\n\x03row\x18\x02 \x01(\x0b\x32\x14.concordat.v1.RowRef\x12\x15\n\x0b\x61\x63\x63ount_ref\x18\x03 \x01(\x0cH\x00\x12\x19\n\x0f\x61pplication_ref\x18\x04 \x01(\x0cH\x00\x42\x08\n\x06record\"`\n\x13WithdrawRowsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12&\n\x04rows\x18\x03 \x03(\x0b\x32\x18.concordat.v1.Withdrawal\"\x82\x01\n\x14WithdrawRowsResponse\x12\x16\n\x0erows_withdrawn\x18\x01 \x01(\r\x12*\n\x07refused\x18\x02 \x03(\x0b\x32\x19.concordat.v1.ItemRefusal\x12&\n\x07receipt\x18\x03 \x01(\x0b\x32\x15.concordat.v1.Receipt*^\n\nBatchState\x12\x1b\n\x17\x42\x41TCH_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42\x41TCH_STATE_ACCEPTED\x10\x01\x12\x19\n\x15\x42\x41TCH_STATE_PUBLISHED\x10\x02\x32\x9f\x04\n\x13\x43ontributionService\x12Q\n\nContribute\x12\x1f.concordat.v1.ContributeRequest\x1a .concordat.v1.ContributeResponse(\x01\x12I\n\x08GetBatch\x12\x1d.concordat.v1.GetBatchRequest\x1a\x1e.concordat.v1.GetBatchResponse\x12\x65\n\x10\x43ontributeStream\x12%.concordat.v1.ContributeStreamRequest\x1a&.concordat.v1.ContributeStreamResponse(\x01\x30\x01\x12L\n\tGetUpload\x12\x1e.concordat.v1.GetUploadRequest\x1a\x1f.concordat.v1.GetUploadResponse\x12^\n\x0fListRefusedRows\x12$.concordat.v1.ListRefusedRowsRequest\x1a%.concordat.v1.ListRefusedRowsResponse\x12U\n\x0cWithdrawRows\x12!.concordat.v1.WithdrawRowsRequest\x1a\".concordat.v1.WithdrawRowsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'concordat.v1.contribution_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BATCHSTATE']._serialized_start=3576
-  _globals['_BATCHSTATE']._serialized_end=3670
-  _globals['_BATCHHEADER']._serialized_start=135
-  _globals['_BATCHHEADER']._serialized_end=241
-  _globals['_ACCOUNTSNAPSHOT']._serialized_start=244
-  _globals['_ACCOUNTSNAPSHOT']._serialized_end=1607
-  _globals['_APPLICATIONEVENT']._serialized_start=1610
-  _globals['_APPLICATIONEVENT']._serialized_end=1762
-  _globals['_CONTRIBUTIONROW']._serialized_start=1765
-  _globals['_CONTRIBUTIONROW']._serialized_end=1912
-  _globals['_ROWCHUNK']._serialized_start=1914
-  _globals['_ROWCHUNK']._serialized_end=1969
-  _globals['_CONTRIBUTEREQUEST']._serialized_start=1971
-  _globals['_CONTRIBUTEREQUEST']._serialized_end=2084
-  _globals['_CONTRIBUTERESPONSE']._serialized_start=2086
-  _globals['_CONTRIBUTERESPONSE']._serialized_end=2213
-  _globals['_GETBATCHREQUEST']._serialized_start=2215
-  _globals['_GETBATCHREQUEST']._serialized_end=2252
-  _globals['_GETBATCHRESPONSE']._serialized_start=2255
-  _globals['_GETBATCHRESPONSE']._serialized_end=2429
-  _globals['_UPLOADHEADER']._serialized_start=2431
-  _globals['_UPLOADHEADER']._serialized_end=2537
-  _globals['_UPLOADPART']._serialized_start=2539
-  _globals['_UPLOADPART']._serialized_end=2614
-  _globals['_CONTRIBUTESTREAMREQUEST']._serialized_start=2616
-  _globals['_CONTRIBUTESTREAMREQUEST']._serialized_end=2740
-  _globals['_UPLOADOPENED']._serialized_start=2742
-  _globals['_UPLOADOPENED']._serialized_end=2787
-  _globals['_PARTACKNOWLEDGED']._serialized_start=2790
-  _globals['_PARTACKNOWLEDGED']._serialized_end=2933
-  _globals['_CONTRIBUTESTREAMRESPONSE']._serialized_start=2936
-  _globals['_CONTRIBUTESTREAMRESPONSE']._serialized_end=3075
-  _globals['_GETUPLOADREQUEST']._serialized_start=3077
-  _globals['_GETUPLOADREQUEST']._serialized_end=3114
-  _globals['_GETUPLOADRESPONSE']._serialized_start=3117
-  _globals['_GETUPLOADRESPONSE']._serialized_end=3319
-  _globals['_LISTREFUSEDROWSREQUEST']._serialized_start=3321
-  _globals['_LISTREFUSEDROWSREQUEST']._serialized_end=3403
-  _globals['_REFUSEDROW']._serialized_start=3405
-  _globals['_REFUSEDROW']._serialized_end=3479
-  _globals['_LISTREFUSEDROWSRESPONSE']._serialized_start=3481
-  _globals['_LISTREFUSEDROWSRESPONSE']._serialized_end=3574
-  _globals['_CONTRIBUTIONSERVICE']._serialized_start=3673
-  _globals['_CONTRIBUTIONSERVICE']._serialized_end=4129
+  _globals['_BATCHSTATE']._serialized_start=4016
+  _globals['_BATCHSTATE']._serialized_end=4110
+  _globals['_ROWREF']._serialized_start=135
+  _globals['_ROWREF']._serialized_end=178
+  _globals['_BATCHHEADER']._serialized_start=180
+  _globals['_BATCHHEADER']._serialized_end=286
+  _globals['_ACCOUNTSNAPSHOT']._serialized_start=289
+  _globals['_ACCOUNTSNAPSHOT']._serialized_end=1652
+  _globals['_APPLICATIONEVENT']._serialized_start=1655
+  _globals['_APPLICATIONEVENT']._serialized_end=1807
+  _globals['_CONTRIBUTIONROW']._serialized_start=1810
+  _globals['_CONTRIBUTIONROW']._serialized_end=1997
+  _globals['_ROWCHUNK']._serialized_start=1999
+  _globals['_ROWCHUNK']._serialized_end=2054
+  _globals['_CONTRIBUTEREQUEST']._serialized_start=2056
+  _globals['_CONTRIBUTEREQUEST']._serialized_end=2169
+  _globals['_CONTRIBUTERESPONSE']._serialized_start=2171
+  _globals['_CONTRIBUTERESPONSE']._serialized_end=2298
+  _globals['_GETBATCHREQUEST']._serialized_start=2300
+  _globals['_GETBATCHREQUEST']._serialized_end=2337
+  _globals['_GETBATCHRESPONSE']._serialized_start=2340
+  _globals['_GETBATCHRESPONSE']._serialized_end=2514
+  _globals['_UPLOADHEADER']._serialized_start=2516
+  _globals['_UPLOADHEADER']._serialized_end=2622
+  _globals['_UPLOADPART']._serialized_start=2624
+  _globals['_UPLOADPART']._serialized_end=2699
+  _globals['_CONTRIBUTESTREAMREQUEST']._serialized_start=2701
+  _globals['_CONTRIBUTESTREAMREQUEST']._serialized_end=2825
+  _globals['_UPLOADOPENED']._serialized_start=2827
+  _globals['_UPLOADOPENED']._serialized_end=2872
+  _globals['_PARTACKNOWLEDGED']._serialized_start=2875
+  _globals['_PARTACKNOWLEDGED']._serialized_end=3018
+  _globals['_CONTRIBUTESTREAMRESPONSE']._serialized_start=3021
+  _globals['_CONTRIBUTESTREAMRESPONSE']._serialized_end=3160
+  _globals['_GETUPLOADREQUEST']._serialized_start=3162
+  _globals['_GETUPLOADREQUEST']._serialized_end=3199
+  _globals['_GETUPLOADRESPONSE']._serialized_start=3202
+  _globals['_GETUPLOADRESPONSE']._serialized_end=3404
+  _globals['_LISTREFUSEDROWSREQUEST']._serialized_start=3406
+  _globals['_LISTREFUSEDROWSREQUEST']._serialized_end=3488
+  _globals['_REFUSEDROW']._serialized_start=3490
+  _globals['_REFUSEDROW']._serialized_end=3564
+  _globals['_LISTREFUSEDROWSRESPONSE']._serialized_start=3566
+  _globals['_LISTREFUSEDROWSRESPONSE']._serialized_end=3659
+  _globals['_WITHDRAWAL']._serialized_start=3661
+  _globals['_WITHDRAWAL']._serialized_end=3783
+  _globals['_WITHDRAWROWSREQUEST']._serialized_start=3785
+  _globals['_WITHDRAWROWSREQUEST']._serialized_end=3881
+  _globals['_WITHDRAWROWSRESPONSE']._serialized_start=3884
+  _globals['_WITHDRAWROWSRESPONSE']._serialized_end=4014
+  _globals['_CONTRIBUTIONSERVICE']._serialized_start=4113
+  _globals['_CONTRIBUTIONSERVICE']._serialized_end=4656
 # @@protoc_insertion_point(module_scope)

@@ -47,6 +47,34 @@ BATCH_STATE_PUBLISHED: BatchState.ValueType  # 2
 Global___BatchState: _TypeAlias = BatchState  # noqa: Y015
 
 @_typing.final
+class RowRef(_message.Message):
+    """Names an accepted row: the entry of its batch or part, and its position there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_INDEX_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    entry_index: _builtins.int
+    """Ledger entry of the batch or part: Receipt.entry_index."""
+    item: _builtins.int
+    """The row's position in the batch or part as it was sent, from 0: refused
+    rows count.
+    """
+    def __init__(
+        self,
+        *,
+        entry_index: _builtins.int = ...,
+        item: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_index", b"entry_index", "item", b"item"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RowRef: _TypeAlias = RowRef  # noqa: Y015
+
+@_typing.final
 class BatchHeader(_message.Message):
     """First message of a batch."""
 
@@ -272,6 +300,7 @@ class ContributionRow(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     APPLICATION_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
     token: _builtins.bytes
     """Subject token, 32 bytes."""
     @_builtins.property
@@ -282,16 +311,29 @@ class ContributionRow(_message.Message):
     def application(self) -> Global___ApplicationEvent:
         """Needs DATA_CATEGORY_INQUIRIES."""
 
+    @_builtins.property
+    def replaces(self) -> Global___RowRef:
+        """Set on a correction: the member's own row that this one stands for from now
+        on, of the same token, account_ref and as_of_month (an application: of the
+        same application_ref). A row is replaced once; the next correction names
+        the row that replaced it. Where the month is not the account's newest, its
+        days past due and those that payment_profile gives are corrected, and
+        nothing else changes. Refused with field "replaces" and reason NO_SUCH_ROW
+        (not an accepted row of the member), ALREADY_REPLACED (or withdrawn) or
+        OTHER_ROW (not the row that the pool holds of this account and month).
+        """
+
     def __init__(
         self,
         *,
         token: _builtins.bytes = ...,
         account: Global___AccountSnapshot | None = ...,
         application: Global___ApplicationEvent | None = ...,
+        replaces: Global___RowRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "application", b"application", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "application", b"application", "record", b"record", "replaces", b"replaces"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "application", b"application", "record", b"record", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "application", b"application", "record", b"record", "replaces", b"replaces", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["account", "application"]  # noqa: Y015
     _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
@@ -798,3 +840,109 @@ class ListRefusedRowsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRefusedRowsResponse: _TypeAlias = ListRefusedRowsResponse  # noqa: Y015
+
+@_typing.final
+class Withdrawal(_message.Message):
+    """One account or application to be withdrawn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    ROW_FIELD_NUMBER: _builtins.int
+    ACCOUNT_REF_FIELD_NUMBER: _builtins.int
+    APPLICATION_REF_FIELD_NUMBER: _builtins.int
+    token: _builtins.bytes
+    """Subject token, 32 bytes."""
+    account_ref: _builtins.bytes
+    """An account, with all its months."""
+    application_ref: _builtins.bytes
+    """An application."""
+    @_builtins.property
+    def row(self) -> Global___RowRef:
+        """The row that the pool's newest month of the account, or its application,
+        came from. Refused as ContributionRow.replaces is, with field "row".
+        """
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.bytes = ...,
+        row: Global___RowRef | None = ...,
+        account_ref: _builtins.bytes = ...,
+        application_ref: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_ref", b"account_ref", "application_ref", b"application_ref", "record", b"record", "row", b"row"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ref", b"account_ref", "application_ref", b"application_ref", "record", b"record", "row", b"row", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["account_ref", "application_ref"]  # noqa: Y015
+    _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
+
+Global___Withdrawal: _TypeAlias = Withdrawal  # noqa: Y015
+
+@_typing.final
+class WithdrawRowsRequest(_message.Message):
+    """Request of WithdrawRows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    """16 random bytes; names the call."""
+    epoch: _builtins.int
+    """Token key epoch of all tokens."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Withdrawal]:
+        """1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+        epoch: _builtins.int = ...,
+        rows: _abc.Iterable[Global___Withdrawal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "request_id", b"request_id", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawRowsRequest: _TypeAlias = WithdrawRowsRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawRowsResponse(_message.Message):
+    """Reply of WithdrawRows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_WITHDRAWN_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    rows_withdrawn: _builtins.int
+    """Accounts and applications that left the pool."""
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ItemRefusal]:
+        """Rows refused; item is the position in the request, from 0."""
+
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """The entry of the withdrawal."""
+
+    def __init__(
+        self,
+        *,
+        rows_withdrawn: _builtins.int = ...,
+        refused: _abc.Iterable[_common_pb2.ItemRefusal] | None = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "refused", b"refused", "rows_withdrawn", b"rows_withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawRowsResponse: _TypeAlias = WithdrawRowsResponse  # noqa: Y015

@@ -60,6 +60,11 @@ class ContributionServiceStub(object):
                 request_serializer=concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsRequest.SerializeToString,
                 response_deserializer=concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsResponse.FromString,
                 _registered_method=True)
+        self.WithdrawRows = channel.unary_unary(
+                '/concordat.v1.ContributionService/WithdrawRows',
+                request_serializer=concordat_dot_v1_dot_contribution__pb2.WithdrawRowsRequest.SerializeToString,
+                response_deserializer=concordat_dot_v1_dot_contribution__pb2.WithdrawRowsResponse.FromString,
+                _registered_method=True)
 
 
 class ContributionServiceServicer(object):
@@ -133,6 +138,20 @@ class ContributionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WithdrawRows(self, request, context):
+        """Takes accounts, with all their months, and applications of the calling
+        member out of the pool. Rows are checked one by one. No consent is needed:
+        it only takes away. Every lookup that is decided after the reply is without
+        them. One month of an account is corrected (ContributionRow.replaces), not
+        withdrawn.
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE),
+        ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id; after
+        UNAVAILABLE it may have been recorded: send it again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ContributionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -160,6 +179,11 @@ def add_ContributionServiceServicer_to_server(servicer, server):
                     servicer.ListRefusedRows,
                     request_deserializer=concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsRequest.FromString,
                     response_serializer=concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsResponse.SerializeToString,
+            ),
+            'WithdrawRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawRows,
+                    request_deserializer=concordat_dot_v1_dot_contribution__pb2.WithdrawRowsRequest.FromString,
+                    response_serializer=concordat_dot_v1_dot_contribution__pb2.WithdrawRowsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -298,6 +322,33 @@ class ContributionService(object):
             '/concordat.v1.ContributionService/ListRefusedRows',
             concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsRequest.SerializeToString,
             concordat_dot_v1_dot_contribution__pb2.ListRefusedRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/concordat.v1.ContributionService/WithdrawRows',
+            concordat_dot_v1_dot_contribution__pb2.WithdrawRowsRequest.SerializeToString,
+            concordat_dot_v1_dot_contribution__pb2.WithdrawRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

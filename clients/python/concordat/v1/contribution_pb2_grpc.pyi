@@ -80,6 +80,16 @@ class ContributionServiceStub:
     Errors: INVALID_ARGUMENT (also for a page_token of another list),
     NOT_FOUND (reason UPLOAD_NOT_FOUND).
     """
+    WithdrawRows: _grpc.UnaryUnaryMultiCallable[_contribution_pb2.WithdrawRowsRequest, _contribution_pb2.WithdrawRowsResponse]
+    """Takes accounts, with all their months, and applications of the calling
+    member out of the pool. Rows are checked one by one. No consent is needed:
+    it only takes away. Every lookup that is decided after the reply is without
+    them. One month of an account is corrected (ContributionRow.replaces), not
+    withdrawn.
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE),
+    ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id; after
+    UNAVAILABLE it may have been recorded: send it again.
+    """
 
 @_typing.type_check_only
 class ContributionServiceAsyncStub(ContributionServiceStub):
@@ -132,6 +142,16 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     person without the caller's own rows.
     Errors: INVALID_ARGUMENT (also for a page_token of another list),
     NOT_FOUND (reason UPLOAD_NOT_FOUND).
+    """
+    WithdrawRows: _aio.UnaryUnaryMultiCallable[_contribution_pb2.WithdrawRowsRequest, _contribution_pb2.WithdrawRowsResponse]  # type: ignore[assignment]
+    """Takes accounts, with all their months, and applications of the calling
+    member out of the pool. Rows are checked one by one. No consent is needed:
+    it only takes away. Every lookup that is decided after the reply is without
+    them. One month of an account is corrected (ContributionRow.replaces), not
+    withdrawn.
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE),
+    ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id; after
+    UNAVAILABLE it may have been recorded: send it again.
     """
 
 class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -212,6 +232,22 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         person without the caller's own rows.
         Errors: INVALID_ARGUMENT (also for a page_token of another list),
         NOT_FOUND (reason UPLOAD_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawRows(
+        self,
+        request: _contribution_pb2.WithdrawRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contribution_pb2.WithdrawRowsResponse, _abc.Awaitable[_contribution_pb2.WithdrawRowsResponse]]:
+        """Takes accounts, with all their months, and applications of the calling
+        member out of the pool. Rows are checked one by one. No consent is needed:
+        it only takes away. Every lookup that is decided after the reply is without
+        them. One month of an account is corrected (ContributionRow.replaces), not
+        withdrawn.
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE),
+        ALREADY_EXISTS (reason REQUEST_ID_REUSED). Idempotent by request_id; after
+        UNAVAILABLE it may have been recorded: send it again.
         """
 
 def add_ContributionServiceServicer_to_server(servicer: ContributionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
