@@ -89,8 +89,9 @@ _MEMBERS: Final = (
     Column("since", Form.DATA),
     Column("rows_refused", Form.DATA),
     Column("trained_on", Form.DATA),
-    Column("corrected", Form.NUMBER),
-    Column("withdrawn", Form.NUMBER),
+    Column("corrected", Form.DATA),
+    Column("withdrawn", Form.DATA),
+    Column("changes", Form.BELOW),
 )
 _NOTICES: Final = (
     Column("notice", Form.ID),
@@ -112,6 +113,13 @@ _HISTORY: Final = (
     Column("consent", Form.ID),
     Column("detail", Form.BELOW),
 )
+
+
+def _changes(corrected: int, withdrawn: int) -> str:
+    """How many of a member's own rows it changed, in words; empty where none."""
+    if not corrected and not withdrawn:
+        return ""
+    return f"of its rows {corrected} were corrected, {withdrawn} withdrawn"
 
 
 def exceptions(report: Report, replay: Replay) -> Document:
@@ -206,6 +214,7 @@ def members(report: Report, replay: Replay, member: str = "") -> Document:
             found.trained_on,
             found.corrected,
             found.withdrawn,
+            _changes(found.corrected, found.withdrawn),
         )
         for found in replay.members.by_id.values()
         if member in ("", found.id)
