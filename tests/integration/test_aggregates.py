@@ -26,7 +26,8 @@ from concordat_privacy.catalogue.bands import (
     UtilisationBand,
 )
 from concordat_privacy.catalogue.calendar import month_of_day
-from concordat_privacy.catalogue.rows import AccountSnapshot, pack_row
+from concordat_privacy.catalogue.packing import pack_row
+from concordat_privacy.catalogue.rows import AccountSnapshot
 from concordat_privacy.dp.query import Dimension, Question, parse
 from concordat_privacy.dp.rho import NanoRho
 from concordat_rpc.errors import Kind, Refusal

@@ -18,10 +18,7 @@ from concordat_gateway.store.control_tables import replaced_row
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.audit.replay import Replay
-from concordat_privacy.catalogue.relations import History, Relation
-from concordat_privacy.catalogue.retention import Cutoffs
-from concordat_privacy.catalogue.rows import (
-    RowRef,
+from concordat_privacy.catalogue.packing import (
     Withdrawn,
     pack_correction,
     pack_withdrawal,
@@ -29,6 +26,9 @@ from concordat_privacy.catalogue.rows import (
     split_correction,
     unpack_withdrawal,
 )
+from concordat_privacy.catalogue.relations import History, Relation
+from concordat_privacy.catalogue.retention import Cutoffs
+from concordat_privacy.catalogue.rows import RowRef
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_privacy.log.merkle import merkle_root
 from tests.rotations import means_of

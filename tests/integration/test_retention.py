@@ -14,13 +14,9 @@ from concordat_gateway.store.signal_tables import inquiry, relation
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import AccountStatus, DataCategory, ProductClass
 from concordat_privacy.catalogue.calendar import day_number, month_number
+from concordat_privacy.catalogue.packing import pack_row
 from concordat_privacy.catalogue.retention import Cutoffs
-from concordat_privacy.catalogue.rows import (
-    AccountSnapshot,
-    ApplicationEvent,
-    Row,
-    pack_row,
-)
+from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row
 from concordat_privacy.catalogue.signals import SignalStatus, compute
 from concordat_privacy.jurisdictions import policies
 from concordat_rpc.errors import Refusal

@@ -16,9 +16,10 @@ from concordat_gateway.store.signal_tables import relation
 from concordat_gateway.store.subjects import ROTATING, SubjectKey
 from concordat_privacy.catalogue.bands import AccountStatus, ProductClass
 from concordat_privacy.catalogue.calendar import day_number, month_number
+from concordat_privacy.catalogue.packing import pack_row
 from concordat_privacy.catalogue.relations import Relation
 from concordat_privacy.catalogue.retention import Cutoffs
-from concordat_privacy.catalogue.rows import AccountSnapshot, pack_row
+from concordat_privacy.catalogue.rows import AccountSnapshot
 from concordat_privacy.jurisdictions import policies
 from concordat_rpc.errors import Refusal
 from concordat_store.database import Database

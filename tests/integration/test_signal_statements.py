@@ -27,7 +27,8 @@ from concordat_gateway.store import rotation_sql, signal_sql
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.bands import AccountStatus, ProductClass
-from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row, pack_row
+from concordat_privacy.catalogue.packing import pack_row
+from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_privacy.dp.query import parse
 from concordat_privacy.dp.rho import NanoRho

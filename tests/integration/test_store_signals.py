@@ -22,8 +22,9 @@ from concordat_privacy.catalogue.bands import (
     UtilisationBand,
     VolatilityBand,
 )
+from concordat_privacy.catalogue.packing import pack_row
 from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge
-from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row, pack_row
+from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row
 from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.log.checkpoint import SigningKey
 from tests.ledgers import check_ledger

@@ -8,18 +8,10 @@ from hypothesis import strategies as st
 from concordat_privacy.catalogue.bands import BAND_TYPES, AccountStatus, ProductClass
 from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.definitions import BANDS
+from concordat_privacy.catalogue.packing import PackedAccount, account_numbers, pack_row
 from concordat_privacy.catalogue.quick import ACCOUNT_ORDER, Packed, pack_good_account
 from concordat_privacy.catalogue.relations import Relation, merge, merge_numbers
-from concordat_privacy.catalogue.rows import (
-    AccountSnapshot,
-    PackedAccount,
-    RowError,
-    account_numbers,
-    is_adverse,
-    needs,
-    pack_row,
-    problems,
-)
+from concordat_privacy.catalogue.rows import AccountSnapshot, RowError, is_adverse, needs, problems
 
 TODAY = 20_779  # 2026-11-22
 MONTH = 682

@@ -24,6 +24,7 @@ from concordat_privacy.catalogue.bands import (
     VolatilityBand,
 )
 from concordat_privacy.catalogue.definitions import BANDS
+from concordat_privacy.catalogue.packing import pack_row, row_leaf, unpack_row
 from concordat_privacy.catalogue.rows import (
     AccountSnapshot,
     ApplicationEvent,
@@ -31,10 +32,7 @@ from concordat_privacy.catalogue.rows import (
     RowError,
     is_adverse,
     needs,
-    pack_row,
     problems,
-    row_leaf,
-    unpack_row,
 )
 
 TODAY = 20_779  # 2026-11-22

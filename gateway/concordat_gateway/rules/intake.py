@@ -17,6 +17,7 @@ from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.definitions import CATALOGUE_VERSION, OLDEST_VERSION
+from concordat_privacy.catalogue.packing import pack_correction, pack_row, packed_leaf
 from concordat_privacy.catalogue.quick import ACCOUNT_ORDER, Packed, pack_good_account
 from concordat_privacy.catalogue.rows import (
     AccountSnapshot,
@@ -27,9 +28,6 @@ from concordat_privacy.catalogue.rows import (
     RowRef,
     is_adverse,
     needs,
-    pack_correction,
-    pack_row,
-    packed_leaf,
     problems,
 )
 from concordat_privacy.oprf import TOKEN_BYTES

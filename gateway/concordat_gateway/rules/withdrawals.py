@@ -29,14 +29,8 @@ from concordat_gateway.rules.uses import ROWS_AN_ITEM
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.signal_store import SignalStore, StagedRow
 from concordat_gateway.store.subjects import SubjectKey, require_epoch
-from concordat_privacy.catalogue.rows import (
-    REF_BYTES,
-    FieldProblem,
-    RowRef,
-    Withdrawn,
-    pack_withdrawal,
-    packed_leaf,
-)
+from concordat_privacy.catalogue.packing import Withdrawn, pack_withdrawal, packed_leaf
+from concordat_privacy.catalogue.rows import REF_BYTES, FieldProblem, RowRef
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import merkle_root
 from concordat_privacy.oprf import TOKEN_BYTES

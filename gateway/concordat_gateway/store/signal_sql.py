@@ -17,9 +17,10 @@ from concordat_gateway.store.signal_tables import (
     subject_epoch,
 )
 from concordat_gateway.store.subjects import bucket_bounds, bucket_of
+from concordat_privacy.catalogue.packing import PackedAccount
 from concordat_privacy.catalogue.relations import PROFILE_MONTHS, Inquiry, Relation
 from concordat_privacy.catalogue.retention import BEHAVIOUR, Cutoffs
-from concordat_privacy.catalogue.rows import ADVERSE_STATUSES, PackedAccount, RowRef
+from concordat_privacy.catalogue.rows import ADVERSE_STATUSES, RowRef
 from concordat_privacy.epochs import FIRST_EPOCH
 
 # In the order of Relation's fields after account_ref.

@@ -22,6 +22,13 @@ from concordat_gateway.store.subjects import (
     require_epoch,
     tokens_rotating,
 )
+from concordat_privacy.catalogue.packing import (
+    PackedAccount,
+    account_numbers,
+    split_correction,
+    unpack_row,
+    unpack_withdrawal,
+)
 from concordat_privacy.catalogue.relations import (
     History,
     Inquiry,
@@ -30,15 +37,7 @@ from concordat_privacy.catalogue.relations import (
     merge_numbers,
 )
 from concordat_privacy.catalogue.retention import Cutoffs, kept
-from concordat_privacy.catalogue.rows import (
-    ApplicationEvent,
-    PackedAccount,
-    RowRef,
-    account_numbers,
-    split_correction,
-    unpack_row,
-    unpack_withdrawal,
-)
+from concordat_privacy.catalogue.rows import ApplicationEvent, RowRef
 from concordat_store.clock import Clock
 from concordat_store.database import Database
 

@@ -1,7 +1,7 @@
 """The quick way to a good account row: checked and packed at once, in a tenth of the time.
 
 Batches hold millions of rows, and nearly all of them are good. `pack_good_account` takes a row's
-numbers as they arrived and either gives what `rows.pack_row`, `rows.needs` and `rows.is_adverse`
+numbers as they arrived and either gives what `packing.pack_row`, `rows.needs` and `rows.is_adverse`
 give of it, or None: then the row has to go the long way, which says what is wrong with it. It
 decides nothing by itself. A row that it takes is one in which `rows.problems` finds nothing:
 property tests hold the two together.
@@ -25,12 +25,12 @@ from concordat_privacy.catalogue.bands import (
     TermsBand,
 )
 from concordat_privacy.catalogue.definitions import BANDS, POSITION
+from concordat_privacy.catalogue.packing import pack_account
 from concordat_privacy.catalogue.rows import (
     ADVERSE_STATUSES,
     CATEGORY_FIELDS,
     MAX_PROFILE_MONTHS,
     REF_BYTES,
-    pack_account,
     retention_months,
 )
 
@@ -51,7 +51,7 @@ class Packed(NamedTuple):
     """A good row."""
 
     content: bytes
-    """As `rows.pack_row` packs it."""
+    """As `packing.pack_row` packs it."""
     needs: tuple[DataCategory, ...]
     """As `rows.needs` says."""
     adverse: bool

@@ -13,12 +13,8 @@ from concordat_privacy.catalogue.bands import (
     ProductClass,
 )
 from concordat_privacy.catalogue.definitions import BANDS, POSITION
-from concordat_privacy.catalogue.rows import (
-    CATEGORY_FIELDS,
-    AccountSnapshot,
-    PackedAccount,
-    bands_of,
-)
+from concordat_privacy.catalogue.packing import PackedAccount, bands_of
+from concordat_privacy.catalogue.rows import CATEGORY_FIELDS, AccountSnapshot
 
 PROFILE_MONTHS: Final = 24
 
