@@ -30,6 +30,9 @@ from tests.keyholders import (
     stopped_at_end,
 )
 
+# Processes are started and stopped for nearly every test.
+pytestmark = pytest.mark.slow
+
 PASSPHRASE = "correct horse battery staple"
 _, BLINDED = oprf.blind_batch([b"first", b"second", b"third"])
 
@@ -189,8 +192,6 @@ def test_one_seal_is_wanted(host: Host, options: list[str]) -> None:
 WITH_TERMINAL = """
 import fcntl, os, sys, termios
 
-# Processes are started and stopped for nearly every test.
-pytestmark = pytest.mark.slow
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, "-m", "concordat_keyholder", *sys.argv[1:]])
 """
