@@ -265,7 +265,7 @@ def listening(note: Callable[..., None]) -> Iterator[None]:
 @contextmanager
 def _watching_writers(note: Callable[[Writer, str, Sequence[Any]], None]) -> Iterator[None]:
     """Calls `note` for the statements that writers hand to the driver, past SQLAlchemy."""
-    run, run_many = Writer.run, Writer.run_many
+    run, run_many, run_last = Writer.run, Writer.run_many, Writer.run_last
     noting = threading.local()
 
     def noted(writer: Writer, statement: str, rows: Sequence[Any]) -> None:
@@ -286,7 +286,14 @@ def _watching_writers(note: Callable[[Writer, str, Sequence[Any]], None]) -> Ite
         run_many(self, statement, rows)
         noted(self, statement, rows)
 
+    def watched_run_last(self: Writer, statement: str, parameters: Any) -> None:
+        run_last(self, statement, parameters)
+        if not self.is_sqlite:
+            # There it is run at once, and was noted.
+            noted(self, statement, (parameters,))
+
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Writer, "run", watched_run)
+        patched.setattr(Writer, "run_last", watched_run_last)
         patched.setattr(Writer, "run_many", watched_run_many)
         yield

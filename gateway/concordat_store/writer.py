@@ -36,6 +36,7 @@ class Writer:
         self._connection: sa.Connection | None = None
         self._driver: Any = None
         self._cursor: Any = None
+        self._last: list[tuple[str, Row]] = []
         self.is_sqlite = engine.dialect.name == "sqlite"
 
     def take_turn(self, wait: bool = True) -> bool:
@@ -57,7 +58,7 @@ class Writer:
                 try:
                     self._begin()
                     yield
-                    self._driver.commit()
+                    self._commit()
                 except BaseException as error:
                     self._undo(error)
                     raise
@@ -80,6 +81,16 @@ class Writer:
             rows = self._cursor.fetchall()
         return rows
 
+    def run_last(self, statement: str, parameters: Row) -> None:
+        """Run a statement without rows at the transaction's end, or before.
+
+        What it fails with, the commit fails with. Nothing else of the transaction may need it.
+        """
+        if self.is_sqlite:
+            self.run(statement, parameters)
+        else:
+            self._last.append((statement, parameters))
+
     def run_first(self, statement: str) -> list[tuple[Any, ...]]:
         """As `run`, for a transaction's first: a connection lost since the last is replaced."""
         try:
@@ -98,6 +109,7 @@ class Writer:
 
     def undo(self) -> None:
         """Roll back what the transaction did so far; its end commits nothing then."""
+        self._last.clear()
         self._driver.rollback()
 
     def close(self) -> None:
@@ -116,7 +128,20 @@ class Writer:
             # psycopg begins by itself. A deferred BEGIN fails when another process wrote meanwhile.
             self._cursor.execute("BEGIN IMMEDIATE")
 
+    def _commit(self) -> None:
+        if not self._last:
+            self._driver.commit()
+            return
+        # To the server in one go, and back. What follows a statement that fails is not run, nor is
+        # the commit; the pipeline's end raises it.
+        with self._driver.pipeline():
+            for statement, parameters in self._last:
+                self._cursor.execute(statement, parameters)
+            self._cursor.execute("COMMIT")
+        self._last.clear()
+
     def _undo(self, error: BaseException) -> None:
+        self._last.clear()
         if self._connection is None:
             return
         try:
