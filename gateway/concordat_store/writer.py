@@ -7,8 +7,10 @@ SQLAlchemy, for whatever else a transaction does: as SQLAlchemy sees it, it is i
 that never ends.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +19,8 @@ from concordat_store.engines import BEGUN
 from concordat_store.turns import Turns
 
 Row = Sequence[Any]
+Statement = tuple[str, Row | Mapping[str, Any]]
+"""SQL with its parameters."""
 
 
 class Writer:
@@ -36,7 +40,7 @@ class Writer:
         self._connection: sa.Connection | None = None
         self._driver: Any = None
         self._cursor: Any = None
-        self._last: list[tuple[str, Row]] = []
+        self._last: list[Statement] = []
         self.is_sqlite = engine.dialect.name == "sqlite"
 
     def take_turn(self, wait: bool = True) -> bool:
@@ -73,13 +77,32 @@ class Writer:
             raise RuntimeError("only inside a transaction")
         return self._connection
 
-    def run(self, statement: str, parameters: Row | None = None) -> list[tuple[Any, ...]]:
+    def named(self, statement: str) -> str:
+        """SQL with `:name` for parameters as the driver's own: they are a mapping then."""
+        return statement if self.is_sqlite else _with_percents(statement)
+
+    def run(
+        self, statement: str, parameters: Row | Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
         """Run a statement of the driver's own SQL; returns its rows, none if it has none."""
         self._cursor.execute(statement, *(() if parameters is None else (parameters,)))
         rows: list[tuple[Any, ...]] = []
         if self._cursor.description is not None:
             rows = self._cursor.fetchall()
         return rows
+
+    def run_all(self, statements: Sequence[Statement]) -> None:
+        """Run statements without rows: to a server in one go, and back.
+
+        What follows one that fails is not run.
+        """
+        if self.is_sqlite:
+            for statement, parameters in statements:
+                self.run(statement, parameters)
+            return
+        with self._driver.pipeline():
+            for statement, parameters in statements:
+                self._cursor.execute(statement, parameters)
 
     def run_last(self, statement: str, parameters: Row) -> None:
         """Run a statement without rows at the transaction's end, or before.
@@ -132,13 +155,8 @@ class Writer:
         if not self._last:
             self._driver.commit()
             return
-        # To the server in one go, and back. What follows a statement that fails is not run, nor is
-        # the commit; the pipeline's end raises it.
-        with self._driver.pipeline():
-            for statement, parameters in self._last:
-                self._cursor.execute(statement, parameters)
-            self._cursor.execute("COMMIT")
-        self._last.clear()
+        last, self._last = self._last, []
+        self.run_all([*last, ("COMMIT", ())])
 
     def _undo(self, error: BaseException) -> None:
         self._last.clear()
@@ -162,3 +180,8 @@ class Writer:
                 connection.invalidate()
             with suppress(Exception):
                 connection.close()
+
+
+@cache
+def _with_percents(statement: str) -> str:
+    return re.sub(r":(\w+)", r"%(\1)s", statement)
