@@ -16,6 +16,7 @@ from concordat_gateway.rules.scopes import ConsentId, Purpose, categories_in, co
 from concordat_gateway.store.control_tables import consent, dispute
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
+from concordat_store.direct import rows_of
 
 UnderDispute = Mapping[SubjectKey, frozenset[DataCategory]]
 """The categories of each subject that an open dispute is about; subjects without one are left out.
@@ -45,7 +46,7 @@ def standing(
     contributors: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
     disputed: dict[SubjectKey, frozenset[DataCategory]] = defaultdict(frozenset)
     for chunk in in_chunks(sorted(subjects)):
-        rows = connection.execute(_STANDING, {"subjects": chunk, "now": now}).all()
+        rows = rows_of(connection, _STANDING, {"subjects": chunk, "now": now})
         for subject, member_no, purposes, categories, consent_id, grant_entry in rows:
             if consent_id is None:
                 disputed[subject] |= {DataCategory(categories)}

@@ -24,6 +24,7 @@ from concordat_gateway.store.control_tables import consent, member
 from concordat_gateway.store.subjects import SubjectKey, bucket_bounds
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.periods import TimeUnit, span_number
+from concordat_store.direct import rows_of
 
 # Sorted keys in one statement are read in index order; more than this gains nothing.
 _SUBJECTS_A_QUERY = 1_000
@@ -161,7 +162,8 @@ def spent_permits(
     grounds: list[Ground] = []
     spans = {f"span_{unit}": span_number(unit, now) for unit in TimeUnit}
     for chunk in in_chunks(sorted(set(subjects))):
-        rows = connection.execute(
+        rows = rows_of(
+            connection,
             _UNSPENT_OF_RECIPIENT,
             {
                 "subjects": chunk,
@@ -170,7 +172,7 @@ def spent_permits(
                 "now": now,
                 **spans,
             },
-        ).all()
+        )
         grounds += [Ground._make(row[:_GROUND]) for row in rows]
         often = Counter([row[0] for row in rows])
         for row in rows:

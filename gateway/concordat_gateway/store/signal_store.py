@@ -33,6 +33,7 @@ from concordat_privacy.catalogue.rows import (
 from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_store.clock import Clock
 from concordat_store.database import Database
+from concordat_store.direct import rows_of
 
 BUCKETS = 256
 _SUBJECTS_A_STATEMENT = 500
@@ -154,8 +155,8 @@ class SignalStore:
         with self._database.ask() if len(chunks) == 1 else self._database.read() as connection:
             for chunk in chunks:
                 found = FIRST_EPOCH
-                for subject, member_no, ref, *numbers, part in connection.execute(
-                    sql.SELECT_HISTORIES, sql.subject_span(chunk)
+                for subject, member_no, ref, *numbers, part in rows_of(
+                    connection, sql.SELECT_HISTORIES, sql.subject_span(chunk)
                 ):
                     if part == sql.RELATION_PART:
                         account = Relation.from_numbers(ref, *numbers)
