@@ -22,7 +22,7 @@ from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_store.database import Database
-from concordat_store.writer import Writer
+from concordat_store.writer import Statement, Writer
 from tests.postgresql import Cluster
 
 ORIGIN = "concordat.test/ledger"
@@ -265,7 +265,7 @@ def listening(note: Callable[..., None]) -> Iterator[None]:
 @contextmanager
 def _watching_writers(note: Callable[[Writer, str, Sequence[Any]], None]) -> Iterator[None]:
     """Calls `note` for the statements that writers hand to the driver, past SQLAlchemy."""
-    run, run_many = Writer.run, Writer.run_many
+    run, run_many, run_all = Writer.run, Writer.run_many, Writer.run_all
     noting = threading.local()
 
     def noted(writer: Writer, statement: str, rows: Sequence[Any]) -> None:
@@ -286,7 +286,15 @@ def _watching_writers(note: Callable[[Writer, str, Sequence[Any]], None]) -> Ite
         run_many(self, statement, rows)
         noted(self, statement, rows)
 
+    def watched_run_all(self: Writer, statements: Sequence[Statement]) -> None:
+        run_all(self, statements)
+        if not self.is_sqlite:
+            # There each is run by itself, and was noted.
+            for statement, parameters in statements:
+                noted(self, statement, (parameters,))
+
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Writer, "run", watched_run)
+        patched.setattr(Writer, "run_all", watched_run_all)
         patched.setattr(Writer, "run_many", watched_run_many)
         yield

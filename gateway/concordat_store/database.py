@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from concordat_rpc.errors import Kind, Refusal
-from concordat_store.engines import WRITES, StoreError, create_engine
+from concordat_store.engines import BEGUN, WRITES, StoreError, create_engine
 from concordat_store.turns import Turns
 from concordat_store.writer import Writer
 
@@ -23,11 +23,13 @@ class Database:
         self._engine = engine
         self._writing = engine.execution_options(**{WRITES: True})
         self._reading = engine
+        self._asking = engine.execution_options(**{BEGUN: True})
         if engine.dialect.name == "postgresql":
             # One snapshot for all statements of a read, as SQLite gives.
             self._reading = engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
+            self._asking = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turns: Turns | None = None
         if self.is_sqlite:
             self._turns = Turns(Path(str(engine.url.database)))
@@ -57,6 +59,16 @@ class Database:
         Raises Refusal UNAVAILABLE where the store fails.
         """
         with self.refusing_faults(), self._reading.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def ask(self) -> Iterator[sa.Connection]:
+        """For statements that write nothing, each of which sees a snapshot of its own.
+
+        To begin a transaction and to end it are two round trips more, as dear as the question.
+        Raises Refusal UNAVAILABLE where the store fails.
+        """
+        with self.refusing_faults(), self._asking.connect() as connection:
             yield connection
 
     @contextmanager

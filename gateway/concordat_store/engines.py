@@ -6,6 +6,7 @@ rollback journal, no foreign keys and a deferred BEGIN, which makes writers fail
 """
 
 import importlib
+import select
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -162,12 +163,22 @@ def _postgresql_engine(url: URL, pool_size: int) -> sa.Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=BUSY_TIMEOUT_SECONDS,
-        # After a restart of the server the pool's old connections are replaced, not handed out.
-        pool_pre_ping=True,
         connect_args=_POSTGRESQL_CONNECT,
     )
     event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(engine, "checkout", _require_open)
     return engine
+
+
+def _require_open(connection: Any, _record: object, _proxy: object) -> None:
+    """After a restart of the server the pool's old connections are replaced, not handed out."""
+    # A server that ends a connection says so or closes it; to one that waits for a question it
+    # says nothing. So no round trip is needed to ask.
+    arrived = select.poll()
+    if not connection.closed:
+        arrived.register(connection.fileno(), select.POLLIN)
+    if connection.closed or arrived.poll(0):
+        raise sa.exc.InvalidatePoolError
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:

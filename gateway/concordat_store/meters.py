@@ -70,7 +70,13 @@ def charge(
 
 def advance(connection: sa.Connection, member_id: str, kind: int, arrival: int) -> None:
     """Set the rate's state: for a caller that keeps others away by a lock of its own."""
-    connection.execute(_ADVANCE, {"member_id": member_id, "kind": kind, "arrival": arrival})
+    statement, values = advancing(member_id, kind, arrival)
+    connection.execute(_text(statement), values)
+
+
+def advancing(member_id: str, kind: int, arrival: int) -> tuple[str, dict[str, object]]:
+    """What `advance` runs, with `:name` for the parameters."""
+    return _ADVANCE, {"member_id": member_id, "kind": kind, "arrival": arrival}
 
 
 def count(
@@ -88,12 +94,18 @@ def count_all(
     connection: sa.Connection, member_id: str, amounts: Mapping[int, int], now: int
 ) -> None:
     """Count several kinds, of which there is at least one, in one statement."""
+    statement, values = counting(member_id, amounts, now)
+    connection.execute(_text(statement), values)
+
+
+def counting(member_id: str, amounts: Mapping[int, int], now: int) -> tuple[str, dict[str, object]]:
+    """What `count_all` runs, with `:name` for the parameters."""
     values: dict[str, object] = {"member_id": member_id, "day": day_number(now)}
     # Sorted: two transactions that count the same kinds must not wait for each other crosswise.
     for position, kind in enumerate(sorted(amounts)):
         values[f"kind_{position}"] = kind
         values[f"amount_{position}"] = amounts[kind]
-    connection.execute(_count_of(len(amounts)), values)
+    return _count_of(len(amounts)), values
 
 
 def read(connection: sa.Connection, member_id: str, kind: int, now: int) -> Meter:
@@ -120,10 +132,13 @@ def _meter(row: sa.Row[*tuple[Any, ...]], arrival: int) -> Meter:
     return Meter(today, this_month, arrival)
 
 
+_text = functools.cache(sa.text)
+
+
 @functools.cache
-def _count_of(kinds: int) -> sa.TextClause:
+def _count_of(kinds: int) -> str:
     rows = ", ".join(f"(:member_id, :kind_{n}, :day, :amount_{n})" for n in range(kinds))
-    return sa.text(
+    return (
         f"INSERT INTO usage (member_id, kind, day, amount) VALUES {rows}"  # noqa: S608  fixed text
         " ON CONFLICT (member_id, kind, day) DO UPDATE SET amount = usage.amount + excluded.amount"
     )
@@ -144,7 +159,7 @@ _LOCK = sa.text(
     "INSERT INTO usage_rate (member_id, kind, arrival) VALUES (:member_id, :kind, 0)"
     " ON CONFLICT (member_id, kind) DO UPDATE SET arrival = usage_rate.arrival RETURNING arrival"
 )
-_ADVANCE = sa.text(
+_ADVANCE = (
     "INSERT INTO usage_rate (member_id, kind, arrival) VALUES (:member_id, :kind, :arrival)"
     " ON CONFLICT (member_id, kind) DO UPDATE SET arrival = excluded.arrival"
 )

@@ -7,8 +7,10 @@ SQLAlchemy, for whatever else a transaction does: as SQLAlchemy sees it, it is i
 that never ends.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +19,8 @@ from concordat_store.engines import BEGUN
 from concordat_store.turns import Turns
 
 Row = Sequence[Any]
+Statement = tuple[str, Row | Mapping[str, Any]]
+"""SQL with its parameters."""
 
 
 class Writer:
@@ -36,6 +40,7 @@ class Writer:
         self._connection: sa.Connection | None = None
         self._driver: Any = None
         self._cursor: Any = None
+        self._last: list[Statement] = []
         self.is_sqlite = engine.dialect.name == "sqlite"
 
     def take_turn(self, wait: bool = True) -> bool:
@@ -57,7 +62,7 @@ class Writer:
                 try:
                     self._begin()
                     yield
-                    self._driver.commit()
+                    self._commit()
                 except BaseException as error:
                     self._undo(error)
                     raise
@@ -72,13 +77,42 @@ class Writer:
             raise RuntimeError("only inside a transaction")
         return self._connection
 
-    def run(self, statement: str, parameters: Row | None = None) -> list[tuple[Any, ...]]:
+    def named(self, statement: str) -> str:
+        """SQL with `:name` for parameters as the driver's own: they are a mapping then."""
+        return statement if self.is_sqlite else _with_percents(statement)
+
+    def run(
+        self, statement: str, parameters: Row | Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
         """Run a statement of the driver's own SQL; returns its rows, none if it has none."""
         self._cursor.execute(statement, *(() if parameters is None else (parameters,)))
         rows: list[tuple[Any, ...]] = []
         if self._cursor.description is not None:
             rows = self._cursor.fetchall()
         return rows
+
+    def run_all(self, statements: Sequence[Statement]) -> None:
+        """Run statements without rows: to a server in one go, and back.
+
+        What follows one that fails is not run.
+        """
+        if self.is_sqlite:
+            for statement, parameters in statements:
+                self.run(statement, parameters)
+            return
+        with self._driver.pipeline():
+            for statement, parameters in statements:
+                self._cursor.execute(statement, parameters)
+
+    def run_last(self, statement: str, parameters: Row) -> None:
+        """Run a statement without rows at the transaction's end, or before.
+
+        What it fails with, the commit fails with. Nothing else of the transaction may need it.
+        """
+        if self.is_sqlite:
+            self.run(statement, parameters)
+        else:
+            self._last.append((statement, parameters))
 
     def run_first(self, statement: str) -> list[tuple[Any, ...]]:
         """As `run`, for a transaction's first: a connection lost since the last is replaced."""
@@ -98,6 +132,7 @@ class Writer:
 
     def undo(self) -> None:
         """Roll back what the transaction did so far; its end commits nothing then."""
+        self._last.clear()
         self._driver.rollback()
 
     def close(self) -> None:
@@ -116,7 +151,15 @@ class Writer:
             # psycopg begins by itself. A deferred BEGIN fails when another process wrote meanwhile.
             self._cursor.execute("BEGIN IMMEDIATE")
 
+    def _commit(self) -> None:
+        if not self._last:
+            self._driver.commit()
+            return
+        last, self._last = self._last, []
+        self.run_all([*last, ("COMMIT", ())])
+
     def _undo(self, error: BaseException) -> None:
+        self._last.clear()
         if self._connection is None:
             return
         try:
@@ -137,3 +180,8 @@ class Writer:
                 connection.invalidate()
             with suppress(Exception):
                 connection.close()
+
+
+@cache
+def _with_percents(statement: str) -> str:
+    return re.sub(r":(\w+)", r"%(\1)s", statement)

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.rules.disputed import standing
 from concordat_gateway.rules.permits import (
     contributors,
     ground_of,
     permits,
     spent_permits,
-    standing,
     unended,
 )
 from concordat_gateway.rules.scopes import Purpose

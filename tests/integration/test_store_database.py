@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import psycopg
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from concordat_gateway.store.control_tables import budget, consent, ledger_entry
 from concordat_rpc.errors import Kind, Refusal
 from concordat_store.database import Database
+from concordat_store.direct import rows_of
 from concordat_store.engines import SQLITE_MINIMUM, StoreError, require_sqlite
 from tests.postgresql import Cluster
 from tests.stores import StoreUrls
@@ -229,3 +231,46 @@ def test_damaged_file_becomes_a_refusal(sqlite_stores: StoreUrls) -> None:
         count(connection)
     assert refused.value.reason == "STORE_UNAVAILABLE"
     database.close()
+
+
+USED = sa.text("INSERT INTO usage (member_id, kind, day, amount) VALUES (:member, 1, 1, :amount)")
+
+
+def test_a_statement_that_fails_with_the_commit_leaves_nothing(control: Database) -> None:
+    used = "INSERT INTO usage (member_id, kind, day, amount) VALUES ('alpha', 1, 1, 1)"
+    with closing(control.writer()) as writer:
+        for times, remain in ((2, 0), (1, 1)):
+            writer.take_turn()
+            failing = pytest.raises(Exception, match=r"(?i)unique") if times > 1 else nullcontext()
+            with failing, writer.transaction():
+                writer.run_first("SELECT 1")
+                for _ in range(times):
+                    writer.run_last(used, ())
+            with control.read() as connection:
+                counted = connection.execute(sa.text("SELECT count(*) FROM usage"))
+                assert counted.scalar_one() == remain
+
+
+@pytest.mark.parametrize(
+    ("members", "found"),
+    [
+        (["alpha"], [("alpha", 6)]),
+        (["gamma"], []),
+        (["beta", "gamma", "alpha"], [("alpha", 6), ("beta", 8)]),
+        ([], []),
+    ],
+)
+def test_a_question_about_one_and_about_many_is_answered_alike(
+    control: Database, members: list[str], found: list[tuple[str, int]]
+) -> None:
+    table = sa.table("usage", sa.column("member_id", sa.String), sa.column("amount", sa.BigInteger))
+    asked = (
+        sa.select(table.c.member_id, table.c.amount + 1)
+        .where(table.c.member_id.in_(sa.bindparam("members", expanding=True)), table.c.amount > 4)
+        .order_by(table.c.member_id)
+    )
+    with control.write() as connection:
+        for member, amount in (("alpha", 5), ("beta", 7), ("gamma", 4)):
+            connection.execute(USED, {"member": member, "amount": amount})
+    with control.ask() as connection:
+        assert [tuple(row) for row in rows_of(connection, asked, {"members": members})] == found

@@ -108,6 +108,10 @@ class Journal:
         """A transaction that sees one snapshot of the control store and writes nothing."""
         return self._database.read()
 
+    def ask(self) -> AbstractContextManager[sa.Connection]:
+        """As `read`, where one statement asks all: its snapshot needs no transaction."""
+        return self._database.ask()
+
     def close(self) -> None:
         """Refuse new changes, finish the queued ones, stop the writer."""
         with self._mutex:

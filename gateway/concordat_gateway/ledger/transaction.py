@@ -6,7 +6,7 @@ leaves nothing behind, neither rows nor entries.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from concordat_privacy.log.leaf import Json
 from concordat_privacy.log.merkle import Frontier, leaf_hash, merkle_root
 from concordat_rpc.errors import unavailable
 from concordat_store.clock import Clock, rfc3339
-from concordat_store.writer import Writer
+from concordat_store.writer import Statement, Writer
 
 T = TypeVar("T")
 
@@ -56,11 +56,29 @@ class Transaction:
     @property
     def connection(self) -> sa.Connection:
         """The control store. What is written here commits with the entries, or not at all."""
+        self._guard()
+        return self._group.writer.connection
+
+    def query(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """As on `connection`, SQL with `:name` for parameters: for what every lookup runs.
+
+        SQLAlchemy takes longer than the databases take for such statements.
+        """
+        self._guard()
+        writer = self._group.writer
+        return writer.run(writer.named(statement), parameters)
+
+    def execute(self, statements: Sequence[Statement]) -> None:
+        """As `query`, for statements without rows, of which none is run after one that fails."""
+        self._guard()
+        writer = self._group.writer
+        writer.run_all([(writer.named(text), parameters) for text, parameters in statements])
+
+    def _guard(self) -> None:
         if self._savepoint and not self._guarded:
             # Only now: most of a savepoint's cost is two statements, and some changes only append.
             self._group.writer.run("SAVEPOINT change")
             self._guarded = True
-        return self._group.writer.connection
 
     @property
     def pool_version(self) -> int:

@@ -115,7 +115,7 @@ def lock_head(writer: Writer) -> Head:
 def save_head(writer: Writer, head: Head) -> None:
     """Replace the head."""
     statement = _UPDATE_HEAD_SQLITE if writer.is_sqlite else _UPDATE_HEAD_POSTGRESQL
-    writer.run(statement, _head_values(head))
+    writer.run_last(statement, _head_values(head))
 
 
 def insert_entries(

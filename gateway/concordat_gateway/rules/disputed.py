@@ -1,4 +1,4 @@
-"""What a lookup must know of disputes: which categories of which subjects are under an open one.
+"""What a lookup must know before its answer leaves: the consents that stand, and open disputes.
 
 A dispute is about a category, not about a row or a member: what is held back or marked is all of
 the category, whoever contributed it, until the last member has answered. So its end tells nothing
@@ -7,29 +7,65 @@ of who had to answer, nor how many.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from concordat_gateway.rules.permits import in_chunks
-from concordat_gateway.store.control_tables import dispute
+from concordat_gateway.rules.permits import LIVE_OF_SUBJECTS, in_chunks
+from concordat_gateway.rules.scopes import ConsentId, Purpose, categories_in, covers
+from concordat_gateway.store.control_tables import consent, dispute
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
+from concordat_store.direct import rows_of
 
 UnderDispute = Mapping[SubjectKey, frozenset[DataCategory]]
 """The categories of each subject that an open dispute is about; subjects without one are left out.
 """
 
 
-def under_dispute(connection: sa.Connection, subjects: Sequence[SubjectKey]) -> UnderDispute:
-    """What open disputes are about, whoever opened them."""
-    found: dict[SubjectKey, frozenset[DataCategory]] = defaultdict(frozenset)
-    for chunk in in_chunks(subjects):
-        for subject, category in connection.execute(_OPEN, {"subjects": chunk}):
-            found[subject] |= {DataCategory(category)}
-    return dict(found)
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which consents of some subjects are live, and what of the subjects is disputed."""
+
+    consents: frozenset[ConsentId]
+    """Whoever holds them."""
+    contributors: Mapping[SubjectKey, Mapping[int, frozenset[DataCategory]]]
+    """As `permits.contributors` gives them, by the consents recorded before the entry."""
+    under_dispute: UnderDispute
+    """Whoever opened the disputes."""
 
 
-_OPEN = sa.select(dispute.c.subject, dispute.c.category).where(
-    dispute.c.subject.in_(sa.bindparam("subjects", expanding=True)),
-    dispute.c.resolved_at.is_(None),
+def standing(
+    connection: sa.Connection, subjects: Sequence[SubjectKey], now: int, before_entry: int
+) -> Standing:
+    """All live consents of subjects, by whoever they were given to, and all open disputes.
+
+    One question for all of it, a statement a chunk.
+    """
+    live: set[ConsentId] = set()
+    contributors: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
+    disputed: dict[SubjectKey, frozenset[DataCategory]] = defaultdict(frozenset)
+    for chunk in in_chunks(sorted(subjects)):
+        rows = rows_of(connection, _STANDING, {"subjects": chunk, "now": now})
+        for subject, member_no, purposes, categories, consent_id, grant_entry in rows:
+            if consent_id is None:
+                disputed[subject] |= {DataCategory(categories)}
+                continue
+            live.add(consent_id)
+            if covers(purposes, Purpose.CONTRIBUTION) and grant_entry < before_entry:
+                allowed = contributors[subject]
+                allowed[member_no] = allowed.get(member_no, _NONE) | categories_in(categories)
+    return Standing(frozenset(live), contributors, dict(disputed))
+
+
+_NONE: frozenset[DataCategory] = frozenset()
+# A dispute has a category where a consent has its categories, and no consent.
+_STANDING = sa.union_all(
+    LIVE_OF_SUBJECTS.add_columns(consent.c.consent_id, consent.c.grant_entry),
+    sa.select(
+        dispute.c.subject, sa.null(), sa.null(), dispute.c.category, sa.null(), sa.null()
+    ).where(
+        dispute.c.subject.in_(sa.bindparam("subjects", expanding=True)),
+        dispute.c.resolved_at.is_(None),
+    ),
 )

@@ -369,12 +369,12 @@ def _decide(
     [subject] = named.keys
     require_epoch(transaction.tokens_epoch, named.epoch)
     # Depends on nothing about the subject, and comes before anything about it is read.
-    meter = LookupMeter.of(connection, opener.name, quota, now)
+    meter = LookupMeter.of(transaction, opener.name, quota, now)
     exhausted = meter.check(connection, 1, now)
     if exhausted is not None:
         return exhausted
     ground = ground_of(connection, opener.name, Purpose.DISPUTE, complaint.category, subject, now)
-    meter.charge(connection, 1, int(ground is None), now)
+    meter.charge(transaction, 1, int(ground is None), now)
     if ground is not None:
         return _opened(transaction, opener, request_id, complaint, named, ground, gateway, to_reply)
     transaction.append(

@@ -173,7 +173,7 @@ def look_up(
         connection, now = transaction.connection, transaction.now
         transaction.require_witnessed()
         require_epoch(transaction.tokens_epoch, named.epoch)
-        meter = LookupMeter.of(connection, caller.name, quota, now)
+        meter = LookupMeter.of(transaction, caller.name, quota, now)
         exhausted = meter.check(connection, len(subjects), now)
         if exhausted is not None:
             return exhausted
@@ -183,7 +183,7 @@ def look_up(
             for permit, committed in zip(permitted, commitments, strict=True)
         ]
         refused = sum(not permit.granted for permit in permitted)
-        meter.charge(connection, len(subjects), refused, now)
+        meter.charge(transaction, len(subjects), refused, now)
         entry = append_use(
             transaction,
             "lookup",

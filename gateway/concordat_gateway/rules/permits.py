@@ -24,6 +24,7 @@ from concordat_gateway.store.control_tables import consent, member
 from concordat_gateway.store.subjects import SubjectKey, bucket_bounds
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.periods import TimeUnit, span_number
+from concordat_store.direct import rows_of
 
 # Sorted keys in one statement are read in index order; more than this gains nothing.
 _SUBJECTS_A_QUERY = 1_000
@@ -161,7 +162,8 @@ def spent_permits(
     grounds: list[Ground] = []
     spans = {f"span_{unit}": span_number(unit, now) for unit in TimeUnit}
     for chunk in in_chunks(sorted(set(subjects))):
-        rows = connection.execute(
+        rows = rows_of(
+            connection,
             _UNSPENT_OF_RECIPIENT,
             {
                 "subjects": chunk,
@@ -170,7 +172,7 @@ def spent_permits(
                 "now": now,
                 **spans,
             },
-        ).all()
+        )
         grounds += [Ground._make(row[:_GROUND]) for row in rows]
         often = Counter([row[0] for row in rows])
         for row in rows:
@@ -249,38 +251,12 @@ def contributors(
     """
     found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
     for chunk in in_chunks(sorted(subjects)):
-        rows = connection.execute(_LIVE_OF_SUBJECTS, {"subjects": chunk, "now": now})
+        rows = connection.execute(LIVE_OF_SUBJECTS, {"subjects": chunk, "now": now})
         for subject, member_no, purposes, categories in rows:
             if covers(purposes, Purpose.CONTRIBUTION):
                 allowed = found[subject]
                 allowed[member_no] = allowed.get(member_no, _NONE) | categories_in(categories)
     return dict(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Which consents of some subjects are live."""
-
-    consents: frozenset[ConsentId]
-    """Whoever holds them."""
-    contributors: Mapping[SubjectKey, Mapping[int, frozenset[DataCategory]]]
-    """As `contributors` gives them, by the consents that were recorded before the entry."""
-
-
-def standing(
-    connection: sa.Connection, subjects: Sequence[SubjectKey], now: int, before_entry: int
-) -> Standing:
-    """All live consents of subjects, by whoever they were given to: one question for all of it."""
-    live: set[ConsentId] = set()
-    found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
-    for chunk in in_chunks(sorted(subjects)):
-        rows = connection.execute(_STANDING, {"subjects": chunk, "now": now}).all()
-        for subject, member_no, purposes, categories, consent_id, grant_entry in rows:
-            live.add(consent_id)
-            if covers(purposes, Purpose.CONTRIBUTION) and grant_entry < before_entry:
-                allowed = found[subject]
-                allowed[member_no] = allowed.get(member_no, _NONE) | categories_in(categories)
-    return Standing(frozenset(live), found)
 
 
 def countable(connection: sa.Connection, bucket: int, now: int) -> set[tuple[SubjectKey, int]]:
@@ -308,6 +284,11 @@ def unended(
         )
         found.update((subject, count) for subject, count in rows)
     return found
+
+
+def is_one_chunk(values: Sequence[object]) -> bool:
+    """Whether `in_chunks` makes one statement of the values."""
+    return len(values) <= _SUBJECTS_A_QUERY
 
 
 def in_chunks(values: Sequence[_T], size: int = _SUBJECTS_A_QUERY) -> Iterator[list[_T]]:
@@ -381,8 +362,7 @@ _LIVE_OF_MEMBERS = (
     .join(member, member.c.member_id == consent.c.recipient)
     .where(_LIVE)
 )
-_LIVE_OF_SUBJECTS = _LIVE_OF_MEMBERS.where(_OF_SUBJECTS)
-_STANDING = _LIVE_OF_SUBJECTS.add_columns(consent.c.consent_id, consent.c.grant_entry)
+LIVE_OF_SUBJECTS = _LIVE_OF_MEMBERS.where(_OF_SUBJECTS)
 _LIVE_IN_SPAN = _LIVE_OF_MEMBERS.where(
     consent.c.subject >= sa.bindparam("first"), consent.c.subject <= sa.bindparam("last")
 )

@@ -48,13 +48,13 @@ class LookupMeter:
 
     @classmethod
     def of(
-        cls, connection: sa.Connection, member_id: str, configured: Quota, now: int
+        cls, transaction: Transaction, member_id: str, configured: Quota, now: int
     ) -> "LookupMeter":
         """A member's, which must be active. One statement: every lookup runs it.
 
         Raises Refusal PERMISSION_DENIED (NOT_A_MEMBER, MEMBER_SUSPENDED).
         """
-        row = connection.execute(
+        rows = transaction.query(
             _METER,
             {
                 "member_id": member_id,
@@ -63,14 +63,14 @@ class LookupMeter:
                 "today": day_number(now),
                 "first": first_day_of_month(now),
             },
-        ).one_or_none()
-        check_standing(member_id, None if row is None else row.state)
-        assert row is not None  # check_standing has seen to it
+        )
+        check_standing(member_id, rows[0][0] if rows else None)
+        [(_, daily, monthly, arrival, today, this_month, exhausted)] = rows
         return cls(
             member_id,
-            Meter(row.today, row.this_month, row.arrival),
-            quota_of(configured, row.daily, row.monthly),
-            bool(row.exhausted),
+            Meter(today, this_month, arrival),
+            quota_of(configured, daily, monthly),
+            bool(exhausted),
         )
 
     def check(self, connection: sa.Connection, amount: int, now: int) -> Exhausted | None:
@@ -89,16 +89,16 @@ class LookupMeter:
         meters.count(connection, self.member_id, UsageKind.QUOTA_EXHAUSTED, 1, now)
         return met
 
-    def charge(self, connection: sa.Connection, amount: int, refused: int, now: int) -> None:
+    def charge(self, transaction: Transaction, amount: int, refused: int, now: int) -> None:
         """Charge `amount` lookups that `check` let through, of which so many were refused."""
-        meters.count_all(
-            connection,
-            self.member_id,
-            {UsageKind.LOOKUPS: amount, UsageKind.LOOKUPS_REFUSED: refused},
-            now,
-        )
+        amounts: dict[int, int] = {UsageKind.LOOKUPS: amount, UsageKind.LOOKUPS_REFUSED: refused}
         arrival = arrival_after(self.meter, self.quota, amount, now)
-        meters.advance(connection, self.member_id, UsageKind.LOOKUPS, arrival)
+        transaction.execute(
+            [
+                meters.counting(self.member_id, amounts, now),
+                meters.advancing(self.member_id, UsageKind.LOOKUPS, arrival),
+            ]
+        )
 
 
 def lookups_exhausted(member_id: str, met: Exhausted) -> Refusal:
@@ -228,7 +228,7 @@ _SET = sa.text(
     " ON CONFLICT (member_id) DO UPDATE SET daily = excluded.daily, monthly = excluded.monthly"
 )
 # PostgreSQL's sum of BIGINT is a NUMERIC.
-_METER = sa.text(
+_METER = (
     "SELECT m.state, q.daily, q.monthly, coalesce(r.arrival, 0) AS arrival,"
     " coalesce((SELECT amount FROM usage WHERE member_id = m.member_id AND kind = :lookups"
     " AND day = :today), 0) AS today,"

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal
 from concordat_gateway.ledger.tree import read_tokens_epoch
-from concordat_gateway.rules.disputed import UnderDispute, under_dispute
-from concordat_gateway.rules.permits import Permit, standing
+from concordat_gateway.rules.disputed import UnderDispute, standing
+from concordat_gateway.rules.permits import Permit, is_one_chunk
 from concordat_gateway.rules.scopes import ConsentId
 from concordat_gateway.store.subjects import SubjectKey, require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
@@ -55,14 +55,14 @@ def still_standing(
     """
     named = frozenset(consent for permit in permits for consent in permit.consents.values())
     ordered = sorted(subjects)
-    with journal.read() as connection:
+    with journal.ask() if is_one_chunk(ordered) else journal.read() as connection:
         now = standing(connection, ordered, decided_at, entry.index)
         ended = named - now.consents
         if ended:
             # Consents that were only moved to other names have not ended. Every subject has one
-            # that was named, so a subject that was moved is noticed here.
+            # that was named, so a subject that was moved is noticed here: epochs never return.
             require_epoch(read_tokens_epoch(connection), epoch)
-        return Still(ended, now.contributors, under_dispute(connection, ordered))
+        return Still(ended, now.contributors, now.under_dispute)
 
 
 def withhold(

@@ -34,13 +34,14 @@ def insert_rows(connection: sa.Connection, table: sa.Table, rows: Rows) -> None:
 
 
 def write_rows(writer: Writer, table: sa.Table, rows: Rows) -> None:
-    """As `insert_rows`, for a writer's transaction."""
+    """As `insert_rows`, for a writer's transaction, of rows that are not read in it."""
     if not rows:
         return
     if writer.is_sqlite:
         writer.run_many(_sqlite_insert(table), rows)
     elif len(rows) < _COPY_FROM_ROWS:
-        writer.run(_unnest_insert(table), [list(column) for column in zip(*rows, strict=True)])
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        writer.run_last(_unnest_insert(table), columns)
     else:
         _copy(writer.connection, table, table.name, rows)
 

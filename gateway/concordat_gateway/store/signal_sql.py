@@ -123,9 +123,6 @@ def _of_subjects(table: sa.Table, columns: Sequence[str]) -> sa.Select[Any]:
     )
 
 
-SELECT_RELATIONS = _of_subjects(relation, ("account_ref", *_RELATION_STATE)).order_by(
-    relation.c.subject, relation.c.member_no, relation.c.account_ref
-)
 _SOURCE = ("source_entry", "source_item")
 SELECT_RELATIONS_OF = _of_subjects(relation, (*_SOURCE, "account_ref", *_RELATION_STATE)).where(
     relation.c.member_no == sa.bindparam("member_no")
@@ -133,9 +130,28 @@ SELECT_RELATIONS_OF = _of_subjects(relation, (*_SOURCE, "account_ref", *_RELATIO
 SELECT_INQUIRIES_OF = _of_subjects(inquiry, (*_SOURCE, "application_ref")).where(
     inquiry.c.member_no == sa.bindparam("member_no")
 )
-SELECT_INQUIRIES = _of_subjects(inquiry, ("day", "product", "outcome")).order_by(
-    inquiry.c.subject, inquiry.c.member_no, inquiry.c.application_ref
-)
+_INQUIRY = ("application_ref", "day", "product", "outcome")
+_NOTHING = [sa.null()] * (len(_RELATION_STATE) + 1 - len(_INQUIRY))
+
+
+def _part(kind: int) -> sa.ColumnElement[int]:
+    return sa.literal_column(str(kind), sa.Integer).label("part")
+
+
+EPOCH_PART, RELATION_PART, INQUIRY_PART = range(3)
+# All of a lookup in one snapshot without a transaction. Rows of subjects have their subject, the
+# member's number and the columns of `relation` or `inquiry`; the epoch stands for the number.
+SELECT_HISTORIES = sa.union_all(
+    _of_subjects(relation, ("account_ref", *_RELATION_STATE)).add_columns(_part(RELATION_PART)),
+    _of_subjects(inquiry, _INQUIRY).add_columns(*_NOTHING, _part(INQUIRY_PART)),
+    sa.select(
+        sa.null(),
+        subject_epoch.c.epoch,
+        *([sa.null()] * len(_RELATION_STATE)),
+        sa.null(),
+        _part(EPOCH_PART),
+    ),
+).order_by("subject", "member_no", "account_ref")
 
 
 def _in_bucket(table: sa.Table) -> sa.ColumnElement[bool]:

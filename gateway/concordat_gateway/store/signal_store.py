@@ -38,8 +38,10 @@ from concordat_privacy.catalogue.relations import (
 )
 from concordat_privacy.catalogue.retention import Cutoffs, kept
 from concordat_privacy.catalogue.rows import ApplicationEvent, RowRef
+from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_store.clock import Clock
 from concordat_store.database import Database
+from concordat_store.direct import rows_of
 
 BUCKETS = 256
 _SUBJECTS_A_STATEMENT = 500
@@ -171,17 +173,23 @@ class SignalStore:
         """
         relations: dict[SubjectKey, list[tuple[int, Relation]]] = {key: [] for key in subjects}
         inquiries: dict[SubjectKey, list[tuple[int, Inquiry]]] = {key: [] for key in subjects}
-        with self._database.read() as connection:
-            require_epoch(sql.read_epoch(connection), epoch)
-            for chunk in _chunks(sorted(relations)):
-                for subject, member_no, *numbers in connection.execute(
-                    sql.SELECT_RELATIONS, sql.subject_span(chunk)
+        chunks = list(_chunks(sorted(relations)))
+        with self._database.ask() if len(chunks) == 1 else self._database.read() as connection:
+            for chunk in chunks:
+                found = FIRST_EPOCH
+                for subject, member_no, ref, *numbers, part in rows_of(
+                    connection, sql.SELECT_HISTORIES, sql.subject_span(chunk)
                 ):
-                    relations[subject].append((member_no, Relation.from_numbers(*numbers)))
-                for subject, member_no, *numbers in connection.execute(
-                    sql.SELECT_INQUIRIES, sql.subject_span(chunk)
-                ):
-                    inquiries[subject].append((member_no, Inquiry.from_numbers(*numbers)))
+                    if part == sql.RELATION_PART:
+                        account = Relation.from_numbers(ref, *numbers)
+                        relations[subject].append((member_no, account))
+                    elif part == sql.INQUIRY_PART:
+                        day, product, outcome, *_ = numbers
+                        application = Inquiry.from_numbers(day, product, outcome)
+                        inquiries[subject].append((member_no, application))
+                    else:
+                        found = member_no
+                require_epoch(found, epoch)
         return {key: History(tuple(relations[key]), tuple(inquiries[key])) for key in relations}
 
     def standing(
