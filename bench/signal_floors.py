@@ -227,6 +227,8 @@ def _type_of(column: sa.Column[Any]) -> str:
             return "bytea"
         case sa.SmallInteger():
             return "smallint"
+        case sa.BigInteger():
+            return "bigint"
         case _:
             return "integer"
 
