@@ -5,11 +5,7 @@ NOW is in microseconds. It ends with code 0 if it comes to its end in fewer than
 commits.
 """
 
-import os
-import signal
 import sys
-
-import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.notices import mark_overdue
@@ -17,7 +13,7 @@ from concordat_gateway.rules.retention import enforce
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.jurisdictions import policies
 from concordat_store.database import Database
-from concordat_store.engines import WRITES
+from tests.programs.kills import kill_before
 from tests.stores import ledger_key_of_tests
 
 GATEWAY = "spiffe://concordat.test/gateway/gateway"
@@ -29,24 +25,7 @@ def main(control_url: str, signals_url: str, job: str, now: int, writes: int) ->
 
     journal = Journal(Database.open(control_url), ledger_key_of_tests(), clock)
     signals = SignalStore(Database.open(signals_url), clock)
-    left = writes
-
-    def count() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
-        if not statement.lstrip().upper().startswith(("SELECT", "BEGIN")):
-            count()
-
-    def note_commit(connection: sa.Connection) -> None:
-        if connection.get_execution_options().get(WRITES):
-            count()
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    sa.event.listen(sa.Engine, "commit", note_commit)
+    kill_before(writes)
     if job == "retention":
         enforce(journal, signals, policies()["CN"], GATEWAY, now)
     else:

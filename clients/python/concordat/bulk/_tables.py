@@ -41,8 +41,8 @@ class ParquetFile:
         """Rows of the file."""
         return self._rows
 
-    def digest(self, columns: Sequence[str]) -> bytes:  # noqa: ARG002  Source\'s
-        """Of the file\'s bytes."""
+    def digest(self, columns: Sequence[str]) -> bytes:  # noqa: ARG002  Source's
+        """Of the file's bytes."""
         return file_digest(self._path, "parquet")
 
     def rows(self, columns: Sequence[str], start: Position | None = None) -> Iterator[Item]:

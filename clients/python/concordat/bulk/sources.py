@@ -78,8 +78,8 @@ class CsvFile:
         """Bytes of the file."""
         return self._opened[0]
 
-    def digest(self, columns: Sequence[str]) -> bytes:  # noqa: ARG002  Source\'s
-        """Of the file\'s bytes, and of how they are read."""
+    def digest(self, columns: Sequence[str]) -> bytes:  # noqa: ARG002  Source's
+        """Of the file's bytes, and of how they are read."""
         return file_digest(self._path, repr((self._dialect, self._columns)))
 
     def rows(self, columns: Sequence[str], start: Position | None = None) -> Iterator[Item]:
