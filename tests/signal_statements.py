@@ -22,7 +22,6 @@ from concordat_gateway.store.signal_tables import METADATA
 WHERE_ROWS_LIE = frozenset(("subject", "bucket"))
 KEYED = {name: WHERE_ROWS_LIE for name, table in METADATA.tables.items() if "subject" in table.c}
 """Tables that have a subject, and the columns one of which every statement on them must fix."""
-KEYED["staged_row"] = WHERE_ROWS_LIE | {"batch_id"}
 
 _DIALECTS = {"sqlite": SQLiteDialect_pysqlite(), "postgresql": PGDialect_psycopg()}  # type: ignore[no-untyped-call]
 _PARSED_AS = {"sqlite": "sqlite", "postgresql": "postgres"}
@@ -118,9 +117,9 @@ def _faults_of_table(table: exp.Table) -> Iterator[str]:
 def _faults_of_conflict(table: str, conflict: exp.Expression | None) -> Iterator[str]:
     if conflict is None:
         return
-    # A staged row lies with its batch.
-    key = "batch_id" if table == "staged_row" else "subject"
-    if key not in {one.name for keys in conflict.args["conflict_keys"] for one in _columns(keys)}:
+    if "subject" not in {
+        one.name for keys in conflict.args["conflict_keys"] for one in _columns(keys)
+    }:
         yield f"{table}: in conflict with rows of other subjects"
     yield from _moved(table, conflict.expressions)
 

@@ -17,7 +17,8 @@ from concordat_gateway.rules.aggregates import Asked, ask, snapshot_of
 from concordat_gateway.rules.budgets import POOL, Caps, Scope, accounts
 from concordat_gateway.rules.scopes import Purpose, mask_of
 from concordat_gateway.store.control_tables import answer, batch, budget, consent, member
-from concordat_gateway.store.signal_store import SignalStore, StagedRow
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.staging import StagedRow
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import (
     AccountStatus,

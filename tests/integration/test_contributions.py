@@ -18,7 +18,8 @@ from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import contributions
 from concordat_gateway.rules.policies import Jurisdictions
 from concordat_gateway.store.control_tables import consent as consent_table
-from concordat_gateway.store.signal_store import SignalStore, StagedRow
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.staging import StagedRow
 from concordat_gateway.store.subjects import SubjectKey
 from tests.services import (
     CALL_SECONDS,

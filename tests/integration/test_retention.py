@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.retention import enforce
-from concordat_gateway.store.signal_store import SignalStore, StagedRow
+from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.signal_tables import inquiry, relation
+from concordat_gateway.store.staging import StagedRow
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import AccountStatus, DataCategory, ProductClass
 from concordat_privacy.catalogue.calendar import day_number, month_number

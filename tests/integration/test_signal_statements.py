@@ -24,7 +24,8 @@ from concordat_gateway.rules.erased_stores import erase_again
 from concordat_gateway.rules.retention import enforce
 from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store import rotation_sql, signal_sql
-from concordat_gateway.store.signal_store import SignalStore, StagedRow
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.staging import StagedRow
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.bands import AccountStatus, ProductClass
 from concordat_privacy.catalogue.packing import pack_row
@@ -251,14 +252,11 @@ def test_whatever_runs_on_signals_says_whose_rows(
     assert left_out == set()
     made = {
         "sqlite": [
-            "INSERT INTO staged_row (",
             "INSERT INTO relation (",
             "INSERT INTO inquiry (",
             "DELETE FROM relation WHERE relation.bucket",
         ],
         "postgresql": [
-            "INSERT INTO staged_row (",
-            "COPY staged_row (",
             "COPY arriving_relation (",
             "COPY arriving_inquiry (",
             "INSERT INTO relation (",
@@ -300,9 +298,7 @@ def test_no_key_of_signals_is_without_the_subject(store_urls: StoreUrls) -> None
                     for index in inspector.get_indexes(name)
                     if index["unique"]
                 ]
-                # A staged row lies with its batch.
-                wanted = "batch_id" if name == "staged_row" else "subject"
-                assert all(wanted in key for key in keys), (name, keys)
+                assert all("subject" in key for key in keys), (name, keys)
     finally:
         database.close()
 
@@ -317,7 +313,6 @@ BAD = [
     "SELECT * FROM relation r JOIN inquiry i ON i.subject = r.subject WHERE r.subject = 0",
     "SELECT 1 WHERE EXISTS (SELECT 1 FROM relation WHERE member_no = 1)",
     "SELECT 1 FROM erased UNION SELECT member_no FROM relation",
-    "SELECT row_no FROM staged_row",
     "DELETE FROM inquiry",
     "DELETE FROM relation WHERE member_no = 0",
     "UPDATE relation SET status = 1 WHERE member_no = 0",
@@ -341,7 +336,6 @@ GOOD = [
     "SELECT * FROM relation WHERE subject = 0",
     "SELECT * FROM relation WHERE (member_no = 1 AND (relation.bucket IN (0, 1)))",
     "SELECT * FROM relation r, inquiry i WHERE r.subject = 0 AND i.subject = 0",
-    "DELETE FROM staged_row WHERE batch_id = 0",
     "UPDATE relation SET status = 1 WHERE subject = 0",
     "INSERT INTO inquiry (subject, bucket) VALUES (0, 0)"
     " ON CONFLICT (subject, bucket) DO UPDATE SET day = excluded.day",

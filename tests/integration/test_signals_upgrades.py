@@ -102,7 +102,17 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
         {"batch_id": STAGED, "row_no": row_no, "subject": NEW, "bucket": NEW[0], "content": content}
         for row_no, content in enumerate((STAGED_ACCOUNT, STAGED_APPLICATION))
     ],
-    "staged_batch": [{"batch_id": STAGED, "staged_at": 7}],
+    "staged_batch": [
+        {
+            "batch_id": STAGED,
+            "staged_at": 7,
+            # For each row: number u32, subject, length u16, the row.
+            "content": b"".join(
+                row_no.to_bytes(4, "big") + NEW + len(content).to_bytes(2, "big") + content
+                for row_no, content in enumerate((STAGED_ACCOUNT, STAGED_APPLICATION))
+            ),
+        }
+    ],
     "published_batch": [{"batch_id": PUBLISHED, "published_at": 5}],
     "publisher": [{"member_no": MEMBER, "published_at": 5}],
     "subject_epoch": [{"id": 1, "epoch": EPOCH}],

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from concordat_gateway.store.signal_store import BatchNotStagedError, SignalStore, StagedRow
+from concordat_gateway.store.signal_store import BatchNotStagedError, SignalStore
+from concordat_gateway.store.staging import StagedRow
 from concordat_gateway.store.subjects import SubjectKey, bucket_of
 from concordat_privacy.catalogue.bands import (
     AccountStatus,

@@ -14,7 +14,8 @@ from concordat_gateway.rules import contributions
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.intake import PART, AccountNumbers, Header, Intake, RawRow
 from concordat_gateway.rules.uploads import UploadStream, get_upload, list_refused_rows
-from concordat_gateway.store.signal_store import SignalStore, StagedRow
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.staging import StagedRow
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.relations import Relation
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION

@@ -11,7 +11,8 @@ import signal
 import sys
 
 from concordat_gateway.ledger.journal import Entry, Journal, Transaction
-from concordat_gateway.store.signal_store import SignalStore, StagedRow
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.staging import StagedRow
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_store.clock import system_clock
 from concordat_store.database import Database

@@ -27,7 +27,8 @@ from concordat_gateway.rules.scopes import ConsentId, Purpose
 from concordat_gateway.rules.standing import require_active
 from concordat_gateway.rules.uses import Use, append_use, use_items
 from concordat_gateway.store.control_tables import batch as batch_table
-from concordat_gateway.store.signal_store import SignalStore, StagedRow
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.staging import StagedRow
 from concordat_gateway.store.subjects import require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.rows import CATEGORY_FIELDS

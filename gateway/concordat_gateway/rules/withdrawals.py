@@ -27,7 +27,8 @@ from concordat_gateway.rules.requests import (
 from concordat_gateway.rules.standing import require_active
 from concordat_gateway.rules.uses import ROWS_AN_ITEM
 from concordat_gateway.store.control_tables import batch as batch_table
-from concordat_gateway.store.signal_store import SignalStore, StagedRow
+from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.store.staging import StagedRow
 from concordat_gateway.store.subjects import SubjectKey, require_epoch
 from concordat_privacy.catalogue.packing import Withdrawn, pack_withdrawal, packed_leaf
 from concordat_privacy.catalogue.rows import REF_BYTES, FieldProblem, RowRef

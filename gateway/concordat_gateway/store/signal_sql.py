@@ -6,21 +6,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from concordat_gateway.store.bulk import Rows, insert_rows, upsert_rows
+from concordat_gateway.store.bulk import Rows, upsert_rows
 from concordat_gateway.store.signal_tables import (
     erased,
     inquiry,
     published_batch,
     relation,
     staged_batch,
-    staged_row,
     subject_epoch,
 )
 from concordat_gateway.store.subjects import bucket_bounds, bucket_of
 from concordat_privacy.catalogue.packing import PackedAccount
-from concordat_privacy.catalogue.relations import PROFILE_MONTHS, Inquiry, Relation
+from concordat_privacy.catalogue.relations import PROFILE_MONTHS
 from concordat_privacy.catalogue.retention import BEHAVIOUR, Cutoffs
-from concordat_privacy.catalogue.rows import ADVERSE_STATUSES, RowRef
+from concordat_privacy.catalogue.rows import ADVERSE_STATUSES
 from concordat_privacy.epochs import FIRST_EPOCH
 
 # In the order of Relation's fields after account_ref.
@@ -41,18 +40,19 @@ SET_EPOCH = sa.text(
 )
 _SELECT_EPOCH = sa.select(subject_epoch.c.epoch)
 INSERT_STAGED_BATCH = sa.insert(staged_batch)
-SELECT_STAGED_BATCH = sa.select(staged_batch.c.batch_id).where(staged_batch.c.batch_id == _BATCH_ID)
+SELECT_STAGED_CONTENT = sa.select(staged_batch.c.content).where(
+    staged_batch.c.batch_id == _BATCH_ID
+)
+UPDATE_STAGED_CONTENT = (
+    sa.update(staged_batch)
+    .where(staged_batch.c.batch_id == sa.bindparam("staged_id"))
+    .values(content=sa.bindparam("remaining"))
+)
 SELECT_STAGED = sa.select(staged_batch.c.batch_id).order_by(
     staged_batch.c.staged_at, staged_batch.c.batch_id
 )
 SELECT_STAGED_BEFORE = SELECT_STAGED.where(staged_batch.c.staged_at < sa.bindparam("staged_at"))
 DELETE_STAGED_BATCH = sa.delete(staged_batch).where(staged_batch.c.batch_id == _BATCH_ID)
-SELECT_STAGED_ROWS = (
-    sa.select(staged_row.c.row_no, staged_row.c.subject, staged_row.c.content)
-    .where(staged_row.c.batch_id == _BATCH_ID)
-    .order_by(staged_row.c.row_no)
-)
-DELETE_STAGED_ROWS = sa.delete(staged_row).where(staged_row.c.batch_id == _BATCH_ID)
 INSERT_PUBLISHED = sa.insert(published_batch)
 SELECT_PUBLISHED = sa.select(published_batch.c.batch_id).where(
     published_batch.c.batch_id == _BATCH_ID
@@ -95,12 +95,6 @@ DELETE_INQUIRY = sa.delete(inquiry).where(
     inquiry.c.member_no == sa.bindparam("member_no"),
     inquiry.c.application_ref == sa.bindparam("ref"),
 )
-SELECT_BATCHES_OF_SUBJECT = (
-    sa.select(staged_row.c.batch_id).where(_is_subject(staged_row)).distinct()
-)
-DELETE_STAGED_OF_SUBJECT = sa.delete(staged_row).where(
-    _is_subject(staged_row), staged_row.c.batch_id == _BATCH_ID
-)
 SUBJECTS_IN_BUCKET = tuple(
     sa.select(table.c.subject)
     .where(
@@ -109,7 +103,7 @@ SUBJECTS_IN_BUCKET = tuple(
         table.c.subject <= sa.bindparam("last"),
     )
     .distinct()
-    for table in (relation, inquiry, staged_row)
+    for table in _PUBLISHED
 )
 
 
@@ -278,43 +272,22 @@ def bucket_span(bucket: int) -> dict[str, Any]:
     return {"bucket": bucket, "first": first, "last": last}
 
 
-def insert_staged_rows(connection: sa.Connection, rows: Rows) -> None:
-    """Store (batch_id, row_no, subject, bucket, content) rows."""
-    insert_rows(connection, staged_row, rows)
+def relation_row(
+    subject: bytes, member_no: int, account: PackedAccount, entry: int, item: int
+) -> tuple[Any, ...]:
+    """The values of `relation`, of an account whose newest month came from a row of an entry."""
+    ref, month, status, product, opened, first, bands, profile = account
+    return (
+        *(subject, member_no, ref, bucket_of(subject), month, status, product, opened, first),
+        *(bands, profile.ljust(PROFILE_MONTHS, b"\0"), entry, item),
+    )
 
 
-def upsert_relations(
-    connection: sa.Connection,
-    relations: Sequence[tuple[bytes, int, Relation | PackedAccount, RowRef]],
-) -> None:
-    """Store (subject, member number, relation, its source), replacing what has the same key."""
-    rows = [
-        (
-            subject,
-            member_no,
-            r.account_ref,
-            bucket_of(subject),
-            r.as_of_month,
-            r.status,
-            r.product,
-            r.opened_quarter,
-            r.first_delinquency_month,
-            r.bands.rstrip(b"\0"),
-            r.profile.ljust(PROFILE_MONTHS, b"\0"),
-            *source,
-        )
-        for subject, member_no, r, source in relations
-    ]
+def upsert_relations(connection: sa.Connection, rows: Rows) -> None:
+    """Store what `relation_row` made, in key order, replacing what has the same key."""
     upsert_rows(connection, relation, rows)
 
 
-def upsert_inquiries(
-    connection: sa.Connection, inquiries: Sequence[tuple[bytes, int, bytes, Inquiry, RowRef]]
-) -> None:
-    """Store (subject, member number, application_ref, inquiry, its source), replacing the same
-    key."""
-    rows = [
-        (subject, member_no, ref, bucket_of(subject), i.day, i.product, i.outcome, *source)
-        for subject, member_no, ref, i, source in inquiries
-    ]
+def upsert_inquiries(connection: sa.Connection, rows: Rows) -> None:
+    """Store the values of `inquiry`, in key order, replacing what has the same key."""
     upsert_rows(connection, inquiry, rows)

@@ -6,7 +6,7 @@ again. Readers see published batches only. Withdrawn consents are not this modul
 may leave is decided on the control store, and filtered by furnisher after reading.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from concordat_gateway.store import signal_sql as sql
+from concordat_gateway.store.merging import merge_rows
 from concordat_gateway.store.signal_tables import inquiry, relation
+from concordat_gateway.store.staging import (
+    StagedRow,
+    decode_rows,
+    encode_rows,
+    without_subjects,
+)
 from concordat_gateway.store.subjects import (
     ROTATING,
     SubjectKey,
@@ -22,22 +29,14 @@ from concordat_gateway.store.subjects import (
     require_epoch,
     tokens_rotating,
 )
-from concordat_privacy.catalogue.packing import (
-    PackedAccount,
-    account_numbers,
-    split_correction,
-    unpack_row,
-    unpack_withdrawal,
-)
 from concordat_privacy.catalogue.relations import (
     History,
     Inquiry,
     Relation,
-    correct_numbers,
-    merge_numbers,
+    packed_relation,
 )
 from concordat_privacy.catalogue.retention import Cutoffs, kept
-from concordat_privacy.catalogue.rows import ApplicationEvent, RowRef
+from concordat_privacy.catalogue.rows import RowRef
 from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_store.clock import Clock
 from concordat_store.database import Database
@@ -45,17 +44,6 @@ from concordat_store.direct import rows_of
 
 BUCKETS = 256
 _SUBJECTS_A_STATEMENT = 500
-
-
-@dataclass(frozen=True, slots=True)
-class StagedRow:
-    """One row of a batch, before anyone may see it."""
-
-    row_no: int
-    """Position in the batch as the member sent it, from 0."""
-    subject: SubjectKey
-    content: bytes
-    """The row as the catalogue packs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +89,11 @@ class SignalStore:
 
         Raises Refusal UNAVAILABLE where the store fails; nothing is staged then.
         """
+        content = encode_rows(rows)
         with self._database.write() as connection:
             connection.execute(
-                sql.INSERT_STAGED_BATCH, {"batch_id": batch_id, "staged_at": self._clock()}
-            )
-            sql.insert_staged_rows(
-                connection,
-                [(batch_id, r.row_no, r.subject, bucket_of(r.subject), r.content) for r in rows],
+                sql.INSERT_STAGED_BATCH,
+                {"batch_id": batch_id, "staged_at": self._clock(), "content": content},
             )
 
     def publish(
@@ -127,18 +113,11 @@ class SignalStore:
             )
             if _is_published(connection, batch_id):
                 return
-            if connection.execute(sql.SELECT_STAGED_BATCH, {"batch_id": batch_id}).first() is None:
+            content = _staged_content(connection, batch_id)
+            if content is None:
                 raise BatchNotStagedError(f"batch {batch_id.hex()} is not staged")
-            staged = connection.execute(sql.SELECT_STAGED_ROWS, {"batch_id": batch_id})
-            _merge_rows(
-                connection,
-                member_no,
-                (
-                    (RowRef(entry, row_no), subject, content)
-                    for row_no, subject, content in staged
-                    if row_no not in refused
-                ),
-            )
+            staged = [row for row in decode_rows(content) if row.row_no not in refused]
+            merge_rows(connection, member_no, entry, staged)
             connection.execute(
                 sql.INSERT_PUBLISHED, {"batch_id": batch_id, "published_at": self._clock()}
             )
@@ -291,15 +270,12 @@ class SignalStore:
             mark = {"erasure_id": erasure_id, "erased_at": self._clock()}
             if connection.execute(sql.SELECT_IS_ERASED, mark).first() is not None:
                 return
+            staged = list(connection.execute(sql.SELECT_STAGED).scalars())
+            for batch_id in accepted_before(staged) if staged else ():
+                _erase_staged(connection, batch_id, subjects)
             for subject in subjects:
-                of_subject = sql.one_subject(subject)
-                staged = connection.execute(sql.SELECT_BATCHES_OF_SUBJECT, of_subject)
-                for batch_id in accepted_before(list(staged.scalars())):
-                    connection.execute(
-                        sql.DELETE_STAGED_OF_SUBJECT, {**of_subject, "batch_id": batch_id}
-                    )
                 for deleting in sql.DELETE_OF_SUBJECT:
-                    connection.execute(deleting, of_subject)
+                    connection.execute(deleting, sql.one_subject(subject))
             connection.execute(sql.INSERT_ERASED, mark)
 
     def erasures(self) -> set[bytes]:
@@ -309,13 +285,16 @@ class SignalStore:
 
     def subjects_by_bucket(self) -> Iterator[set[SubjectKey]]:
         """All subjects that have a row, published or staged, bucket by bucket."""
+        # First: what is published meanwhile is found where it was, or where it is.
+        staged = self._staged_subjects()
         for bucket in range(BUCKETS):
             with self._database.read() as connection:
-                yield {
-                    subject
-                    for selecting in sql.SUBJECTS_IN_BUCKET
-                    for subject in connection.execute(selecting, sql.bucket_span(bucket)).scalars()
-                }
+                yield staged[bucket].union(
+                    *(
+                        connection.execute(selecting, sql.bucket_span(bucket)).scalars()
+                        for selecting in sql.SUBJECTS_IN_BUCKET
+                    )
+                )
 
     def epoch(self) -> int:
         """The key epoch under which this store names subjects; 0 while they are moved."""
@@ -342,6 +321,16 @@ class SignalStore:
                 sql.upsert_moved(connection, moving, found, names)
                 connection.execute(moving.delete, moving.span(bucket, names))
 
+    def _staged_subjects(self) -> list[set[SubjectKey]]:
+        """By bucket."""
+        found: list[set[SubjectKey]] = [set() for _ in range(BUCKETS)]
+        for batch_id in self.staged():
+            with self._database.read() as connection:
+                content = _staged_content(connection, batch_id)
+            for row in decode_rows(content or b""):
+                found[bucket_of(row.subject)].add(row.subject)
+        return found
+
     @contextmanager
     def _alone(self) -> Iterator[sa.Connection]:
         """A durable transaction in which nobody else publishes, erases or deletes."""
@@ -364,14 +353,16 @@ def _count(
 
 def _trimmed(
     connection: sa.Connection, span: Mapping[str, Any], cutoffs: Cutoffs
-) -> list[tuple[SubjectKey, int, Relation, RowRef]]:
-    """The relations of a bucket that say too much, as they may stay."""
+) -> list[tuple[Any, ...]]:
+    """What the relations of a bucket that say too much are to be, as `relation_row` makes them."""
     found = []
     for subject, member_no, entry, item, *numbers in connection.execute(sql.SELECT_TO_TRIM, span):
         stored = Relation.from_numbers(*numbers)
         remaining = kept(stored, cutoffs)
         if remaining is not None and remaining != stored:
-            found.append((subject, member_no, remaining, RowRef(entry, item)))
+            found.append(
+                sql.relation_row(subject, member_no, packed_relation(remaining), entry, item)
+            )
     return found
 
 
@@ -379,69 +370,25 @@ def _is_published(connection: sa.Connection, batch_id: bytes) -> bool:
     return connection.execute(sql.SELECT_PUBLISHED, {"batch_id": batch_id}).first() is not None
 
 
-def _delete_staged(connection: sa.Connection, batch_id: bytes) -> None:
-    connection.execute(sql.DELETE_STAGED_ROWS, {"batch_id": batch_id})
-    connection.execute(sql.DELETE_STAGED_BATCH, {"batch_id": batch_id})
+def _staged_content(connection: sa.Connection, batch_id: bytes) -> bytes | None:
+    """None where it is not staged."""
+    found = connection.execute(sql.SELECT_STAGED_CONTENT, {"batch_id": batch_id}).scalar()
+    return None if found is None else bytes(found)
 
 
-_Held = tuple[PackedAccount, RowRef]
-"""An account, and the row that its newest month came from."""
-
-
-def _merge_rows(
-    connection: sa.Connection, member_no: int, rows: Iterable[tuple[RowRef, SubjectKey, bytes]]
+def _erase_staged(
+    connection: sa.Connection, batch_id: bytes, subjects: Collection[SubjectKey]
 ) -> None:
-    """Merge packed rows, in the order the member sent them, into what readers see."""
-    accounts: list[tuple[SubjectKey, PackedAccount, RowRef, bool]] = []
-    inquiries: dict[tuple[SubjectKey, bytes], tuple[Inquiry, RowRef]] = {}
-    for source, subject, staged in rows:
-        withdrawn = unpack_withdrawal(staged)
-        if withdrawn is not None:
-            # A batch holds either rows or withdrawals.
-            connection.execute(
-                sql.DELETE_RELATION if withdrawn.is_account else sql.DELETE_INQUIRY,
-                {**sql.one_subject(subject), "member_no": member_no, "ref": withdrawn.ref},
-            )
-            continue
-        replaces, content = split_correction(staged)
-        numbers = account_numbers(content)
-        if numbers is not None:
-            accounts.append((subject, numbers, source, replaces is not None))
-            continue
-        row = unpack_row(content)
-        assert isinstance(row, ApplicationEvent)  # there is no third kind
-        # A correction of an application is no other than its second report.
-        inquiry = Inquiry(row.day, row.product, row.outcome)
-        inquiries[subject, row.application_ref] = inquiry, source
+    content = _staged_content(connection, batch_id) or b""
+    remaining = without_subjects(content, subjects)
+    if remaining != content:
+        connection.execute(
+            sql.UPDATE_STAGED_CONTENT, {"staged_id": batch_id, "remaining": remaining}
+        )
 
-    existing: dict[tuple[SubjectKey, bytes], _Held] = {}
-    for chunk in _chunks(sorted({subject for subject, *_ in accounts})):
-        for subject, _, entry, item, *stored in connection.execute(
-            sql.SELECT_RELATIONS_OF, {"member_no": member_no, **sql.subject_span(chunk)}
-        ):
-            relation = PackedAccount(*stored)
-            existing[subject, relation.account_ref] = relation, RowRef(entry, item)
-    changed: dict[tuple[SubjectKey, bytes], _Held] = {}
-    for subject, numbers, source, corrects in accounts:
-        key = (subject, numbers.account_ref)
-        before = changed.get(key) or existing.get(key)
-        if before is None:
-            changed[key] = numbers, source
-            continue
-        held, held_source = before
-        merged = (correct_numbers if corrects else merge_numbers)(held, numbers)
-        newer = numbers.as_of_month >= held.as_of_month
-        changed[key] = merged, source if newer else held_source
 
-    # In key order: neighbours share a page.
-    sql.upsert_relations(
-        connection,
-        [(subject, member_no, *changed[subject, ref]) for subject, ref in sorted(changed)],
-    )
-    sql.upsert_inquiries(
-        connection,
-        [(subject, member_no, ref, *inquiries[subject, ref]) for subject, ref in sorted(inquiries)],
-    )
+def _delete_staged(connection: sa.Connection, batch_id: bytes) -> None:
+    connection.execute(sql.DELETE_STAGED_BATCH, {"batch_id": batch_id})
 
 
 def _chunks(subjects: Sequence[SubjectKey]) -> Iterator[Sequence[SubjectKey]]:

@@ -1,4 +1,4 @@
-"""Tables of the signals store: staged rows, and the state that lookups read.
+"""Tables of the signals store: staged batches, and the state that lookups read.
 
 Large and keyed by subject. `bucket` is the subject's first byte and last in every primary key:
 PostgreSQL partitions by it, batch work is cut along it. Every statement on these tables carries
@@ -21,27 +21,16 @@ class _Signals(SQLModel):
     metadata = METADATA
 
 
-class StagedRow(_Signals, table=True):
-    """A contributed row that no lookup sees yet; content as the catalogue packs it."""
-
-    __tablename__ = "staged_row"
-    __table_args__ = (exactly("batch_id", 16), exactly("subject", 32), CLUSTERED)
-
-    batch_id: bytes = Field(primary_key=True)
-    row_no: int = Field(primary_key=True, sa_column_kwargs=_NO_SEQUENCE)
-    subject: bytes
-    bucket: int = small_int()
-    content: bytes
-
-
 class StagedBatch(_Signals, table=True):
-    """A batch that has staged rows, and since when: how an abandoned one is found."""
+    """A batch whose rows no lookup sees yet, and since when: how an abandoned one is found."""
 
     __tablename__ = "staged_batch"
     __table_args__ = (exactly("batch_id", 16),)
 
     batch_id: bytes = Field(primary_key=True)
     staged_at: int = big_int()
+    content: bytes
+    """Its rows, as `staging.encode_rows` encodes them."""
 
 
 class PublishedBatch(_Signals, table=True):
@@ -141,7 +130,6 @@ class Erased(_Signals, table=True):
     erased_at: int = big_int()
 
 
-staged_row = METADATA.tables["staged_row"]
 staged_batch = METADATA.tables["staged_batch"]
 published_batch = METADATA.tables["published_batch"]
 publisher = METADATA.tables["publisher"]

@@ -214,6 +214,20 @@ def account_numbers(data: bytes) -> PackedAccount | None:
     return PackedAccount(ref, month, status, product, opened, first, known, days + profile)
 
 
+def application_numbers(data: bytes) -> tuple[bytes, int, int, int]:
+    """Reference, day, product and outcome of what `pack_row` packed of an application; trusted."""
+    if data[0] == _APPLICATION_TAG:
+        _, ref, day, product = _APPLICATION_LAYOUT.unpack(data)
+        return ref, day, product, 0
+    _, ref, day, product, outcome = _LATER_APPLICATION_LAYOUT.unpack(data)
+    return ref, day, product, outcome
+
+
+def is_plain(content: bytes) -> bool:
+    """Whether packed bytes are a row itself: no correction, no withdrawal."""
+    return content[0] < _CORRECTION_TAG
+
+
 _FIRST_BANDS_AT: Final = struct.calcsize(">B16sIBBI")
 _DAYS_AT: Final = POSITION["days_past_due"]
 

@@ -179,6 +179,20 @@ def _relation(snapshot: AccountSnapshot) -> Relation:
     )
 
 
+def packed_relation(relation: Relation) -> PackedAccount:
+    """The numbers of a relation: what `Relation.from_numbers` takes."""
+    return PackedAccount(
+        relation.account_ref,
+        relation.as_of_month,
+        relation.status,
+        relation.product,
+        relation.opened_quarter,
+        relation.first_delinquency_month,
+        relation.bands.rstrip(b"\0"),
+        relation.profile,
+    )
+
+
 def merge_numbers(existing: PackedAccount, arriving: PackedAccount) -> PackedAccount:
     """As `merge`, of two rows of one account in numbers: no more is made of them than is needed."""
     if arriving.as_of_month >= existing.as_of_month:
