@@ -1,5 +1,6 @@
 """The quick way to a good row gives what the long way gives, and takes nothing that it refuses."""
 
+import struct
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -8,10 +9,29 @@ from hypothesis import strategies as st
 from concordat_privacy.catalogue.bands import BAND_TYPES, AccountStatus, ProductClass
 from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.definitions import BANDS
-from concordat_privacy.catalogue.packing import PackedAccount, account_numbers, pack_row
-from concordat_privacy.catalogue.quick import ACCOUNT_ORDER, Packed, pack_good_account
+from concordat_privacy.catalogue.packing import (
+    PackedAccount,
+    account_numbers,
+    pack_account,
+    pack_row,
+    unpack_row,
+)
+from concordat_privacy.catalogue.quick import (
+    ACCOUNT_ORDER,
+    Good,
+    Packed,
+    pack_good_account,
+    read_good_row,
+)
 from concordat_privacy.catalogue.relations import Relation, merge, merge_numbers
-from concordat_privacy.catalogue.rows import AccountSnapshot, RowError, is_adverse, needs, problems
+from concordat_privacy.catalogue.rows import (
+    AccountSnapshot,
+    ApplicationEvent,
+    RowError,
+    is_adverse,
+    needs,
+    problems,
+)
 
 TODAY = 20_779  # 2026-11-22
 MONTH = 682
@@ -70,6 +90,75 @@ def the_quick_way(numbers: dict[str, Any]) -> Packed | None:
 @example({**dict.fromkeys(ACCOUNT_ORDER, 0), "account_ref": b"", "payment_profile": b""})
 def test_what_the_quick_way_takes_is_what_the_long_way_makes_of_it(numbers: dict[str, Any]) -> None:
     assert the_quick_way(numbers) == the_long_way(numbers)
+
+
+def read_the_long_way(content: bytes) -> Good | None:
+    try:
+        row = unpack_row(content)
+    except ValueError:
+        return None
+    if problems(row, TODAY):
+        return None
+    if isinstance(row, ApplicationEvent):
+        return Good(row.application_ref, None, needs(row), False)
+    return Good(row.account_ref, row.as_of_month, needs(row), is_adverse(row))
+
+
+def pack_whatever(numbers: dict[str, Any]) -> bytes:
+    """An account in the packed form as far as it has one, whether it is good or not."""
+    fields = [numbers[name] for name in ACCOUNT_ORDER]
+    ref, month, status, product, opened, profile, first, *bands = fields
+    known = bytes(bands).rstrip(b"\0")
+    return pack_account(ref, month, status, product, opened, first, known, profile)
+
+
+def packable(numbers: dict[str, Any]) -> bool:
+    try:
+        pack_whatever(numbers)
+    except (ValueError, struct.error):
+        return False
+    return True
+
+
+accounts = (plausible | good).filter(packable).map(pack_whatever)
+applications = st.builds(
+    lambda tag, day, rest: bytes([tag]) + bytes(16) + day.to_bytes(4, "big") + bytes(rest),
+    st.sampled_from([2, 4]),
+    st.integers(TODAY - 800, TODAY + 3),
+    st.lists(st.integers(0, 9), min_size=1, max_size=2),
+)
+packed_rows = accounts | applications
+
+
+@settings(max_examples=600)
+@given(packed_rows)
+def test_a_packed_row_is_read_quickly_as_it_is_the_long_way(content: bytes) -> None:
+    assert read_good_row(content, TODAY, month_of_day(TODAY + 1)) == read_the_long_way(content)
+
+
+@settings(max_examples=600)
+@given(packed_rows, st.data())
+def test_a_packed_row_that_was_damaged_is_read_quickly_as_the_long_way(
+    content: bytes, data: st.DataObject
+) -> None:
+    """One byte is another, left out or put in: only what is the one form of a row is a row."""
+    at = data.draw(st.integers(0, len(content)))
+    put = data.draw(st.binary(max_size=1) | st.just(b"\0"))
+    damaged = content[:at] + put + content[at + data.draw(st.integers(0, 1)) :]
+    assert read_good_row(damaged, TODAY, month_of_day(TODAY + 1)) == read_the_long_way(damaged)
+
+
+@example(b"")
+@given(st.binary(max_size=80))
+def test_any_bytes_are_read_quickly_as_the_long_way(content: bytes) -> None:
+    assert read_good_row(content, TODAY, month_of_day(TODAY + 1)) == read_the_long_way(content)
+
+
+def test_more_bands_than_the_catalogue_has_are_no_row() -> None:
+    bands = bytes([1]) * (len(BANDS) + 1)
+    content = pack_account(bytes(16), MONTH, 1, 1, 200, 0, bands, b"")
+    assert read_good_row(content, TODAY, month_of_day(TODAY + 1)) is None
+    assert read_the_long_way(content) is None
 
 
 @given(good)

@@ -29,7 +29,7 @@ _ACCOUNT_WITHDRAWN_TAG: Final = 6
 _APPLICATION_WITHDRAWN_TAG: Final = 7
 _CORRECTION_LAYOUT: Final = struct.Struct(">BQI")
 _WITHDRAWAL_LAYOUT: Final = struct.Struct(">BQI16s")
-_ACCOUNT_LAYOUT: Final = struct.Struct(">B16sIBBI6BB23s")
+_ACCOUNT_LAYOUT: Final = struct.Struct(">B16sIBBI6sB23s")
 _APPLICATION_LAYOUT: Final = struct.Struct(">B16sIB")
 _LATER_ACCOUNT_LAYOUT: Final = struct.Struct(">B16sIBBIIB")
 _LATER_APPLICATION_LAYOUT: Final = struct.Struct(">B16sIBB")
@@ -99,7 +99,7 @@ def pack_account(
             status,
             product,
             opened_quarter,
-            *bands.ljust(_FIRST_BANDS, b"\0"),
+            bands,
             len(profile),
             profile,
         )
@@ -198,8 +198,7 @@ def account_numbers(data: bytes) -> PackedAccount | None:
     What was packed here is trusted: use `unpack_row` for bytes from elsewhere.
     """
     if data[0] == _ACCOUNT_TAG:
-        _, ref, month, status, product, opened, *_, length, rest = _ACCOUNT_LAYOUT.unpack(data)
-        bands = data[_FIRST_BANDS_AT : _FIRST_BANDS_AT + _FIRST_BANDS]
+        _, ref, month, status, product, opened, bands, length, rest = _ACCOUNT_LAYOUT.unpack(data)
         first, profile = 0, rest[:length]
     elif data[0] == _LATER_ACCOUNT_TAG:
         fixed = _LATER_ACCOUNT_LAYOUT.unpack_from(data)
@@ -212,6 +211,43 @@ def account_numbers(data: bytes) -> PackedAccount | None:
     days = bands[_DAYS_AT : _DAYS_AT + 1] or b"\0"
     known = bands.rstrip(b"\0")
     return PackedAccount(ref, month, status, product, opened, first, known, days + profile)
+
+
+def canonical_account(data: bytes) -> PackedAccount | None:
+    """The fields of a packed account, whatever their values; None unless `pack_account` makes these
+    bytes of them. Its profile is of the months before as_of_month."""
+    if not data:
+        return None
+    if data[0] == _ACCOUNT_TAG:
+        if len(data) != _ACCOUNT_LAYOUT.size:
+            return None
+        _, ref, month, status, product, opened, bands, length, profile = _ACCOUNT_LAYOUT.unpack(
+            data
+        )
+        if length > MAX_PROFILE_MONTHS or len(profile.rstrip(b"\0")) > length:
+            return None
+        known = bands.rstrip(b"\0")
+        return PackedAccount(ref, month, status, product, opened, 0, known, profile[:length])
+    if data[0] != _LATER_ACCOUNT_TAG or len(data) < _LATER_ACCOUNT_LAYOUT.size:
+        return None
+    fixed = _LATER_ACCOUNT_LAYOUT.unpack_from(data)
+    _, ref, month, status, product, opened, first, count = fixed
+    at = _LATER_ACCOUNT_LAYOUT.size
+    bands, profile = data[at : at + count], data[at + count :]
+    if len(bands) != count or (count and not bands[-1]) or (count <= _FIRST_BANDS and not first):
+        return None
+    return PackedAccount(ref, month, status, product, opened, first, bands, profile)
+
+
+def canonical_application(data: bytes) -> tuple[bytes, int, int, int] | None:
+    """As `application_numbers`, of any bytes; None unless `pack_row` makes these of them."""
+    if not data:
+        return None
+    if data[0] == _APPLICATION_TAG and len(data) == _APPLICATION_LAYOUT.size:
+        return application_numbers(data)
+    if data[0] == _LATER_APPLICATION_TAG and len(data) == _LATER_APPLICATION_LAYOUT.size:
+        return application_numbers(data) if data[-1] else None
+    return None
 
 
 def application_numbers(data: bytes) -> tuple[bytes, int, int, int]:
@@ -228,14 +264,15 @@ def is_plain(content: bytes) -> bool:
     return content[0] < _CORRECTION_TAG
 
 
-_FIRST_BANDS_AT: Final = struct.calcsize(">B16sIBBI")
 _DAYS_AT: Final = POSITION["days_past_due"]
 
 
 def _unpack_account(data: bytes) -> AccountSnapshot:
     _, ref, as_of_month, status, product, opened_quarter, *rest = _ACCOUNT_LAYOUT.unpack(data)
-    *bands, length, profile = rest
-    return _account(ref, as_of_month, status, product, opened_quarter, 0, bands, profile[:length])
+    bands, length, profile = rest
+    return _account(
+        ref, as_of_month, status, product, opened_quarter, 0, [*bands], profile[:length]
+    )
 
 
 def _unpack_later_account(data: bytes) -> AccountSnapshot:

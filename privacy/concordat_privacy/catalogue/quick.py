@@ -1,10 +1,10 @@
-"""The quick way to a good account row: checked and packed at once, in a tenth of the time.
+"""The quick way to a good row: checked and packed, or read, at once in a tenth of the time.
 
 Batches hold millions of rows, and nearly all of them are good. `pack_good_account` takes a row's
 numbers as they arrived and either gives what `packing.pack_row`, `rows.needs` and `rows.is_adverse`
-give of it, or None: then the row has to go the long way, which says what is wrong with it. It
-decides nothing by itself. A row that it takes is one in which `rows.problems` finds nothing:
-property tests hold the two together.
+give of it, or None: then the row has to go the long way, which says what is wrong with it.
+`read_good_row` does the same for a row that arrived packed. They decide nothing by themselves. A
+row that they take is one in which `rows.problems` finds nothing: property tests hold them together.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from concordat_privacy.catalogue.bands import (
     BAND_TYPES,
     AccountStatus,
     AmountBand,
+    ApplicationOutcome,
     DataCategory,
     DaysPastDueBand,
     FiveClass,
@@ -25,10 +26,16 @@ from concordat_privacy.catalogue.bands import (
     TermsBand,
 )
 from concordat_privacy.catalogue.definitions import BANDS, POSITION
-from concordat_privacy.catalogue.packing import pack_account
+from concordat_privacy.catalogue.packing import (
+    PackedAccount,
+    canonical_account,
+    canonical_application,
+    pack_account,
+)
 from concordat_privacy.catalogue.rows import (
     ADVERSE_STATUSES,
     CATEGORY_FIELDS,
+    INQUIRY_RETENTION_DAYS,
     MAX_PROFILE_MONTHS,
     REF_BYTES,
     retention_months,
@@ -58,6 +65,18 @@ class Packed(NamedTuple):
     """As `rows.is_adverse` says."""
 
 
+class Good(NamedTuple):
+    """What there is to know of a packed row that is good."""
+
+    ref: bytes
+    month: int | None
+    """An account's as_of_month; None for an application."""
+    needs: tuple[DataCategory, ...]
+    """As `rows.needs` says."""
+    adverse: bool
+    """As `rows.is_adverse` says."""
+
+
 def pack_good_account(numbers: Sequence[Any], newest_month: int) -> Packed | None:
     """A good account row, packed; None for one that has to be looked at more closely.
 
@@ -65,27 +84,67 @@ def pack_good_account(numbers: Sequence[Any], newest_month: int) -> Packed | Non
         numbers: the row's fields in ACCOUNT_ORDER, bytes and any integers.
         newest_month: the latest as_of_month that is taken.
     """
-    ref, as_of_month, status, product, opened, profile, first, *raw = numbers
+    ref, month, status, product, opened, profile, first, *raw = numbers
     try:
         bands = bytes(raw)
     except ValueError:
         return None
+    known = bands.rstrip(b"\0")
+    account = PackedAccount(ref, month, status, product, opened, first, known, profile)
+    judged = _judged(account, newest_month)
+    return None if judged is None else Packed(pack_account(*account), *judged)
+
+
+def read_good_row(content: bytes, today_day: int, newest_month: int) -> Good | None:
+    """What a packed row says, if it is good; None for one that has to be looked at more closely.
+
+    Args:
+        content: anything; a good row is as `packing.pack_row` packs it.
+        today_day: as for `rows.problems`.
+        newest_month: the latest as_of_month that is taken: that of the day after.
+    """
+    account = canonical_account(content)
+    if account is not None:
+        judged = _judged(account, newest_month)
+        return None if judged is None else Good(account[0], account[1], *judged)
+    application = canonical_application(content)
+    if application is None:
+        return None
+    ref, day, product, outcome = application
+    if (
+        0 < product < len(ProductClass)
+        and outcome < len(ApplicationOutcome)
+        and today_day - INQUIRY_RETENTION_DAYS <= day <= today_day + 1
+    ):
+        return Good(ref, None, _INQUIRIES, False)
+    return None
+
+
+def _judged(
+    account: PackedAccount, newest_month: int
+) -> tuple[tuple[DataCategory, ...], bool] | None:
+    """What an account needs and whether it is adverse, if it is good."""
+    ref, as_of_month, status, product, opened, first, known, profile = account
     if (
         len(ref) != REF_BYTES
-        or any(map(gt, bands, _HIGHEST))
+        or len(known) > len(_HIGHEST)
+        or any(map(gt, known, _HIGHEST))
         or not 0 < status < len(AccountStatus)
         or not 0 < product < len(ProductClass)
         or not newest_month - _RETENTION[status] <= as_of_month <= newest_month
         or not 0 < opened <= as_of_month // 3
-        or (bands[_PAST_DUE] > AmountBand.ZERO and bands[_DAYS] == DaysPastDueBand.CURRENT)
         or (first and not 3 * opened <= first <= as_of_month)
     ):
+        return None
+    bands = known.ljust(len(_HIGHEST), b"\0")
+    days = bands[_DAYS]
+    if days == DaysPastDueBand.CURRENT and bands[_PAST_DUE] > AmountBand.ZERO:
         return None
     if status == AccountStatus.CLOSED and (
         bands[_BALANCE] > AmountBand.ZERO or bands[_TERMS] > TermsBand.ZERO
     ):
         return None
-    worst = 0
+    worst = days
     if profile:
         worst = max(profile)
         if (
@@ -94,16 +153,15 @@ def pack_good_account(numbers: Sequence[Any], newest_month: int) -> Packed | Non
             or len(profile.rstrip(b"\0")) > max(as_of_month - 3 * opened, 0)
         ):
             return None
-    known = bands.rstrip(b"\0")
-    return Packed(
-        pack_account(ref, as_of_month, status, product, opened, first, known, profile),
-        _ACCOUNTS if len(known) <= _PLAIN else _needs(bands),
-        status in ADVERSE_STATUSES
-        or worst >= DaysPastDueBand.FROM_30_TO_59
-        or bands[_DAYS] >= DaysPastDueBand.FROM_30_TO_59
+        worst = max(worst, days)
+    adverse = status in ADVERSE_STATUSES or worst >= DaysPastDueBand.FROM_30_TO_59
+    if len(known) <= _PLAIN:
+        return _ACCOUNTS, adverse
+    return _needs(bands), (
+        adverse
         or bands[_INVOICE] >= DaysPastDueBand.FROM_30_TO_59
         or bands[_FIVE] >= FiveClass.SUBSTANDARD
-        or bands[_FRAUD] == FraudFlag.CONFIRMED,
+        or bands[_FRAUD] == FraudFlag.CONFIRMED
     )
 
 
@@ -126,6 +184,7 @@ _INVOICE: Final = POSITION["invoice_days_past_due"]
 _FIVE: Final = POSITION["five_class"]
 _FRAUD: Final = POSITION["fraud_flag"]
 _ACCOUNTS: Final = (DataCategory.CREDIT_ACCOUNTS,)
+_INQUIRIES: Final = (DataCategory.INQUIRIES,)
 _POSITIONS: Final = {
     category: tuple(POSITION[name] for name in names) for category, names in CATEGORY_FIELDS.items()
 }
