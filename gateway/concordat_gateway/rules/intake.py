@@ -7,18 +7,32 @@ megabytes, however large its messages were. A part of an upload is a batch in on
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from concordat_gateway.rules.items import ItemRefusal
+from concordat_gateway.rules.raw_rows import (
+    AccountNumbers,
+    ApplicationNumbers,
+    CallDigest,
+    PartDigest,
+    RawRow,
+    in_order,
+    packed_form,
+)
 from concordat_gateway.rules.replacing import Wanted
-from concordat_gateway.rules.requests import Fingerprint, check_request_id
+from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.definitions import CATALOGUE_VERSION, OLDEST_VERSION
-from concordat_privacy.catalogue.packing import pack_correction, pack_row, packed_leaf
-from concordat_privacy.catalogue.quick import ACCOUNT_ORDER, Packed, pack_good_account
+from concordat_privacy.catalogue.packing import (
+    pack_correction,
+    pack_row,
+    packed_leaf,
+    split_correction,
+    unpack_row,
+)
+from concordat_privacy.catalogue.quick import Good, pack_good_account, read_good_row
 from concordat_privacy.catalogue.rows import (
     AccountSnapshot,
     ApplicationEvent,
@@ -39,57 +53,6 @@ MAX_ROWS_A_PART = 4_000
 SHA256_BYTES = 32
 
 
-class AccountNumbers(NamedTuple):
-    """An account snapshot as it arrived: numbers that may stand for nothing."""
-
-    account_ref: bytes
-    as_of_month: int
-    status: int
-    product: int
-    opened_quarter: int
-    limit: int
-    balance: int
-    past_due: int
-    days_past_due: int
-    utilisation: int
-    spend_volatility: int
-    payment_profile: bytes
-    first_delinquency_month: int = 0
-    five_class: int = 0
-    scheduled_payment: int = 0
-    payment_ratio: int = 0
-    utilisation_trend: int = 0
-    remaining_terms: int = 0
-    extensions: int = 0
-    fraud_flag: int = 0
-    spend_spike: int = 0
-    scene_anomaly: int = 0
-    refund_ratio: int = 0
-    income_regularity: int = 0
-    invoice_days_past_due: int = 0
-    settlement_punctuality: int = 0
-    buyer_concentration: int = 0
-    order_volatility: int = 0
-    dilution: int = 0
-
-
-class ApplicationNumbers(NamedTuple):
-    """An application event as it arrived."""
-
-    application_ref: bytes
-    day: int
-    product: int
-    outcome: int = 0
-
-
-class RawRow(NamedTuple):
-    """A row as it arrived, nothing of it checked."""
-
-    token: bytes
-    record: AccountNumbers | ApplicationNumbers | None
-    replaces: RowRef | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """How many rows are taken together, and what the contract calls them."""
@@ -97,16 +60,12 @@ class Bounds:
     field: str
     rows: int
     rows_a_message: int
-    method: str
-    """Beginning of the fingerprint."""
-    method_after_notice: str
-    """The same where the header names a notice: digests of batches without one are older."""
+    digest: type[CallDigest] | type[PartDigest]
+    """What they are known by."""
 
 
-CALL = Bounds("chunk.rows", MAX_ROWS, MAX_ROWS_A_MESSAGE, "Contribute", "ContributeAfterNotice")
-PART = Bounds(
-    "part.rows", MAX_ROWS_A_PART, MAX_ROWS_A_PART, "ContributePart", "ContributePartAfterNotice"
-)
+CALL = Bounds("chunk.rows", MAX_ROWS, MAX_ROWS_A_MESSAGE, CallDigest)
+PART = Bounds("part.rows", MAX_ROWS_A_PART, MAX_ROWS_A_PART, PartDigest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +98,14 @@ class Candidate(NamedTuple):
     """What it replaces."""
 
 
-class _Good(NamedTuple):
+class _Checked(NamedTuple):
     """A good row whose subject is still to be named."""
 
     item: int
     token: bytes
-    packed: Packed
-    raw: RawRow
+    content: bytes
+    good: Good
+    replaces: RowRef | None
 
 
 def check_header(header: Header, name: str = "header.request_id") -> None:
@@ -194,12 +154,10 @@ class Intake:
         self._newest_month = month_of_day(today_day + 1)
         self._names = names
         self._subjects: dict[bytes, SubjectKey] = {}
-        self._seen: dict[tuple[bytes, bytes, int], int] = {}
-        noticed = header.adverse_notice_sha256
-        self._fingerprint = Fingerprint(bounds.method_after_notice if noticed else bounds.method)
-        if noticed:
-            self._fingerprint.add(noticed)
-        self._fingerprint.add(header.epoch, header.catalogue_version)
+        self._seen: dict[tuple[bytes, bytes, int | None], int] = {}
+        self.digest = bounds.digest(
+            header.epoch, header.catalogue_version, header.adverse_notice_sha256
+        )
 
     def add(self, rows: Sequence[RawRow]) -> None:
         """Take the rows of one message; a bad row is noted as refused.
@@ -207,35 +165,21 @@ class Intake:
         Raises Refusal INVALID_ARGUMENT where the message or the batch has too many or no rows, and
         what naming their subjects raises.
         """
-        bounds = self._bounds
-        if not 1 <= len(rows) <= bounds.rows_a_message:
-            raise invalid(
-                bounds.field,
-                f"1 to {bounds.rows_a_message} rows a message wanted, {len(rows)} given",
-            )
-        if self.rows + len(rows) > bounds.rows:
-            raise invalid(bounds.field, f"a batch has at most {bounds.rows} rows")
-        good: list[_Good] = []
-        for row in rows:
-            checked = self._checked(self.rows, row)
-            if isinstance(checked, Packed):
-                good.append(_Good(self.rows, row.token, checked, row))
-            else:
-                self.refused.append(ItemRefusal.of(self.rows, checked))
-            self.rows += 1
-        self._name([row.token for row in good])
-        self.candidates += [
-            Candidate(
-                item,
-                self._subjects[token],
-                packed.content,
-                packed_leaf(token, packed.content),
-                packed.needs,
-                packed.adverse,
-                _wanted(self._subjects[token], raw) if raw.replaces else None,
-            )
-            for item, token, packed, raw in good
-        ]
+        self._check_count(len(rows))
+        checked = [self._checked(item, raw) for item, raw in enumerate(rows, self.rows)]
+        self.digest.add(
+            rows, lambda: [_packed(raw, one) for raw, one in zip(rows, checked, strict=True)]
+        )
+        self._take(checked)
+
+    def add_packed(self, rows: Sequence[bytes]) -> None:
+        """As `add`, of rows that arrived packed: the token's 32 bytes and what `pack_row` or
+        `pack_correction` packs."""
+        self._check_count(len(rows))
+        checked = [self._read(item, data) for item, data in enumerate(rows, self.rows)]
+        assert isinstance(self.digest, PartDigest)  # no call has packed rows
+        self.digest.add_packed(rows)
+        self._take(checked)
 
     @property
     def wanted(self) -> list[Wanted]:
@@ -246,47 +190,95 @@ class Intake:
         """The digest of the whole batch. Raises Refusal INVALID_ARGUMENT for one without rows."""
         if not self.rows:
             raise invalid(self._bounds.field, "a batch has at least one row")
-        return self._fingerprint.digest()
+        return self.digest.value()
 
-    def _checked(self, item: int, raw: RawRow) -> Packed | FieldProblem:
+    def came_as(self, recorded: bytes) -> bool:
+        """Whether a recorded part, by its digest, has these rows."""
+        assert isinstance(self.digest, PartDigest)  # calls are told apart by their requests
+        return self.digest.came_as(recorded)
+
+    def _check_count(self, rows: int) -> None:
+        bounds = self._bounds
+        if not 1 <= rows <= bounds.rows_a_message:
+            raise invalid(
+                bounds.field, f"1 to {bounds.rows_a_message} rows a message wanted, {rows} given"
+            )
+        if self.rows + rows > bounds.rows:
+            raise invalid(bounds.field, f"a batch has at most {bounds.rows} rows")
+
+    def _checked(self, item: int, raw: RawRow) -> _Checked | ItemRefusal:
         token, record, replaces = raw
-        self._fingerprint.add(token, *_canonical(record))
-        if replaces is not None:
-            self._fingerprint.add(*replaces)
-        packed = None
         if isinstance(record, AccountNumbers) and len(token) == TOKEN_BYTES:
-            packed = pack_good_account(_in_order(record), self._newest_month)
-        if packed is None:
-            row = _parse(raw)
-            if isinstance(row, FieldProblem):
-                return row
-            problem = next(iter(problems(row, self._today_day)), None)
-            if problem is not None:
-                return problem
-            packed = Packed(pack_row(row), needs(row), is_adverse(row))
-        if replaces is not None:
-            packed = packed._replace(content=pack_correction(replaces, packed.content))
-        return self._repeated(item, token, record) or packed
+            packed = pack_good_account(in_order(record), self._newest_month)
+            if packed is not None:
+                content, needed, adverse = packed
+                good = Good(record[0], record[1], needed, adverse)
+                if replaces is not None:
+                    content = pack_correction(replaces, content)
+                return self._first(_Checked(item, token, content, good, replaces))
+        row = _parse(raw)
+        if isinstance(row, FieldProblem):
+            return ItemRefusal.of(item, row)
+        return self._looked_at(item, token, row, replaces)
 
-    def _repeated(
-        self, item: int, token: bytes, record: AccountNumbers | ApplicationNumbers | None
-    ) -> FieldProblem | None:
-        """What is wrong with a good row that repeats an earlier one of the batch."""
-        match record:
-            case AccountNumbers():
-                key = token, record[0], record[1]
-            case ApplicationNumbers():
-                key = token, record[0], -1
-            case None:
-                return None
-        first = self._seen.setdefault(key, item)
-        if first == item:
-            return None
-        if key[-1] == -1:
+    def _read(self, item: int, data: bytes) -> _Checked | ItemRefusal:
+        token, content = data[:TOKEN_BYTES], data[TOKEN_BYTES:]
+        good = read_good_row(content, self._today_day, self._newest_month)
+        if good is not None:
+            return self._first(_Checked(item, token, content, good, None))
+        parsed = _parse_packed(data)
+        if isinstance(parsed, FieldProblem):
+            return ItemRefusal.of(item, parsed)
+        replaces, row = parsed
+        return self._looked_at(item, token, row, replaces)
+
+    def _looked_at(
+        self, item: int, token: bytes, row: Row, replaces: RowRef | None
+    ) -> _Checked | ItemRefusal:
+        """A row the long way, which says what is wrong with it."""
+        problem = next(iter(problems(row, self._today_day)), None)
+        if problem is not None:
+            return ItemRefusal.of(item, problem)
+        content = pack_row(row)
+        if replaces is not None:
+            content = pack_correction(replaces, content)
+        if isinstance(row, AccountSnapshot):
+            good = Good(row.account_ref, row.as_of_month, needs(row), is_adverse(row))
+        else:
+            good = Good(row.application_ref, None, needs(row), False)
+        return self._first(_Checked(item, token, content, good, replaces))
+
+    def _first(self, row: _Checked) -> _Checked | ItemRefusal:
+        """The row, unless it repeats an earlier one of the batch."""
+        good = row.good
+        first = self._seen.setdefault((row.token, good.ref, good.month), row.item)
+        if first == row.item:
+            return row
+        if good.month is None:
             field, what = "application.application_ref", "application"
         else:
             field, what = "account.as_of_month", "account and month"
-        return FieldProblem(field, "DUPLICATE", f"the same {what} as row {first}")
+        return ItemRefusal(row.item, field, "DUPLICATE", f"the same {what} as row {first}")
+
+    def _take(self, rows: Sequence[_Checked | ItemRefusal]) -> None:
+        self.rows += len(rows)
+        good = [row for row in rows if isinstance(row, _Checked)]
+        self._name([row.token for row in good])
+        subjects = self._subjects
+        self.candidates += [
+            Candidate(
+                item,
+                subjects[token],
+                content,
+                packed_leaf(token, content),
+                of_row.needs,
+                of_row.adverse,
+                None if replaces is None else _wanted(subjects[token], of_row, replaces),
+            )
+            for item, token, content, of_row, replaces in good
+        ]
+        if len(good) < len(rows):
+            self.refused += [row for row in rows if isinstance(row, ItemRefusal)]
 
     def _name(self, tokens: Sequence[bytes]) -> None:
         new = [token for token in dict.fromkeys(tokens) if token not in self._subjects]
@@ -294,56 +286,17 @@ class Intake:
             self._subjects.update(zip(new, self._names(new), strict=True))
 
 
-_in_order = cast(
-    Callable[[AccountNumbers], tuple[Any, ...]],
-    itemgetter(*(AccountNumbers._fields.index(name) for name in ACCOUNT_ORDER)),
-)
+def _packed(raw: RawRow, row: _Checked | ItemRefusal) -> bytes:
+    return row.token + row.content if isinstance(row, _Checked) else packed_form(raw)
 
 
-def _wanted(subject: SubjectKey, raw: RawRow) -> Wanted:
-    record, replaces = raw.record, raw.replaces
-    assert record is not None  # it is a good row that replaces another
-    assert replaces is not None
-    month = record.as_of_month if isinstance(record, AccountNumbers) else None
-    return Wanted(replaces, (subject, isinstance(record, AccountNumbers), record[0]), month)
-
-
-def _canonical(record: AccountNumbers | ApplicationNumbers | None) -> tuple[bytes, ...]:
-    """What a digest takes in of a record.
-
-    Rows without attributes of later versions of the catalogue have the digests of before: a batch
-    that is repeated after an update of the gateway is still the same.
-    """
-    match record:
-        case AccountNumbers():
-            first = cast(Sequence[int], record[1:_PROFILE])
-            later = cast(Sequence[int], record[_PROFILE + 1 :])
-            return record.account_ref, _numbers(first, later), record.payment_profile
-        case ApplicationNumbers(ref, day, product, outcome):
-            return ref, _numbers((day, product), (outcome,))
-        case None:
-            return ()
-
-
-_PROFILE = AccountNumbers._fields.index("payment_profile")
-
-
-def _numbers(first: Sequence[int], later: Sequence[int]) -> bytes:
-    numbers = (*first, *later) if any(later) else first
-    return _LAYOUTS[len(numbers)].pack(*numbers)
-
-
-_LAYOUTS = {
-    count: struct.Struct(f">{count}q")
-    for count in (2, 3, _PROFILE - 1, len(AccountNumbers._fields) - 2)
-}
+def _wanted(subject: SubjectKey, good: Good, replaces: RowRef) -> Wanted:
+    return Wanted(replaces, (subject, good.month is not None, good.ref), good.month)
 
 
 def _parse(raw: RawRow) -> Row | FieldProblem:
     if len(raw.token) != TOKEN_BYTES:
-        return FieldProblem(
-            "token", "WRONG_LENGTH", f"{len(raw.token)} bytes, {TOKEN_BYTES} wanted"
-        )
+        return _short_token(len(raw.token))
     try:
         match raw.record:
             case AccountNumbers():
@@ -351,6 +304,26 @@ def _parse(raw: RawRow) -> Row | FieldProblem:
             case ApplicationNumbers():
                 return ApplicationEvent.from_numbers(raw.record._asdict())
             case None:
-                return FieldProblem("record", "REQUIRED", "an account or an application is wanted")
+                return _NO_RECORD
     except RowError as error:
         return error.problems[0]
+
+
+def _parse_packed(data: bytes) -> tuple[RowRef | None, Row] | FieldProblem:
+    content = data[TOKEN_BYTES:]
+    if not content:
+        return _short_token(len(data)) if len(data) < TOKEN_BYTES else _NO_RECORD
+    try:
+        replaces, content = split_correction(content)
+        return replaces, unpack_row(content)
+    except RowError as error:
+        return error.problems[0]
+    except (ValueError, IndexError, struct.error):
+        return FieldProblem("record", "MALFORMED", "not the packed form of a row")
+
+
+def _short_token(length: int) -> FieldProblem:
+    return FieldProblem("token", "WRONG_LENGTH", f"{length} bytes, {TOKEN_BYTES} wanted")
+
+
+_NO_RECORD = FieldProblem("record", "REQUIRED", "an account or an application is wanted")

@@ -122,14 +122,14 @@ class UploadStream:
         self._check_next(sequence)
         digest = intake.finish()
         staged = b""
-        batch = self._find(sequence, digest)
+        batch = self._find(sequence, intake)
         if batch is None:
             held = held_of(
                 self._journal, self._signals, self._furnisher, intake.wanted, intake.store_epoch
             )
             staged = stage(self._signals, intake)
             self._write(staged, sequence, intake, digest, held, timeout_seconds)
-            batch = self._find(sequence, digest)
+            batch = self._find(sequence, intake)
             assert batch is not None  # it was recorded now, or by somebody else a moment ago
         publish(self._journal, self._signals, batch, staged)
         self._settled = max(self._settled, sequence)
@@ -161,13 +161,13 @@ class UploadStream:
                 "an upload with this upload_id was begun with another header",
             )
 
-    def _find(self, sequence: int, digest: bytes) -> _Batch | None:
+    def _find(self, sequence: int, intake: Intake) -> _Batch | None:
         """The part as it was recorded; None if it is new. Raises Refusal."""
         with self._journal.read() as connection:
             batch = _part(connection, self._furnisher, self._id, sequence)
             if batch is not None:
                 require_active(connection, self._furnisher.name)
-                _check_content(batch, digest)
+                _check_content(batch, intake)
         return batch
 
     def _write(
@@ -205,7 +205,7 @@ class UploadStream:
         connection = transaction.connection
         recorded = _part(connection, self._furnisher, self._id, sequence)
         if recorded is not None:
-            _check_content(recorded, digest)
+            _check_content(recorded, intake)
             return
         upload = _upload(connection, self._furnisher, self._id)
         if upload is not None:
@@ -334,8 +334,8 @@ def _part(
     return connection.execute(_SELECT_PART, parameters).one_or_none()
 
 
-def _check_content(batch: _Batch, digest: bytes) -> None:
-    if batch.content_sha256 != digest:
+def _check_content(batch: _Batch, intake: Intake) -> None:
+    if not intake.came_as(batch.content_sha256):
         raise already_exists(
             "SEQUENCE_REUSED", f"part {batch.sequence} of the upload came before with other rows"
         )

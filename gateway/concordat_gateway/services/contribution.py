@@ -13,14 +13,8 @@ from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import contributions, uploads, withdrawals
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.contributions import Accepted
-from concordat_gateway.rules.intake import (
-    PART,
-    AccountNumbers,
-    ApplicationNumbers,
-    Header,
-    Intake,
-    RawRow,
-)
+from concordat_gateway.rules.intake import PART, Header, Intake
+from concordat_gateway.rules.raw_rows import AccountNumbers, ApplicationNumbers, RawRow
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.rules.uploads import UploadStream
 from concordat_gateway.rules.withdrawals import RawWithdrawal, Taken, Withdrawals
@@ -108,7 +102,9 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         header = _upload_header(request_iterator)
         self._naming(furnisher, header.epoch)
         upload = UploadStream(self._journal, self._signals, furnisher, header, self._jurisdiction)
-        opened = contribution_pb2.UploadOpened(acknowledged_sequence=upload.settled)
+        opened = contribution_pb2.UploadOpened(
+            acknowledged_sequence=upload.settled, takes_packed_rows=True
+        )
         yield contribution_pb2.ContributeStreamResponse(opened=opened)
         # One part is in hand and one or two wait behind it: gRPC takes no more off the wire.
         for message in request_iterator:
@@ -118,7 +114,12 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             # Asked anew for each part: a stream may outlast the stores' epoch, and midnight.
             store_epoch, names = self._naming(furnisher, header.epoch)
             intake = Intake(header, day_of(self._clock()), store_epoch, names, PART)
-            intake.add([_raw(row) for row in part.rows])
+            if part.packed_rows:
+                if part.rows:
+                    raise invalid("part.packed_rows", "a part has rows or packed rows, not both")
+                intake.add_packed(part.packed_rows)
+            else:
+                intake.add([_raw(row) for row in part.rows])
             committed = upload.take(part.sequence, intake, seconds_left())
             accepted = committed.value
             acknowledged = contribution_pb2.PartAcknowledged(

@@ -6,6 +6,7 @@ One form each, which stays when the catalogue grows: see `pack_row`.
 from __future__ import annotations
 
 import struct
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from concordat_privacy.catalogue.bands import ApplicationOutcome, ProductClass
@@ -40,10 +41,11 @@ _FIRST_BANDS: Final = 6
 
 def bands_of(row: AccountSnapshot) -> bytes:
     """The packed bands of an account, without unknown ones at the end."""
-    return bytes([getattr(row, name) for name in _BAND_NAMES]).rstrip(b"\0")
+    return bytes(_BANDS(row)).rstrip(b"\0")
 
 
 _BAND_NAMES: Final = tuple(attribute.name for attribute in BANDS)
+_BANDS: Final = attrgetter(*_BAND_NAMES)
 
 
 def pack_row(row: Row) -> bytes:
@@ -60,11 +62,7 @@ def pack_row(row: Row) -> bytes:
     """
     if isinstance(row, ApplicationEvent):
         _check_length(row.application_ref, REF_BYTES)
-        if row.outcome:
-            return _LATER_APPLICATION_LAYOUT.pack(
-                _LATER_APPLICATION_TAG, row.application_ref, row.day, row.product, row.outcome
-            )
-        return _APPLICATION_LAYOUT.pack(_APPLICATION_TAG, row.application_ref, row.day, row.product)
+        return pack_application(row.application_ref, row.day, row.product, row.outcome)
     _check_length(row.account_ref, REF_BYTES)
     if len(row.payment_profile) > MAX_PROFILE_MONTHS:
         raise ValueError(f"payment profile of {len(row.payment_profile)} months")
@@ -114,6 +112,13 @@ def pack_account(
         len(bands),
     )
     return fixed + bands + profile
+
+
+def pack_application(ref: bytes, day: int, product: int, outcome: int) -> bytes:
+    """As `pack_row`, of checked values."""
+    if outcome:
+        return _LATER_APPLICATION_LAYOUT.pack(_LATER_APPLICATION_TAG, ref, day, product, outcome)
+    return _APPLICATION_LAYOUT.pack(_APPLICATION_TAG, ref, day, product)
 
 
 def unpack_row(data: bytes) -> Row:

@@ -1,5 +1,6 @@
 """Contributing any number of rows, part by part, through breaks."""
 
+import struct
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -41,8 +42,15 @@ from concordat.requests import REQUEST_ID_BYTES, RequestId, Row
 from concordat.results import ItemRefusal, RefusedRow, UploadedPart, UploadStatus
 from concordat.results.uploads import ROWS_PER_PART
 from concordat.v1 import contribution_pb2
-from concordat_privacy.catalogue.rows import FieldProblem
+from concordat_privacy.catalogue.packing import (
+    pack_correction,
+    pack_row,
+    split_correction,
+    unpack_row,
+)
+from concordat_privacy.catalogue.rows import FieldProblem, problems
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_privacy.oprf import TOKEN_BYTES, Token
 
 PARTS_UNDER_WAY = 4
 """Sent and not yet acknowledged: enough that the gateway never waits for the next, and bounds what
@@ -54,14 +62,22 @@ MAX_PAGE_SIZE = 10_000
 class _Part:
     """A part on its way."""
 
-    message: contribution_pb2.UploadPart
+    sequence: int
+    rows: list[bytes]
+    """In the packed form: see `UploadPart.packed_rows`."""
     unsendable: dict[int, list[FieldProblem]]
     """Rows that have no form on the wire, by position: an empty row stands for each, which the
     gateway refuses, so that every row keeps its number."""
 
     @property
     def first_row(self) -> int:
-        return (int(self.message.sequence) - 1) * ROWS_PER_PART
+        return (self.sequence - 1) * ROWS_PER_PART
+
+    def message(self, packed: bool) -> contribution_pb2.UploadPart:
+        """The part on the wire; gateways of before do not take packed rows."""
+        if packed:
+            return contribution_pb2.UploadPart(sequence=self.sequence, packed_rows=self.rows)
+        return contribution_pb2.UploadPart(sequence=self.sequence, rows=map(_unpacked, self.rows))
 
 
 class Upload:
@@ -97,6 +113,8 @@ class Upload:
         self._acknowledged: int | None = None
         """The last part known to be taken; None before the gateway was asked."""
         self._epoch = 0
+        self._takes_packed = False
+        """Whether the gateway that was last connected to does."""
 
     def next(self) -> Operation[UploadedPart | None]:
         """The next part once it is acknowledged; None after the last.
@@ -151,7 +169,7 @@ class Upload:
         if conversation is None:
             conversation = yield from self._connect(seconds)
         while len(self._under_way) < PARTS_UNDER_WAY and self._read_part():
-            yield _say(conversation, self._under_way[-1])
+            yield self._say(conversation, self._under_way[-1])
         if not self._under_way:
             yield Finish(conversation)
             with suppress(ConcordatError):
@@ -177,6 +195,7 @@ class Upload:
         yield Say(conversation, contribution_pb2.ContributeStreamRequest(header=header))
         reply = yield from _hear(conversation, "opened")
         taken = reply.opened.acknowledged_sequence
+        self._takes_packed = reply.opened.takes_packed_rows
         if self._acknowledged is None:
             self._go_on_after(taken)
         elif taken < self._acknowledged:
@@ -185,15 +204,19 @@ class Upload:
                 f"{self._acknowledged}"
             )
         for part in self._under_way:
-            yield _say(conversation, part)
+            yield self._say(conversation, part)
         return conversation
+
+    def _say(self, conversation: Conversation, part: _Part) -> Say:
+        message = part.message(self._takes_packed)
+        return Say(conversation, contribution_pb2.ContributeStreamRequest(part=message))
 
     def _go_on_after(self, taken: int) -> None:
         """Pass over the rows that the gateway has, but for their last part.
 
         That one is sent again: the gateway knows it, or says that these are other rows.
         """
-        while self._under_way[0].message.sequence < taken:
+        while self._under_way[0].sequence < taken:
             self._under_way.clear()
             # The part before the last is not needed: its rows are only counted.
             skipped = (taken - 1 - self._read) * ROWS_PER_PART
@@ -213,36 +236,35 @@ class Upload:
         if not rows:
             return False
         first = self._read * ROWS_PER_PART
-        message = contribution_pb2.UploadPart(sequence=self._read + 1)
+        packed: list[bytes] = []
         unsendable: dict[int, list[FieldProblem]] = {}
         for position, row in enumerate(rows):
-            place = f"rows[{first + position}]"
-            checked_type(row, Row, place)
-            fault = token_fault(row.token)
-            if fault is not None:
-                problems = [FieldProblem("token", "WRONG_TYPE", fault)]
+            if not isinstance(row, Row):
+                checked_type(row, Row, f"rows[{first + position}]")
+            token = row.token
+            if not isinstance(token, Token):
+                fault = token_fault(token) or ""
+                packed.append(b"")
+                unsendable[position] = [FieldProblem("token", "WRONG_TYPE", fault)]
+                continue
+            if token.epoch != self._epoch:
+                place = f"rows[{first + position}].token"
+                self._epoch = checked_epoch(token, self._epoch, place)
+            sent = _packed(row)
+            if isinstance(sent, bytes):
+                packed.append(sent)
             else:
-                self._epoch = checked_epoch(row.token, self._epoch, f"{place}.token")
-                problems = mistyped(row.record) or misnamed(row)
-            if not problems:
-                try:
-                    message.rows.append(row_message(row.token.value, row.record, row.replaces))
-                except ValueError:
-                    # Beyond what the wire can carry, and so beyond any range of the catalogue.
-                    text = "a number is out of range"
-                    problems = [FieldProblem("record", "OUT_OF_RANGE", text)]
-            if problems:
-                message.rows.append(contribution_pb2.ContributionRow())
-                unsendable[position] = problems
+                packed.append(b"")
+                unsendable[position] = sent
         if not self._epoch:
             raise InvalidInput.field("rows", f"none of the first {len(rows)} rows has a Token")
         self._read += 1
-        self._under_way.append(_Part(message, unsendable))
+        self._under_way.append(_Part(self._read, packed, unsendable))
         return True
 
     def _part(self, part: _Part, acknowledged: contribution_pb2.PartAcknowledged) -> UploadedPart:
         """The acknowledgement of a part, checked. Raises ProtocolViolation, ReceiptInvalid."""
-        sequence, rows = int(part.message.sequence), len(part.message.rows)
+        sequence, rows = part.sequence, len(part.rows)
         if acknowledged.sequence != sequence:
             raise ProtocolViolation(
                 f"part {sequence} was to be acknowledged, {acknowledged.sequence} was"
@@ -330,8 +352,30 @@ def list_refused_rows(
     return fetch
 
 
-def _say(conversation: Conversation, part: _Part) -> Say:
-    return Say(conversation, contribution_pb2.ContributeStreamRequest(part=part.message))
+def _packed(row: Row) -> bytes | list[FieldProblem]:
+    """A row in its packed form, or why it has none."""
+    found = mistyped(row.record) or misnamed(row)
+    if found:
+        return found
+    try:
+        content = pack_row(row.record)
+    except ValueError:
+        # A reference of another length, or too long a profile: whatever the day, a problem.
+        return [one for one in problems(row.record, 0) if one.reason == "WRONG_LENGTH"]
+    except struct.error:
+        # Beyond what the wire can carry, and so beyond any range of the catalogue.
+        return [FieldProblem("record", "OUT_OF_RANGE", "a number is out of range")]
+    if row.replaces is not None:
+        content = pack_correction(row.replaces, content)
+    return row.token.value + content
+
+
+def _unpacked(row: bytes) -> contribution_pb2.ContributionRow:
+    """The same row as a message."""
+    if not row:
+        return contribution_pb2.ContributionRow()
+    replaces, content = split_correction(row[TOKEN_BYTES:])
+    return row_message(row[:TOKEN_BYTES], unpack_row(content), replaces)
 
 
 def _hear(
