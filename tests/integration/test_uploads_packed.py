@@ -32,30 +32,15 @@ from tests.services import (
 Message = contribution_pb2.ContributeStreamRequest
 Row = contribution_pb2.ContributionRow
 
+# fmt: off
 BANDS = [
-    "limit",
-    "balance",
-    "past_due",
-    "days_past_due",
-    "utilisation",
-    "spend_volatility",
-    "five_class",
-    "scheduled_payment",
-    "payment_ratio",
-    "utilisation_trend",
-    "remaining_terms",
-    "extensions",
-    "fraud_flag",
-    "spend_spike",
-    "scene_anomaly",
-    "refund_ratio",
-    "income_regularity",
-    "invoice_days_past_due",
-    "settlement_punctuality",
-    "buyer_concentration",
-    "order_volatility",
-    "dilution",
+    "limit", "balance", "past_due", "days_past_due", "utilisation", "spend_volatility",
+    "five_class", "scheduled_payment", "payment_ratio", "utilisation_trend", "remaining_terms",
+    "extensions", "fraud_flag", "spend_spike", "scene_anomaly", "refund_ratio",
+    "income_regularity", "invoice_days_past_due", "settlement_punctuality", "buyer_concentration",
+    "order_volatility", "dilution",
 ]
+# fmt: on
 
 
 def packed(row: Row) -> bytes:
