@@ -107,7 +107,7 @@ def permits(
                 "now": now,
             },
         )
-        read = list(map(Ground._make, rows))
+        read = list(map(Ground._make, rows.all()))
         grounds += read
         for ground in read:
             consents = found[ground.subject]

@@ -170,7 +170,7 @@ class PartDigest:
 
     def came_as(self, recorded: bytes) -> bool:
         """Whether the part that is recorded with a digest is this one."""
-        return recorded in (self.value(), self._earlier_value())
+        return self.value() == recorded or self._earlier_value() == recorded
 
     def _earlier_value(self) -> bytes:
         fingerprint = _begun("ContributePart", *self._header)

@@ -7,7 +7,7 @@ the category. It costs no statement. An entry that fails is a fault of this prog
 appended, and the call ends as an internal error, not as a refusal.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from concordat_gateway.ledger.journal import Entry, Item, Transaction
@@ -84,16 +84,18 @@ def append_use(
         LeafError: as `Transaction.append`.
     """
     known = {ground.consent_id.hex(): ground for ground in grounds}
-    for subject, use in zip(subjects, _uses(items), strict=True):
+
+    def whose(use: Mapping[str, Json]) -> SubjectKey | None:
+        """The subject of the consents that a use names; None where it names none."""
+        subject: SubjectKey | None = None
         for name, consent in use.items():
             ground = known.get(cast(str, consent))
             if ground is None:
                 if consent == NO_CONSENT:
                     continue
                 raise UntiedUseError(f"{type}: consent {consent} was not read")
-            # Written out and not called: a batch has 20,000 rows.
             if (
-                ground.subject != subject
+                ground.subject != (subject or ground.subject)
                 or ground.recipient != actor.name
                 or ground.activated_at is None
                 or ground.paused_at is not None
@@ -104,21 +106,32 @@ def append_use(
                 or not covers(ground.categories, _BY_NAME[name])
             ):
                 raise UntiedUseError(f"{type}: consent {consent} does not allow {name}")
+            subject = ground.subject
+        return subject
+
+    for subject, owner in zip(subjects, _owners(items, whose), strict=True):
+        if owner is not None and owner != subject:
+            raise UntiedUseError(f"{type}: a use of one subject rests on another's consent")
     return transaction.append(type, actor.spiffe_id, fields, items, changes_pool)
 
 
-def _uses(items: Iterable[Item]) -> Iterator[Mapping[str, Json]]:
+def _owners(
+    items: Iterable[Item], whose: Callable[[Mapping[str, Json]], SubjectKey | None]
+) -> Iterator[SubjectKey | None]:
+    """Whose consents each use rests on, in the order of the items and of their rows."""
     for item in items:
         content = item.content
         if "rows" in content:
             uses = cast(Sequence[Mapping[str, Json]], content["uses"])
+            # Once for each use and not for each row: a batch has 20,000 rows.
+            owners = [whose(use) for use in uses]
+            if any(NO_CONSENT in use.values() for use in uses):
+                raise UntiedUseError("a row was taken without a consent")
             for index in cast(Sequence[int], content["rows"]):
-                if NO_CONSENT in uses[index].values():
-                    raise UntiedUseError("a row was taken without a consent")
-                yield uses[index]
+                yield owners[index]
         else:
             use = cast(Mapping[str, Json], content["consents"])
             permitted = any(consent != NO_CONSENT for consent in use.values())
             if permitted != (content["decision"] == "permit"):
                 raise UntiedUseError("a decision and the consents beside it disagree")
-            yield use
+            yield whose(use)

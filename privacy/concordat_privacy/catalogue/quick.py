@@ -112,8 +112,8 @@ def read_good_row(content: bytes, today_day: int, newest_month: int) -> Good | N
         return None
     ref, day, product, outcome = application
     if (
-        0 < product < len(ProductClass)
-        and outcome < len(ApplicationOutcome)
+        0 < product < _PRODUCTS
+        and outcome < _OUTCOMES
         and today_day - INQUIRY_RETENTION_DAYS <= day <= today_day + 1
     ):
         return Good(ref, None, _INQUIRIES, False)
@@ -129,8 +129,8 @@ def _judged(
         len(ref) != REF_BYTES
         or len(known) > len(_HIGHEST)
         or any(map(gt, known, _HIGHEST))
-        or not 0 < status < len(AccountStatus)
-        or not 0 < product < len(ProductClass)
+        or not 0 < status < _STATUSES
+        or not 0 < product < _PRODUCTS
         or not newest_month - _RETENTION[status] <= as_of_month <= newest_month
         or not 0 < opened <= as_of_month // 3
         or (first and not 3 * opened <= first <= as_of_month)
@@ -138,30 +138,28 @@ def _judged(
         return None
     bands = known.ljust(len(_HIGHEST), b"\0")
     days = bands[_DAYS]
-    if days == DaysPastDueBand.CURRENT and bands[_PAST_DUE] > AmountBand.ZERO:
+    if days == _CURRENT and bands[_PAST_DUE] > _ZERO:
         return None
-    if status == AccountStatus.CLOSED and (
-        bands[_BALANCE] > AmountBand.ZERO or bands[_TERMS] > TermsBand.ZERO
-    ):
+    if status == _CLOSED and (bands[_BALANCE] > _ZERO or bands[_TERMS] > _NO_TERMS):
         return None
     worst = days
     if profile:
         worst = max(profile)
         if (
             len(profile) > MAX_PROFILE_MONTHS
-            or worst > DaysPastDueBand.FROM_180
+            or worst > _WORST
             or len(profile.rstrip(b"\0")) > max(as_of_month - 3 * opened, 0)
         ):
             return None
         worst = max(worst, days)
-    adverse = status in ADVERSE_STATUSES or worst >= DaysPastDueBand.FROM_30_TO_59
+    adverse = worst >= _FROM_30 or status in ADVERSE_STATUSES
     if len(known) <= _PLAIN:
         return _ACCOUNTS, adverse
     return _needs(bands), (
         adverse
-        or bands[_INVOICE] >= DaysPastDueBand.FROM_30_TO_59
-        or bands[_FIVE] >= FiveClass.SUBSTANDARD
-        or bands[_FRAUD] == FraudFlag.CONFIRMED
+        or bands[_INVOICE] >= _FROM_30
+        or bands[_FIVE] >= _SUBSTANDARD
+        or bands[_FRAUD] == _CONFIRMED
     )
 
 
@@ -176,6 +174,18 @@ def _needs(bands: bytes) -> tuple[DataCategory, ...]:
 
 _HIGHEST: Final = bytes(len(BAND_TYPES[attribute.type]) - 1 for attribute in BANDS)
 _RETENTION: Final = tuple(map(retention_months, AccountStatus))
+# Plain integers: an enum's member costs three times as much to get, on every row.
+_STATUSES: Final = len(AccountStatus)
+_PRODUCTS: Final = len(ProductClass)
+_OUTCOMES: Final = len(ApplicationOutcome)
+_CLOSED: Final = int(AccountStatus.CLOSED)
+_CURRENT: Final = int(DaysPastDueBand.CURRENT)
+_FROM_30: Final = int(DaysPastDueBand.FROM_30_TO_59)
+_WORST: Final = int(DaysPastDueBand.FROM_180)
+_ZERO: Final = int(AmountBand.ZERO)
+_NO_TERMS: Final = int(TermsBand.ZERO)
+_SUBSTANDARD: Final = int(FiveClass.SUBSTANDARD)
+_CONFIRMED: Final = int(FraudFlag.CONFIRMED)
 _BALANCE: Final = POSITION["balance"]
 _PAST_DUE: Final = POSITION["past_due"]
 _DAYS: Final = POSITION["days_past_due"]

@@ -203,7 +203,9 @@ def _check_value(value: object, where: str, depth: int) -> None:
         if depth >= MAX_DEPTH:
             raise LeafError(Fault.TOO_DEEP, where, f"at most {MAX_DEPTH} levels")
         for position, element in enumerate(value):
-            _check_value(element, f"{where}[{position}]", depth + 1)
+            # Rows are told of by thousands of small integers: the same holds for them.
+            if type(element) is not int or not -_INTEGER_BOUND < element < _INTEGER_BOUND:
+                _check_value(element, f"{where}[{position}]", depth + 1)
     elif isinstance(value, float):
         raise LeafError(Fault.FLOAT, where)
     else:
