@@ -217,11 +217,11 @@ def record(
     refused = list(intake.refused)
     for candidate in intake.candidates:
         permit = permitted.get(candidate.subject, NO_PERMIT)
-        missing = [category for category in candidate.needs if category not in permit.consents]
-        if missing:
-            refused.append(_no_consent(candidate.item, missing[0]))
+        consents = permit.behind(candidate.needs)
+        if consents is None:
+            missing = next(one for one in candidate.needs if one not in permit.consents)
+            refused.append(_no_consent(candidate.item, missing))
             continue
-        consents = tuple(permit.consents[category] for category in candidate.needs)
         if candidate.adverse and (wanting := [c for c in consents if c in noticed]):
             refused.append(_no_notice(candidate.item, noticed[wanting[0]]))
             continue

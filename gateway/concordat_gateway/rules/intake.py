@@ -7,7 +7,7 @@ megabytes, however large its messages were. A part of an upload is a batch in on
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.raw_rows import (
@@ -26,9 +26,9 @@ from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.definitions import CATALOGUE_VERSION, OLDEST_VERSION
 from concordat_privacy.catalogue.packing import (
+    LEAF_DOMAIN,
     pack_correction,
     pack_row,
-    packed_leaf,
     split_correction,
     unpack_row,
 )
@@ -98,14 +98,9 @@ class Candidate(NamedTuple):
     """What it replaces."""
 
 
-class _Checked(NamedTuple):
-    """A good row whose subject is still to be named."""
-
-    item: int
-    token: bytes
-    content: bytes
-    good: Good
-    replaces: RowRef | None
+_Checked: TypeAlias = tuple[int, bytes, bytes, Good, RowRef | None]
+"""A good row whose subject is still to be named: its position, token, packed form, what it says,
+and what it replaces."""
 
 
 def check_header(header: Header, name: str = "header.request_id") -> None:
@@ -215,7 +210,7 @@ class Intake:
                 good = Good(record[0], record[1], needed, adverse)
                 if replaces is not None:
                     content = pack_correction(replaces, content)
-                return self._first(_Checked(item, token, content, good, replaces))
+                return self._first((item, token, content, good, replaces))
         row = _parse(raw)
         if isinstance(row, FieldProblem):
             return ItemRefusal.of(item, row)
@@ -225,7 +220,11 @@ class Intake:
         token, content = data[:TOKEN_BYTES], data[TOKEN_BYTES:]
         good = read_good_row(content, self._today_day, self._newest_month)
         if good is not None:
-            return self._first(_Checked(item, token, content, good, None))
+            checked = item, token, content, good, None
+            # As `_first` does: no call is made for the rows that are as nearly all are.
+            if self._seen.setdefault((token, good[0], good[1]), item) == item:
+                return checked
+            return self._first(checked)
         parsed = _parse_packed(data)
         if isinstance(parsed, FieldProblem):
             return ItemRefusal.of(item, parsed)
@@ -246,33 +245,33 @@ class Intake:
             good = Good(row.account_ref, row.as_of_month, needs(row), is_adverse(row))
         else:
             good = Good(row.application_ref, None, needs(row), False)
-        return self._first(_Checked(item, token, content, good, replaces))
+        return self._first((item, token, content, good, replaces))
 
     def _first(self, row: _Checked) -> _Checked | ItemRefusal:
         """The row, unless it repeats an earlier one of the batch."""
-        good = row.good
-        first = self._seen.setdefault((row.token, good.ref, good.month), row.item)
-        if first == row.item:
+        item, token, _, good, _ = row
+        first = self._seen.setdefault((token, good.ref, good.month), item)
+        if first == item:
             return row
         if good.month is None:
             field, what = "application.application_ref", "application"
         else:
             field, what = "account.as_of_month", "account and month"
-        return ItemRefusal(row.item, field, "DUPLICATE", f"the same {what} as row {first}")
+        return ItemRefusal(item, field, "DUPLICATE", f"the same {what} as row {first}")
 
     def _take(self, rows: Sequence[_Checked | ItemRefusal]) -> None:
         self.rows += len(rows)
-        good = [row for row in rows if isinstance(row, _Checked)]
-        self._name([row.token for row in good])
+        good = [row for row in rows if not isinstance(row, ItemRefusal)]
+        self._name([token for _, token, *_ in good])
         subjects = self._subjects
         self.candidates += [
             Candidate(
                 item,
                 subjects[token],
                 content,
-                packed_leaf(token, content),
-                of_row.needs,
-                of_row.adverse,
+                LEAF_DOMAIN + token + content,
+                of_row[2],
+                of_row[3],
                 None if replaces is None else _wanted(subjects[token], of_row, replaces),
             )
             for item, token, content, of_row, replaces in good
@@ -287,7 +286,7 @@ class Intake:
 
 
 def _packed(raw: RawRow, row: _Checked | ItemRefusal) -> bytes:
-    return row.token + row.content if isinstance(row, _Checked) else packed_form(raw)
+    return packed_form(raw) if isinstance(row, ItemRefusal) else row[1] + row[2]
 
 
 def _wanted(subject: SubjectKey, good: Good, replaces: RowRef) -> Wanted:

@@ -61,6 +61,13 @@ class Permit:
         """Whether any category is permitted."""
         return bool(self.consents)
 
+    def behind(self, needs: Sequence[DataCategory]) -> tuple[ConsentId, ...] | None:
+        """The consent behind each of the categories; None unless all of them are permitted."""
+        try:
+            return tuple(map(self.consents.__getitem__, needs))
+        except KeyError:
+            return None
+
 
 class Permits(dict[SubjectKey, Permit]):
     """Permits by subject, and all consents that were found."""

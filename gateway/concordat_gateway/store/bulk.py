@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg.types.string import BytesBinaryDumper
 
 from concordat_store.writer import Writer
 
@@ -62,8 +63,15 @@ def upsert_rows(connection: sa.Connection, table: sa.Table, rows: Rows) -> None:
 def _copy(connection: sa.Connection, table: sa.Table, target: str, rows: Rows) -> None:
     driver: Any = connection.connection.driver_connection
     command = f"COPY {target} ({_names(table)}) FROM STDIN (FORMAT BINARY)"
-    with driver.cursor() as cursor, cursor.copy(command) as copy:
-        copy.set_types(_types(table))
+    with driver.cursor() as cursor:
+        # In C, unlike the one that also takes the DB-API's Binary, which would be in its place.
+        cursor.adapters.register_dumper(bytes, BytesBinaryDumper)
+        _copy_rows(cursor.copy(command), _types(table), rows)
+
+
+def _copy_rows(copying: Any, types: Sequence[str], rows: Rows) -> None:
+    with copying as copy:
+        copy.set_types(types)
         for row in rows:
             copy.write_row(row)
 

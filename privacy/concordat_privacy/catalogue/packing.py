@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from concordat_privacy.catalogue.bands import ApplicationOutcome, ProductClass
 from concordat_privacy.catalogue.definitions import BANDS, POSITION
@@ -34,7 +34,8 @@ _ACCOUNT_LAYOUT: Final = struct.Struct(">B16sIBBI6sB23s")
 _APPLICATION_LAYOUT: Final = struct.Struct(">B16sIB")
 _LATER_ACCOUNT_LAYOUT: Final = struct.Struct(">B16sIBBIIB")
 _LATER_APPLICATION_LAYOUT: Final = struct.Struct(">B16sIBB")
-_LEAF_DOMAIN: Final = b"concordat/row/v1"
+LEAF_DOMAIN: Final = b"concordat/row/v1"
+"""What `row_leaf` begins with."""
 _FIRST_BANDS: Final = 6
 """Bands of catalogue version 1: those of the first layout."""
 
@@ -182,6 +183,10 @@ def unpack_withdrawal(content: bytes) -> Withdrawn | None:
     return Withdrawn(RowRef(entry, item), tag == _ACCOUNT_WITHDRAWN_TAG, ref)
 
 
+Account: TypeAlias = tuple[bytes, int, int, int, int, int, bytes, bytes]
+"""What `pack_account` takes, in its order."""
+
+
 class PackedAccount(NamedTuple):
     """The numbers of a packed account, in the order in which the pool stores them."""
 
@@ -218,7 +223,7 @@ def account_numbers(data: bytes) -> PackedAccount | None:
     return PackedAccount(ref, month, status, product, opened, first, known, days + profile)
 
 
-def canonical_account(data: bytes) -> PackedAccount | None:
+def canonical_account(data: bytes) -> Account | None:
     """The fields of a packed account, whatever their values; None unless `pack_account` makes these
     bytes of them. Its profile is of the months before as_of_month."""
     if not data:
@@ -232,7 +237,7 @@ def canonical_account(data: bytes) -> PackedAccount | None:
         if length > MAX_PROFILE_MONTHS or len(profile.rstrip(b"\0")) > length:
             return None
         known = bands.rstrip(b"\0")
-        return PackedAccount(ref, month, status, product, opened, 0, known, profile[:length])
+        return ref, month, status, product, opened, 0, known, profile[:length]
     if data[0] != _LATER_ACCOUNT_TAG or len(data) < _LATER_ACCOUNT_LAYOUT.size:
         return None
     fixed = _LATER_ACCOUNT_LAYOUT.unpack_from(data)
@@ -241,7 +246,7 @@ def canonical_account(data: bytes) -> PackedAccount | None:
     bands, profile = data[at : at + count], data[at + count :]
     if len(bands) != count or (count and not bands[-1]) or (count <= _FIRST_BANDS and not first):
         return None
-    return PackedAccount(ref, month, status, product, opened, first, bands, profile)
+    return ref, month, status, product, opened, first, bands, profile
 
 
 def canonical_application(data: bytes) -> tuple[bytes, int, int, int] | None:
@@ -326,7 +331,7 @@ def row_leaf(token: bytes, row: Row) -> bytes:
 def packed_leaf(token: bytes, content: bytes) -> bytes:
     """As `row_leaf`, of a packed row."""
     _check_length(token, TOKEN_BYTES)
-    return _LEAF_DOMAIN + token + content
+    return LEAF_DOMAIN + token + content
 
 
 def _check_length(value: bytes, wanted: int) -> None:

@@ -27,7 +27,7 @@ from concordat_privacy.catalogue.bands import (
 )
 from concordat_privacy.catalogue.definitions import BANDS, POSITION
 from concordat_privacy.catalogue.packing import (
-    PackedAccount,
+    Account,
     canonical_account,
     canonical_application,
     pack_account,
@@ -90,7 +90,7 @@ def pack_good_account(numbers: Sequence[Any], newest_month: int) -> Packed | Non
     except ValueError:
         return None
     known = bands.rstrip(b"\0")
-    account = PackedAccount(ref, month, status, product, opened, first, known, profile)
+    account = ref, month, status, product, opened, first, known, profile
     judged = _judged(account, newest_month)
     return None if judged is None else Packed(pack_account(*account), *judged)
 
@@ -120,9 +120,7 @@ def read_good_row(content: bytes, today_day: int, newest_month: int) -> Good | N
     return None
 
 
-def _judged(
-    account: PackedAccount, newest_month: int
-) -> tuple[tuple[DataCategory, ...], bool] | None:
+def _judged(account: Account, newest_month: int) -> tuple[tuple[DataCategory, ...], bool] | None:
     """What an account needs and whether it is adverse, if it is good."""
     ref, as_of_month, status, product, opened, first, known, profile = account
     if (

@@ -62,7 +62,7 @@ def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
 
 def merkle_root(items: Iterable[bytes]) -> bytes:
     """The root over items, each hashed as a leaf first. The `items_root` of a batch."""
-    return root_of(leaf_hash(item) for item in items)
+    return root_of([_sha256(b"\x00" + item).digest() for item in items])
 
 
 @dataclass(frozen=True, slots=True)
