@@ -13,6 +13,7 @@ GROUPS = {
     "refusals": ("refusals",),
     "ledger": ("ledger", "journal", "merkle"),
     "signals": ("signals",),
+    "streams": ("streams",),
 }
 """The modules that measure each group."""
 OUTPUT = Path("build/bench.json")
@@ -24,10 +25,15 @@ def main() -> None:
     parser.add_argument(
         "--rows", type=int, help=f"size of the pool of signals, else {harness.ROWS:,}"
     )
+    parser.add_argument(
+        "--gigabytes", type=float, help=f"length of the stream, else {harness.GIGABYTES:g}"
+    )
     arguments = parser.parse_args()
     only = arguments.only
     if arguments.rows is not None:
         os.environ[harness.ROWS_VARIABLE] = str(arguments.rows)
+    if arguments.gigabytes is not None:
+        os.environ[harness.GIGABYTES_VARIABLE] = str(arguments.gigabytes)
     figures: list[harness.Figure] = []
     for group in [only] if only else GROUPS:
         for module in GROUPS[group]:

@@ -9,6 +9,9 @@ from pathlib import Path
 ROWS = 1_000_000
 ROWS_VARIABLE = "CONCORDAT_BENCH_ROWS"
 """Environment variable that says how many rows the group `signals` has, else ROWS."""
+GIGABYTES = 1.0
+GIGABYTES_VARIABLE = "CONCORDAT_BENCH_GIGABYTES"
+"""Environment variable that says how long the stream of the group `streams` is, else GIGABYTES."""
 
 
 @dataclass(frozen=True)
