@@ -14,7 +14,7 @@ import concordat_rpc  # noqa: F401  first: it settles what gRPC reads when it is
 from concordat_gateway.commands.ask import ask, budget
 from concordat_gateway.commands.audit import audit
 from concordat_gateway.commands.consent import consent
-from concordat_gateway.commands.contribute import contribute
+from concordat_gateway.commands.contribute import contribute, withdraw_rows
 from concordat_gateway.commands.dispute import dispute
 from concordat_gateway.commands.erasure import erasure
 from concordat_gateway.commands.evidence import evidence
@@ -40,7 +40,7 @@ def main() -> None:
 _COMMANDS = (
     *(init, serve, member, consent, notice, dispute, erasure, manager, keys, pki, ledger),
     *(audit, evidence, jobs),
-    *(contribute, ask, budget, lookup, usage, quota),
+    *(contribute, withdraw_rows, ask, budget, lookup, usage, quota),
 )
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""`concordat contribute`: a whole file of rows into the pool, in a job that can be resumed."""
+"""`concordat contribute` and `withdraw-rows`: whole files, in jobs that can be resumed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from concordat_gateway.commands._client import opened, profile_option
 
 if TYPE_CHECKING:
-    from concordat.bulk import Progress
+    from concordat.bulk import Progress, Report
 
 ALL_TAKEN, SOME_REFUSED, NOT_DONE = 0, 1, 2
 _JOB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -26,32 +27,56 @@ class _NotDone(click.ClickException):
     exit_code = NOT_DONE
 
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_OPTIONS = (
+    click.argument("file", type=_FILE),
+    click.option(
+        "--mapping",
+        required=True,
+        metavar="FILE|metro2|pboc2",
+        help="Which column gives which attribute: a TOML file, or an included mapping by its name.",
+    ),
+    click.option(
+        "--identifier",
+        metavar="KIND[:COLUMN]",
+        help="Instead of the mapping's: e.g. cn-resident-id/1, or phone/1:Mobile.",
+    ),
+    profile_option,
+    click.option(
+        "--job",
+        metavar="NAME",
+        help="Name of the job; by default the file's. The same job again goes on where it ended.",
+    ),
+    click.option(
+        "--rejects",
+        type=_FILE,
+        help="Write a CSV file of the refused rows: number, field and reason, no values.",
+    ),
+    click.option("--encoding", help="Of a CSV file, instead of the mapping's: utf-8, gb18030."),
+    click.option("--portfolio", is_flag=True, help="Charge the key-holder's portfolio allowance."),
+    click.option(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="For each request with its retries; by default 120 for a batch, 10 for others.",
+    ),
+)
+
+
+def _of_a_job(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that jobs share."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@_of_a_job
 @click.option(
-    "--mapping",
-    required=True,
-    metavar="FILE|metro2|pboc2",
-    help="Which column gives which attribute: a TOML file, or an included mapping by its name.",
+    "--rows",
+    type=_FILE,
+    help="Write a CSV file that names each row that was taken: number, entry and item.",
 )
-@click.option(
-    "--identifier",
-    metavar="KIND[:COLUMN]",
-    help="Instead of the mapping's: e.g. cn-resident-id/1, or phone/1:Mobile.",
-)
-@profile_option
-@click.option(
-    "--job",
-    metavar="NAME",
-    help="Name of the job; by default the file's. The same job again goes on where it ended.",
-)
-@click.option(
-    "--rejects",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a CSV file of the refused rows: number, field and reason, no values.",
-)
-@click.option("--encoding", help="Of a CSV file, instead of the mapping's: utf-8, gb18030.")
-@click.option("--portfolio", is_flag=True, help="Charge the key-holder's portfolio allowance.")
 @click.option(
     "--adverse-notice",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -60,25 +85,17 @@ class _NotDone(click.ClickException):
 )
 @click.option("--adverse-notice-sha256", metavar="HEX", help="In its place: the notice's SHA-256.")
 @click.option("--batch-rows", type=int, default=None, help="Rows to a batch, 1 to 20,000.")
-@click.option(
-    "--timeout",
-    type=float,
-    metavar="SECONDS",
-    help="For each request with its retries; by default 120 for a batch, 10 for others.",
-)
 def contribute(
     file: Path,
     mapping: str,
     identifier: str | None,
     profile: Path,
     job: str | None,
-    rejects: Path | None,
-    encoding: str | None,
-    portfolio: bool,
+    rows: Path | None,
     adverse_notice: Path | None,
     adverse_notice_sha256: str | None,
     batch_rows: int | None,
-    timeout: float | None,
+    **shared: Any,
 ) -> None:
     """Contribute the rows of FILE (.csv or .parquet): banded here, tokenised, sent in batches.
 
@@ -89,39 +106,90 @@ def contribute(
     """
     from concordat import bulk
 
-    name = file.name if job is None else job
-    if not _JOB_NAME.fullmatch(name):
+    notice = _digest(adverse_notice, adverse_notice_sha256)
+    report = _finished(
+        partial(
+            bulk.upload,
+            rows=rows,
+            batch_rows=bulk.DEFAULT_BATCH_ROWS if batch_rows is None else batch_rows,
+            adverse_notice_sha256=notice,
+            **shared,
+        ),
+        *(profile, _journal(profile, job or file.name), file, mapping, identifier),
+    )
+    _tell(report, "taken", shared["rejects"])
+
+
+@click.command()
+@_of_a_job
+@click.option(
+    "--rows",
+    type=_FILE,
+    required=True,
+    help="Which rows of FILE: what `contribute --rows` wrote, or lines of it under its heading.",
+)
+def withdraw_rows(
+    file: Path,
+    mapping: str,
+    identifier: str | None,
+    profile: Path,
+    job: str | None,
+    rows: Path,
+    **shared: Any,
+) -> None:
+    """Take accounts, with all their months, and applications of FILE out of the pool.
+
+    FILE and --mapping are those that were contributed, unchanged. A job of its own, which ends
+    and goes on as `contribute` does.
+    """
+    from concordat import bulk
+
+    named = _journal(profile, job or f"{file.name}.withdrawal")
+    report = _finished(
+        partial(bulk.withdraw, rows=rows, **shared),
+        *(profile, named, file, mapping, identifier),
+    )
+    _tell(report, "withdrawn", shared["rejects"])
+
+
+def _journal(profile: Path, job: str) -> Path:
+    if not _JOB_NAME.fullmatch(job):
         raise click.BadParameter(
             "letters, digits, dots, dashes and underscores wanted", param_hint="--job"
         )
-    notice = _digest(adverse_notice, adverse_notice_sha256)
+    return profile / "bulk" / f"{job}.journal"
+
+
+def _finished(
+    run: Callable[..., Report],
+    profile: Path,
+    journal: Path,
+    file: Path,
+    mapping: str,
+    identifier: str | None,
+) -> Report:
+    """Run a job; whatever keeps it from its end is said in a line."""
+    from concordat import bulk
+
     try:
         with opened(profile) as client:
             checked = bulk.load_mapping(mapping)
             if identifier is not None:
                 kind, _, column = identifier.partition(":")
                 checked = checked.with_identifier(kind, column or None)
-            report = bulk.upload(
-                client,
-                file,
-                checked,
-                journal=profile / "bulk" / f"{name}.journal",
-                rejects=rejects,
-                encoding=encoding,
-                batch_rows=bulk.DEFAULT_BATCH_ROWS if batch_rows is None else batch_rows,
-                portfolio=portfolio,
-                adverse_notice_sha256=notice,
-                progress=_shown(time.monotonic),
-                timeout=timeout,
-            )
+            shown = _shown(time.monotonic)
+            return run(client, file, checked, journal=journal, progress=shown)
     except click.UsageError:
         raise
     except click.ClickException as error:
         raise _NotDone(error.message) from None
     except KeyboardInterrupt:
         raise _NotDone("stopped; the same command goes on from here") from None
+
+
+def _tell(report: Report, done: str, rejects: Path | None) -> None:
     click.echo(
-        f"{report.rows_read:,} rows read, {report.rows_accepted:,} taken, "
+        f"{report.rows_read:,} rows read, {report.rows_accepted:,} {done}, "
         f"{report.rows_refused:,} refused; {report.batches:,} batches."
     )
     if report.entries:

@@ -135,26 +135,38 @@ def withdraw_rows(
                 epoch = checked_epoch(row.token, epoch, f"rows[{position}].token")
             named = numbered_request_id(own_id, number)
             request = contribution_pb2.WithdrawRowsRequest(
-                request_id=named, epoch=epoch, rows=map(_withdrawal, batch)
+                request_id=named, epoch=epoch, rows=map(withdrawal_message, batch)
             )
-            reply = yield from context.send(WITHDRAW_ROWS, request, timeout)
-            items = refusals_of(reply.refused, range(first, first + len(batch)))
-            if reply.rows_withdrawn + len({refusal.item for refusal in items}) != len(batch):
-                raise ProtocolViolation(
-                    f"{len(batch)} rows were sent, the gateway answered for another number"
-                )
-            receipts.append(
-                context.ledger.receipt(
-                    reply.receipt, {"contribution.withdrawn"}, {"request": named.hex()}
-                )
-            )
-            withdrawn += reply.rows_withdrawn
-            refused += items
+            numbers = range(first, first + len(batch))
+            answer = yield from send_withdrawal(context, request, numbers, timeout)
+            receipts += answer.receipts
+            withdrawn += answer.rows_withdrawn
+            refused += answer.refused
             first += len(batch)
     return result()
 
 
-def _withdrawal(row: RowWithdrawal) -> contribution_pb2.Withdrawal:
+def send_withdrawal(
+    context: Context,
+    request: contribution_pb2.WithdrawRowsRequest,
+    numbers: Sequence[int],
+    timeout: float | None,
+) -> Operation[RowWithdrawalResult]:
+    """Send one call of up to ROWS_PER_WITHDRAWAL rows, of the caller's own numbers."""
+    reply = yield from context.send(WITHDRAW_ROWS, request, timeout)
+    refused = refusals_of(reply.refused, numbers)
+    if reply.rows_withdrawn + len({refusal.item for refusal in refused}) != len(numbers):
+        raise ProtocolViolation(
+            f"{len(numbers)} rows were sent, the gateway answered for another number"
+        )
+    receipt = context.ledger.receipt(
+        reply.receipt, {"contribution.withdrawn"}, {"request": request.request_id.hex()}
+    )
+    named = RequestId(request.request_id)
+    return RowWithdrawalResult(named, reply.rows_withdrawn, tuple(refused), (receipt,))
+
+
+def withdrawal_message(row: RowWithdrawal) -> contribution_pb2.Withdrawal:
     message = contribution_pb2.Withdrawal(token=row.token.value, row=_row_ref(row.row))
     if row.account_ref is not None:
         message.account_ref = row.account_ref

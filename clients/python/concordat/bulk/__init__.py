@@ -10,7 +10,7 @@ Raw values never leave the process. See docs/contributing-data.md.
 """
 
 from concordat.bulk.errors import JobBusy, JobChanged, JournalError, MappingError, SourceError
-from concordat.bulk.job import DEFAULT_BATCH_ROWS, Progress, Report, upload
+from concordat.bulk.job import DEFAULT_BATCH_ROWS, Progress, Report, upload, withdraw
 from concordat.bulk.mapping import INCLUDED, Mapping, load_mapping, parse_mapping
 from concordat.bulk.sources import CsvFile, Source, open_source
 
@@ -31,4 +31,5 @@ __all__ = [
     "open_source",
     "parse_mapping",
     "upload",
+    "withdraw",
 ]

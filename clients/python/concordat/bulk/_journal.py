@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from concordat.bulk._database import connect, faults, transaction
 from concordat.bulk._items import Position
+from concordat.bulk._runs import TakenRow, pack_runs, taken_of, unpack_runs
 from concordat.bulk._sending import Delivery, Parcel
 from concordat.bulk.errors import JobChanged, JournalError
 
@@ -36,6 +37,11 @@ CREATE TABLE IF NOT EXISTS batch (
     accepted INTEGER NOT NULL DEFAULT 0,
     refused_there INTEGER NOT NULL DEFAULT 0,
     entry_index INTEGER
+);
+CREATE TABLE IF NOT EXISTS taken (
+    sequence INTEGER PRIMARY KEY,
+    entry_index INTEGER NOT NULL,
+    runs BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS reject (
     sequence INTEGER NOT NULL,
@@ -199,9 +205,18 @@ class Journal:
             )
             _insert_rejects(connection, span.sequence, rejects)
 
-    def answer(self, sequence: int, delivery: Delivery, rejects: Iterable[Reject]) -> None:
+    def answer(
+        self, span: Span, sent: Parcel, delivery: Delivery, rejects: Iterable[Reject]
+    ) -> None:
         """Write down what became of a span's parcel. The parcel itself is forgotten."""
+        sequence = span.sequence
         with transaction(self._connection, self._file) as connection:
+            if delivery.entry_index is not None and delivery.names_refused:
+                taken = taken_of(sent.numbers, (one.item for one in delivery.refused))
+                connection.execute(
+                    "INSERT OR REPLACE INTO taken (sequence, entry_index, runs) VALUES (?, ?, ?)",
+                    (sequence, delivery.entry_index, pack_runs(taken)),
+                )
             connection.execute(
                 "UPDATE batch SET is_answered = 1, rows = NULL, numbers = NULL, accepted = ?, "
                 "refused_there = ?, entry_index = ? WHERE sequence = ?",
@@ -231,6 +246,16 @@ class Journal:
                 "SELECT entry_index FROM batch WHERE entry_index IS NOT NULL ORDER BY sequence"
             )
             return tuple(index for (index,) in rows)
+
+    def taken(self) -> Iterator[TakenRow]:
+        """Which row of the gateway's each row became, in order. Read while the journal is open.
+
+        Left out are batches of which the gateway only remembered how many rows it refused.
+        """
+        with faults(self._file), closing(self._connection.cursor()) as cursor:
+            cursor.execute("SELECT entry_index, runs FROM taken ORDER BY sequence")
+            for entry_index, runs in cursor:
+                yield from unpack_runs(entry_index, runs)
 
     def rejects(self) -> Iterator[Reject]:
         """Why rows were refused, in order of row. Read while the journal is open."""

@@ -5,7 +5,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
@@ -14,8 +14,18 @@ from typing import Final, TypeAlias
 from concordat._checks import checked_bytes, checked_integer, checked_type
 from concordat.bulk._items import Item, Position, UnreadableRow
 from concordat.bulk._journal import Journal, Reject, Span
+from concordat.bulk._names import NamedRows
 from concordat.bulk._pseudonyms import key_in
-from concordat.bulk._sending import MAX_ROWS, Delivery, deliver, parcel, request_id
+from concordat.bulk._sending import (
+    MAX_ROWS,
+    MAX_WITHDRAWALS,
+    Contributing,
+    Delivery,
+    PreparedRow,
+    Withdrawing,
+    Work,
+    request_id,
+)
 from concordat.bulk._tokens import Tokeniser, TokenStore
 from concordat.bulk.errors import SourceError
 from concordat.bulk.mapping import Mapped, Mapping, load_mapping
@@ -23,12 +33,12 @@ from concordat.bulk.sources import Source, open_source
 from concordat.client import Client
 from concordat.errors import FailedPrecondition, InvalidInput
 from concordat_privacy.catalogue.calendar import day_number
-from concordat_privacy.catalogue.rows import AccountSnapshot, FieldProblem, RowRef, problems
+from concordat_privacy.catalogue.rows import AccountSnapshot, FieldProblem
 from concordat_privacy.catalogue.rows import Row as Record
-from concordat_privacy.oprf import Token
 
 DEFAULT_BATCH_ROWS: Final = 10_000
 REJECT_COLUMNS: Final = ("row", "field", "reason", "description", "refused_by")
+ROW_COLUMNS: Final = ("row", "entry", "item")
 
 _JOB_ID_BYTES: Final = 16
 _SHA256_BYTES: Final = 32
@@ -68,6 +78,8 @@ class Report:
     """Ledger entries of the batches."""
     rejects: Path | None
     """The file that says why rows were refused; None where none was asked for."""
+    rows: Path | None = None
+    """The file that names the rows that were taken; None where none was asked for."""
 
 
 Tell: TypeAlias = Callable[[Progress], None]
@@ -80,6 +92,7 @@ def upload(
     *,
     journal: str | os.PathLike[str],
     rejects: str | os.PathLike[str] | None = None,
+    rows: str | os.PathLike[str] | None = None,
     encoding: str | None = None,
     batch_rows: int = DEFAULT_BATCH_ROWS,
     portfolio: bool = False,
@@ -105,6 +118,8 @@ def upload(
             which jobs share, and `account-ref.key` unless the mapping names another: keep that
             one for good, else accounts get new pseudonyms.
         rejects: a CSV file to write: row, field, reason, description, refused_by; no values.
+        rows: a CSV file to write: row, entry, item, the name (RowRef) of each row that was taken,
+            for corrections and withdrawals.
         encoding: of a CSV file; None: what the mapping says.
         batch_rows: rows of the source to a batch, 1 to 20,000.
         portfolio: charge the key-holder's portfolio allowance (see Client.tokenise).
@@ -119,11 +134,107 @@ def upload(
         QuotaExhausted, TechnicalFault and others of Client.tokenise and Client.contribute.
         OSError: of the files that it writes.
     """
-    checked_type(client, Client, "client", "of an AsyncClient's profile, open a Client")
     checked_integer(batch_rows, "batch_rows", 1, MAX_ROWS)
     notice = b""
     if adverse_notice_sha256 is not None:
         notice = checked_bytes(adverse_notice_sha256, "adverse_notice_sha256", _SHA256_BYTES)
+    return _run(
+        client,
+        source,
+        mapping,
+        Contributing(notice),
+        batch_rows=batch_rows,
+        journal=journal,
+        encoding=encoding,
+        written=_Written(rejects, rows),
+        portfolio=portfolio,
+        progress=progress,
+        timeout=timeout,
+    )
+
+
+def withdraw(
+    client: Client,
+    source: object,
+    mapping: str | os.PathLike[str] | Mapping,
+    rows: str | os.PathLike[str],
+    *,
+    journal: str | os.PathLike[str],
+    rejects: str | os.PathLike[str] | None = None,
+    encoding: str | None = None,
+    portfolio: bool = False,
+    progress: Tell | None = None,
+    timeout: float | None = None,
+) -> Report:
+    """Withdraw accounts, with all their months, and applications that a job has contributed.
+
+    A job of its own, which goes on as `upload` does. Of the source only identifiers and references
+    are used. Rows that the pool holds no more, or holds from a later row, are refused
+    (ALREADY_REPLACED, OTHER_ROW) and listed. In `Report`, rows that were taken are those that left
+    the pool. Where a key epoch ended before an answer came, rows that had left already are listed
+    as refused with ALREADY_REPLACED.
+
+    Args:
+        source, mapping: what was contributed, unchanged: rows are known by their number.
+        rows: which rows of it: what `upload` wrote as `rows`, or lines of that, in order, with its
+            heading.
+        journal, rejects, encoding, portfolio, progress, timeout: as in `upload`.
+
+    Raises:
+        As `upload`; SourceError also for a wrong line of `rows`.
+    """
+    return _run(
+        client,
+        source,
+        mapping,
+        Withdrawing(NamedRows.read(Path(rows))),
+        batch_rows=MAX_WITHDRAWALS,
+        journal=journal,
+        encoding=encoding,
+        written=_Written(rejects, None),
+        portfolio=portfolio,
+        progress=progress,
+        timeout=timeout,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The files that a job writes beside its journal."""
+
+    rejects: str | os.PathLike[str] | None
+    rows: str | os.PathLike[str] | None
+
+    def check(self, source: object) -> None:
+        """Raise InvalidInput where writing one would destroy the source."""
+        if isinstance(source, str | os.PathLike):
+            for name, file in (("rejects", self.rejects), ("rows", self.rows)):
+                if file is not None and Path(file).exists() and Path(file).samefile(source):
+                    raise InvalidInput.field(name, "the source itself; another file wanted")
+
+    def write(self, book: Journal) -> None:
+        """Write them, of all that is known so far."""
+        if self.rejects is not None:
+            _write(Path(self.rejects), REJECT_COLUMNS, map(_reject_columns, book.rejects()))
+        if self.rows is not None:
+            _write(Path(self.rows), ROW_COLUMNS, book.taken())
+
+
+def _run(
+    client: Client,
+    source: object,
+    mapping: str | os.PathLike[str] | Mapping,
+    work: Work,
+    *,
+    batch_rows: int,
+    journal: str | os.PathLike[str],
+    encoding: str | None,
+    written: _Written,
+    portfolio: bool,
+    progress: Tell | None,
+    timeout: float | None,
+) -> Report:
+    checked_type(client, Client, "client", "of an AsyncClient's profile, open a Client")
     checked = load_mapping(mapping)
     opened = open_source(
         source,
@@ -132,7 +243,7 @@ def upload(
         quoted=checked.quoted,
         columns=checked.heading,
     )
-    _check_rejects(rejects, source)
+    written.check(source)
     file = Path(journal)
     folder = file.parent
     with (
@@ -145,19 +256,16 @@ def upload(
             "mapping": checked.digest,
             "source": opened.digest(checked.columns),
             "pseudonym_key": hashlib.sha256(b"concordat/bulk/key" + key).digest(),
-            "notice": notice,
+            **work.facts,
         }
         job_id = book.begin(facts, secrets.token_bytes(_JOB_ID_BYTES))
         tokeniser = Tokeniser(client, store, portfolio, timeout)
-        job = _Job(
-            client, opened, checked, key, notice, book, job_id, tokeniser, batch_rows, timeout
-        )
+        job = _Job(client, opened, checked, key, work, book, job_id, tokeniser, batch_rows, timeout)
         teller = _Teller(progress, book, opened)
         try:
             job.run(teller)
         finally:
-            if rejects is not None:
-                _write_rejects(Path(rejects), book)
+            written.write(book)
         totals = book.totals()
         return Report(
             job_id,
@@ -167,7 +275,8 @@ def upload(
             totals.batches,
             tokeniser.blinded,
             book.entries(),
-            None if rejects is None else Path(rejects),
+            None if written.rejects is None else Path(written.rejects),
+            None if written.rows is None else Path(written.rows),
         )
 
 
@@ -222,7 +331,7 @@ class _Job:
     source: Source
     mapping: Mapping
     key: bytes
-    notice: bytes
+    work: Work
     book: Journal
     job_id: bytes
     tokeniser: Tokeniser
@@ -264,6 +373,8 @@ class _Job:
         read = refused = 0
         after = None
         for item in items:
+            if not self.work.wants(item.number):
+                continue
             read += 1
             after = item.after
             mapped = self._mapped(item, today)
@@ -287,12 +398,12 @@ class _Job:
             return [FieldProblem("", item.reason, item.description)]
         mapped = self.mapping.map(item.values, self.key)
         if isinstance(mapped, Mapped):
-            return problems(mapped.record, today) or mapped
+            return self.work.faults(mapped, today) or mapped
         return mapped
 
     def _prepared(self, sequence: int, attempt: int, read: _Read) -> Span:
         tokens = self.tokeniser.tokens([mapped.identifier for _, mapped in read.rows])
-        rows: list[tuple[int, Token, Record, RowRef | None]] = []
+        rows: list[PreparedRow] = []
         rejects = list(read.rejects)
         refused = read.refused
         seen: dict[tuple[object, ...], int] = {}
@@ -300,13 +411,13 @@ class _Job:
             what, key = _identity(mapped.record)
             first = seen.setdefault((token.value, *key), number)
             if first == number:
-                rows.append((number, token, mapped.record, mapped.replaces))
+                rows.append(self.work.row(number, token, mapped))
             else:
                 refused += 1
                 rejects.append(Reject(number, "", "DUPLICATE", f"the same {what} as row {first}"))
         sent = None
         if rows:
-            sent = parcel(sequence, request_id(self.job_id, sequence, attempt), rows)
+            sent = self.work.parcel(sequence, request_id(self.job_id, sequence, attempt), rows)
         span = Span(sequence, attempt, sent, read.after, read.rows_read, refused)
         self.book.prepare(span, rejects)
         return span
@@ -314,9 +425,9 @@ class _Job:
     def _sent(self, span: Span, read: _Read | None) -> None:
         """Send a span's parcel, under a newer key epoch where its own has ended."""
         while span.parcel is not None:
-            delivery = deliver(self.client, span.parcel, self.notice, self.timeout)
+            delivery = self.work.deliver(self.client, span.parcel, self.timeout)
             if delivery is not None:
-                self.book.answer(span.sequence, delivery, _gateway_rejects(span, delivery))
+                self.book.answer(span, span.parcel, delivery, _gateway_rejects(span, delivery))
                 return
             if span.attempt + 1 >= _ATTEMPTS:
                 raise FailedPrecondition(
@@ -362,22 +473,18 @@ def _gateway_rejects(span: Span, delivery: Delivery) -> list[Reject]:
     return found
 
 
-def _check_rejects(rejects: str | os.PathLike[str] | None, source: object) -> None:
-    """Raise InvalidInput where writing the one would destroy the other."""
-    if rejects is None or not isinstance(source, str | os.PathLike):
-        return
-    if Path(rejects).exists() and Path(rejects).samefile(source):
-        raise InvalidInput.field("rejects", "the source itself; another file wanted")
+def _reject_columns(one: Reject) -> tuple[object, ...]:
+    return one.row, one.field, one.reason, one.description, one.refused_by
 
 
-def _write_rejects(file: Path, book: Journal) -> None:
+def _write(file: Path, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file in the place of what is there, whole or not at all."""
     unfinished = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
         with unfinished.open("x", newline="", encoding="utf-8") as out:
             writer = csv.writer(out, lineterminator="\n")
-            writer.writerow(REJECT_COLUMNS)
-            for one in book.rejects():
-                writer.writerow((one.row, one.field, one.reason, one.description, one.refused_by))
+            writer.writerow(heading)
+            writer.writerows(rows)
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""The names of rows that were taken, read back from the file that a job wrote."""
+
+import hashlib
+from array import array
+from bisect import bisect_left
+from pathlib import Path
+from typing import Final, Self
+
+from concordat.bulk._items import opening
+from concordat.bulk.errors import SourceError
+from concordat_privacy.catalogue.rows import RowRef
+
+_COLUMNS: Final = ("row", "entry", "item")
+_MOST: Final = 2**63 - 1
+_MOST_BYTES: Final = 100
+
+
+class NamedRows:
+    """Rows of a source by number, and the name that each was taken under. 24 bytes a row."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._numbers = array("Q")
+        self._entries = array("Q")
+        self._items = array("Q")
+        self.digest = b""
+        """SHA-256 of the file."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The rows that a file names. Raises SourceError, which names the line."""
+        named, hasher = cls(), hashlib.sha256()
+        with opening(path) as file:
+            heading = file.readline(_MOST_BYTES)
+            hasher.update(heading)
+            if heading.decode("utf-8-sig", "replace").strip() != ",".join(_COLUMNS):
+                raise SourceError(f"{path}: the heading {','.join(_COLUMNS)} is wanted")
+            line = 1
+            while data := file.readline(_MOST_BYTES):
+                line += 1
+                hasher.update(data)
+                if len(data) == _MOST_BYTES:
+                    raise SourceError(f"{path}, line {line}: too long")
+                text = data.decode("utf-8", "replace").strip()
+                if text:
+                    named._add(path, line, text)
+        named.digest = hasher.digest()
+        return named
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self._numbers)
+
+    def find(self, number: int) -> RowRef | None:
+        """The name of a row; None for one that is not there."""
+        at = bisect_left(self._numbers, number)
+        if at == len(self._numbers) or self._numbers[at] != number:
+            return None
+        return RowRef(self._entries[at], self._items[at])
+
+    def _add(self, path: Path, line: int, text: str) -> None:
+        fields = text.split(",")
+        if len(fields) != len(_COLUMNS) or not all(
+            field.isascii() and field.isdigit() and int(field) <= _MOST for field in fields
+        ):
+            raise SourceError(f"{path}, line {line}: three numbers are wanted")
+        number, entry, item = map(int, fields)
+        if self._numbers and number <= self._numbers[-1]:
+            raise SourceError(f"{path}, line {line}: rows must be in order, each once")
+        if item >= 2**32:
+            raise SourceError(f"{path}, line {line}: no such item")
+        self._numbers.append(number)
+        self._entries.append(entry)
+        self._items.append(item)
