@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from operator import itemgetter
 from typing import Any, Final
 
-from concordat_privacy.catalogue.bands import AccountStatus, DataCategory, ProductClass
+from concordat_privacy.catalogue.bands import (
+    AccountStatus,
+    DataCategory,
+    DaysPastDueBand,
+    ProductClass,
+)
 from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.definitions import BANDS, POSITION
 from concordat_privacy.catalogue.relations import (
@@ -28,8 +33,15 @@ from concordat_privacy.catalogue.rows import (
 CURRENT_MONTHS: Final = 3
 """Reports up to this old say what is so now. Snapshots are monthly and come in after the month."""
 
-_OPEN = frozenset({AccountStatus.OPEN, AccountStatus.RESTRUCTURED})
-_RETENTION = {status: retention_months(status) for status in AccountStatus}
+_FIVE_CLASS: Final = POSITION["five_class"]
+_FRAUD_FLAG: Final = POSITION["fraud_flag"]
+# By number: an enumeration's members take long to look up in a set or a dictionary.
+_IS_OPEN: Final = [
+    # Disputed ones are, where they are let through.
+    status in (AccountStatus.OPEN, AccountStatus.RESTRUCTURED, AccountStatus.DISPUTED)
+    for status in AccountStatus
+]
+_RETENTION: Final = [retention_months(status) for status in AccountStatus]
 
 
 class Basis(Enum):
@@ -53,22 +65,23 @@ class Accounts:
     rows: Sequence[Relation]
     bands: Sequence[Sequence[int]]
     """For each attribute of `definitions.BANDS` the band of each row, 0 where unknown."""
+    as_of_month: int
+    """The newest month that any of them was reported for; 0 where there is none."""
 
     @classmethod
     def of(cls, rows: Sequence[Relation]) -> Accounts:
         """The accounts in the order given."""
+        if not rows:
+            return _NONE
         # Transposed once: dozens of signals then take a sum or a maximum of what stands there.
-        return cls(rows, tuple(zip(*[row.bands for row in rows], strict=True))) if rows else _NONE
+        bands = tuple(zip(*[row.bands for row in rows], strict=True))
+        return cls(rows, bands, max([row.as_of_month for row in rows]))
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def as_of_month(self) -> int:
-        """The newest month that any of them was reported for; 0 where there is none."""
-        return max([row.as_of_month for row in self.rows], default=0)
 
-
-_NONE: Final = Accounts((), ((),) * len(BANDS))
+_NONE: Final = Accounts((), ((),) * len(BANDS), 0)
 
 
 @dataclass(slots=True)
@@ -108,41 +121,36 @@ class Evidence:
     first, as far as it reports on them."""
     worst_code: int
     """The highest of all codes that `accounts` report, however old; 0 where none is known."""
+    months: int
+    """As many as the longest payment history among `accounts` covers."""
     has_disputed: bool
     """Whether a disputed account is among what the history holds, let through or not."""
 
-    def as_of_month(self, basis: Basis) -> int:
-        """The newest month of the data behind `basis`; 0 where there is none."""
-        match basis:
-            case Basis.ACCOUNTS:
-                return self.accounts.as_of_month()
-            case Basis.CURRENT:
-                # That nothing is open is known from the accounts that are not.
-                return (self.current if self.current.rows else self.accounts).as_of_month()
-            case Basis.REVOLVING:
-                return self.revolving.as_of_month()
-            case Basis.SPENDING:
-                return self.spending.as_of_month()
-            case Basis.TRADE:
-                return self.trade.as_of_month()
-            case Basis.INQUIRIES:
-                # That nobody reported an application says something only of a known subject.
-                return month_of_day(self.asked[-1]) if self.asked else self.accounts.as_of_month()
-            case Basis.CLASSIFIED:
-                return self._known_as_of(self.accounts.bands[POSITION["five_class"]])
-            case Basis.DELINQUENT:
-                return self._known_as_of(
-                    [row.first_delinquency_month for row in self.accounts.rows]
-                )
-            case Basis.FLAGGED:
-                return self._known_as_of(self.accounts.bands[POSITION["fraud_flag"]])
 
-    def _known_as_of(self, values: Sequence[int]) -> int:
-        """The newest month of the accounts of which a value is known."""
-        if not any(values):
-            return 0
-        known = zip(self.accounts.rows, values, strict=True)
-        return max([row.as_of_month for row, value in known if value])
+def _known_as_of(accounts: Accounts, values: Sequence[int]) -> int:
+    """The newest month of the accounts of which a value is known."""
+    if not any(values):
+        return 0
+    known = zip(accounts.rows, values, strict=True)
+    return max([row.as_of_month for row, value in known if value])
+
+
+AS_OF_MONTH: Final[Mapping[Basis, Callable[[Evidence], int]]] = {
+    Basis.ACCOUNTS: lambda e: e.accounts.as_of_month,
+    # That nothing is open is known from the accounts that are not.
+    Basis.CURRENT: lambda e: e.current.as_of_month or e.accounts.as_of_month,
+    Basis.REVOLVING: lambda e: e.revolving.as_of_month,
+    Basis.SPENDING: lambda e: e.spending.as_of_month,
+    Basis.TRADE: lambda e: e.trade.as_of_month,
+    # That nobody reported an application says something only of a known subject.
+    Basis.INQUIRIES: lambda e: month_of_day(e.asked[-1]) if e.asked else e.accounts.as_of_month,
+    Basis.CLASSIFIED: lambda e: _known_as_of(e.accounts, e.accounts.bands[_FIVE_CLASS]),
+    Basis.DELINQUENT: lambda e: _known_as_of(
+        e.accounts, [row.first_delinquency_month for row in e.accounts.rows]
+    ),
+    Basis.FLAGGED: lambda e: _known_as_of(e.accounts, e.accounts.bands[_FRAUD_FLAG]),
+}
+"""The newest month of the data behind a basis; 0 where there is none."""
 
 
 def gather(
@@ -174,7 +182,7 @@ def gather(
         if age > BEHAVIOUR_RETENTION_MONTHS:
             held = held[0], row.without(BEHAVIOUR)
         usable.append(held)
-        if status in _OPEN or status is AccountStatus.DISPUTED:
+        if _IS_OPEN[status]:
             opened.append(held)
             if age <= CURRENT_MONTHS:
                 current.append(held)
@@ -215,7 +223,8 @@ def gather(
         windows=[
             row.profile[: max(PROFILE_MONTHS - max(month - row.as_of_month, 0), 0)] for row in rows
         ],
-        worst_code=max(b"".join([row.profile for row in rows]), default=0),
+        worst_code=worst_of(b"".join([row.profile for row in rows])),
+        months=reported_months(accounts),
         has_disputed=has_disputed,
     )
 
@@ -233,6 +242,16 @@ def _rows(held: Sequence[_Held]) -> list[Relation]:
 
 def _members(held: Sequence[tuple[int, Any]]) -> int:
     return len({member for member, _ in held})
+
+
+def worst_of(codes: bytes) -> int:
+    """The highest of some DaysPastDueBand codes; 0 where none is known."""
+    late = codes.translate(None, _ON_TIME)
+    return max(late) if late else int(_CURRENT in codes)
+
+
+_CURRENT: Final = bytes([DaysPastDueBand.CURRENT])
+_ON_TIME: Final = bytes([DaysPastDueBand.UNSPECIFIED]) + _CURRENT
 
 
 def reported_months(accounts: Accounts) -> int:

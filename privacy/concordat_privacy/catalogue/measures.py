@@ -25,7 +25,7 @@ from concordat_privacy.catalogue.bands import (
 )
 from concordat_privacy.catalogue.calendar import quarter_of_month
 from concordat_privacy.catalogue.definitions import POSITION
-from concordat_privacy.catalogue.evidence import Accounts, Evidence, reported_months
+from concordat_privacy.catalogue.evidence import Accounts, Evidence, worst_of
 from concordat_privacy.catalogue.relations import PROFILE_MONTHS
 
 Measure = Callable[[Evidence], int]
@@ -151,7 +151,7 @@ _RELEASED_DAYS: Final = (0, 1, 2, 2, 3, 4, 5, 5)
 
 def worst_dpd_12m(evidence: Evidence) -> int:
     recent = b"".join([codes[: 12 - PROFILE_MONTHS] for codes in evidence.windows])
-    return _RELEASED_DAYS[max(recent, default=0)]
+    return _RELEASED_DAYS[worst_of(recent)]
 
 
 def current_dpd(evidence: Evidence) -> int:
@@ -188,8 +188,7 @@ def on_time_streak(evidence: Evidence) -> int:
     months = _months_since(evidence, DaysPastDueBand.FROM_1_TO_7)
     if months is not None:
         return _band(months, (3, 6, 12))
-    reported = reported_months(evidence.accounts)
-    return 5 + (reported >= 12) if reported else UNKNOWN
+    return 5 + (evidence.months >= 12) if evidence.months else UNKNOWN
 
 
 def _months_since(evidence: Evidence, code: int) -> int | None:

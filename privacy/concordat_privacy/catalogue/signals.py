@@ -27,7 +27,7 @@ Other rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -41,6 +41,7 @@ from concordat_privacy.catalogue.definitions import (
     SignalEntry,
 )
 from concordat_privacy.catalogue.evidence import (
+    AS_OF_MONTH,
     Basis,
     Evidence,
     gather,
@@ -212,7 +213,7 @@ class _Step(NamedTuple):
     category: int
     """Position of its category in `_Plan.categories`; 0 where not consented."""
     basis: int
-    """Position of its basis in `_Plan.bases`."""
+    """Position of its basis in `_Plan.as_of_months`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,7 +222,8 @@ class _Plan:
 
     steps: tuple[_Step, ...]
     categories: tuple[DataCategory, ...]
-    bases: tuple[Basis, ...]
+    as_of_months: tuple[Callable[[Evidence], int], ...]
+    """One for each basis of the signals."""
 
 
 # As many as there are questions in use at a time; names and categories are checked before.
@@ -238,14 +240,14 @@ def _plan(names: frozenset[str] | None, categories: frozenset[DataCategory]) -> 
         )
         for d in wanted
     ]
-    return _Plan(tuple(steps), tuple(ordered), tuple(bases))
+    return _Plan(tuple(steps), tuple(ordered), tuple(AS_OF_MONTH[basis] for basis in bases))
 
 
 def _values(evidence: Evidence, plan: _Plan, max_age_months: int | None) -> list[SignalValue]:
     values, measured = _frame(
         plan,
         evidence.month,
-        tuple([evidence.as_of_month(basis) for basis in plan.bases]),
+        tuple([as_of(evidence) for as_of in plan.as_of_months]),
         tuple([_coverage(evidence, category) for category in plan.categories]),
         min(reported_months(evidence.spending), _LONGEST_MIN_MONTHS),
         max_age_months,
@@ -340,7 +342,7 @@ def _under_dispute(value: SignalValue, policy: Disputed) -> SignalValue:
 def _coverage(evidence: Evidence, category: DataCategory) -> Coverage:
     """Members and months behind a category, as concordat.v1 grades them."""
     if category is DataCategory.CREDIT_ACCOUNTS:
-        return _grade(evidence.lenders, reported_months(evidence.accounts))
+        return _grade(evidence.lenders, evidence.months)
     if category is DataCategory.SPENDING:
         return _grade(evidence.spenders, reported_months(evidence.spending))
     if category is DataCategory.TRADE:
