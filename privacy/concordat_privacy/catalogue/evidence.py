@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 from concordat_privacy.catalogue.bands import (
     AccountStatus,
@@ -18,7 +18,6 @@ from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.definitions import BANDS, POSITION
 from concordat_privacy.catalogue.relations import (
     CATEGORY_POSITIONS,
-    PROFILE_MONTHS,
     History,
     Inquiry,
     Relation,
@@ -68,20 +67,27 @@ class Accounts:
     as_of_month: int
     """The newest month that any of them was reported for; 0 where there is none."""
 
+    members: int
+    """Distinct members behind them."""
+
     @classmethod
-    def of(cls, rows: Sequence[Relation]) -> Accounts:
+    def of(cls, held: Sequence[_Held]) -> Accounts:
         """The accounts in the order given."""
-        if not rows:
+        if not held:
             return _NONE
+        members, rows = zip(*held, strict=True)
         # Transposed once: dozens of signals then take a sum or a maximum of what stands there.
         bands = tuple(zip(*[row.bands for row in rows], strict=True))
-        return cls(rows, bands, max([row.as_of_month for row in rows]))
+        return cls(rows, bands, max([row.as_of_month for row in rows]), len(set(members)))
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
-_NONE: Final = Accounts((), ((),) * len(BANDS), 0)
+_Held = tuple[int, Relation]
+"""An account with the number of the member that holds it."""
+
+_NONE: Final = Accounts((), ((),) * len(BANDS), 0, 0)
 
 
 @dataclass(slots=True)
@@ -100,16 +106,8 @@ class Evidence:
     trade: Accounts
     inquiries: Sequence[Inquiry]
     """Within retention."""
-    lenders_open: int
-    """Distinct members behind `current`."""
-    lenders: int
-    """Distinct members behind `accounts`."""
-    spenders: int
-    """Distinct members behind `spending`."""
     inquirers: int
     """Distinct members behind `inquiries`."""
-    traders: int
-    """Distinct members behind `trade`."""
     statuses: Sequence[AccountStatus]
     """Of `accounts`."""
     opened: Sequence[int]
@@ -199,49 +197,36 @@ def gather(
         inquiries = [held for held in history.inquiries if held[1].day >= oldest]
     if DataCategory.CREDIT_ACCOUNTS not in categories:
         usable, current = [], []
-    rows, current_rows = _rows(usable), _rows(current)
-    accounts = Accounts.of(rows)
+    accounts = Accounts.of(usable)
+    rows = accounts.rows
+    profiles = [row.profile for row in rows]
     return Evidence(
         month=month,
         today_day=today_day,
         accounts=accounts,
-        current=accounts if len(current) == len(usable) else Accounts.of(current_rows),
+        current=accounts if len(current) == len(usable) else Accounts.of(current),
         revolving=Accounts.of(
-            [row for row in current_rows if row.product is ProductClass.REVOLVING]
+            [held for held in current if held[1].product is ProductClass.REVOLVING]
         ),
-        spending=Accounts.of(_rows(spending)),
-        trade=Accounts.of(_rows(trade)),
+        spending=Accounts.of(spending),
+        trade=Accounts.of(trade),
         inquiries=[inquiry for _, inquiry in inquiries],
-        lenders_open=_members(current),
-        lenders=_members(usable),
-        spenders=_members(spending),
-        inquirers=_members(inquiries),
-        traders=_members(trade),
+        inquirers=len({member for member, _ in inquiries}),
         statuses=[row.status for row in rows],
         opened=sorted([row.opened_quarter for row in rows]),
         asked=sorted([inquiry.day for _, inquiry in inquiries]),
         windows=[
-            row.profile[: max(PROFILE_MONTHS - max(month - row.as_of_month, 0), 0)] for row in rows
+            row.profile[:-age] if (age := month - row.as_of_month) > 0 else row.profile
+            for row in rows
         ],
-        worst_code=worst_of(b"".join([row.profile for row in rows])),
-        months=reported_months(accounts),
+        worst_code=worst_of(b"".join(profiles)),
+        months=max(map(reported_months, profiles), default=0),
         has_disputed=has_disputed,
     )
 
 
-_Held = tuple[int, Relation]
-"""An account with the number of the member that holds it."""
-
 _SPENDING: Final = itemgetter(*CATEGORY_POSITIONS[DataCategory.SPENDING])
 _TRADE: Final = itemgetter(*CATEGORY_POSITIONS[DataCategory.TRADE])
-
-
-def _rows(held: Sequence[_Held]) -> list[Relation]:
-    return [row for _, row in held]
-
-
-def _members(held: Sequence[tuple[int, Any]]) -> int:
-    return len({member for member, _ in held})
 
 
 def worst_of(codes: bytes) -> int:
@@ -254,6 +239,6 @@ _CURRENT: Final = bytes([DaysPastDueBand.CURRENT])
 _ON_TIME: Final = bytes([DaysPastDueBand.UNSPECIFIED]) + _CURRENT
 
 
-def reported_months(accounts: Accounts) -> int:
-    """Months from the oldest to the newest that the longest payment history covers."""
-    return max([len(row.profile.rstrip(b"\0")) for row in accounts.rows], default=0)
+def reported_months(profile: bytes) -> int:
+    """Months from the oldest to the newest that a payment history covers."""
+    return len(profile.rstrip(b"\0"))

@@ -61,7 +61,7 @@ PAST_DUE_BOUNDS: Final = (1, 1_000, 3_000, 5_000, 10_000)
 
 
 def lenders_open(evidence: Evidence) -> int:
-    return _band(evidence.lenders_open, LENDERS_BOUNDS)
+    return _band(evidence.current.members, LENDERS_BOUNDS)
 
 
 def open_accounts(evidence: Evidence) -> int:

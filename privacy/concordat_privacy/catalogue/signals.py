@@ -42,6 +42,7 @@ from concordat_privacy.catalogue.definitions import (
 )
 from concordat_privacy.catalogue.evidence import (
     AS_OF_MONTH,
+    Accounts,
     Basis,
     Evidence,
     gather,
@@ -249,7 +250,7 @@ def _values(evidence: Evidence, plan: _Plan, max_age_months: int | None) -> list
         evidence.month,
         tuple([as_of(evidence) for as_of in plan.as_of_months]),
         tuple([_coverage(evidence, category) for category in plan.categories]),
-        min(reported_months(evidence.spending), _LONGEST_MIN_MONTHS),
+        min(_months(evidence.spending), _LONGEST_MIN_MONTHS),
         max_age_months,
     )
     found = list(values)
@@ -342,16 +343,21 @@ def _under_dispute(value: SignalValue, policy: Disputed) -> SignalValue:
 def _coverage(evidence: Evidence, category: DataCategory) -> Coverage:
     """Members and months behind a category, as concordat.v1 grades them."""
     if category is DataCategory.CREDIT_ACCOUNTS:
-        return _grade(evidence.lenders, evidence.months)
+        return _grade(evidence.accounts.members, evidence.months)
     if category is DataCategory.SPENDING:
-        return _grade(evidence.spenders, reported_months(evidence.spending))
+        return _grade(evidence.spending.members, _months(evidence.spending))
     if category is DataCategory.TRADE:
-        return _grade(evidence.traders, reported_months(evidence.trade))
+        return _grade(evidence.trade.members, _months(evidence.trade))
     if category is DataCategory.INQUIRIES and evidence.inquiries:
         return _grade(evidence.inquirers, (evidence.today_day - evidence.asked[0]) // 30)
     if category is DataCategory.INQUIRIES and evidence.accounts:
         return Coverage.THIN
     return Coverage.UNSPECIFIED
+
+
+def _months(accounts: Accounts) -> int:
+    """As many as the longest payment history covers."""
+    return max([reported_months(row.profile) for row in accounts.rows], default=0)
 
 
 def _grade(members: int, months: int) -> Coverage:
