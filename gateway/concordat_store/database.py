@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from concordat_rpc.errors import Kind, Refusal
-from concordat_store.engines import BEGUN, WRITES, StoreError, create_engine
+from concordat_store.direct import Asked
+from concordat_store.engines import WRITES, StoreError, create_engine
 from concordat_store.turns import Turns
 from concordat_store.writer import Writer
 
@@ -23,13 +24,11 @@ class Database:
         self._engine = engine
         self._writing = engine.execution_options(**{WRITES: True})
         self._reading = engine
-        self._asking = engine.execution_options(**{BEGUN: True})
         if engine.dialect.name == "postgresql":
             # One snapshot for all statements of a read, as SQLite gives.
             self._reading = engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
-            self._asking = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turns: Turns | None = None
         if self.is_sqlite:
             self._turns = Turns(Path(str(engine.url.database)))
@@ -62,14 +61,26 @@ class Database:
             yield connection
 
     @contextmanager
-    def ask(self) -> Iterator[sa.Connection]:
+    def ask(self) -> Iterator[Asked]:
         """For statements that write nothing, each of which sees a snapshot of its own.
 
         To begin a transaction and to end it are two round trips more, as dear as the question.
         Raises Refusal UNAVAILABLE where the store fails.
         """
-        with self.refusing_faults(), self._asking.connect() as connection:
-            yield connection
+        with self.refusing_faults():
+            pooled = self._engine.raw_connection()
+            try:
+                driver: Any = pooled.driver_connection
+                if self.is_sqlite:
+                    yield Asked(driver, self._engine.dialect)
+                    return
+                driver.autocommit = True
+                try:
+                    yield Asked(driver, self._engine.dialect)
+                finally:
+                    driver.autocommit = False
+            finally:
+                pooled.close()
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
