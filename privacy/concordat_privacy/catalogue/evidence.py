@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from operator import itemgetter
 from typing import Final
 
 from concordat_privacy.catalogue.bands import (
@@ -20,6 +19,7 @@ from concordat_privacy.catalogue.relations import (
     CATEGORY_POSITIONS,
     History,
     Inquiry,
+    Positions,
     Relation,
 )
 from concordat_privacy.catalogue.retention import BEHAVIOUR
@@ -178,7 +178,7 @@ def gather(
             if not with_disputed:
                 continue
         if age > BEHAVIOUR_RETENTION_MONTHS:
-            held = held[0], row.without(BEHAVIOUR)
+            held = held[0], row.without(_BEHAVIOUR)
         usable.append(held)
         if _IS_OPEN[status]:
             opened.append(held)
@@ -225,8 +225,9 @@ def gather(
     )
 
 
-_SPENDING: Final = itemgetter(*CATEGORY_POSITIONS[DataCategory.SPENDING])
-_TRADE: Final = itemgetter(*CATEGORY_POSITIONS[DataCategory.TRADE])
+_SPENDING: Final = CATEGORY_POSITIONS[DataCategory.SPENDING].of
+_TRADE: Final = CATEGORY_POSITIONS[DataCategory.TRADE].of
+_BEHAVIOUR: Final = Positions(BEHAVIOUR)
 
 
 def worst_of(codes: bytes) -> int:
