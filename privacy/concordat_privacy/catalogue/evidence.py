@@ -220,7 +220,7 @@ def gather(
             for row in rows
         ],
         worst_code=worst_of(b"".join(profiles)),
-        months=max(map(reported_months, profiles), default=0),
+        months=longest(profiles),
         has_disputed=has_disputed,
     )
 
@@ -240,6 +240,6 @@ _CURRENT: Final = bytes([DaysPastDueBand.CURRENT])
 _ON_TIME: Final = bytes([DaysPastDueBand.UNSPECIFIED]) + _CURRENT
 
 
-def reported_months(profile: bytes) -> int:
-    """Months from the oldest to the newest that a payment history covers."""
-    return len(profile.rstrip(b"\0"))
+def longest(profiles: Sequence[bytes]) -> int:
+    """Months from the oldest to the newest that the longest of some payment histories covers."""
+    return max([len(profile.rstrip(b"\0")) for profile in profiles]) if profiles else 0

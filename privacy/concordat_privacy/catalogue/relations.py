@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import itemgetter
@@ -244,12 +244,12 @@ def restrict(history: History, allowed: Mapping[int, Collection[DataCategory]]) 
     shared = {member: _shared(frozenset(categories)) for member, categories in allowed.items()}
     relations: list[tuple[int, Relation]] = []
     for held in history.relations:
-        withheld = shared.get(held[0], _NOTHING).withheld
-        if withheld is None:
+        of_member = shared.get(held[0], _NOTHING)
+        if not of_member.accounts:
             continue
-        for some in withheld:
-            if any(some.of(held[1].bands)):
-                held = held[0], held[1].without(some)
+        withheld = of_member.withheld
+        if withheld is not None and any(withheld.of(held[1].bands)):
+            held = held[0], held[1].without(withheld)
         relations.append(held)
     inquiries = [held for held in history.inquiries if shared.get(held[0], _NOTHING).inquiries]
     return History(tuple(relations), tuple(inquiries))
@@ -259,20 +259,27 @@ class _Shared(NamedTuple):
     """What a member may share."""
 
     inquiries: bool
-    withheld: Sequence[Positions] | None
-    """The bands that are left out of its accounts; None: it may share none of these."""
+    accounts: bool
+    withheld: Positions | None
+    """The bands that are left out of its accounts, if any are."""
 
 
-_NOTHING: Final = _Shared(False, None)
+_NOTHING: Final = _Shared(False, False, None)
 
 
 # There are few sets of categories.
 @lru_cache(maxsize=64)
 def _shared(categories: frozenset[DataCategory]) -> _Shared:
-    withheld = [some for category, some in CATEGORY_POSITIONS.items() if category not in categories]
+    withheld = [
+        position
+        for category, some in CATEGORY_POSITIONS.items()
+        if category not in categories
+        for position in some.positions
+    ]
     return _Shared(
         DataCategory.INQUIRIES in categories,
-        withheld if DataCategory.CREDIT_ACCOUNTS in categories else None,
+        DataCategory.CREDIT_ACCOUNTS in categories,
+        Positions(withheld) if withheld else None,
     )
 
 

@@ -46,7 +46,7 @@ from concordat_privacy.catalogue.evidence import (
     Basis,
     Evidence,
     gather,
-    reported_months,
+    longest,
 )
 from concordat_privacy.catalogue.measures import MEASURES, Measure
 from concordat_privacy.catalogue.relations import History
@@ -356,8 +356,7 @@ def _coverage(evidence: Evidence, category: DataCategory) -> Coverage:
 
 
 def _months(accounts: Accounts) -> int:
-    """As many as the longest payment history covers."""
-    return max([reported_months(row.profile) for row in accounts.rows], default=0)
+    return longest([row.profile for row in accounts.rows])
 
 
 def _grade(members: int, months: int) -> Coverage:
