@@ -101,9 +101,15 @@ class Writer:
             self._catch_up()
             self._cursor.execute(statement, *(() if parameters is None else (parameters,)))
         rows: list[tuple[Any, ...]] = []
-        if self._cursor.description is not None:
+        if self._has_rows():
             rows = self._cursor.fetchall()
         return rows
+
+    def _has_rows(self) -> bool:
+        # psycopg makes an object of each column where it is asked for a description.
+        if self.is_sqlite:
+            return self._cursor.description is not None
+        return self._cursor.rownumber is not None
 
     def run_all(self, statements: Sequence[Statement]) -> None:
         """Run statements without rows: to a server in one go, and back.
