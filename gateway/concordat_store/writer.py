@@ -24,6 +24,7 @@ Statement = tuple[str, Row | Mapping[str, Any]]
 
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_COMMIT: Statement = ("COMMIT", ())
 
 
 class Writer:
@@ -112,18 +113,21 @@ class Writer:
         return self._cursor.rownumber is not None
 
     def run_all(self, statements: Sequence[Statement]) -> None:
-        """Run statements without rows: to a server in one go, and back.
+        """Run statements without rows, none of which needs another: all of them, or none.
 
-        What follows one that fails is not run.
+        One that is a COMMIT comes last.
         """
         if self.is_sqlite:
             for statement, parameters in statements:
                 self.run(statement, parameters)
             return
         self._catch_up()
+        if statements[-1] != _COMMIT:
+            self._cursor.execute(*_as_one(statements))
+            return
         with self._driver.pipeline():
-            for statement, parameters in statements:
-                self._cursor.execute(statement, parameters)
+            self._cursor.execute(*_as_one(statements[:-1]))
+            self._cursor.execute(*_COMMIT)
 
     def run_later(self, statements: Sequence[Statement]) -> None:
         """As `run_all`, but before whatever the transaction does next: a round trip less.
@@ -133,7 +137,9 @@ class Writer:
         if self.is_sqlite:
             self.run_all(statements)
         else:
-            self._later += statements
+            # Of two calls the second may need the first.
+            self._catch_up()
+            self._later = list(statements)
 
     def run_last(self, statement: str, parameters: Row) -> None:
         """Run a statement without rows at the transaction's end, or before.
@@ -201,7 +207,7 @@ class Writer:
     def _commit(self) -> None:
         last, self._later, self._last = [*self._later, *self._last], [], []
         if last:
-            self.run_all([*last, ("COMMIT", ())])
+            self.run_all([*last, _COMMIT])
         else:
             self._driver.commit()
         self._begun = self.is_sqlite
@@ -227,6 +233,33 @@ class Writer:
                 connection.invalidate()
             with suppress(Exception):
                 connection.close()
+
+
+def _as_one(statements: Sequence[Statement]) -> Statement:
+    """PostgreSQL's one statement for some that change rows of their own.
+
+    To hand a statement over takes the driver longer than it takes the server to run it.
+    """
+    *others, (last, values) = (_by_position(*statement) for statement in statements)
+    if not others:
+        return last, values
+    beside = ", ".join(f"_{number} AS ({text})" for number, (text, _) in enumerate(others))
+    return f"WITH {beside} {last}", [one for _, row in others for one in row] + [*values]
+
+
+def _by_position(statement: str, parameters: Row | Mapping[str, Any]) -> tuple[str, Row]:
+    if not isinstance(parameters, Mapping):
+        return statement, parameters
+    text, names = _without_names(statement)
+    return text, [parameters[name] for name in names]
+
+
+@cache
+def _without_names(statement: str) -> tuple[str, Sequence[str]]:
+    return _NAMED.sub("%s", statement), _NAMED.findall(statement)
+
+
+_NAMED = re.compile(r"%\((\w+)\)s")
 
 
 @cache
