@@ -66,7 +66,6 @@ class Accounts:
     """For each attribute of `definitions.BANDS` the band of each row, 0 where unknown."""
     as_of_month: int
     """The newest month that any of them was reported for; 0 where there is none."""
-
     members: int
     """Distinct members behind them."""
 

@@ -1,7 +1,8 @@
 """One function a signal: from a subject's evidence to a band number, 0 for unknown.
 
-It is asked only where there is something of the signal's basis: where there is none, a signal is
-not found whatever its measure. What several signals need is made once, by `evidence.gather`.
+It is asked only where there is something of the signal's basis (`evidence.AS_OF_MONTH`): where
+there is nothing, a signal is not found whatever its measure says. What several signals need is made
+once, by `evidence.gather`.
 
 Sums of banded amounts take each band's midpoint (`AMOUNT_MIDPOINTS`); rows whose band is unknown
 are left out of the sum, so a sum can be too low and never too high for want of data.

@@ -25,9 +25,12 @@ class Positions:
     """Some of the packed bands."""
 
     def __init__(self, positions: Iterable[int]) -> None:
-        """Two positions at least."""
         self.positions = tuple(positions)
-        self.of: Callable[[bytes], tuple[int, ...]] = itemgetter(*self.positions)
+        self.of: Callable[[bytes], tuple[int, ...]] = (
+            itemgetter(*self.positions)
+            if len(self.positions) > 1
+            else lambda bands: tuple(bands[at] for at in self.positions)
+        )
         """The bands at these positions."""
 
 

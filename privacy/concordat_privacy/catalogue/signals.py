@@ -297,7 +297,7 @@ def _frame(
     return values, measured
 
 
-# Values are shared: of 10,000 subjects with 44 signals each, hardly a hundred differ.
+# Values are shared: those of 10,000 subjects with 44 signals each are a few hundred.
 @lru_cache(maxsize=4_096)
 def _by_band(
     name: str, as_of_month: int, coverage: Coverage, status: SignalStatus
