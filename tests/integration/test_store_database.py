@@ -291,6 +291,45 @@ def test_statements_that_end_a_transaction_together_are_all_done(control: Databa
         assert connection.execute(sa.text("SELECT arrival FROM usage_rate")).scalar_one() == 9
 
 
+_USED = sa.select(sa.column("amount", sa.BigInteger)).select_from(sa.table("usage"))
+
+
+def test_what_was_committed_is_seen_by_whoever_asks_next(control: Database) -> None:
+    for amount in range(3):
+        with control.ask() as one, control.ask() as other:
+            assert len(rows_of(one, _USED, {})) == len(rows_of(other, _USED, {})) == amount
+        with control.write() as connection:
+            connection.execute(USED, {"member": f"member-{amount}", "amount": amount})
+
+
+def test_who_fails_while_asking_leaves_nothing_to_the_next(control: Database) -> None:
+    gone = sa.select(sa.column("x", sa.BigInteger)).select_from(sa.table("no_such_table"))
+    for _ in range(40):
+        with (
+            pytest.raises(Exception, match=r"no_such_table|cannot be used"),
+            control.ask() as connection,
+        ):
+            rows_of(connection, gone, {})
+        with control.ask() as connection:
+            assert not rows_of(connection, _USED, {})
+        with control.write() as writing:
+            writing.execute(sa.text("DELETE FROM usage"))
+
+
+@pytest.mark.postgresql
+def test_connections_that_the_server_ended_are_not_asked(postgresql_stores: StoreUrls) -> None:
+    with closing(Database.open(postgresql_stores.control_url)) as control:
+        for _ in range(3):
+            with control.ask() as one, control.ask() as other:
+                assert not rows_of(one, _USED, {})
+                assert not rows_of(other, _USED, {})
+            with psycopg.connect(postgresql_stores.control_url, autocommit=True) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 40])
 def test_any_number_of_values_is_looked_for(control: Database, count: int) -> None:
     table = sa.table("usage", sa.column("member_id", sa.String), sa.column("amount", sa.BigInteger))
