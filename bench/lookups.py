@@ -19,7 +19,7 @@ from concordat_gateway.store.migrate import CONTROL, SIGNALS
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.log.checkpoint import SigningKey
-from concordat_privacy.log.subjects import Asker, asking_key
+from concordat_privacy.log.subjects import asked_commitment, asking_key
 from concordat_privacy.metering import Quota
 from concordat_rpc.peer import Peer, Role, spiffe_id
 from concordat_store.clock import system_clock
@@ -34,7 +34,7 @@ SIGNAL = "lenders_open"
 
 
 def _asked(entry_type: str, actor: str, subject: SubjectKey, request: bytes, item: int) -> str:
-    return Asker(asking_key(bytes(32), subject)).commitment(entry_type, actor, request, item)
+    return asked_commitment(asking_key(bytes(32), subject), entry_type, actor, request, item)
 
 
 @dataclass(frozen=True)

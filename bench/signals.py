@@ -6,6 +6,7 @@ what the same database takes for the same rows by itself, in the same run. As ma
 PostgreSQL, which is started as the tests start it. Lookups and their floor take turns.
 """
 
+import gc
 import os
 import random
 import statistics
@@ -28,6 +29,7 @@ from concordat_gateway.keyfiles import load_ledger_key
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.lookups import MAX_SUBJECTS
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_gateway.worker import collect_seldom
 from concordat_privacy.catalogue.signals import SIGNALS
 from concordat_store.clock import system_clock
 from concordat_store.database import Database
@@ -217,8 +219,19 @@ def _lookups(pool: Pool) -> Iterator[Lookups]:
         closing(Database.open(pool.signals_url)) as signals,
     ):
         key = load_ledger_key(load_config(pool.gateway.config).ledger_key)
-        with closing(Journal(control, key, system_clock)) as journal:
+        with closing(Journal(control, key, system_clock)) as journal, _collecting_as_workers_do():
             yield Lookups(journal, SignalStore(signals, system_clock))
+
+
+@contextmanager
+def _collecting_as_workers_do() -> Iterator[None]:
+    before = gc.get_threshold()
+    collect_seldom()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _tls_lookups(pool: Pool, draw: random.Random) -> list[float]:

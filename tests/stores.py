@@ -22,6 +22,7 @@ from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_store.database import Database
+from concordat_store.direct import Asked
 from concordat_store.writer import Statement, Writer
 from tests.postgresql import Cluster
 
@@ -216,13 +217,13 @@ def traced() -> Iterator[list[Traced]]:
         given = parameters if executemany else [parameters]
         seen.append(Traced(statement, tuple(map(_sizes, given)), rows))
 
-    def note_driver(writer: Writer, statement: str, rows: Sequence[Any]) -> None:
-        fetched = len(writer.run(statement, *rows)) if statement.startswith("SELECT") else 0
+    def note_driver(asked: Writer | Asked, statement: str, rows: Sequence[Any]) -> None:
+        fetched = len(asked.run(statement, *rows)) if statement.startswith("SELECT") else 0
         seen.append(Traced(statement, tuple(map(_sizes, rows)), fetched))
 
     sa.event.listen(sa.Engine, "after_cursor_execute", note)
     try:
-        with _watching_writers(note_driver):
+        with _watching_drivers(note_driver):
             yield seen
     finally:
         sa.event.remove(sa.Engine, "after_cursor_execute", note)
@@ -251,24 +252,26 @@ def _sizes(parameters: Any) -> tuple[int, ...]:
 def listening(note: Callable[..., None]) -> Iterator[None]:
     """Calls `note` before every statement of the block."""
 
-    def note_driver(_writer: Writer, statement: str, rows: Sequence[Any]) -> None:
+    def note_driver(_asked: Writer | Asked, statement: str, rows: Sequence[Any]) -> None:
         note(None, None, statement, rows[0] if rows else (), None, len(rows) > 1)
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:
-        with _watching_writers(note_driver):
+        with _watching_drivers(note_driver):
             yield
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
 @contextmanager
-def _watching_writers(note: Callable[[Writer, str, Sequence[Any]], None]) -> Iterator[None]:
-    """Calls `note` for the statements that writers hand to the driver, past SQLAlchemy."""
-    run, run_many, run_all = Writer.run, Writer.run_many, Writer.run_all
+def _watching_drivers(
+    note: Callable[[Writer | Asked, str, Sequence[Any]], None],
+) -> Iterator[None]:
+    """Calls `note` for the statements that go to the driver past SQLAlchemy."""
+    run, run_many, run_all, ask = Writer.run, Writer.run_many, Writer.run_all, Asked.run
     noting = threading.local()
 
-    def noted(writer: Writer, statement: str, rows: Sequence[Any]) -> None:
+    def noted(writer: Writer | Asked, statement: str, rows: Sequence[Any]) -> None:
         # What `note` asks itself is not to be noted.
         if not getattr(noting, "now", False):
             noting.now = True
@@ -293,7 +296,13 @@ def _watching_writers(note: Callable[[Writer, str, Sequence[Any]], None]) -> Ite
             for statement, parameters in statements:
                 noted(self, statement, (parameters,))
 
+    def watched_ask(self: Asked, statement: str, parameters: Any) -> Any:
+        rows = ask(self, statement, parameters)
+        noted(self, statement, (parameters,))
+        return rows
+
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Asked, "run", watched_ask)
         patched.setattr(Writer, "run", watched_run)
         patched.setattr(Writer, "run_all", watched_run_all)
         patched.setattr(Writer, "run_many", watched_run_many)

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.config)
         keyholders = [Address.parse(text) for text in options.keyholder]
         with built_server(config, port=options.port, keyholders=keyholders) as server:
-            _collect_seldom()
+            collect_seldom()
             serve_until_stopped(server, with_parent=True)
     except (SettingsError, StoreError, PortTaken, Refusal) as error:
         print(f"concordat: {error}", file=sys.stderr)  # noqa: T201  for the operator
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Let the collector of cycles run a hundred times less often than by default.
 
     A batch makes hundreds of thousands of small objects at once, none of them in a cycle: looking

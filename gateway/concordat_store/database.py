@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from concordat_rpc.errors import Kind, Refusal
-from concordat_store.engines import BEGUN, WRITES, StoreError, create_engine
+from concordat_store.asking import AskingConnections
+from concordat_store.direct import Asked
+from concordat_store.engines import WRITES, StoreError, create_engine
 from concordat_store.turns import Turns
 from concordat_store.writer import Writer
 
@@ -19,17 +21,16 @@ RETRY_AFTER_SECONDS = 1.0
 class Database:
     """A connected store. Thread-safe; make one a process, after it was spawned."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, pool_size: int) -> None:
         self._engine = engine
         self._writing = engine.execution_options(**{WRITES: True})
         self._reading = engine
-        self._asking = engine.execution_options(**{BEGUN: True})
         if engine.dialect.name == "postgresql":
             # One snapshot for all statements of a read, as SQLite gives.
             self._reading = engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
-            self._asking = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._asking = AskingConnections(engine, keep=pool_size // 4)
         self._turns: Turns | None = None
         if self.is_sqlite:
             self._turns = Turns(Path(str(engine.url.database)))
@@ -40,7 +41,7 @@ class Database:
 
         `erasing`: for a store of which nothing that was deleted may be left in a SQLite file.
         """
-        database = cls(create_engine(url, pool_size=pool_size, erasing=erasing))
+        database = cls(create_engine(url, pool_size=pool_size, erasing=erasing), pool_size)
         try:
             with database._engine.connect():
                 return database
@@ -62,14 +63,20 @@ class Database:
             yield connection
 
     @contextmanager
-    def ask(self) -> Iterator[sa.Connection]:
+    def ask(self) -> Iterator[Asked]:
         """For statements that write nothing, each of which sees a snapshot of its own.
 
         To begin a transaction and to end it are two round trips more, as dear as the question.
         Raises Refusal UNAVAILABLE where the store fails.
         """
-        with self.refusing_faults(), self._asking.connect() as connection:
-            yield connection
+        with self.refusing_faults():
+            kept = self._asking.take()
+            try:
+                yield Asked(kept.driver_connection, self._engine.dialect)
+            except BaseException:
+                self._asking.discard(kept)
+                raise
+            self._asking.put(kept)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -142,6 +149,7 @@ class Database:
 
     def close(self) -> None:
         """Close the pooled connections."""
+        self._asking.close()
         self._engine.dispose()
         if self._turns:
             self._turns.close()

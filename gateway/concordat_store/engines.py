@@ -176,13 +176,19 @@ def _postgresql_engine(url: URL, pool_size: int) -> sa.Engine:
 
 def _require_open(connection: Any, _record: object, _proxy: object) -> None:
     """After a restart of the server the pool's old connections are replaced, not handed out."""
+    if not is_open(connection):
+        raise sa.exc.InvalidatePoolError
+
+
+def is_open(connection: Any) -> bool:
+    """Whether a connection to PostgreSQL that waits for a question still stands."""
     # A server that ends a connection says so or closes it; to one that waits for a question it
     # says nothing. So no round trip is needed to ask.
+    if connection.closed:
+        return False
     arrived = select.poll()
-    if not connection.closed:
-        arrived.register(connection.fileno(), select.POLLIN)
-    if connection.closed or arrived.poll(0):
-        raise sa.exc.InvalidatePoolError
+    arrived.register(connection.fileno(), select.POLLIN)
+    return not arrived.poll(0)
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:

@@ -23,6 +23,10 @@ Statement = tuple[str, Row | Mapping[str, Any]]
 """SQL with its parameters."""
 
 
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_COMMIT: Statement = ("COMMIT", ())
+
+
 class Writer:
     """Not thread-safe: one transaction at a time, of whatever thread."""
 
@@ -40,7 +44,10 @@ class Writer:
         self._connection: sa.Connection | None = None
         self._driver: Any = None
         self._cursor: Any = None
+        self._later: list[Statement] = []
         self._last: list[Statement] = []
+        self._begun = False
+        """Whether PostgreSQL has been told that a transaction begins."""
         self.is_sqlite = engine.dialect.name == "sqlite"
 
     def take_turn(self, wait: bool = True) -> bool:
@@ -75,6 +82,7 @@ class Writer:
         """The transaction's connection, for SQLAlchemy's statements. Not to be committed there."""
         if self._connection is None:
             raise RuntimeError("only inside a transaction")
+        self._catch_up()
         return self._connection
 
     def named(self, statement: str) -> str:
@@ -85,24 +93,53 @@ class Writer:
         self, statement: str, parameters: Row | Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:
         """Run a statement of the driver's own SQL; returns its rows, none if it has none."""
-        self._cursor.execute(statement, *(() if parameters is None else (parameters,)))
+        if parameters is None and not self._begun:
+            # In one round trip. The server takes several statements where none has parameters.
+            self._cursor.execute(f"{_BEGIN}; {statement}")
+            self._cursor.nextset()
+            self._begun = True
+        else:
+            self._catch_up()
+            self._cursor.execute(statement, *(() if parameters is None else (parameters,)))
         rows: list[tuple[Any, ...]] = []
-        if self._cursor.description is not None:
+        if self._has_rows():
             rows = self._cursor.fetchall()
         return rows
 
-    def run_all(self, statements: Sequence[Statement]) -> None:
-        """Run statements without rows: to a server in one go, and back.
+    def _has_rows(self) -> bool:
+        # psycopg makes an object of each column where it is asked for a description.
+        if self.is_sqlite:
+            return self._cursor.description is not None
+        return self._cursor.rownumber is not None
 
-        What follows one that fails is not run.
+    def run_all(self, statements: Sequence[Statement]) -> None:
+        """Run statements without rows, none of which needs another: all of them, or none.
+
+        One that is a COMMIT comes last.
         """
         if self.is_sqlite:
             for statement, parameters in statements:
                 self.run(statement, parameters)
             return
+        self._catch_up()
+        if statements[-1] != _COMMIT:
+            self._cursor.execute(*_as_one(statements))
+            return
         with self._driver.pipeline():
-            for statement, parameters in statements:
-                self._cursor.execute(statement, parameters)
+            self._cursor.execute(*_as_one(statements[:-1]))
+            self._cursor.execute(*_COMMIT)
+
+    def run_later(self, statements: Sequence[Statement]) -> None:
+        """As `run_all`, but before whatever the transaction does next: a round trip less.
+
+        What one fails with, that fails with.
+        """
+        if self.is_sqlite:
+            self.run_all(statements)
+        else:
+            # Of two calls the second may need the first.
+            self._catch_up()
+            self._later = list(statements)
 
     def run_last(self, statement: str, parameters: Row) -> None:
         """Run a statement without rows at the transaction's end, or before.
@@ -128,18 +165,21 @@ class Writer:
 
     def run_many(self, statement: str, rows: Sequence[Row]) -> None:
         """Run a statement once for each row of parameters."""
+        self._catch_up()
         self._cursor.executemany(statement, rows)
 
     def undo(self) -> None:
         """Roll back what the transaction did so far; its end commits nothing then."""
-        self._last.clear()
+        self._later, self._last = [], []
         self._driver.rollback()
 
     def close(self) -> None:
         """Give the connection back."""
-        connection, self._connection = self._connection, None
+        connection, driver, self._connection = self._connection, self._driver, None
         self._driver = self._cursor = None
         if connection is not None:
+            if not self.is_sqlite and not driver.closed:
+                driver.autocommit = False
             connection.close()
 
     def _begin(self) -> None:
@@ -147,23 +187,36 @@ class Writer:
             self._connection = self._engine.connect()
             self._driver = self._connection.connection.driver_connection
             self._cursor = self._driver.cursor()
+            if not self.is_sqlite:
+                # Or the driver would begin transactions itself, with a round trip of its own.
+                self._driver.autocommit = True
         if self.is_sqlite:
-            # psycopg begins by itself. A deferred BEGIN fails when another process wrote meanwhile.
+            # A deferred BEGIN fails when another process wrote meanwhile.
             self._cursor.execute("BEGIN IMMEDIATE")
+        self._begun = self.is_sqlite
+
+    def _catch_up(self) -> None:
+        """Run what goes before whatever comes next."""
+        if not self._begun:
+            self._cursor.execute(_BEGIN)
+            self._begun = True
+        if self._later:
+            later, self._later = self._later, []
+            self.run_all(later)
 
     def _commit(self) -> None:
-        if not self._last:
+        last, self._later, self._last = [*self._later, *self._last], [], []
+        if last:
+            self.run_all([*last, _COMMIT])
+        else:
             self._driver.commit()
-            return
-        last, self._last = self._last, []
-        self.run_all([*last, ("COMMIT", ())])
+        self._begun = self.is_sqlite
 
     def _undo(self, error: BaseException) -> None:
-        self._last.clear()
         if self._connection is None:
             return
         try:
-            self._driver.rollback()
+            self.undo()
         except Exception as second:
             if not self._is_fault(second):
                 raise
@@ -180,6 +233,33 @@ class Writer:
                 connection.invalidate()
             with suppress(Exception):
                 connection.close()
+
+
+def _as_one(statements: Sequence[Statement]) -> Statement:
+    """PostgreSQL's one statement for some that change rows of their own.
+
+    To hand a statement over takes the driver longer than it takes the server to run it.
+    """
+    *others, (last, values) = (_by_position(*statement) for statement in statements)
+    if not others:
+        return last, values
+    beside = ", ".join(f"_{number} AS ({text})" for number, (text, _) in enumerate(others))
+    return f"WITH {beside} {last}", [one for _, row in others for one in row] + [*values]
+
+
+def _by_position(statement: str, parameters: Row | Mapping[str, Any]) -> tuple[str, Row]:
+    if not isinstance(parameters, Mapping):
+        return statement, parameters
+    text, names = _without_names(statement)
+    return text, [parameters[name] for name in names]
+
+
+@cache
+def _without_names(statement: str) -> tuple[str, Sequence[str]]:
+    return _NAMED.sub("%s", statement), _NAMED.findall(statement)
+
+
+_NAMED = re.compile(r"%\((\w+)\)s")
 
 
 @cache

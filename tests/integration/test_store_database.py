@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from concordat_gateway.store.control_tables import budget, consent, ledger_entry
 from concordat_rpc.errors import Kind, Refusal
 from concordat_store.database import Database
-from concordat_store.direct import rows_of
+from concordat_store.direct import Among, rows_of
 from concordat_store.engines import SQLITE_MINIMUM, StoreError, require_sqlite
 from tests.postgresql import Cluster
 from tests.stores import StoreUrls
@@ -249,6 +249,105 @@ def test_a_statement_that_fails_with_the_commit_leaves_nothing(control: Database
             with control.read() as connection:
                 counted = connection.execute(sa.text("SELECT count(*) FROM usage"))
                 assert counted.scalar_one() == remain
+
+
+def test_what_is_run_later_is_there_for_whatever_comes_next(control: Database) -> None:
+    more = (
+        "INSERT INTO usage (member_id, kind, day, amount) VALUES (:member, 1, 1, 1)"
+        " ON CONFLICT (member_id, kind, day) DO UPDATE SET amount = usage.amount + 1"
+    )
+    counted = "SELECT amount FROM usage WHERE member_id = 'alpha'"
+    with closing(control.writer()) as writer:
+        writer.take_turn()
+        with writer.transaction():
+            writer.run_first("SELECT 1")
+            for amount in (1, 2):
+                writer.run_later([(writer.named(more), {"member": "alpha"})])
+                assert writer.run(counted) == [(amount,)]
+            # Two calls about one row with nothing between them: each counts.
+            for _ in range(2):
+                writer.run_later([(writer.named(more), {"member": "alpha"})])
+            writer.run_last("UPDATE usage SET day = 2 WHERE member_id = 'beta'", ())
+    with control.read() as connection:
+        assert connection.execute(sa.text(counted)).scalar_one() == 4
+
+
+def test_statements_that_end_a_transaction_together_are_all_done(control: Database) -> None:
+    named = "INSERT INTO usage (member_id, kind, day, amount) VALUES (:member, 1, 1, :amount)"
+    mark = "?" if control.is_sqlite else "%s"
+    placed = f"INSERT INTO usage_rate (member_id, kind, arrival) VALUES ({mark}, 1, {mark})"
+    with closing(control.writer()) as writer:
+        for undone in (True, False):
+            writer.take_turn()
+            with writer.transaction():
+                writer.run_first("SELECT 1")
+                writer.run_later([(writer.named(named), {"amount": 7, "member": "alpha"})])
+                writer.run_last(placed, ("beta", 9))
+                if undone:
+                    writer.undo()
+    with control.read() as connection:
+        for text in ("SELECT member_id, amount FROM usage", "SELECT arrival, 1 FROM usage_rate"):
+            assert len(connection.execute(sa.text(text)).all()) == 1
+        assert connection.execute(sa.text("SELECT arrival FROM usage_rate")).scalar_one() == 9
+
+
+_USED = sa.select(sa.column("amount", sa.BigInteger)).select_from(sa.table("usage"))
+
+
+def test_what_was_committed_is_seen_by_whoever_asks_next(control: Database) -> None:
+    for amount in range(3):
+        with control.ask() as one, control.ask() as other:
+            assert len(rows_of(one, _USED, {})) == len(rows_of(other, _USED, {})) == amount
+        with control.write() as connection:
+            connection.execute(USED, {"member": f"member-{amount}", "amount": amount})
+
+
+def test_who_fails_while_asking_leaves_nothing_to_the_next(control: Database) -> None:
+    gone = sa.select(sa.column("x", sa.BigInteger)).select_from(sa.table("no_such_table"))
+    for _ in range(40):
+        with (
+            pytest.raises(Exception, match=r"no_such_table|cannot be used"),
+            control.ask() as connection,
+        ):
+            rows_of(connection, gone, {})
+        with control.ask() as connection:
+            assert not rows_of(connection, _USED, {})
+        with control.write() as writing:
+            writing.execute(sa.text("DELETE FROM usage"))
+
+
+@pytest.mark.postgresql
+def test_connections_that_the_server_ended_are_not_asked(postgresql_stores: StoreUrls) -> None:
+    with closing(Database.open(postgresql_stores.control_url)) as control:
+        for _ in range(3):
+            with control.ask() as one, control.ask() as other:
+                assert not rows_of(one, _USED, {})
+                assert not rows_of(other, _USED, {})
+            with psycopg.connect(postgresql_stores.control_url, autocommit=True) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 40])
+def test_any_number_of_values_is_looked_for(control: Database, count: int) -> None:
+    table = sa.table("usage", sa.column("member_id", sa.String), sa.column("amount", sa.BigInteger))
+    asked = (
+        sa.select(table.c.member_id, table.c.amount)
+        .where(Among(table.c.member_id, "members"), table.c.amount < sa.bindparam("below"))
+        .order_by(table.c.amount)
+    )
+    members = [f"member-{number}" for number in range(count)]
+    with control.write() as connection:
+        for amount, member in enumerate([*members, "somebody else"]):
+            connection.execute(USED, {"member": member, "amount": amount})
+    expected = [(member, amount) for amount, member in enumerate(members)]
+    for transaction in (control.ask, control.read):
+        with transaction() as connection:
+            found = rows_of(connection, asked, {"members": members, "below": 1_000})
+            assert [tuple(row) for row in found] == expected
+            assert not rows_of(connection, asked, {"below": 0, "members": members})
 
 
 @pytest.mark.parametrize(

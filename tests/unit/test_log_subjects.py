@@ -60,6 +60,7 @@ def test_nobody_else_s_entry_has_the_same_commitment_for_the_same_request_id(
     assert own != asker.commitment("lookup", other, request, item)
     assert own != asker.commitment("erasure.requested", MEMBER, request, item)
     assert own == subjects.Asker(key).commitment("lookup", MEMBER, request, item)
+    assert own == subjects.asked_commitment(key, "lookup", MEMBER, request, item)
 
 
 @pytest.mark.parametrize(

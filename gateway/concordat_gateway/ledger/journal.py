@@ -31,6 +31,7 @@ from concordat_privacy.log.merkle import Frontier
 from concordat_rpc.errors import Refusal, unavailable
 from concordat_store.clock import Clock
 from concordat_store.database import Database, describe, store_unavailable
+from concordat_store.direct import Asked
 from concordat_store.engines import StoreError
 
 __all__ = ["Committed", "Entry", "Item", "Journal", "Pending", "Transaction"]
@@ -108,7 +109,7 @@ class Journal:
         """A transaction that sees one snapshot of the control store and writes nothing."""
         return self._database.read()
 
-    def ask(self) -> AbstractContextManager[sa.Connection]:
+    def ask(self) -> AbstractContextManager[Asked]:
         """As `read`, where one statement asks all: its snapshot needs no transaction."""
         return self._database.ask()
 

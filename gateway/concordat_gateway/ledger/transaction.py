@@ -33,7 +33,8 @@ class Entry:
     leaf: bytes
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that takes several times as long to make, and a batch makes ten thousand.
+@dataclass(slots=True)
 class Item:
     """One item of an entry."""
 
@@ -69,10 +70,13 @@ class Transaction:
         return writer.run(writer.named(statement), parameters)
 
     def execute(self, statements: Sequence[Statement]) -> None:
-        """As `query`, for statements without rows, of which none is run after one that fails."""
+        """As `query`, for statements without rows, of which none is run after one that fails.
+
+        They are run before whatever follows on the store, the commit at the latest.
+        """
         self._guard()
         writer = self._group.writer
-        writer.run_all([(writer.named(text), parameters) for text, parameters in statements])
+        writer.run_later([(writer.named(text), parameters) for text, parameters in statements])
 
     def _guard(self) -> None:
         if self._savepoint and not self._guarded:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from concordat_gateway.rules.permits import LIVE_OF_SUBJECTS, in_chunks
+from concordat_gateway.rules.permits import LIVE_OF_MEMBERS, in_chunks
 from concordat_gateway.rules.scopes import ConsentId, Purpose, categories_in, covers
 from concordat_gateway.store.control_tables import consent, dispute
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
-from concordat_store.direct import rows_of
+from concordat_store.direct import Among, Asked, rows_of
 
 UnderDispute = Mapping[SubjectKey, frozenset[DataCategory]]
 """The categories of each subject that an open dispute is about; subjects without one are left out.
@@ -36,7 +36,7 @@ class Standing:
 
 
 def standing(
-    connection: sa.Connection, subjects: Sequence[SubjectKey], now: int, before_entry: int
+    connection: sa.Connection | Asked, subjects: Sequence[SubjectKey], now: int, before_entry: int
 ) -> Standing:
     """All live consents of subjects, by whoever they were given to, and all open disputes.
 
@@ -61,11 +61,13 @@ def standing(
 _NONE: frozenset[DataCategory] = frozenset()
 # A dispute has a category where a consent has its categories, and no consent.
 _STANDING = sa.union_all(
-    LIVE_OF_SUBJECTS.add_columns(consent.c.consent_id, consent.c.grant_entry),
+    LIVE_OF_MEMBERS.add_columns(consent.c.consent_id, consent.c.grant_entry).where(
+        Among(consent.c.subject, "subjects")
+    ),
     sa.select(
         dispute.c.subject, sa.null(), sa.null(), dispute.c.category, sa.null(), sa.null()
     ).where(
-        dispute.c.subject.in_(sa.bindparam("subjects", expanding=True)),
+        Among(dispute.c.subject, "subjects"),
         dispute.c.resolved_at.is_(None),
     ),
 )

@@ -24,7 +24,7 @@ from concordat_gateway.store.control_tables import consent, member
 from concordat_gateway.store.subjects import SubjectKey, bucket_bounds
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.periods import TimeUnit, span_number
-from concordat_store.direct import rows_of
+from concordat_store.direct import Among, rows_of
 
 # Sorted keys in one statement are read in index order; more than this gains nothing.
 _SUBJECTS_A_QUERY = 1_000
@@ -50,7 +50,8 @@ class Ground(NamedTuple):
     """Null for consents that were recorded before there were policies."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that takes several times as long to make, and a batch makes ten thousand.
+@dataclass(slots=True)
 class Permit:
     """What a recipient may use of one subject, and the consent that each category rests on."""
 
@@ -183,7 +184,9 @@ def spent_permits(
         grounds += [Ground._make(row[:_GROUND]) for row in rows]
         often = Counter([row[0] for row in rows])
         for row in rows:
-            subject, consent_id, categories = row[0], row[1], row[4]
+            subject: SubjectKey = row[0]
+            consent_id: ConsentId = row[1]
+            categories: Mask = row[4]
             unit, uses, span, used = row[_GROUND:]
             if uses is None and often[subject] == 1:
                 # As nearly all are; of thousands at once, while others wait, the rest is dear.
@@ -258,7 +261,7 @@ def contributors(
     """
     found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
     for chunk in in_chunks(sorted(subjects)):
-        rows = connection.execute(LIVE_OF_SUBJECTS, {"subjects": chunk, "now": now})
+        rows = connection.execute(_LIVE_OF_SUBJECTS, {"subjects": chunk, "now": now})
         for subject, member_no, purposes, categories in rows:
             if covers(purposes, Purpose.CONTRIBUTION):
                 allowed = found[subject]
@@ -351,7 +354,7 @@ _UNSPENT_OF_RECIPIENT = (
         consent.c.used_span,
         consent.c.used,
     )
-    .where(_OF_SUBJECTS, _OF_RECIPIENT, _LIVE, _FOR_PURPOSE, _UNSPENT)
+    .where(Among(consent.c.subject, "subjects"), _OF_RECIPIENT, _LIVE, _FOR_PURPOSE, _UNSPENT)
     .order_by(*_FIRST_RECORDED)
 )
 _COUNT_USES = (
@@ -364,12 +367,12 @@ _UNENDED_OF_RECIPIENT = (
     .where(_OF_SUBJECTS, _OF_RECIPIENT, _UNENDED)
     .group_by(consent.c.subject)
 )
-_LIVE_OF_MEMBERS = (
+LIVE_OF_MEMBERS = (
     sa.select(consent.c.subject, member.c.member_no, consent.c.purposes, consent.c.categories)
     .join(member, member.c.member_id == consent.c.recipient)
     .where(_LIVE)
 )
-LIVE_OF_SUBJECTS = _LIVE_OF_MEMBERS.where(_OF_SUBJECTS)
-_LIVE_IN_SPAN = _LIVE_OF_MEMBERS.where(
+_LIVE_OF_SUBJECTS = LIVE_OF_MEMBERS.where(_OF_SUBJECTS)
+_LIVE_IN_SPAN = LIVE_OF_MEMBERS.where(
     consent.c.subject >= sa.bindparam("first"), consent.c.subject <= sa.bindparam("last")
 )

@@ -14,7 +14,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal
-from concordat_gateway.ledger.tree import read_tokens_epoch
 from concordat_gateway.rules.disputed import UnderDispute, standing
 from concordat_gateway.rules.permits import Permit, is_one_chunk
 from concordat_gateway.rules.scopes import ConsentId
@@ -36,7 +35,7 @@ class Still:
 
     def is_ended(self, permit: Permit) -> bool:
         """Whether one of the consents that a permit rests on has ended."""
-        return not self.ended.isdisjoint(permit.consents.values())
+        return bool(self.ended) and not self.ended.isdisjoint(permit.consents.values())
 
 
 def still_standing(
@@ -57,12 +56,12 @@ def still_standing(
     ordered = sorted(subjects)
     with journal.ask() if is_one_chunk(ordered) else journal.read() as connection:
         now = standing(connection, ordered, decided_at, entry.index)
-        ended = named - now.consents
-        if ended:
-            # Consents that were only moved to other names have not ended. Every subject has one
-            # that was named, so a subject that was moved is noticed here: epochs never return.
-            require_epoch(read_tokens_epoch(connection), epoch)
-        return Still(ended, now.contributors, now.under_dispute)
+    ended = named - now.consents
+    if ended:
+        # Consents that were only moved to other names have not ended. Every subject has one that
+        # was named, so a subject that was moved is noticed here: epochs never return.
+        require_epoch(journal.tokens_epoch, epoch)
+    return Still(ended, now.contributors, now.under_dispute)
 
 
 def withhold(

@@ -1,6 +1,7 @@
 """SignalService: translates, decides nothing; see rules.lookups."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import grpc
 
@@ -144,6 +145,9 @@ def _result_of(result: SubjectResult) -> signal_pb2.SubjectResult:
     )
 
 
+# `compute` gives few values, again and again; to make a message of each took longer than all that
+# it took to find them. A reply gets copies.
+@lru_cache(maxsize=8_192)
 def _signal_of(value: SignalValue) -> signal_pb2.Signal:
     return signal_pb2.Signal(
         name=value.name,

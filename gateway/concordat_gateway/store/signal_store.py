@@ -6,6 +6,7 @@ again. Readers see published batches only. Withdrawn consents are not this modul
 may leave is decided on the control store, and filtered by furnisher after reading.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -151,25 +152,26 @@ class SignalStore:
         `epoch`. Raises Refusal UNAVAILABLE (TOKENS_ROTATING) where they are not.
         """
         relations: dict[SubjectKey, list[tuple[int, Relation]]] = {key: [] for key in subjects}
-        inquiries: dict[SubjectKey, list[tuple[int, Inquiry]]] = {key: [] for key in subjects}
+        inquiries: dict[SubjectKey, list[tuple[int, Inquiry]]] = defaultdict(list)
         chunks = list(_chunks(sorted(relations)))
         with self._database.ask() if len(chunks) == 1 else self._database.read() as connection:
             for chunk in chunks:
                 found = FIRST_EPOCH
-                for subject, member_no, ref, *numbers, part in rows_of(
-                    connection, sql.SELECT_HISTORIES, sql.subject_span(chunk)
-                ):
+                for row in rows_of(connection, sql.SELECT_HISTORIES, sql.subject_span(chunk)):
+                    part = row[-1]
                     if part == sql.RELATION_PART:
-                        account = Relation.from_numbers(ref, *numbers)
-                        relations[subject].append((member_no, account))
+                        account = Relation.from_numbers(*row[2:-1])
+                        relations[row[0]].append((row[1], account))
                     elif part == sql.INQUIRY_PART:
-                        day, product, outcome, *_ = numbers
-                        application = Inquiry.from_numbers(day, product, outcome)
-                        inquiries[subject].append((member_no, application))
+                        application = Inquiry.from_numbers(*row[3:6])
+                        inquiries[row[0]].append((row[1], application))
                     else:
-                        found = member_no
+                        found = row[1]
                 require_epoch(found, epoch)
-        return {key: History(tuple(relations[key]), tuple(inquiries[key])) for key in relations}
+        return {
+            key: History(tuple(accounts), tuple(inquiries.get(key, ())))
+            for key, accounts in relations.items()
+        }
 
     def standing(
         self, member_no: int, subjects: Collection[SubjectKey], epoch: int

@@ -24,7 +24,7 @@ from concordat_gateway.store.key_tables import (
     live_key,
 )
 from concordat_gateway.store.subjects import SubjectKey
-from concordat_privacy.log.subjects import KEY_BYTES, Asker, asking_key
+from concordat_privacy.log.subjects import KEY_BYTES, asked_commitment, asking_key
 from concordat_store.clock import Clock
 from concordat_store.database import Database
 
@@ -203,8 +203,7 @@ class SubjectKeys:
 
         `actor` is the SPIFFE id that the entry has.
         """
-        asker = Asker(self.asking_key(subject))
-        return asker.commitment(entry_type, actor, request, item)
+        return asked_commitment(self.asking_key(subject), entry_type, actor, request, item)
 
     def erased_mark(self, subject: SubjectKey) -> bytes:
         """What is kept of the name of an erased subject, to know it again: 32 bytes."""

@@ -4,6 +4,7 @@ January 1970 (month 0, quarter 0)."""
 from __future__ import annotations
 
 from datetime import date
+from functools import lru_cache
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
@@ -23,6 +24,8 @@ def quarter_number(day: date) -> int:
     return quarter_of_month(month_number(day))
 
 
+# The days of some years are asked for again and again.
+@lru_cache(maxsize=4_096)
 def month_of_day(day: int) -> int:
     """The month of a day number."""
     return month_number(date.fromordinal(day + _EPOCH_ORDINAL))

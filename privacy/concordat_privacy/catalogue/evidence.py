@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from concordat_privacy.catalogue.bands import AccountStatus, DataCategory, ProductClass
+from concordat_privacy.catalogue.bands import (
+    AccountStatus,
+    DataCategory,
+    DaysPastDueBand,
+    ProductClass,
+)
 from concordat_privacy.catalogue.calendar import month_of_day
+from concordat_privacy.catalogue.definitions import BANDS, POSITION
 from concordat_privacy.catalogue.relations import (
     CATEGORY_POSITIONS,
-    PROFILE_MONTHS,
     History,
     Inquiry,
+    Positions,
     Relation,
 )
 from concordat_privacy.catalogue.retention import BEHAVIOUR
@@ -26,7 +32,15 @@ from concordat_privacy.catalogue.rows import (
 CURRENT_MONTHS: Final = 3
 """Reports up to this old say what is so now. Snapshots are monthly and come in after the month."""
 
-_OPEN = frozenset({AccountStatus.OPEN, AccountStatus.RESTRUCTURED})
+_FIVE_CLASS: Final = POSITION["five_class"]
+_FRAUD_FLAG: Final = POSITION["fraud_flag"]
+# By number: an enumeration's members take long to look up in a set or a dictionary.
+_IS_OPEN: Final = [
+    # Disputed ones are, where they are let through.
+    status in (AccountStatus.OPEN, AccountStatus.RESTRUCTURED, AccountStatus.DISPUTED)
+    for status in AccountStatus
+]
+_RETENTION: Final = [retention_months(status) for status in AccountStatus]
 
 
 class Basis(Enum):
@@ -44,61 +58,96 @@ class Basis(Enum):
 
 
 @dataclass(slots=True)
+class Accounts:
+    """Some of a subject's accounts, and their bands side by side."""
+
+    rows: Sequence[Relation]
+    bands: Sequence[Sequence[int]]
+    """For each attribute of `definitions.BANDS` the band of each row, 0 where unknown."""
+    as_of_month: int
+    """The newest month that any of them was reported for; 0 where there is none."""
+    members: int
+    """Distinct members behind them."""
+
+    @classmethod
+    def of(cls, held: Sequence[_Held]) -> Accounts:
+        """The accounts in the order given."""
+        if not held:
+            return _NONE
+        members, rows = zip(*held, strict=True)
+        # Transposed once: dozens of signals then take a sum or a maximum of what stands there.
+        bands = tuple(zip(*[row.bands for row in rows], strict=True))
+        return cls(rows, bands, max([row.as_of_month for row in rows]), len(set(members)))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+_Held = tuple[int, Relation]
+"""An account with the number of the member that holds it."""
+
+_NONE: Final = Accounts((), ((),) * len(BANDS), 0, 0)
+
+
+@dataclass(slots=True)
 class Evidence:
     """The usable part of one subject's history on one day."""
 
     month: int
     """The month of that day."""
     today_day: int
-    accounts: list[Relation]
+    accounts: Accounts
     """Within retention; disputed ones only where they are marked, not held back."""
-    current: list[Relation]
+    current: Accounts
     """Those of `accounts` that are open now; see CURRENT_MONTHS."""
-    revolving: list[Relation]
-    spending: list[Relation]
-    trade: list[Relation]
-    inquiries: list[Inquiry]
+    revolving: Accounts
+    spending: Accounts
+    trade: Accounts
+    inquiries: Sequence[Inquiry]
     """Within retention."""
-    lenders_open: int
-    """Distinct members behind `current`."""
-    lenders: int
-    """Distinct members behind `accounts`."""
-    spenders: int
-    """Distinct members behind `spending`."""
     inquirers: int
     """Distinct members behind `inquiries`."""
-    traders: int
-    """Distinct members behind `trade`."""
+    statuses: Sequence[AccountStatus]
+    """Of `accounts`."""
+    opened: Sequence[int]
+    """The quarters in which `accounts` were opened, in order."""
+    asked: Sequence[int]
+    """The days of `inquiries`, in order."""
+    windows: Sequence[bytes]
+    """For each of `accounts` its DaysPastDueBand codes of the last PROFILE_MONTHS months, newest
+    first, as far as it reports on them."""
+    worst_code: int
+    """The highest of all codes that `accounts` report, however old; 0 where none is known."""
+    months: int
+    """As many as the longest payment history among `accounts` covers."""
+    has_disputed: bool
+    """Whether a disputed account is among what the history holds, let through or not."""
 
-    def as_of_month(self, basis: Basis) -> int:
-        """The newest month of the data behind `basis`; 0 where there is none."""
-        if basis is Basis.INQUIRIES and self.inquiries:
-            return month_of_day(max([inquiry.day for inquiry in self.inquiries]))
-        return max((row.as_of_month for row in self.rows(basis)), default=0)
 
-    def rows(self, basis: Basis) -> list[Relation]:
-        """The accounts that show how old what stands behind `basis` is."""
-        match basis:
-            case Basis.ACCOUNTS:
-                return self.accounts
-            case Basis.CURRENT:
-                # That nothing is open is known from the accounts that are not.
-                return self.current or self.accounts
-            case Basis.REVOLVING:
-                return self.revolving
-            case Basis.SPENDING:
-                return self.spending
-            case Basis.TRADE:
-                return self.trade
-            case Basis.INQUIRIES:
-                # That nobody reported an application says something only of a known subject.
-                return self.accounts
-            case Basis.CLASSIFIED:
-                return [row for row in self.accounts if row.five_class]
-            case Basis.DELINQUENT:
-                return [row for row in self.accounts if row.first_delinquency_month]
-            case Basis.FLAGGED:
-                return [row for row in self.accounts if row.fraud_flag]
+def _known_as_of(accounts: Accounts, values: Sequence[int]) -> int:
+    """The newest month of the accounts of which a value is known."""
+    if not any(values):
+        return 0
+    known = zip(accounts.rows, values, strict=True)
+    return max([row.as_of_month for row, value in known if value])
+
+
+AS_OF_MONTH: Final[Mapping[Basis, Callable[[Evidence], int]]] = {
+    Basis.ACCOUNTS: lambda e: e.accounts.as_of_month,
+    # That nothing is open is known from the accounts that are not.
+    Basis.CURRENT: lambda e: e.current.as_of_month or e.accounts.as_of_month,
+    Basis.REVOLVING: lambda e: e.revolving.as_of_month,
+    Basis.SPENDING: lambda e: e.spending.as_of_month,
+    Basis.TRADE: lambda e: e.trade.as_of_month,
+    # That nobody reported an application says something only of a known subject.
+    Basis.INQUIRIES: lambda e: month_of_day(e.asked[-1]) if e.asked else e.accounts.as_of_month,
+    Basis.CLASSIFIED: lambda e: _known_as_of(e.accounts, e.accounts.bands[_FIVE_CLASS]),
+    Basis.DELINQUENT: lambda e: _known_as_of(
+        e.accounts, [row.first_delinquency_month for row in e.accounts.rows]
+    ),
+    Basis.FLAGGED: lambda e: _known_as_of(e.accounts, e.accounts.bands[_FRAUD_FLAG]),
+}
+"""The newest month of the data behind a basis; 0 where there is none."""
 
 
 def gather(
@@ -114,78 +163,82 @@ def gather(
     `with_disputed`: disputed accounts count as open ones.
     """
     month = month_of_day(today_day)
-    usable = [
-        (member, _recent(row, month))
-        for member, row in history.relations
-        if (with_disputed or row.status is not AccountStatus.DISPUTED)
-        and month - row.as_of_month <= retention_months(row.status)
-    ]
-    # Only with_disputed lets any through.
-    opened = [
-        (member, row)
-        for member, row in usable
-        if row.status in _OPEN or row.status is AccountStatus.DISPUTED
-    ]
-    current = [
-        (member, row) for member, row in opened if month - row.as_of_month <= CURRENT_MONTHS
-    ] or opened
-    spending = [(m, row) for m, row in current if _has(row, DataCategory.SPENDING)]
-    trade = [(m, row) for m, row in current if _has(row, DataCategory.TRADE)]
-    inquiries = [
-        (member, inquiry)
-        for member, inquiry in history.inquiries
-        if today_day - inquiry.day <= INQUIRY_RETENTION_DAYS
-    ]
+    has_disputed = False
+    usable: list[_Held] = []
+    opened: list[_Held] = []
+    current: list[_Held] = []
+    for held in history.relations:
+        row = held[1]
+        age, status = month - row.as_of_month, row.status
+        if age > _RETENTION[status]:
+            continue
+        if status is AccountStatus.DISPUTED:
+            has_disputed = True
+            if not with_disputed:
+                continue
+        if age > BEHAVIOUR_RETENTION_MONTHS:
+            held = held[0], row.without(_BEHAVIOUR)
+        usable.append(held)
+        if _IS_OPEN[status]:
+            opened.append(held)
+            if age <= CURRENT_MONTHS:
+                current.append(held)
+    current = current or opened
+    spending: list[_Held] = []
+    trade: list[_Held] = []
+    inquiries: list[tuple[int, Inquiry]] = []
+    if DataCategory.SPENDING in categories:
+        spending = [held for held in current if any(_SPENDING(held[1].bands))]
+    if DataCategory.TRADE in categories:
+        trade = [held for held in current if any(_TRADE(held[1].bands))]
+    if DataCategory.INQUIRIES in categories:
+        oldest = today_day - INQUIRY_RETENTION_DAYS
+        inquiries = [held for held in history.inquiries if held[1].day >= oldest]
     if DataCategory.CREDIT_ACCOUNTS not in categories:
         usable, current = [], []
-    if DataCategory.SPENDING not in categories:
-        spending = []
-    if DataCategory.TRADE not in categories:
-        trade = []
-    if DataCategory.INQUIRIES not in categories:
-        inquiries = []
+    accounts = Accounts.of(usable)
+    rows = accounts.rows
+    profiles = [row.profile for row in rows]
     return Evidence(
         month=month,
         today_day=today_day,
-        accounts=[row for _, row in usable],
-        current=[row for _, row in current],
-        revolving=[row for _, row in current if row.product is ProductClass.REVOLVING],
-        spending=[row for _, row in spending],
-        trade=[row for _, row in trade],
+        accounts=accounts,
+        current=accounts if len(current) == len(usable) else Accounts.of(current),
+        revolving=Accounts.of(
+            [held for held in current if held[1].product is ProductClass.REVOLVING]
+        ),
+        spending=Accounts.of(spending),
+        trade=Accounts.of(trade),
         inquiries=[inquiry for _, inquiry in inquiries],
-        lenders_open=len({member for member, _ in current}),
-        lenders=len({member for member, _ in usable}),
-        spenders=len({member for member, _ in spending}),
         inquirers=len({member for member, _ in inquiries}),
-        traders=len({member for member, _ in trade}),
+        statuses=[row.status for row in rows],
+        opened=sorted([row.opened_quarter for row in rows]),
+        asked=sorted([inquiry.day for _, inquiry in inquiries]),
+        windows=[
+            row.profile[:-age] if (age := month - row.as_of_month) > 0 else row.profile
+            for row in rows
+        ],
+        worst_code=worst_of(b"".join(profiles)),
+        months=longest(profiles),
+        has_disputed=has_disputed,
     )
 
 
-def is_disputed(history: History, today_day: int) -> bool:
-    """Whether a disputed account is among what a history holds on `today_day`."""
-    month = month_of_day(today_day)
-    return any(
-        row.status is AccountStatus.DISPUTED
-        and month - row.as_of_month <= retention_months(row.status)
-        for _, row in history.relations
-    )
+_SPENDING: Final = CATEGORY_POSITIONS[DataCategory.SPENDING].of
+_TRADE: Final = CATEGORY_POSITIONS[DataCategory.TRADE].of
+_BEHAVIOUR: Final = Positions(BEHAVIOUR)
 
 
-def _recent(row: Relation, month: int) -> Relation:
-    """A row without bands of behaviour that are past their retention."""
-    return row.without(BEHAVIOUR) if month - row.as_of_month > BEHAVIOUR_RETENTION_MONTHS else row
+def worst_of(codes: bytes) -> int:
+    """The highest of some DaysPastDueBand codes; 0 where none is known."""
+    late = codes.translate(None, _ON_TIME)
+    return max(late) if late else int(_CURRENT in codes)
 
 
-def _has(row: Relation, category: DataCategory) -> bool:
-    return any(row.bands[at] for at in CATEGORY_POSITIONS[category])
+_CURRENT: Final = bytes([DaysPastDueBand.CURRENT])
+_ON_TIME: Final = bytes([DaysPastDueBand.UNSPECIFIED]) + _CURRENT
 
 
-def reported_months(rows: list[Relation]) -> int:
-    """Months from the oldest to the newest that the longest payment history among `rows` covers."""
-    return max((len(row.profile.rstrip(b"\0")) for row in rows), default=0)
-
-
-def window(row: Relation, month: int, months: int) -> bytes:
-    """The codes of the `months` months up to and including `month` that a row reports on."""
-    age = max(month - row.as_of_month, 0)
-    return row.profile[: max(min(months, PROFILE_MONTHS) - age, 0)]
+def longest(profiles: Sequence[bytes]) -> int:
+    """Months from the oldest to the newest that the longest of some payment histories covers."""
+    return max([len(profile.rstrip(b"\0")) for profile in profiles]) if profiles else 0

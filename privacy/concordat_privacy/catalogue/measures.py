@@ -1,13 +1,18 @@
 """One function a signal: from a subject's evidence to a band number, 0 for unknown.
 
+It is asked only where there is something of the signal's basis (`evidence.AS_OF_MONTH`): where
+there is nothing, a signal is not found whatever its measure says. What several signals need is made
+once, by `evidence.gather`.
+
 Sums of banded amounts take each band's midpoint (`AMOUNT_MIDPOINTS`); rows whose band is unknown
 are left out of the sum, so a sum can be too low and never too high for want of data.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 
 from concordat_privacy.catalogue.bands import (
@@ -20,8 +25,9 @@ from concordat_privacy.catalogue.bands import (
     UtilisationBand,
 )
 from concordat_privacy.catalogue.calendar import quarter_of_month
-from concordat_privacy.catalogue.evidence import Evidence, reported_months, window
-from concordat_privacy.catalogue.relations import Relation
+from concordat_privacy.catalogue.definitions import POSITION
+from concordat_privacy.catalogue.evidence import Accounts, Evidence, worst_of
+from concordat_privacy.catalogue.relations import PROFILE_MONTHS
 
 Measure = Callable[[Evidence], int]
 
@@ -32,6 +38,16 @@ AMOUNT_MIDPOINTS: Final = (0, 0, 500, 2_000, 4_000, 7_500, 15_000, 35_000, 75_00
 
 UTILISATION_MIDPOINTS: Final = (0, 0, 50, 200, 400, 625, 825, 950, 1_100)
 """By UtilisationBand, in tenths of a percent. The open top band counts as 110 percent."""
+
+
+LIMIT: Final = POSITION["limit"]
+BALANCE: Final = POSITION["balance"]
+PAST_DUE: Final = POSITION["past_due"]
+DAYS_PAST_DUE: Final = POSITION["days_past_due"]
+UTILISATION: Final = POSITION["utilisation"]
+SCHEDULED_PAYMENT: Final = POSITION["scheduled_payment"]
+FRAUD_FLAG: Final = POSITION["fraud_flag"]
+INVOICE_DAYS_PAST_DUE: Final = POSITION["invoice_days_past_due"]
 
 
 # Bounds are the lower ends of bands 2, 3, ...
@@ -46,34 +62,28 @@ PAST_DUE_BOUNDS: Final = (1, 1_000, 3_000, 5_000, 10_000)
 
 
 def lenders_open(evidence: Evidence) -> int:
-    if not evidence.accounts:
-        return UNKNOWN
-    return _band(evidence.lenders_open, LENDERS_BOUNDS)
+    return _band(evidence.current.members, LENDERS_BOUNDS)
 
 
 def open_accounts(evidence: Evidence) -> int:
-    if not evidence.accounts:
-        return UNKNOWN
     return _band(len(evidence.current), ACCOUNTS_BOUNDS)
 
 
 def total_exposure(evidence: Evidence) -> int:
-    balances = [row.balance for row in evidence.current if row.balance]
-    return _sum_band(evidence, balances, EXPOSURE_BOUNDS)
+    return _sum_band(evidence.current.bands[BALANCE], EXPOSURE_BOUNDS)
 
 
 def total_limit(evidence: Evidence) -> int:
-    limits = [row.limit for row in evidence.current if row.limit]
-    return _sum_band(evidence, limits, EXPOSURE_BOUNDS)
+    return _sum_band(evidence.current.bands[LIMIT], EXPOSURE_BOUNDS)
 
 
 def past_due_total(evidence: Evidence) -> int:
-    amounts = [row.past_due for row in evidence.current if row.past_due]
-    return _sum_band(evidence, amounts, PAST_DUE_BOUNDS)
+    return _sum_band(evidence.current.bands[PAST_DUE], PAST_DUE_BOUNDS)
 
 
-def _sum_band(evidence: Evidence, amounts: Sequence[int], bounds: tuple[int, ...]) -> int:
-    if not amounts and (evidence.current or not evidence.accounts):
+def _sum_band(amounts: Sequence[int], bounds: tuple[int, ...]) -> int:
+    """The band of the sum over open accounts; without one it is nothing."""
+    if amounts and not any(amounts):
         return UNKNOWN
     return _band(sum([AMOUNT_MIDPOINTS[amount] for amount in amounts]), bounds)
 
@@ -86,21 +96,26 @@ def utilisation_all(evidence: Evidence) -> int:
     return _mean_utilisation(evidence.current)
 
 
-def _mean_utilisation(rows: list[Relation]) -> int:
+def _mean_utilisation(accounts: Accounts) -> int:
     """The band of the mean utilisation, weighted by limit.
 
     An account without a utilisation band counts by the midpoints of its balance and limit. One of
     unknown limit weighs next to nothing beside others, and alone counts in full.
     """
-    known = [
-        (AMOUNT_MIDPOINTS[row.limit] or 1, share)
-        for row in rows
-        if (share := _tenths_used(row)) is not None
-    ]
-    if not known:
+    bands = accounts.bands
+    weight = used = 0
+    for limit, balance, band in zip(bands[LIMIT], bands[BALANCE], bands[UTILISATION], strict=True):
+        if band:
+            tenths = UTILISATION_MIDPOINTS[band]
+        elif balance and limit > AmountBand.ZERO:
+            tenths = 1_000 * AMOUNT_MIDPOINTS[balance] // AMOUNT_MIDPOINTS[limit]
+        else:
+            continue
+        weighs = AMOUNT_MIDPOINTS[limit] or 1
+        weight += weighs
+        used += weighs * tenths
+    if not weight:
         return UNKNOWN
-    weight = sum([w for w, _ in known])
-    used = sum([w * share for w, share in known])
     if used == 0:
         return UtilisationBand.ZERO
     if used > 1_000 * weight:
@@ -108,34 +123,27 @@ def _mean_utilisation(rows: list[Relation]) -> int:
     return UtilisationBand.UNDER_10 + bisect_right((100, 300, 500, 750, 900), used // weight)
 
 
-def _tenths_used(row: Relation) -> int | None:
-    """Tenths of a percent of its limit that an account uses; None where not known."""
-    if row.utilisation:
-        return UTILISATION_MIDPOINTS[row.utilisation]
-    if row.balance and row.limit > AmountBand.ZERO:
-        return 1_000 * AMOUNT_MIDPOINTS[row.balance] // AMOUNT_MIDPOINTS[row.limit]
-    return None
-
-
 INQUIRY_BOUNDS: Final = (1, 2, 3, 5)
 
 
-def inquiries(days: int, product: ProductClass | None = None) -> Measure:
-    """Counts applications of the last `days` days, today included; of one product if given.
+def inquiries(days: int) -> Measure:
+    """Counts applications of the last `days` days, today included.
 
     No application on record is 0 for a subject the pool knows, and unknown for any other.
     """
 
     def measure(evidence: Evidence) -> int:
-        if not evidence.inquiries and not evidence.accounts:
-            return UNKNOWN
-        first = evidence.today_day - days + 1
-        recent = [row for row in evidence.inquiries if row.day >= first]
-        if product is not None:
-            recent = [row for row in recent if row.product is product]
-        return _band(len(recent), INQUIRY_BOUNDS)
+        asked = evidence.asked
+        return _band(len(asked) - bisect_left(asked, evidence.today_day - days + 1), INQUIRY_BOUNDS)
 
     return measure
+
+
+def cash_inquiries_12m(evidence: Evidence) -> int:
+    first = evidence.today_day - 364
+    cash = ProductClass.CASH_INSTALMENT
+    recent = [row for row in evidence.inquiries if row.product is cash and row.day >= first]
+    return _band(len(recent), INQUIRY_BOUNDS)
 
 
 # DaysPastDueBand to released band: 0, 1-29, 30-59, 60-89, 90+.
@@ -143,54 +151,55 @@ _RELEASED_DAYS: Final = (0, 1, 2, 2, 3, 4, 5, 5)
 
 
 def worst_dpd_12m(evidence: Evidence) -> int:
-    codes = [max(window(row, evidence.month, 12), default=0) for row in evidence.accounts]
-    return _RELEASED_DAYS[max(codes, default=0)]
+    recent = b"".join([codes[: 12 - PROFILE_MONTHS] for codes in evidence.windows])
+    return _RELEASED_DAYS[worst_of(recent)]
 
 
 def current_dpd(evidence: Evidence) -> int:
-    if evidence.accounts and not evidence.current:
-        return _RELEASED_DAYS[DaysPastDueBand.CURRENT]
-    return _RELEASED_DAYS[max((row.days_past_due for row in evidence.current), default=0)]
+    codes = evidence.current.bands[DAYS_PAST_DUE]
+    return _RELEASED_DAYS[max(codes, default=DaysPastDueBand.CURRENT)]
 
 
 _KEEP_UNKNOWN = b"\0"
-_LATE_30: Final = bytes(code >= DaysPastDueBand.FROM_30_TO_59 for code in range(256))
-_LATE: Final = bytes(code >= DaysPastDueBand.FROM_1_TO_7 for code in range(256))
+_BETWEEN: Final = bytes([DaysPastDueBand.CURRENT])
+_LATE: Final[Mapping[int, bytes]] = {
+    at_least: bytes(code >= at_least for code in range(256))
+    for at_least in (DaysPastDueBand.FROM_1_TO_7, DaysPastDueBand.FROM_30_TO_59)
+}
+_LATE_30: Final = _LATE[DaysPastDueBand.FROM_30_TO_59]
 
 
 def count_30plus_24m(evidence: Evidence) -> int:
-    windows = [window(row, evidence.month, 24) for row in evidence.accounts]
-    if not any(codes.strip(_KEEP_UNKNOWN) for codes in windows):
-        return UNKNOWN
-    return _band(sum([_episodes(codes) for codes in windows]), (1, 2, 3))
-
-
-def _episodes(codes: bytes) -> int:
     """How often a payment fell 30 days behind. An unknown month neither begins nor ends it."""
-    late = codes.translate(_LATE_30, _KEEP_UNKNOWN)
-    return late.count(b"\1\0") + late.endswith(b"\1")
+    # A month between two accounts, in which nothing is late: no stretch runs on into the next.
+    codes = _BETWEEN.join(evidence.windows).translate(_LATE_30, _KEEP_UNKNOWN) + b"\0"
+    if len(codes) == len(evidence.windows):
+        return UNKNOWN
+    return _band(codes.count(b"\1\0"), (1, 2, 3))
 
 
 def months_since_last_dpd(evidence: Evidence) -> int:
-    months = _months_since(evidence, _LATE_30)
+    months = _months_since(evidence, DaysPastDueBand.FROM_30_TO_59)
     if months is None:
-        return 1 if reported_months(evidence.accounts) else UNKNOWN
+        return 1 if evidence.worst_code else UNKNOWN
     return 4 - bisect_right((6, 12), months)
 
 
 def on_time_streak(evidence: Evidence) -> int:
-    months = _months_since(evidence, _LATE)
+    months = _months_since(evidence, DaysPastDueBand.FROM_1_TO_7)
     if months is not None:
         return _band(months, (3, 6, 12))
-    reported = reported_months(evidence.accounts)
-    return 5 + (reported >= 12) if reported else UNKNOWN
+    return 5 + (evidence.months >= 12) if evidence.months else UNKNOWN
 
 
-def _months_since(evidence: Evidence, late: bytes) -> int | None:
-    """Months since the newest reported month that `late` marks, over all accounts."""
+def _months_since(evidence: Evidence, code: int) -> int | None:
+    """Months since the newest reported month with this code or worse, over all accounts."""
+    if evidence.worst_code < code:
+        return None
+    late = _LATE[code]
     ages = [
         evidence.month - row.as_of_month + found
-        for row in evidence.accounts
+        for row in evidence.accounts.rows
         if (found := row.profile.translate(late).find(1)) >= 0
     ]
     youngest = min(ages, default=24)
@@ -203,33 +212,24 @@ NEW_BOUNDS: Final = (1, 2, 4, 6)
 
 
 def oldest_account(evidence: Evidence) -> int:
-    if not evidence.accounts:
-        return UNKNOWN
     # An account is taken to have been opened in the middle month of its quarter.
-    opened = 3 * min([row.opened_quarter for row in evidence.accounts]) + 1
+    opened = 3 * evidence.opened[0] + 1
     return _band(evidence.month - opened, OLDEST_MONTHS_BOUNDS)
 
 
 def newest_account(evidence: Evidence) -> int:
-    if not evidence.accounts:
-        return UNKNOWN
-    return _band(min(_ages_in_quarters(evidence)), NEWEST_QUARTERS_BOUNDS)
+    age = quarter_of_month(evidence.month) - evidence.opened[-1]
+    return _band(age, NEWEST_QUARTERS_BOUNDS)
 
 
 def new_accounts(quarters: int) -> Measure:
     """Counts accounts opened in this quarter and the `quarters` - 1 before it."""
 
     def measure(evidence: Evidence) -> int:
-        if not evidence.accounts:
-            return UNKNOWN
-        return _band(sum([age < quarters for age in _ages_in_quarters(evidence)]), NEW_BOUNDS)
+        last_old = quarter_of_month(evidence.month) - quarters
+        return _band(len(evidence.opened) - bisect_right(evidence.opened, last_old), NEW_BOUNDS)
 
     return measure
-
-
-def _ages_in_quarters(evidence: Evidence) -> list[int]:
-    now = quarter_of_month(evidence.month)
-    return [now - row.opened_quarter for row in evidence.accounts]
 
 
 TOTAL_BOUNDS: Final = (2, 4, 7, 11, 21, 31)
@@ -237,58 +237,47 @@ REPAID_BOUNDS: Final = (1, 2, 4, 7, 11, 21)
 
 
 def accounts_total(evidence: Evidence) -> int:
-    if not evidence.accounts:
-        return UNKNOWN
     return _band(len(evidence.accounts), TOTAL_BOUNDS)
 
 
 def accounts_repaid(evidence: Evidence) -> int:
-    if not evidence.accounts:
-        return UNKNOWN
-    repaid = _with_status(evidence.accounts, AccountStatus.CLOSED)
-    return _band(repaid, REPAID_BOUNDS)
+    return _band(evidence.statuses.count(AccountStatus.CLOSED), REPAID_BOUNDS)
 
 
 def adverse_ending(evidence: Evidence) -> int:
-    if not evidence.accounts:
-        return UNKNOWN
-    if _with_status(evidence.accounts, AccountStatus.CHARGED_OFF):
+    if AccountStatus.CHARGED_OFF in evidence.statuses:
         return 3
-    return 2 if _with_status(evidence.accounts, AccountStatus.SETTLED_LESS) else 1
-
-
-def _with_status(rows: Iterable[Relation], status: AccountStatus) -> int:
-    return sum([row.status is status for row in rows])
+    return 2 if AccountStatus.SETTLED_LESS in evidence.statuses else 1
 
 
 OBLIGATION_BOUNDS: Final = (1, 1_000, 3_000, 5_000, 10_000, 20_000)
 DELINQUENCY_BOUNDS: Final = (6, 12, 24, 36)
 
-_Bands = Callable[[Evidence], Iterable[int]]
+
+def _highest(of: str, attribute: str) -> Measure:
+    """The highest band of an attribute among the accounts that `Evidence` has by a name."""
+    accounts, at = attrgetter(of), POSITION[attribute]
+    return lambda evidence: max(accounts(evidence).bands[at], default=UNKNOWN)
 
 
-def _highest(bands: _Bands) -> Measure:
-    return lambda evidence: max(bands(evidence), default=UNKNOWN)
-
-
-def _lowest(bands: _Bands) -> Measure:
-    """The lowest known band."""
-    return lambda evidence: min((band for band in bands(evidence) if band), default=UNKNOWN)
+def _lowest(of: str, attribute: str) -> Measure:
+    """As `_highest`, the lowest known band."""
+    accounts, at = attrgetter(of), POSITION[attribute]
+    return lambda evidence: min(filter(None, accounts(evidence).bands[at]), default=UNKNOWN)
 
 
 def monthly_obligation(evidence: Evidence) -> int:
-    payments = [row.scheduled_payment for row in evidence.current if row.scheduled_payment]
-    return _sum_band(evidence, payments, OBLIGATION_BOUNDS)
+    return _sum_band(evidence.current.bands[SCHEDULED_PAYMENT], OBLIGATION_BOUNDS)
 
 
 def months_since_first_delinquency(evidence: Evidence) -> int:
-    latest = max((row.first_delinquency_month for row in evidence.accounts), default=0)
-    return _band(evidence.month - latest, DELINQUENCY_BOUNDS) if latest else UNKNOWN
+    latest = max([row.first_delinquency_month for row in evidence.accounts.rows])
+    return _band(evidence.month - latest, DELINQUENCY_BOUNDS)
 
 
 def fraud_flag(evidence: Evidence) -> int:
     """Fraud by the subject before fraud against it, either before none."""
-    flags = {row.fraud_flag for row in evidence.accounts}
+    flags = evidence.accounts.bands[FRAUD_FLAG]
     for flag in (FraudFlag.CONFIRMED, FraudFlag.VICTIM, FraudFlag.NONE):
         if flag in flags:
             return flag
@@ -305,7 +294,7 @@ def declined_12m(evidence: Evidence) -> int:
 
 
 def invoice_dpd(evidence: Evidence) -> int:
-    return _RELEASED_DAYS[max((row.invoice_days_past_due for row in evidence.trade), default=0)]
+    return _RELEASED_DAYS[max(evidence.trade.bands[INVOICE_DAYS_PAST_DUE])]
 
 
 MEASURES: Final[Mapping[str, Measure]] = {
@@ -320,7 +309,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "inquiries_90d": inquiries(90),
     "inquiries_180d": inquiries(180),
     "inquiries_12m": inquiries(365),
-    "cash_inquiries_12m": inquiries(365, ProductClass.CASH_INSTALMENT),
+    "cash_inquiries_12m": cash_inquiries_12m,
     "worst_dpd_12m": worst_dpd_12m,
     "current_dpd": current_dpd,
     "past_due_total": past_due_total,
@@ -334,24 +323,24 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "accounts_repaid": accounts_repaid,
     "on_time_streak": on_time_streak,
     "adverse_ending": adverse_ending,
-    "worst_five_class": _highest(lambda e: (row.five_class for row in e.accounts)),
+    "worst_five_class": _highest("accounts", "five_class"),
     "monthly_obligation": monthly_obligation,
-    "payment_ratio": _lowest(lambda e: (row.payment_ratio for row in e.current)),
-    "utilisation_trend": _highest(lambda e: (row.utilisation_trend for row in e.revolving)),
-    "longest_remaining_terms": _highest(lambda e: (row.remaining_terms for row in e.current)),
-    "extensions_12m": _highest(lambda e: (row.extensions for row in e.current)),
+    "payment_ratio": _lowest("current", "payment_ratio"),
+    "utilisation_trend": _highest("revolving", "utilisation_trend"),
+    "longest_remaining_terms": _highest("current", "remaining_terms"),
+    "extensions_12m": _highest("current", "extensions"),
     "months_since_first_delinquency": months_since_first_delinquency,
     "fraud_flag": fraud_flag,
     "declined_12m": declined_12m,
-    "spend_volatility": _highest(lambda e: (row.spend_volatility for row in e.spending)),
-    "spend_spike": _highest(lambda e: (row.spend_spike for row in e.spending)),
-    "scene_anomaly": _highest(lambda e: (row.scene_anomaly for row in e.spending)),
-    "refund_ratio": _highest(lambda e: (row.refund_ratio for row in e.spending)),
-    "income_regularity": _highest(lambda e: (row.income_regularity for row in e.spending)),
+    "spend_volatility": _highest("spending", "spend_volatility"),
+    "spend_spike": _highest("spending", "spend_spike"),
+    "scene_anomaly": _highest("spending", "scene_anomaly"),
+    "refund_ratio": _highest("spending", "refund_ratio"),
+    "income_regularity": _highest("spending", "income_regularity"),
     "invoice_dpd": invoice_dpd,
-    "settlement_punctuality": _lowest(lambda e: (row.settlement_punctuality for row in e.trade)),
-    "buyer_concentration": _highest(lambda e: (row.buyer_concentration for row in e.trade)),
-    "order_volatility": _highest(lambda e: (row.order_volatility for row in e.trade)),
-    "dilution": _highest(lambda e: (row.dilution for row in e.trade)),
+    "settlement_punctuality": _lowest("trade", "settlement_punctuality"),
+    "buyer_concentration": _highest("trade", "buyer_concentration"),
+    "order_volatility": _highest("trade", "order_volatility"),
+    "dilution": _highest("trade", "dilution"),
 }
 """The measure of each signal of catalogue.toml, by name."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import lru_cache
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from concordat_privacy.catalogue.bands import (
     AccountStatus,
@@ -19,6 +21,19 @@ from concordat_privacy.catalogue.rows import CATEGORY_FIELDS, AccountSnapshot
 PROFILE_MONTHS: Final = 24
 
 
+class Positions:
+    """Some of the packed bands."""
+
+    def __init__(self, positions: Iterable[int]) -> None:
+        self.positions = tuple(positions)
+        self.of: Callable[[bytes], tuple[int, ...]] = (
+            itemgetter(*self.positions)
+            if len(self.positions) > 1
+            else lambda bands: tuple(bands[at] for at in self.positions)
+        )
+        """The bands at these positions."""
+
+
 class _Band:
     """One of a relation's packed bands, by the name of the descriptor."""
 
@@ -29,7 +44,9 @@ class _Band:
         return relation.bands[self._at]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, though nothing changes them: to make a frozen one takes five times as long, and a
+# batch of lookups makes tens of thousands.
+@dataclass(slots=True)
 class Relation:
     """The newest snapshot of one account and its payment history.
 
@@ -104,12 +121,12 @@ class Relation:
             changed[POSITION[name]] = band
         return replace(self, bands=bytes(changed))
 
-    def without(self, positions: Iterable[int]) -> Relation:
-        """The same account with the bands at `positions` unknown."""
-        if not any(self.bands[at] for at in positions):
+    def without(self, some: Positions) -> Relation:
+        """The same account with some bands unknown."""
+        if not any(some.of(self.bands)):
             return self
         changed = bytearray(self.bands)
-        for at in positions:
+        for at in some.positions:
             changed[at] = 0
         return replace(self, bands=bytes(changed))
 
@@ -120,7 +137,7 @@ _PRODUCTS = tuple(ProductClass)
 _OUTCOMES = tuple(ApplicationOutcome)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Inquiry:
     """One application for credit."""
 
@@ -134,7 +151,7 @@ class Inquiry:
         return cls(day, _PRODUCTS[product], _OUTCOMES[outcome])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class History:
     """Everything the pool holds about one subject, each item with its furnisher's number.
 
@@ -241,29 +258,50 @@ def restrict(history: History, allowed: Mapping[int, Collection[DataCategory]]) 
     `allowed` gives, for each member's number, the categories that a live consent lets it
     contribute. A member without an entry is left out.
     """
-    none: frozenset[DataCategory] = frozenset()
-    return History(
-        relations=tuple(
-            (member, _shared(relation, allowed[member]))
-            for member, relation in history.relations
-            if DataCategory.CREDIT_ACCOUNTS in allowed.get(member, none)
-        ),
-        inquiries=tuple(
-            (member, inquiry)
-            for member, inquiry in history.inquiries
-            if DataCategory.INQUIRIES in allowed.get(member, none)
-        ),
+    shared = {member: _shared(frozenset(categories)) for member, categories in allowed.items()}
+    relations: list[tuple[int, Relation]] = []
+    for held in history.relations:
+        of_member = shared.get(held[0], _NOTHING)
+        if not of_member.accounts:
+            continue
+        withheld = of_member.withheld
+        if withheld is not None and any(withheld.of(held[1].bands)):
+            held = held[0], held[1].without(withheld)
+        relations.append(held)
+    inquiries = [held for held in history.inquiries if shared.get(held[0], _NOTHING).inquiries]
+    return History(tuple(relations), tuple(inquiries))
+
+
+class _Shared(NamedTuple):
+    """What a member may share."""
+
+    inquiries: bool
+    accounts: bool
+    withheld: Positions | None
+    """The bands that are left out of its accounts, if any are."""
+
+
+_NOTHING: Final = _Shared(False, False, None)
+
+
+# There are few sets of categories.
+@lru_cache(maxsize=64)
+def _shared(categories: frozenset[DataCategory]) -> _Shared:
+    withheld = [
+        position
+        for category, some in CATEGORY_POSITIONS.items()
+        if category not in categories
+        for position in some.positions
+    ]
+    return _Shared(
+        DataCategory.INQUIRIES in categories,
+        DataCategory.CREDIT_ACCOUNTS in categories,
+        Positions(withheld) if withheld else None,
     )
 
 
-def _shared(relation: Relation, categories: Collection[DataCategory]) -> Relation:
-    for category, positions in CATEGORY_POSITIONS.items():
-        if category not in categories:
-            relation = relation.without(positions)
-    return relation
-
-
-CATEGORY_POSITIONS: Final[Mapping[DataCategory, tuple[int, ...]]] = {
-    category: tuple(POSITION[name] for name in names) for category, names in CATEGORY_FIELDS.items()
+CATEGORY_POSITIONS: Final[Mapping[DataCategory, Positions]] = {
+    category: Positions(POSITION[name] for name in names)
+    for category, names in CATEGORY_FIELDS.items()
 }
 """Where in the packed bands the attributes lie that need more than a consent to accounts."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from concordat_privacy.catalogue.definitions import BANDS, Keep
-from concordat_privacy.catalogue.relations import Relation
+from concordat_privacy.catalogue.relations import Positions, Relation
 from concordat_privacy.catalogue.rows import (
     ADVERSE_STATUSES,
     BEHAVIOUR_RETENTION_MONTHS,
@@ -53,13 +53,16 @@ BEHAVIOUR: Final = tuple(
 """Where in the packed bands those of behaviour lie."""
 
 
+_BEHAVIOUR: Final = Positions(BEHAVIOUR)
+
+
 def kept(relation: Relation, cutoffs: Cutoffs) -> Relation | None:
     """What may be kept of a relation: itself, one that says less, or nothing."""
     adverse = relation.status in ADVERSE_STATUSES
     if relation.as_of_month < (cutoffs.adverse_month if adverse else cutoffs.positive_month):
         return None
     if relation.as_of_month < cutoffs.behaviour_month:
-        relation = relation.without(BEHAVIOUR)
+        relation = relation.without(_BEHAVIOUR)
     # Position 0 is as_of_month: what lies this far behind it is too old.
     months = max(0, relation.as_of_month - cutoffs.adverse_month + 1)
     if not any(relation.profile[months:]):

@@ -27,13 +27,12 @@ Other rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from concordat_privacy.catalogue import measures
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.definitions import (
     CATALOGUE_VERSION,
@@ -42,11 +41,12 @@ from concordat_privacy.catalogue.definitions import (
     SignalEntry,
 )
 from concordat_privacy.catalogue.evidence import (
+    AS_OF_MONTH,
+    Accounts,
     Basis,
     Evidence,
     gather,
-    is_disputed,
-    reported_months,
+    longest,
 )
 from concordat_privacy.catalogue.measures import MEASURES, Measure
 from concordat_privacy.catalogue.relations import History
@@ -187,8 +187,9 @@ def compute(
     share now (`relations.restrict`).
     """
     plan = _plan(None if names is None else frozenset(names), frozenset(categories))
-    values = _values(gather(history, today_day, categories), plan, max_age_months)
-    if is_disputed(history, today_day):
+    evidence = gather(history, today_day, categories)
+    values = _values(evidence, plan, max_age_months)
+    if evidence.has_disputed:
         marked = gather(history, today_day, categories, with_disputed=True)
         with_them = _values(marked, plan, max_age_months)
         values = [
@@ -213,19 +214,17 @@ class _Step(NamedTuple):
     category: int
     """Position of its category in `_Plan.categories`; 0 where not consented."""
     basis: int
-    """Position of its basis in `_Plan.bases`."""
-    not_found: Sequence[SignalValue]
-    """By coverage, the value without a band; so the other two."""
-    suppressed: Sequence[SignalValue]
-    no_consent: SignalValue
+    """Position of its basis in `_Plan.as_of_months`."""
 
 
-class _Plan(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
     """How the signals of a question are computed, the same for every subject."""
 
     steps: tuple[_Step, ...]
     categories: tuple[DataCategory, ...]
-    bases: tuple[Basis, ...]
+    as_of_months: tuple[Callable[[Evidence], int], ...]
+    """One for each basis of the signals."""
 
 
 # As many as there are questions in use at a time; names and categories are checked before.
@@ -239,51 +238,88 @@ def _plan(names: frozenset[str] | None, categories: frozenset[DataCategory]) -> 
             d.category in categories,
             ordered.index(d.category) if d.category in categories else 0,
             bases.index(d.basis),
-            [_without_band(d, coverage, SignalStatus.NOT_FOUND) for coverage in Coverage],
-            [_without_band(d, coverage, SignalStatus.SUPPRESSED) for coverage in Coverage],
-            _without_band(d, Coverage.UNSPECIFIED, SignalStatus.NO_CONSENT),
         )
         for d in wanted
     ]
-    return _Plan(tuple(steps), tuple(ordered), tuple(bases))
+    return _Plan(tuple(steps), tuple(ordered), tuple(AS_OF_MONTH[basis] for basis in bases))
+
+
+def _values(evidence: Evidence, plan: _Plan, max_age_months: int | None) -> list[SignalValue]:
+    values, measured = _frame(
+        plan,
+        evidence.month,
+        tuple([as_of(evidence) for as_of in plan.as_of_months]),
+        tuple([_coverage(evidence, category) for category in plan.categories]),
+        min(_months(evidence.spending), _LONGEST_MIN_MONTHS),
+        max_age_months,
+    )
+    found = list(values)
+    for at, measure, by_band in measured:
+        found[at] = by_band[measure(evidence)]
+    return found
+
+
+_Frame = tuple[Sequence[SignalValue], Sequence[tuple[int, Measure, Sequence[SignalValue]]]]
+"""The values without a band of all signals of a plan; and of each that may have one its position,
+its measure, and its value by band."""
+
+_LONGEST_MIN_MONTHS: Final = max(definition.min_months for definition in SIGNALS)
+
+
+# Says nothing of a subject but how old and how well covered its data are: thousands share one.
+@lru_cache(maxsize=1_024)
+def _frame(
+    plan: _Plan,
+    month: int,
+    as_of: tuple[int, ...],
+    coverage: tuple[Coverage, ...],
+    months: int,
+    max_age_months: int | None,
+) -> _Frame:
+    """All of the signals of a subject but their bands."""
+    values: list[SignalValue] = []
+    measured: list[tuple[int, Measure, Sequence[SignalValue]]] = []
+    for at, (definition, consented, category, basis) in enumerate(plan.steps):
+        if not consented:
+            values.append(_without_band(definition, Coverage.UNSPECIFIED, SignalStatus.NO_CONSENT))
+            continue
+        values.append(_without_band(definition, coverage[category], SignalStatus.NOT_FOUND))
+        if not as_of[basis]:
+            continue
+        max_age = definition.max_age_months
+        if max_age_months is not None and max_age_months < max_age:
+            max_age = max_age_months
+        status = SignalStatus.STALE if month - as_of[basis] > max_age else SignalStatus.PRESENT
+        if months < definition.min_months:
+            status = SignalStatus.SUPPRESSED
+        by_band = _by_band(definition.name, as_of[basis], coverage[category], status)
+        measured.append((at, definition.measure, by_band))
+    return values, measured
+
+
+# Values are shared: those of 10,000 subjects with 44 signals each are a few hundred.
+@lru_cache(maxsize=4_096)
+def _by_band(
+    name: str, as_of_month: int, coverage: Coverage, status: SignalStatus
+) -> Sequence[SignalValue]:
+    """The value of a signal for each band, from 0."""
+    definition = definition_of(name)
+    unknown = _without_band(definition, coverage, SignalStatus.NOT_FOUND)
+    if status is SignalStatus.SUPPRESSED:
+        return [unknown, *[_without_band(definition, coverage, status)] * len(definition.labels)]
+    return [
+        unknown,
+        *(
+            SignalValue(name, band, label, as_of_month, coverage, status)
+            for band, label in enumerate(definition.labels, start=1)
+        ),
+    ]
 
 
 def _without_band(
     definition: SignalDefinition, coverage: Coverage, status: SignalStatus
 ) -> SignalValue:
     return SignalValue(definition.name, 0, "", 0, coverage, status)
-
-
-def _values(evidence: Evidence, plan: _Plan, max_age_months: int | None) -> list[SignalValue]:
-    coverage = [_coverage(evidence, category) for category in plan.categories]
-    as_of = [evidence.as_of_month(basis) for basis in plan.bases]
-    months = reported_months(evidence.spending)
-    found: list[SignalValue] = []
-    for definition, consented, category, basis, not_found, suppressed, no_consent in plan.steps:
-        if not consented:
-            found.append(no_consent)
-            continue
-        band = definition.measure(evidence)
-        if band == measures.UNKNOWN:
-            found.append(not_found[coverage[category]])
-        elif months < definition.min_months:
-            found.append(suppressed[coverage[category]])
-        else:
-            max_age = definition.max_age_months
-            if max_age_months is not None and max_age_months < max_age:
-                max_age = max_age_months
-            stale = evidence.month - as_of[basis] > max_age
-            found.append(
-                SignalValue(
-                    definition.name,
-                    int(band),
-                    definition.labels[band - 1],
-                    as_of[basis],
-                    coverage[category],
-                    SignalStatus.STALE if stale else SignalStatus.PRESENT,
-                )
-            )
-    return found
 
 
 def _disputed(without: SignalValue, beside: SignalValue, policy: Disputed) -> SignalValue:
@@ -307,17 +343,20 @@ def _under_dispute(value: SignalValue, policy: Disputed) -> SignalValue:
 def _coverage(evidence: Evidence, category: DataCategory) -> Coverage:
     """Members and months behind a category, as concordat.v1 grades them."""
     if category is DataCategory.CREDIT_ACCOUNTS:
-        return _grade(evidence.lenders, reported_months(evidence.accounts))
+        return _grade(evidence.accounts.members, evidence.months)
     if category is DataCategory.SPENDING:
-        return _grade(evidence.spenders, reported_months(evidence.spending))
+        return _grade(evidence.spending.members, _months(evidence.spending))
     if category is DataCategory.TRADE:
-        return _grade(evidence.traders, reported_months(evidence.trade))
+        return _grade(evidence.trade.members, _months(evidence.trade))
     if category is DataCategory.INQUIRIES and evidence.inquiries:
-        oldest = min([inquiry.day for inquiry in evidence.inquiries])
-        return _grade(evidence.inquirers, (evidence.today_day - oldest) // 30)
+        return _grade(evidence.inquirers, (evidence.today_day - evidence.asked[0]) // 30)
     if category is DataCategory.INQUIRIES and evidence.accounts:
         return Coverage.THIN
     return Coverage.UNSPECIFIED
+
+
+def _months(accounts: Accounts) -> int:
+    return longest([row.profile for row in accounts.rows])
 
 
 def _grade(members: int, months: int) -> Coverage:

@@ -77,15 +77,30 @@ class Asker:
         The entry's type and actor are part of it: request ids stand in the ledger in clear, and
         are their callers' to choose. Raises ValueError.
         """
-        _check("request id", request_id, REQUEST_ID_BYTES)
         # A copy spares the key's two blocks: an audit tries this for every item of a log.
         keyed = self._keyed.copy()
-        keyed.update(request_id + _count(item) + f"{entry_type}\0{actor}".encode())
+        keyed.update(_question(entry_type, actor, request_id, item))
         return keyed.digest()[:SALT_BYTES]
 
     def commitment(self, entry_type: str, actor: str, request_id: bytes, item: int) -> str:
         """What that item calls the subject. Raises ValueError."""
         return commitment(self.name, self.salt(entry_type, actor, request_id, item))
+
+
+def asked_commitment(
+    asking: bytes, entry_type: str, actor: str, request_id: bytes, item: int
+) -> str:
+    """As `Asker(asking).commitment` gives it, where nothing else is asked of it: in half the time.
+
+    Raises ValueError.
+    """
+    question = _question(entry_type, actor, request_id, item)
+    return commitment(asking_id(asking), _mac("asking key", asking, question)[:SALT_BYTES])
+
+
+def _question(entry_type: str, actor: str, request_id: bytes, item: int) -> bytes:
+    _check("request id", request_id, REQUEST_ID_BYTES)
+    return request_id + _count(item) + f"{entry_type}\0{actor}".encode()
 
 
 def _mac(what: str, key: bytes, message: bytes) -> bytes:
