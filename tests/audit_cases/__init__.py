@@ -14,6 +14,7 @@ from tests.audit_cases import (
     members,
     notices,
     pool,
+    uploads,
 )
 from tests.audit_cases.cases import CASES, Case
 
@@ -29,4 +30,5 @@ __all__ = [
     "members",
     "notices",
     "pool",
+    "uploads",
 ]

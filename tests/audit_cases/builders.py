@@ -86,3 +86,20 @@ def execute(log: Logbook, erasure: str, *consents: str) -> int:
 def erase(log: Logbook, *consents: str) -> int:
     """Ask for the erasure of these consents and follow it."""
     return execute(log, request_erasure(log), *consents)
+
+
+def part(
+    log: Logbook, upload: str, sequence: int, by: str = "alpha", rows: int = 0, refused: int = 0
+) -> int:
+    """A part of an upload, its rows under a new consent."""
+    uses = [use(log.grant(by, purposes=["contribution"]))] * rows if rows else []
+    index = log.contribute(uses, by, upload=upload, sequence=sequence, refused=refused)
+    del log.entries[index]["request"]
+    return index
+
+
+def end(
+    log: Logbook, upload: str, parts: int, rows: int = 0, refused: int = 0, by: str = "alpha"
+) -> int:
+    """The end of an upload."""
+    return log.add("contribution.ended", by, upload=upload, parts=parts, rows=rows, refused=refused)

@@ -152,7 +152,7 @@ HEADERS = {
     "consents": "consent,recipient,state,starts_at,expires_at,uses,entry,purposes,categories,"
     "jurisdiction,recorded_at,ended_at,ended_entry,last_use,covers",
     "members": "member,standing,consents,live,permitted,refused,withheld,rows,unchecked,findings,"
-    "name,since,rows_refused,trained_on,corrected,withdrawn,changes",
+    "name,since,rows_refused,trained_on,corrected,withdrawn,changes,uploads,uploads_ended",
     "notices": "notice,consent,sent_at,acknowledged_at,deleted_at,entry,member,acknowledge_by,"
     "delete_by",
     "disputes": "dispute,state,jurisdiction,opened_at,answer_by,answered_at,outcome,entry,"

@@ -20,6 +20,7 @@ from concordat_privacy.audit.subject_keys import SubjectKeys
 from concordat_privacy.audit.uses import RECENT_SUBJECTS
 from concordat_privacy.log import leaf
 from concordat_privacy.log.report import Report
+from tests.audit_cases.builders import end, part
 from tests.logbook import DAY, NONE, STRANGER, Logbook, found, text
 
 MEMBERS = ("alpha", "beta", "gamma")
@@ -237,6 +238,8 @@ def test_no_field_of_any_value_ends_the_audit(data: st.DataObject) -> None:
     )
     log.add("quota.set", "operator/op", member="alpha", lookups_daily=5, lookups_monthly=9)
     log.add("tokens.rotated", "gateway/g", from_epoch=1, to_epoch=2, subjects=2)
+    part(log, STRANGER, 1)
+    end(log, STRANGER, 1)
     entry = data.draw(st.sampled_from(log.entries))
     targets = [entry, *log.items.get(log.entries.index(entry), [])]
     target = data.draw(st.sampled_from(targets))

@@ -6,7 +6,16 @@ import pytest
 
 from concordat_privacy.audit.findings import Kind
 from tests.audit_cases import CASES, Case
-from tests.audit_cases.builders import answer, erase, open_dispute, overdue, use, withheld
+from tests.audit_cases.builders import (
+    answer,
+    end,
+    erase,
+    open_dispute,
+    overdue,
+    part,
+    use,
+    withheld,
+)
 from tests.logbook import DAY, Logbook, found, text
 
 
@@ -35,6 +44,30 @@ def test_an_erasure_names_ended_consents_too_and_they_need_no_second_notice() ->
     for field in ("notice", "acknowledge_by", "delete_by"):
         del log.items[index][0][field]
     assert found(log.replay()) == []
+
+
+def test_a_malformed_part_is_held_against_its_consents_all_the_same() -> None:
+    log = Logbook()
+    index = log.contribute([use("ab" * 16)], upload="no id", sequence=1)
+    assert sorted(kind.value for kind, _ in found(log.replay())) == [
+        "malformed",
+        "use_without_consent",
+    ]
+    assert {entry for _, entry in found(log.replay())} == {index}
+
+
+def test_uploads_that_were_ended_and_that_were_not_are_counted_for_each_member() -> None:
+    log = Logbook()
+    ended, left = log.id(), log.id()
+    part(log, ended, 1)
+    part(log, left, 1)
+    part(log, ended, 2)
+    end(log, ended, 2)
+    part(log, left, 2, "beta")
+    replay = log.replay()
+    assert [kind for kind, _ in found(replay)] == [Kind.UPLOAD_OUT_OF_ORDER]
+    counted = {m.id: (m.uploads, m.uploads_ended) for m in replay.members.by_id.values()}
+    assert (counted["alpha"], counted["beta"]) == ((2, 1), (1, 0))
 
 
 def test_contributions_do_not_count_against_a_frequency() -> None:

@@ -92,6 +92,8 @@ _MEMBERS: Final = (
     Column("corrected", Form.DATA),
     Column("withdrawn", Form.DATA),
     Column("changes", Form.BELOW),
+    Column("uploads", Form.DATA),
+    Column("uploads_ended", Form.DATA),
 )
 _NOTICES: Final = (
     Column("notice", Form.ID),
@@ -215,6 +217,8 @@ def members(report: Report, replay: Replay, member: str = "") -> Document:
             found.corrected,
             found.withdrawn,
             _changes(found.corrected, found.withdrawn),
+            found.uploads,
+            found.uploads_ended,
         )
         for found in replay.members.by_id.values()
         if member in ("", found.id)

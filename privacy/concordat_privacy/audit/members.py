@@ -61,6 +61,10 @@ class Member:
     """Rows contributed, each re-checked against its consent."""
     rows_unchecked: int = 0
     rows_refused: int = 0
+    uploads: int = 0
+    """Uploads begun: contributions of many parts."""
+    uploads_ended: int = 0
+    """Those of them that it ended."""
     trained_on: int = 0
     corrected: int = 0
     """Rows contributed in place of earlier ones."""

@@ -1,7 +1,7 @@
 """Replay a verified log: every entry in order, each held against what those before it allow.
 
-Memory grows with consents, members, notices, disputes, erasures, charged questions and replaced
-rows, and by a few bytes a batch; not with lookups and rows, which are most of a log.
+Memory grows with consents, members, notices, disputes, erasures, charged questions, uploads and
+replaced rows, and by a few bytes a batch; not with lookups and rows, which are most of a log.
 """
 
 from collections import Counter
@@ -20,6 +20,7 @@ from concordat_privacy.audit.members import Members
 from concordat_privacy.audit.notices import Notices
 from concordat_privacy.audit.policy import Policies
 from concordat_privacy.audit.pool import Keys, Pool, Retention
+from concordat_privacy.audit.uploads import Uploads
 from concordat_privacy.audit.uses import Uses
 
 _Handler = Callable[[Entry], None]
@@ -28,6 +29,7 @@ _Handler = Callable[[Entry], None]
 _ACTORS: Mapping[str, frozenset[str]] = {
     "lookup": frozenset({"member"}),
     "contribution.batch": frozenset({"member"}),
+    "contribution.ended": frozenset({"member"}),
     "contribution.withdrawn": frozenset({"member"}),
     "consent.granted": frozenset({"member"}),
     "consent.requested": frozenset({"member"}),
@@ -91,6 +93,7 @@ class Replay:
         self.disputes = Disputes(self._context, rules)
         self.erasures = Erasures(self._context, self.consents, self.notices, rules)
         self.uses = Uses(self._context, self.consents, self.members)
+        self.uploads = Uploads(self._context, self.members)
         self.pool = Pool(self._context, self.consents)
         self.retention = Retention(self._context, rules)
         self.staff_views: list[StaffView] = []
@@ -113,7 +116,8 @@ class Replay:
             "manager.disabled": managers.disabled,
             "lookup": self.uses.lookup,
             "lookup.withheld": self.uses.withheld,
-            "contribution.batch": self.uses.contribution,
+            "contribution.batch": self._contributed,
+            "contribution.ended": self.uploads.ended,
             "contribution.withdrawn": self.uses.withdrawn,
             "aggregate.charged": self.pool.charged,
             "aggregate.repeated": self.pool.answered_again,
@@ -227,6 +231,10 @@ class Replay:
         self.consents.changed(entry)
         if consent is not None and not ended_before:
             self.notices.caused(entry, consent, entry.fields, None)
+
+    def _contributed(self, entry: Entry) -> None:
+        self.uploads.part(entry)
+        self.uses.contribution(entry)
 
     def _trained(self, entry: Entry) -> None:
         self.pool.trained(entry)
