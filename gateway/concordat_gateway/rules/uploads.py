@@ -8,6 +8,10 @@ answered from it. A part is acknowledged when it is durable and published.
 A part is staged only when the one before it has been published. So the pool is the same after
 an upload that broke anywhere as after one that did not, also where two parts report one month of
 one account and the later counts.
+
+An upload may be ended: an entry says how many parts and rows it has, and the transaction that
+writes it closes the upload, so that no part can come after it. A repeat is answered from the
+record.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,6 +66,18 @@ class UploadStatus:
     first_entry: int
     last_entry: int
     last_accepted_at: int
+    end_entry: int | None
+    """None while it was not ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What an upload came to, once it was ended."""
+
+    parts: int
+    rows_accepted: int
+    rows_refused: int
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +131,9 @@ class UploadStream:
         """Take a part whose rows are all in `intake`; it is in the pool when this returns.
 
         Where it came before with the same rows, this is what was answered then. Raises Refusal
-        INVALID_ARGUMENT, FAILED_PRECONDITION (SEQUENCE_GAP), ALREADY_EXISTS (SEQUENCE_REUSED,
-        UPLOAD_ID_REUSED), PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED. After the last two
-        the part may have been taken; to send it again is safe.
+        INVALID_ARGUMENT, FAILED_PRECONDITION (SEQUENCE_GAP, UPLOAD_ENDED), ALREADY_EXISTS
+        (SEQUENCE_REUSED, UPLOAD_ID_REUSED), PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED.
+        After the last two the part may have been taken; to send it again is safe.
         """
         self._check_next(sequence)
         digest = intake.finish()
@@ -134,6 +150,61 @@ class UploadStream:
         publish(self._journal, self._signals, batch, staged)
         self._settled = max(self._settled, sequence)
         return Committed(self._accepted(batch), self._journal.checkpoint())
+
+    def end(self, parts: int, timeout_seconds: float) -> Committed[Ended]:
+        """End the upload after so many parts; no part is taken once this was recorded.
+
+        Where it was ended before, this is what was answered then. Raises Refusal
+        INVALID_ARGUMENT, FAILED_PRECONDITION (PARTS_MISCOUNTED), PERMISSION_DENIED, UNAVAILABLE,
+        DEADLINE_EXCEEDED. After the last two it may have been ended; to say it again is safe.
+        """
+        if parts < 1:
+            raise invalid("end.parts", "an upload has at least one part")
+        # Another connection may have sent the last parts: then they are in the pool before the end.
+        self._settled = max(self._settled, self._opened())
+        self._journal.write(
+            lambda transaction: self._record_end(transaction, parts), timeout_seconds
+        )
+        with self._journal.read() as connection:
+            upload = _upload(connection, self._furnisher, self._id)
+            assert upload is not None  # it was ended a moment ago
+            leaf = connection.execute(_LEAF, {"entry": upload.end_entry}).scalar_one()
+        ended = Ended(
+            upload.acknowledged,
+            upload.rows_accepted,
+            upload.rows_refused,
+            Entry(upload.end_entry, leaf),
+        )
+        return Committed(ended, self._journal.checkpoint())
+
+    def _record_end(self, transaction: Transaction, parts: int) -> None:
+        connection = transaction.connection
+        require_active(connection, self._furnisher.name)
+        upload = _upload(connection, self._furnisher, self._id)
+        if upload is not None:
+            self._check_header(upload)
+        if upload is None or upload.acknowledged != parts:
+            raise _miscounted(upload.acknowledged if upload else 0, parts)
+        if upload.end_entry is not None:
+            return
+        entry = transaction.append(
+            "contribution.ended",
+            self._furnisher.spiffe_id,
+            {
+                "parts": parts,
+                "refused": upload.rows_refused,
+                "rows": upload.rows_accepted,
+                "upload": self._id.hex(),
+            },
+        )
+        connection.execute(
+            _END,
+            {
+                "of_member": self._furnisher.name,
+                "of_upload": self._id,
+                "entry": entry.index,
+            },
+        )
 
     def _opened(self) -> int:
         """The sequence up to which the upload was taken, once that part is published."""
@@ -152,6 +223,10 @@ class UploadStream:
         if sequence < 1:
             raise invalid("part.sequence", "sequences are counted from 1")
         if sequence > self._settled + 1:
+            with self._journal.read() as connection:
+                upload = _upload(connection, self._furnisher, self._id)
+            if upload is not None and upload.end_entry is not None:
+                raise _ended(upload)
             raise _gap(self._settled + 1, sequence)
 
     def _check_header(self, upload: _Batch) -> None:
@@ -210,6 +285,8 @@ class UploadStream:
         upload = _upload(connection, self._furnisher, self._id)
         if upload is not None:
             self._check_header(upload)
+            if upload.end_entry is not None:
+                raise _ended(upload)
         expected = 1 if upload is None else upload.acknowledged + 1
         if sequence != expected:
             raise _gap(expected, sequence)
@@ -267,6 +344,7 @@ def get_upload(journal: Journal, furnisher: Peer, upload_id: bytes) -> UploadSta
         upload.first_entry,
         upload.last_entry,
         upload.last_accepted_at,
+        upload.end_entry,
     )
 
 
@@ -351,6 +429,26 @@ def _gap(expected: int, sequence: int) -> Refusal:
     )
 
 
+def _ended(upload: _Batch) -> Refusal:
+    description = f"the upload was ended with its part {upload.acknowledged}"
+    return Refusal(
+        Kind.FAILED_PRECONDITION,
+        "UPLOAD_ENDED",
+        f"part.sequence: {description}",
+        [FieldViolation("part.sequence", description)],
+    )
+
+
+def _miscounted(taken: int, parts: int) -> Refusal:
+    description = f"{taken} parts were taken, the end says {parts}"
+    return Refusal(
+        Kind.FAILED_PRECONDITION,
+        "PARTS_MISCOUNTED",
+        f"end.parts: {description}",
+        [FieldViolation("end.parts", description)],
+    )
+
+
 def _unknown_upload() -> Refusal:
     return not_found("UPLOAD_NOT_FOUND", "the calling member has no upload with this upload_id")
 
@@ -373,6 +471,14 @@ _ADVANCE = (
         last_entry=sa.bindparam("entry"),
         last_accepted_at=sa.bindparam("now"),
     )
+)
+_END = (
+    sa.update(upload_table)
+    .where(
+        upload_table.c.member_id == sa.bindparam("of_member"),
+        upload_table.c.upload_id == sa.bindparam("of_upload"),
+    )
+    .values(end_entry=sa.bindparam("entry"))
 )
 _SELECT_PART = BATCHES.where(
     batch_table.c.member_id == sa.bindparam("member_id"),

@@ -9,14 +9,14 @@ from operator import attrgetter
 import grpc
 
 from concordat.v1 import contribution_pb2, contribution_pb2_grpc
-from concordat_gateway.ledger.journal import Journal
+from concordat_gateway.ledger.journal import Committed, Journal
 from concordat_gateway.rules import contributions, uploads, withdrawals
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.contributions import Accepted
 from concordat_gateway.rules.intake import PART, Header, Intake
 from concordat_gateway.rules.raw_rows import AccountNumbers, ApplicationNumbers, RawRow
 from concordat_gateway.rules.subjects import Subjects
-from concordat_gateway.rules.uploads import UploadStream
+from concordat_gateway.rules.uploads import Ended, UploadStream
 from concordat_gateway.rules.withdrawals import RawWithdrawal, Taken, Withdrawals
 from concordat_gateway.services._translate import (
     receipt_of,
@@ -103,13 +103,16 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         self._naming(furnisher, header.epoch)
         upload = UploadStream(self._journal, self._signals, furnisher, header, self._jurisdiction)
         opened = contribution_pb2.UploadOpened(
-            acknowledged_sequence=upload.settled, takes_packed_rows=True
+            acknowledged_sequence=upload.settled, takes_packed_rows=True, takes_end=True
         )
         yield contribution_pb2.ContributeStreamResponse(opened=opened)
         # One part is in hand and one or two wait behind it: gRPC takes no more off the wire.
         for message in request_iterator:
+            if message.WhichOneof("message") == "end":
+                yield _ended(upload.end(message.end.parts, seconds_left()))
+                continue
             if message.WhichOneof("message") != "part":
-                raise invalid("message", "every message after the first carries a part")
+                raise invalid("message", "every message after the first carries a part or the end")
             part = message.part
             # Asked anew for each part: a stream may outlast the stores' epoch, and midnight.
             store_epoch, names = self._naming(furnisher, header.epoch)
@@ -141,6 +144,8 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             first_entry_index=status.first_entry,
             last_entry_index=status.last_entry,
             last_accepted_at=timestamp_of(status.last_accepted_at),
+            complete=status.end_entry is not None,
+            end_entry_index=status.end_entry or 0,
         )
 
     def ListRefusedRows(
@@ -215,6 +220,18 @@ def _upload_header(messages: Iterator[contribution_pb2.ContributeStreamRequest])
         first.header.epoch,
         first.header.catalogue_version,
         first.header.adverse_notice_sha256,
+    )
+
+
+def _ended(committed: Committed[Ended]) -> contribution_pb2.ContributeStreamResponse:
+    ended = committed.value
+    return contribution_pb2.ContributeStreamResponse(
+        ended=contribution_pb2.UploadEnded(
+            parts=ended.parts,
+            rows_accepted=ended.rows_accepted,
+            rows_refused=ended.rows_refused,
+            receipt=receipt_of(ended.entry, committed),
+        )
     )
 
 

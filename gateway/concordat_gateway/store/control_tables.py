@@ -461,6 +461,8 @@ class Upload(_Control, table=True):
     first_entry: int = big_int()
     last_entry: int = big_int()
     last_accepted_at: int = big_int()
+    end_entry: int | None = big_int(default=None)
+    """Entry of its end; after that no part is taken."""
 
 
 class Request(_Control, table=True):

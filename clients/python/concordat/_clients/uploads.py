@@ -26,7 +26,9 @@ class UploadMethods(BlockingMethods):
         gone on with until `timeout` has passed without an acknowledgement. After a failure, or in
         another process, call again with all rows and the same `upload_id` (16 bytes): rows that
         were taken are passed over, but for their last part, by which the gateway knows that these
-        are the same rows; if they are not, Conflict (SEQUENCE_REUSED) is raised.
+        are the same rows; if they are not, Conflict (SEQUENCE_REUSED) is raised. When the rows end
+        and all parts are in the pool the upload is ended, and takes no further rows
+        (FailedPrecondition, UPLOAD_ENDED); one that was not read to its end stays open.
 
         Bad rows are refused one by one, by number. All tokens must be of one epoch, which
         is fixed with the upload's first part, as is `adverse_notice_sha256` (see `contribute`).

@@ -115,6 +115,8 @@ class Upload:
         self._epoch = 0
         self._takes_packed = False
         """Whether the gateway that was last connected to does."""
+        self._takes_end = False
+        self._ended = False
 
     def next(self) -> Operation[UploadedPart | None]:
         """The next part once it is acknowledged; None after the last.
@@ -171,9 +173,11 @@ class Upload:
         while len(self._under_way) < PARTS_UNDER_WAY and self._read_part():
             yield self._say(conversation, self._under_way[-1])
         if not self._under_way:
+            if self._takes_end and not self._ended:
+                yield from self._end(conversation)
             yield Finish(conversation)
             with suppress(ConcordatError):
-                # All is acknowledged, however this ends.
+                # All is acknowledged, the end too, however this ends.
                 yield Hear(conversation)
             self.close()
             return None
@@ -196,6 +200,7 @@ class Upload:
         reply = yield from _hear(conversation, "opened")
         taken = reply.opened.acknowledged_sequence
         self._takes_packed = reply.opened.takes_packed_rows
+        self._takes_end = reply.opened.takes_end
         if self._acknowledged is None:
             self._go_on_after(taken)
         elif taken < self._acknowledged:
@@ -206,6 +211,26 @@ class Upload:
         for part in self._under_way:
             yield self._say(conversation, part)
         return conversation
+
+    def _end(self, conversation: Conversation) -> Operation[None]:
+        """Say that there are no further parts. Raises ProtocolViolation, ReceiptInvalid."""
+        parts = self._acknowledged or 0
+        end = contribution_pb2.UploadEnd(parts=parts)
+        yield Say(conversation, contribution_pb2.ContributeStreamRequest(end=end))
+        ended = (yield from _hear(conversation, "ended")).ended
+        if ended.parts != parts:
+            raise ProtocolViolation(f"{parts} parts were ended, the gateway answered {ended.parts}")
+        self._context.ledger.receipt(
+            ended.receipt,
+            {"contribution.ended"},
+            {
+                "upload": self._id.hex(),
+                "parts": parts,
+                "rows": ended.rows_accepted,
+                "refused": ended.rows_refused,
+            },
+        )
+        self._ended = True
 
     def _say(self, conversation: Conversation, part: _Part) -> Say:
         message = part.message(self._takes_packed)
@@ -322,6 +347,8 @@ def get_upload(
         reply.first_entry_index,
         reply.last_entry_index,
         time_of(reply.last_accepted_at, "last_accepted_at"),
+        reply.complete,
+        reply.end_entry_index if reply.complete else None,
     )
 
 

@@ -50,6 +50,10 @@ class UploadStatus:
     """Ledger entry of the first part."""
     last_entry_index: int
     last_accepted_at: datetime
+    complete: bool = False
+    """Whether it was ended: then it has no further parts."""
+    end_entry_index: int | None = None
+    """Ledger entry of its end; None while it is not complete."""
 
 
 @dataclass(frozen=True, slots=True)

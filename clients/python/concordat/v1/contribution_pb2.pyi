@@ -589,6 +589,28 @@ class UploadPart(_message.Message):
 Global___UploadPart: _TypeAlias = UploadPart  # noqa: Y015
 
 @_typing.final
+class UploadEnd(_message.Message):
+    """That an upload has no further parts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    parts: _builtins.int
+    """How many parts it has: the sequence of the last one, at least 1."""
+    def __init__(
+        self,
+        *,
+        parts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadEnd: _TypeAlias = UploadEnd  # noqa: Y015
+
+@_typing.final
 class ContributeStreamRequest(_message.Message):
     """One message of the caller."""
 
@@ -596,25 +618,31 @@ class ContributeStreamRequest(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     PART_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> Global___UploadHeader:
         """First message only."""
 
     @_builtins.property
     def part(self) -> Global___UploadPart:
-        """Every other message."""
+        """Every other message but the end."""
+
+    @_builtins.property
+    def end(self) -> Global___UploadEnd:
+        """After the last part, to a gateway whose UploadOpened says takes_end."""
 
     def __init__(
         self,
         *,
         header: Global___UploadHeader | None = ...,
         part: Global___UploadPart | None = ...,
+        end: Global___UploadEnd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "message", b"message", "part", b"part"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "header", b"header", "message", b"message", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "message", b"message", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "header", b"header", "message", b"message", "part", b"part"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["header", "part"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["header", "part", "end"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -628,21 +656,25 @@ class UploadOpened(_message.Message):
 
     ACKNOWLEDGED_SEQUENCE_FIELD_NUMBER: _builtins.int
     TAKES_PACKED_ROWS_FIELD_NUMBER: _builtins.int
+    TAKES_END_FIELD_NUMBER: _builtins.int
     acknowledged_sequence: _builtins.int
     """Sequence up to which the upload was taken; 0 for a new one. Go on with
     the next.
     """
     takes_packed_rows: _builtins.bool
     """Parts may carry packed_rows. Not set by earlier gateways."""
+    takes_end: _builtins.bool
+    """The upload can be ended. Not set by earlier gateways."""
     def __init__(
         self,
         *,
         acknowledged_sequence: _builtins.int = ...,
         takes_packed_rows: _builtins.bool = ...,
+        takes_end: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "takes_packed_rows", b"takes_packed_rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "takes_end", b"takes_end", "takes_packed_rows", b"takes_packed_rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -689,6 +721,42 @@ class PartAcknowledged(_message.Message):
 Global___PartAcknowledged: _TypeAlias = PartAcknowledged  # noqa: Y015
 
 @_typing.final
+class UploadEnded(_message.Message):
+    """That an upload was ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    ROWS_ACCEPTED_FIELD_NUMBER: _builtins.int
+    ROWS_REFUSED_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    parts: _builtins.int
+    """How many parts it has."""
+    rows_accepted: _builtins.int
+    """Rows taken, of all parts."""
+    rows_refused: _builtins.int
+    """Rows refused, of all parts."""
+    @_builtins.property
+    def receipt(self) -> _common_pb2.Receipt:
+        """The end's ledger entry. It names the upload and says the same numbers."""
+
+    def __init__(
+        self,
+        *,
+        parts: _builtins.int = ...,
+        rows_accepted: _builtins.int = ...,
+        rows_refused: _builtins.int = ...,
+        receipt: _common_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "receipt", b"receipt", "rows_accepted", b"rows_accepted", "rows_refused", b"rows_refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadEnded: _TypeAlias = UploadEnded  # noqa: Y015
+
+@_typing.final
 class ContributeStreamResponse(_message.Message):
     """One message of the server."""
 
@@ -696,6 +764,7 @@ class ContributeStreamResponse(_message.Message):
 
     OPENED_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def opened(self) -> Global___UploadOpened:
         """First message only."""
@@ -704,17 +773,22 @@ class ContributeStreamResponse(_message.Message):
     def acknowledged(self) -> Global___PartAcknowledged:
         """One for each part, in the order of the parts."""
 
+    @_builtins.property
+    def ended(self) -> Global___UploadEnded:
+        """One for each end."""
+
     def __init__(
         self,
         *,
         opened: Global___UploadOpened | None = ...,
         acknowledged: Global___PartAcknowledged | None = ...,
+        ended: Global___UploadEnded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "message", b"message", "opened", b"opened"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "ended", b"ended", "message", b"message", "opened", b"opened"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "message", b"message", "opened", b"opened"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "ended", b"ended", "message", b"message", "opened", b"opened"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["opened", "acknowledged"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["opened", "acknowledged", "ended"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -754,8 +828,10 @@ class GetUploadResponse(_message.Message):
     FIRST_ENTRY_INDEX_FIELD_NUMBER: _builtins.int
     LAST_ENTRY_INDEX_FIELD_NUMBER: _builtins.int
     LAST_ACCEPTED_AT_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    END_ENTRY_INDEX_FIELD_NUMBER: _builtins.int
     acknowledged_sequence: _builtins.int
-    """Sequence up to which it was taken."""
+    """Sequence up to which it was taken: how many parts it has."""
     rows_accepted: _builtins.int
     """Rows taken, of all parts."""
     rows_refused: _builtins.int
@@ -764,6 +840,10 @@ class GetUploadResponse(_message.Message):
     """Ledger entry of the first part."""
     last_entry_index: _builtins.int
     """Ledger entry of the last part."""
+    complete: _builtins.bool
+    """Whether it was ended: it has no further parts. Not set by earlier gateways."""
+    end_entry_index: _builtins.int
+    """Ledger entry of its end; 0 while it is not complete."""
     @_builtins.property
     def last_accepted_at(self) -> _timestamp_pb2.Timestamp:
         """When the last part was taken."""
@@ -777,10 +857,12 @@ class GetUploadResponse(_message.Message):
         first_entry_index: _builtins.int = ...,
         last_entry_index: _builtins.int = ...,
         last_accepted_at: _timestamp_pb2.Timestamp | None = ...,
+        complete: _builtins.bool = ...,
+        end_entry_index: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_accepted_at", b"last_accepted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "first_entry_index", b"first_entry_index", "last_accepted_at", b"last_accepted_at", "last_entry_index", b"last_entry_index", "rows_accepted", b"rows_accepted", "rows_refused", b"rows_refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "complete", b"complete", "end_entry_index", b"end_entry_index", "first_entry_index", b"first_entry_index", "last_accepted_at", b"last_accepted_at", "last_entry_index", b"last_entry_index", "rows_accepted", b"rows_accepted", "rows_refused", b"rows_refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

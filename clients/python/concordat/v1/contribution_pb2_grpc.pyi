@@ -59,12 +59,17 @@ class ContributionServiceStub:
     the order of the parts; several parts may be under way. A part is taken
     once, however often it comes: with the same content it is acknowledged
     as before, from any connection.
+    After its last part the caller may end the upload: an end has its own
+    ledger entry, and no part is taken after it. It can come on any stream of
+    the upload, and again. An upload that is not ended stays open.
     The stream ends at the call's deadline, and with UNAVAILABLE
     (SHUTTING_DOWN) after the part under way where the server is to stop. All
     that was acknowledged stays; open another stream and go on.
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
-    CATALOGUE_VERSION_UNKNOWN, or SEQUENCE_GAP: it names the sequence that is
-    expected), ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
+    CATALOGUE_VERSION_UNKNOWN; SEQUENCE_GAP: it names the sequence that is
+    expected; UPLOAD_ENDED: a part that is new, after the end; or
+    PARTS_MISCOUNTED: an end that counts other parts than were taken),
+    ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
     with another header; SEQUENCE_REUSED: the part came before with other
     rows). Parts before an error stay as they were acknowledged.
     """
@@ -122,12 +127,17 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     the order of the parts; several parts may be under way. A part is taken
     once, however often it comes: with the same content it is acknowledged
     as before, from any connection.
+    After its last part the caller may end the upload: an end has its own
+    ledger entry, and no part is taken after it. It can come on any stream of
+    the upload, and again. An upload that is not ended stays open.
     The stream ends at the call's deadline, and with UNAVAILABLE
     (SHUTTING_DOWN) after the part under way where the server is to stop. All
     that was acknowledged stays; open another stream and go on.
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
-    CATALOGUE_VERSION_UNKNOWN, or SEQUENCE_GAP: it names the sequence that is
-    expected), ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
+    CATALOGUE_VERSION_UNKNOWN; SEQUENCE_GAP: it names the sequence that is
+    expected; UPLOAD_ENDED: a part that is new, after the end; or
+    PARTS_MISCOUNTED: an end that counts other parts than were taken),
+    ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
     with another header; SEQUENCE_REUSED: the part came before with other
     rows). Parts before an error stay as they were acknowledged.
     """
@@ -200,12 +210,17 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         the order of the parts; several parts may be under way. A part is taken
         once, however often it comes: with the same content it is acknowledged
         as before, from any connection.
+        After its last part the caller may end the upload: an end has its own
+        ledger entry, and no part is taken after it. It can come on any stream of
+        the upload, and again. An upload that is not ended stays open.
         The stream ends at the call's deadline, and with UNAVAILABLE
         (SHUTTING_DOWN) after the part under way where the server is to stop. All
         that was acknowledged stays; open another stream and go on.
         Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
-        CATALOGUE_VERSION_UNKNOWN, or SEQUENCE_GAP: it names the sequence that is
-        expected), ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
+        CATALOGUE_VERSION_UNKNOWN; SEQUENCE_GAP: it names the sequence that is
+        expected; UPLOAD_ENDED: a part that is new, after the end; or
+        PARTS_MISCOUNTED: an end that counts other parts than were taken),
+        ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
         with another header; SEQUENCE_REUSED: the part came before with other
         rows). Parts before an error stay as they were acknowledged.
         """
