@@ -99,8 +99,19 @@ class Stream:
         self.send(sequence, rows)
         return self.acknowledged()
 
+    def say_end(self, parts: int) -> None:
+        end = contribution_pb2.UploadEnd(parts=parts)
+        self._requests.put(contribution_pb2.ContributeStreamRequest(end=end))
+
+    def end(self, parts: int) -> contribution_pb2.UploadEnded:
+        """End the upload."""
+        self.say_end(parts)
+        response = next(self.call)
+        assert response.WhichOneof("message") == "ended"
+        return response.ended
+
     def finish(self) -> None:
-        """End it in order."""
+        """End the stream in order."""
         self._requests.put(None)
         assert list(self.call) == []
         assert self.call.code() is grpc.StatusCode.OK
@@ -555,6 +566,8 @@ def test_an_outsider_finds_nothing_wrong_with_the_parts_of_an_upload(
         withdraw(consortium.beta, consents[0])
         second = stream.take(2, [account(consortium, subject, 2) for subject in (1, 2, 99)])
         stream.take(3, [Row()])
+        ended = stream.end(3)
+    assert (ended.rows_accepted, ended.rows_refused) == (len(PEOPLE) + 1, 3)
     assert [refusal.item for refusal in second.refused] == [0, 2]
     replay, log = Replay(), list(consortium.journal.entries(0, consortium.journal.size))
     for index, leaf, items in log:
