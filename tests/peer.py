@@ -102,6 +102,10 @@ class Peer:
     port: int = 0
     conversations: int = 0
     """So many are under way."""
+    takes_end: bool = False
+    """Whether it says that uploads can be ended; gateways of before do not."""
+    ends: int = 0
+    """So many ends of uploads were said."""
     keyholders: Keyholders = field(init=False)
     _faults: dict[str, deque[Fault | None]] = field(default_factory=lambda: defaultdict(deque))
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -221,10 +225,26 @@ class Peer:
         self.requests["ContributeStream"].append(parts)
         opened = contribution_pb2.ContributeStreamResponse()
         opened.opened.acknowledged_sequence = 0
+        opened.opened.takes_end = self.takes_end
         yield self._met("ContributeStream", opened, context)
         for message in messages:
-            parts.append(message.part)
             answer = contribution_pb2.ContributeStreamResponse()
+            if message.WhichOneof("message") == "end":
+                rows = sum(len(part.rows) for part in parts)
+                answer.ended.parts = message.end.parts
+                answer.ended.rows_accepted = rows
+                receipt = self.ledger.receipt(
+                    "contribution.ended",
+                    upload=upload.hex(),
+                    parts=message.end.parts,
+                    rows=rows,
+                    refused=0,
+                )
+                answer.ended.receipt.CopyFrom(receipt)
+                self.ends += 1
+                yield self._met("ContributeStream", answer, context)
+                continue
+            parts.append(message.part)
             answer.acknowledged.sequence = message.part.sequence
             answer.acknowledged.rows_accepted = len(message.part.rows)
             receipt = self.ledger.receipt(

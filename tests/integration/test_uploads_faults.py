@@ -130,6 +130,63 @@ PASSING = [
 ]
 
 
+END_LIES: dict[str, tuple[Callable[[Any], None], type[ConcordatError]]] = {
+    "other parts": (lambda e: setattr(e, "parts", 2), ProtocolViolation),
+    # The entry says otherwise.
+    "other rows": (lambda e: setattr(e, "rows_accepted", 2), ReceiptInvalid),
+    "other refusals": (lambda e: setattr(e, "rows_refused", 1), ReceiptInvalid),
+    "no receipt": (lambda e: e.ClearField("receipt"), ReceiptInvalid),
+}
+
+
+@pytest.mark.parametrize("lie", END_LIES)
+def test_an_end_that_the_gateway_did_not_record_so_is_never_taken_for_one(
+    peer: Peer, client: Client, lie: str
+) -> None:
+    change, error = END_LIES[lie]
+
+    def changed(response: Response) -> Response:
+        change(response.ended)
+        return response
+
+    peer.takes_end = True
+    peer.next("ContributeStream", None, None, Change(changed))
+    with pytest.raises(error):
+        list(client.contribute_stream(rows(3)))
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=[str(number) for number in range(len(PASSING))])
+def test_an_end_whose_answer_is_lost_is_said_again_and_no_part_with_it(
+    peer: Peer, client: Client, fault: Refuse | Abort
+) -> None:
+    def has_one(response: Response) -> Response:
+        response.opened.acknowledged_sequence = 1
+        return response
+
+    def of_all_rows(response: Response) -> Response:
+        # This peer keeps nothing of the first connection, and would count no rows.
+        older = peer.ledger.receipt(
+            "contribution.ended", upload=upload.hex(), parts=1, rows=3, refused=0
+        )
+        response.ended.rows_accepted = 3
+        response.ended.receipt.CopyFrom(older)
+        return response
+
+    upload = bytes(range(16))
+    peer.takes_end = True
+    peer.next("ContributeStream", None, None, fault, Change(has_one), Change(of_all_rows))
+    [part] = client.contribute_stream(rows(3), upload_id=upload)
+    assert part.rows_accepted == 3
+    assert peer.ends == 2
+    first, second = peer.requests["ContributeStream"]
+    assert (len(first), second) == (1, [])
+
+
+def test_a_gateway_of_before_is_told_of_no_end(peer: Peer, client: Client) -> None:
+    assert len(list(client.contribute_stream(rows(3)))) == 1
+    assert peer.ends == 0
+
+
 @pytest.mark.parametrize("fault", PASSING, ids=[str(number) for number in range(len(PASSING))])
 def test_what_passes_is_waited_for_and_the_same_part_is_sent_again(
     peer: Peer, client: Client, waits: list[float], fault: Refuse | Abort

@@ -110,6 +110,12 @@ def sequences(consortium: Consortium) -> list[object]:
     return [one["sequence"] for one in leaves if one["type"] == "contribution.batch"]
 
 
+def ends(consortium: Consortium) -> int:
+    """How many uploads the ledger says were ended."""
+    leaves = [json.loads(leaf) for _, leaf, _ in consortium.journal.entries(0, 10_000)]
+    return sum(one["type"] == "contribution.ended" for one in leaves)
+
+
 @pytest.fixture(params=["blocking", "awaiting"])
 def opened(
     request: pytest.FixtureRequest, tmp_path: Path, ledger_key: SigningKey
@@ -178,6 +184,8 @@ def test_rows_of_any_number_arrive_part_by_part_with_receipts(
         0,
     )
     assert status.last_entry_index == parts[-1].receipt.entry_index
+    assert status.complete
+    assert status.end_entry_index == status.last_entry_index + 1
     assert list(client.list_refused_rows(parts[0].upload_id)) == []
 
 
@@ -285,6 +293,39 @@ def test_other_rows_under_an_upload_that_was_begun_are_found_out(
     assert caught.value.reason == "UPLOAD_ID_REUSED"
 
 
+def test_an_upload_whose_rows_ended_takes_no_further_rows(
+    consortium: Consortium, opened: Opener
+) -> None:
+    allow(consortium)
+    rows, upload = rows_of(consortium, ROWS_PER_PART + 1), os.urandom(16)
+    client = opened(consortium.server.port)
+    first = list(client.contribute_stream(rows[:ROWS_PER_PART], upload_id=upload))
+    status = client.get_upload(upload)
+    assert (status.complete, status.acknowledged_sequence) == (True, 1)
+    with pytest.raises(FailedPrecondition) as caught:
+        list(client.contribute_stream(rows, upload_id=upload))
+    assert caught.value.reason == "UPLOAD_ENDED"
+    # The same rows are no further ones.
+    again = list(client.contribute_stream(rows[:ROWS_PER_PART], upload_id=upload))
+    assert [part.receipt.entry for part in again] == [part.receipt.entry for part in first]
+    assert client.get_upload(upload) == status
+    assert ends(consortium) == 1
+
+
+def test_an_upload_that_is_not_read_to_its_end_stays_open(
+    consortium: Consortium, opened: Opener
+) -> None:
+    allow(consortium)
+    rows, upload = rows_of(consortium, ROWS_PER_PART), os.urandom(16)
+    client = opened(consortium.server.port)
+    begun = client.contribute_stream(rows, upload_id=upload)
+    next(begun)
+    status = client.get_upload(upload)
+    assert (status.complete, status.end_entry_index) == (False, None)
+    assert list(begun) == []
+    assert client.get_upload(upload).complete
+
+
 def test_what_the_callers_rows_raise_goes_through_and_the_upload_can_go_on(
     consortium: Consortium, opened: Opener
 ) -> None:
@@ -299,8 +340,11 @@ def test_what_the_callers_rows_raise_goes_through_and_the_upload_can_go_on(
     with pytest.raises(LookupError, match="the disk") as caught:
         list(client.contribute_stream(broken(), upload_id=upload))
     assert upload.hex() in "".join(caught.value.__notes__)
+    # What is known of the rows is that they are not all: so it was not ended.
+    assert ends(consortium) == 0
     list(client.contribute_stream(rows, upload_id=upload))
     assert sequences(consortium) == [1, 2]
+    assert ends(consortium) == 1
     with pytest.raises(InvalidInput):
         list(client.contribute_stream(["no row"]))  # type: ignore[list-item]
     with pytest.raises(InvalidInput):
@@ -356,7 +400,7 @@ def test_a_stream_that_outlives_its_deadline_or_falls_silent_is_gone_on_with(
             yield rows[-1]
 
         client = opened(proxy.port)
-        begun = list(client.contribute_stream(rows[:ROWS_PER_PART], upload_id=bytes(16)))
+        begun = [next(client.contribute_stream(rows[:ROWS_PER_PART], upload_id=bytes(16)))]
         parts = list(client.contribute_stream(slow(), upload_id=bytes(16), timeout=QUICK))
         assert [part.sequence for part in begun + parts] == [1, 1, 2]
         assert sequences(consortium) == [1, 2]
