@@ -471,7 +471,11 @@ def test_a_member_that_is_suspended_in_mid_stream_is_stopped_at_the_next_part(
             error = refusal_of(stream)
         assert error.code() is grpc.StatusCode.PERMISSION_DENIED
         assert reason_of(error) == "MEMBER_SUSPENDED"
-    assert get_upload(consortium.beta, upload).acknowledged_sequence == 1
+    with streaming(consortium.beta, upload) as stream:
+        stream.say_end(1)
+        assert reason_of(refusal_of(stream)) == "MEMBER_SUSPENDED"
+    status = get_upload(consortium.beta, upload)
+    assert (status.acknowledged_sequence, status.complete) == (1, False)
 
 
 def test_what_was_accepted_and_not_published_is_in_the_pool_before_the_upload_goes_on(

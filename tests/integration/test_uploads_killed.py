@@ -170,11 +170,17 @@ def test_a_gateway_that_is_killed_between_parts_and_in_the_middle_of_one_loses_a
                 assert part.receipt.entry == parts[-1].receipt.entry
                 continue
             parts.append(part)
-            if part.sequence in (3, 5):
-                # Others are on their way: it dies in the middle of one, at whatever moment.
+            if part.sequence in (3, 5, PARTS):
+                # Others are on their way: it dies in the middle of one, at whatever moment; at the
+                # last, before it hears of the upload's end.
                 threading.Event().wait(0.05 * part.sequence)
                 gateway.kill()
                 gateway.start()
+        ended = client.get_upload(upload)
+        gateway.kill()
+        gateway.start()
+        assert ended.complete
+        assert client.get_upload(upload) == ended
     check(gateway, store_urls.signals_url, tmp_path / "export", rows, parts)
 
 
