@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from concordat_gateway.rules.items import ItemRefusal
+from concordat_gateway.rules.policies import oldest_delinquency_of
 from concordat_gateway.rules.replacing import Wanted
 from concordat_gateway.rules.requests import Fingerprint, check_request_id
 from concordat_gateway.store.subjects import SubjectKey
@@ -30,6 +31,7 @@ from concordat_privacy.catalogue.rows import (
     needs,
     problems,
 )
+from concordat_privacy.jurisdictions import Policy
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import failed_precondition, invalid
 
@@ -177,10 +179,13 @@ class Intake:
         store_epoch: int,
         names: Callable[[Sequence[bytes]], Sequence[SubjectKey]],
         bounds: Bounds = CALL,
+        retention: Policy | None = None,
     ) -> None:
         """Begin a batch on the day `today_day`.
 
         `names` gives the stores' names of the subjects of tokens, under their epoch `store_epoch`.
+        `retention`: the policy by which the gateway deletes; without one, no row is refused for an
+        old delinquency.
         Raises Refusal INVALID_ARGUMENT, FAILED_PRECONDITION.
         """
         check_header(header)
@@ -192,6 +197,9 @@ class Intake:
         self.store_epoch = store_epoch
         self._today_day = today_day
         self._newest_month = month_of_day(today_day + 1)
+        self._oldest_delinquency = (
+            0 if retention is None else oldest_delinquency_of(retention, self._newest_month)
+        )
         self._names = names
         self._subjects: dict[bytes, SubjectKey] = {}
         self._seen: dict[tuple[bytes, bytes, int], int] = {}
@@ -255,12 +263,14 @@ class Intake:
             self._fingerprint.add(*replaces)
         packed = None
         if isinstance(record, AccountNumbers) and len(token) == TOKEN_BYTES:
-            packed = pack_good_account(_in_order(record), self._newest_month)
+            packed = pack_good_account(
+                _in_order(record), self._newest_month, self._oldest_delinquency
+            )
         if packed is None:
             row = _parse(raw)
             if isinstance(row, FieldProblem):
                 return row
-            problem = next(iter(problems(row, self._today_day)), None)
+            problem = next(iter(problems(row, self._today_day, self._oldest_delinquency)), None)
             if problem is not None:
                 return problem
             packed = Packed(pack_row(row), needs(row), is_adverse(row))

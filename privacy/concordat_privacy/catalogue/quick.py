@@ -58,12 +58,15 @@ class Packed(NamedTuple):
     """As `rows.is_adverse` says."""
 
 
-def pack_good_account(numbers: Sequence[Any], newest_month: int) -> Packed | None:
+def pack_good_account(
+    numbers: Sequence[Any], newest_month: int, oldest_delinquency: int = 0
+) -> Packed | None:
     """A good account row, packed; None for one that has to be looked at more closely.
 
     Args:
         numbers: the row's fields in ACCOUNT_ORDER, bytes and any integers.
         newest_month: the latest as_of_month that is taken.
+        oldest_delinquency: as `rows.problems` has it.
     """
     ref, as_of_month, status, product, opened, profile, first, *raw = numbers
     try:
@@ -78,7 +81,13 @@ def pack_good_account(numbers: Sequence[Any], newest_month: int) -> Packed | Non
         or not newest_month - _RETENTION[status] <= as_of_month <= newest_month
         or not 0 < opened <= as_of_month // 3
         or (bands[_PAST_DUE] > AmountBand.ZERO and bands[_DAYS] == DaysPastDueBand.CURRENT)
-        or (first and not 3 * opened <= first <= as_of_month)
+        or (
+            first
+            and (
+                not 3 * opened <= first <= as_of_month
+                or (first < oldest_delinquency and status in ADVERSE_STATUSES)
+            )
+        )
     ):
         return None
     if status == AccountStatus.CLOSED and (
