@@ -53,10 +53,10 @@ Attributes of spending need at least {bands.MIN_VOLATILITY_MONTHS} months,
   account was charged off or settled for less; applications for {rows.INQUIRY_RETENTION_DAYS} days;
   what tells of behaviour (keep: 6 months) for {rows.BEHAVIOUR_RETENTION_MONTHS} months, whatever
   else the report says.
-- Where the gateway's `[retention]` names a jurisdiction that counts from the first delinquency (US),
-  an account that was charged off or settled for less is deleted, and not taken again, once the
-  law's years and {DELINQUENCY_MONTHS} months have passed since that month, however new its report
-  is; where the month is not known, the report's counts.
+- Where the gateway's `[retention]` names a jurisdiction that counts from the first delinquency,
+  as the US, an account that was charged off or settled for less goes, and is not taken again, once
+  the law's years and {DELINQUENCY_MONTHS} months have passed since that month, however new its
+  report is; where the month is not known, the report's counts.
 
 ## What a lookup returns
 

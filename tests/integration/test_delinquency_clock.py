@@ -1,15 +1,29 @@
 """Where adverse endings go by their first delinquency: what is taken, and what moves the month."""
 
+import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from concordat import (
+    AccountSnapshot,
+    Client,
+    ConsentDraft,
+    DataCategory,
+    PhoneNumber,
+    Purpose,
+)
+from concordat import Row as SentRow
 from concordat.v1 import contribution_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
+from concordat_privacy.catalogue.bands import AccountStatus, ProductClass
+from concordat_privacy.catalogue.calendar import month_number
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_privacy.jurisdictions import policies
+from tests.gateways import MakeGateway
 from tests.services import (
     CALL_SECONDS,
     EPOCH,
@@ -111,3 +125,44 @@ def test_a_report_does_not_make_a_delinquency_younger_and_a_correction_does(
     corrected.replaces.entry_index = newest.receipt.entry_index
     assert contribute(consortium.beta, [corrected]).rows_accepted == 1
     assert held_month(consortium) == month - 5
+
+
+@pytest.mark.slow
+def test_the_clock_is_that_of_the_place_in_the_configuration(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(workers=1)
+    gateway.edit("[signals]\n", '[retention]\njurisdiction = "US"\n\n[signals]\n')
+    gateway.start()
+    now = datetime.now(UTC)
+    month = month_number(now.date())
+    with Client.open(gateway.join("lender")) as lender:
+        [person] = lender.tokenise([PhoneNumber("+8613900000001")])
+        consent = ConsentDraft(
+            token=person,
+            purposes={Purpose.CONTRIBUTION},
+            categories={DataCategory.CREDIT_ACCOUNTS},
+            expires_at=now + timedelta(days=30),
+            notice_version="2026-1",
+            evidence_sha256=hashlib.sha256(b"the signed form").digest(),
+        )
+        assert len(lender.grant_consents([consent]).granted) == 1
+        # Two months beyond the limit, and two within it: the month may turn meanwhile.
+        rows = [
+            SentRow(
+                person,
+                AccountSnapshot(
+                    account_ref=bytes(16),
+                    as_of_month=month - at,
+                    status=AccountStatus.CHARGED_OFF,
+                    product=ProductClass.REVOLVING,
+                    opened_quarter=month // 3 - 40,
+                    first_delinquency_month=first,
+                ),
+            )
+            for at, first in enumerate(
+                (month - YEARS_AND_180_DAYS - 2, month - YEARS_AND_180_DAYS + 2)
+            )
+        ]
+        result = lender.contribute(rows)
+    assert [(one.item, one.field) for one in result.refused] == [
+        (0, "account.first_delinquency_month")
+    ]
