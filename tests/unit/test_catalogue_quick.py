@@ -121,12 +121,12 @@ def test_an_ending_of_an_old_delinquency_is_refused_where_it_goes_by_that() -> N
     ]
 
 
-def read_the_long_way(content: bytes) -> Good | None:
+def read_the_long_way(content: bytes, oldest_delinquency: int = 0) -> Good | None:
     try:
         row = unpack_row(content)
     except ValueError:
         return None
-    if problems(row, TODAY):
+    if problems(row, TODAY, oldest_delinquency):
         return None
     if isinstance(row, ApplicationEvent):
         return Good(row.application_ref, None, needs(row), False)
@@ -160,9 +160,10 @@ packed_rows = accounts | applications
 
 
 @settings(max_examples=600)
-@given(packed_rows)
-def test_a_packed_row_is_read_quickly_as_it_is_the_long_way(content: bytes) -> None:
-    assert read_good_row(content, TODAY, month_of_day(TODAY + 1)) == read_the_long_way(content)
+@given(packed_rows, st.just(0) | st.integers(600, MONTH))
+def test_a_packed_row_is_read_quickly_as_it_is_the_long_way(content: bytes, oldest: int) -> None:
+    quickly = read_good_row(content, TODAY, month_of_day(TODAY + 1), oldest)
+    assert quickly == read_the_long_way(content, oldest)
 
 
 @settings(max_examples=600)
