@@ -51,6 +51,7 @@ from concordat_gateway.services.usage import UsageServicer
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, Disputed
+from concordat_privacy.jurisdictions import Policy
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_privacy.log.cosignature import Quorum
 from concordat_privacy.metering import Quota
@@ -132,18 +133,19 @@ def serving(
     quorum: Quorum = NO_WITNESSES,
     disputed: Disputed = Disputed.HELD_BACK,
     limits: Limits | None = None,
+    retention: Policy | None = None,
 ) -> Iterator[Consortium]:
     """A consortium for the length of the block.
 
     `quota` is what each member may look up, `carried` how many older tokens it may have carried,
     `jurisdictions` the policies that consents are taken under, `disputed` what becomes of what
-    subjects dispute.
+    subjects dispute, `retention` the policy by which rows are deleted.
     """
     join_members(journal)
     subjects = subjects_of(journal, clock, keys, carried)
     consent = ConsentServicer(journal, subjects, jurisdictions, clock)
     contribution = ContributionServicer(
-        journal, signal_store, subjects, clock, jurisdictions.default
+        journal, signal_store, subjects, clock, jurisdictions.default, retention
     )
     signal = SignalServicer(journal, signal_store, subjects, quota, disputed)
     ledger = LedgerServicer(journal, quorum)

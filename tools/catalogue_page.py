@@ -17,6 +17,7 @@ from concordat_privacy.catalogue.definitions import (
     Keep,
     Scale,
 )
+from concordat_privacy.catalogue.retention import DELINQUENCY_MONTHS
 from concordat_privacy.catalogue.signals import SIGNALS, SignalDefinition
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "catalogue.md"
@@ -42,10 +43,20 @@ Attributes of spending need at least {bands.MIN_VOLATILITY_MONTHS} months,
 
 - The newest month gives an account's state; a second report of the same month corrects the first.
 - Of two reports about one earlier month the milder counts, a known one before an unknown one.
+- A delinquency has one beginning. Of an account that stays delinquent the earliest
+  `first_delinquency_month` of all reports counts, in whatever order they come; a report without it,
+  a sale or a dispute leaves it as it is. It is forgotten with a newer report that names none and
+  says that the account is in order: repaid in full, or open or restructured with 0 days past due.
+  Such a report ends what was there when it came in; coming after newer ones it changes nothing.
+  A correction of the newest month (docs/uploads.md) sets the month as it says.
 - Reports are used for {rows.RETENTION_MONTHS} months, {rows.ADVERSE_RETENTION_MONTHS} after an
   account was charged off or settled for less; applications for {rows.INQUIRY_RETENTION_DAYS} days;
   what tells of behaviour (keep: 6 months) for {rows.BEHAVIOUR_RETENTION_MONTHS} months, whatever
   else the report says.
+- Where the gateway's `[retention]` names a jurisdiction that counts from the first delinquency,
+  as the US, an account that was charged off or settled for less goes, and is not taken again, once
+  the law's years and {DELINQUENCY_MONTHS} months have passed since that month, however new its
+  report is; where the month is not known, the report's counts.
 
 ## What a lookup returns
 

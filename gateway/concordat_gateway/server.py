@@ -58,6 +58,7 @@ from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_gateway.store.subjects import ROTATING
 from concordat_privacy.dp.rho import MicroEpsilon, cap
+from concordat_privacy.jurisdictions import policies
 from concordat_privacy.keylog import KeyLog
 from concordat_rpc.address import Address
 from concordat_rpc.metrics import CallMetrics
@@ -324,7 +325,12 @@ def _build(
     token = TokenServicer(journal, client, key_log, subjects)
     consent = ConsentServicer(journal, subjects, jurisdictions(config), system_clock)
     contribution = ContributionServicer(
-        journal, signals, subjects, system_clock, jurisdictions(config).default
+        journal,
+        signals,
+        subjects,
+        system_clock,
+        jurisdictions(config).default,
+        policies()[config.retention],
     )
     signal = SignalServicer(journal, signals, subjects, config.lookup_quota, config.disputed)
     aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))

@@ -99,3 +99,17 @@ def adverse_rows_leave_when_their_time_is_over(log: Logbook, bad: bool) -> int:
         before="2020-11" if bad else "2020-12",
         rows=3,
     )
+
+
+@case(Kind.RETENTION_LATE)
+def adverse_rows_leave_by_the_first_delinquency_too(log: Logbook, bad: bool) -> int:
+    # Seven years and 180 days, here six months, before January 2026 it was July 2018.
+    return log.add(
+        "retention.executed",
+        "gateway/gateway",
+        jurisdiction="US",
+        kind="adverse",
+        before="2019-01",
+        delinquency_before="2018-05" if bad else "2018-06",
+        rows=3,
+    )

@@ -8,11 +8,14 @@ import sqlalchemy as sa
 from alembic import command
 
 from concordat.v1 import common_pb2, consent_pb2, contribution_pb2, erasure_pb2, signal_pb2
+from concordat_gateway.rules.calendar import day_of
+from concordat_gateway.rules.retention import enforce
 from concordat_gateway.rules.rotation import RotationError, rotate, status
 from concordat_gateway.rules.witnesses import add, adopt, newest, unwitnessed_seconds
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from concordat_privacy.jurisdictions import policies
 from concordat_privacy.log.checkpoint import Checkpoint, SigningKey, sign
 from concordat_privacy.log.leaf import encode
 from concordat_privacy.log.merkle import Frontier, leaf_hash
@@ -40,6 +43,7 @@ from tests.witnesses import ONE, SECONDS, quorum_of, witnessed_journal
 
 SUBJECT = subject_key(PEPPER, token(1))
 CONSENT = bytes(range(16))
+GATEWAY = "spiffe://concordat.test/gateway/gateway"
 
 
 def migrate_to(history: History, url: str, revision: str, *statements: sa.TextClause) -> None:
@@ -237,6 +241,49 @@ def test_a_ledger_of_before_witnesses_waits_for_them_from_its_newest_change_on(
         assert add(journal, quorum_of(1), 1, line, CALL_SECONDS) == 1
         assert unwitnessed_seconds(journal, clock()) == 0
         assert quorum_of(1).check(newest(journal, quorum_of(1))) == {ONE.name: SECONDS}
+
+
+@pytest.mark.parametrize(("code", "stays"), [("CN", True), ("US", False)])
+def test_a_run_of_retention_of_before_clocks_is_finished_by_its_own(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock, code: str, stays: bool
+) -> None:
+    """It counted from the newest report; on the same day a policy with another clock runs anew."""
+    third_store(empty_urls, ledger_key, clock)
+    policy = policies()[code]
+    run = sa.text(
+        "INSERT INTO retention_run (id, day, adverse_years, finished) VALUES (1, :day, :years, :no)"
+    ).bindparams(day=day_of(clock()), years=policy.adverse_retention_years, no=False)
+    migrate_to(CONTROL, empty_urls.control_url, "control_0012", run)
+    month = months_since_1970(clock)
+    accounts = [
+        sa.text(
+            "INSERT INTO relation (subject, member_no, account_ref, bucket, as_of_month, status,"
+            " product, opened_quarter, first_delinquency_month, bands, profile, source_entry,"
+            " source_item) VALUES (:subject, 2, :ref, :bucket, :month, 4, 3, 150, :first, :bands,"
+            " :profile, 0, 0)"
+        ).bindparams(
+            subject=SUBJECT,
+            ref=as_of.to_bytes(16, "big"),
+            bucket=SUBJECT[0],
+            month=as_of,
+            first=month - 91,
+            bands=b"",
+            profile=bytes(24),
+        )
+        for as_of in (month, month - 12 * policy.adverse_retention_years - 1)
+    ]
+    migrate_to(SIGNALS, empty_urls.signals_url, "signals_0005", *accounts)
+    upgrade_stores(*empty_urls.all)
+
+    with (
+        open_journal(empty_urls, clock, ledger_key) as journal,
+        open_signals(empty_urls, clock) as signals,
+    ):
+        deleted = enforce(journal, signals, policy, GATEWAY, clock())
+        left = signals.histories([SUBJECT], 1)[SUBJECT].relations
+        assert [account.as_of_month for _, account in left] == ([month] if stays else [])
+        # What the run of before had recorded is not counted again.
+        assert deleted == (0 if stays else 1)
 
 
 def test_consents_of_before_keys_keep_the_commitment_of_their_grant_and_can_be_erased(

@@ -70,34 +70,63 @@ good = st.fixed_dictionaries(
 )
 
 
-def the_long_way(numbers: dict[str, Any]) -> Packed | None:
+def the_long_way(numbers: dict[str, Any], oldest: int) -> Packed | None:
     try:
         row = AccountSnapshot.from_numbers(numbers)
     except RowError:
         return None
-    if problems(row, TODAY):
+    if problems(row, TODAY, oldest):
         return None
     return Packed(pack_row(row), needs(row), is_adverse(row))
 
 
-def the_quick_way(numbers: dict[str, Any]) -> Packed | None:
+def the_quick_way(numbers: dict[str, Any], oldest: int) -> Packed | None:
     in_order = [numbers[name] for name in ACCOUNT_ORDER]
-    return pack_good_account(in_order, month_of_day(TODAY + 1))
+    return pack_good_account(in_order, month_of_day(TODAY + 1), oldest)
 
 
 @settings(max_examples=400)
-@given(plausible | good)
-@example({**dict.fromkeys(ACCOUNT_ORDER, 0), "account_ref": b"", "payment_profile": b""})
-def test_what_the_quick_way_takes_is_what_the_long_way_makes_of_it(numbers: dict[str, Any]) -> None:
-    assert the_quick_way(numbers) == the_long_way(numbers)
+@given(plausible | good, st.just(0) | st.integers(MONTH - 90, MONTH))
+@example({**dict.fromkeys(ACCOUNT_ORDER, 0), "account_ref": b"", "payment_profile": b""}, 0)
+def test_what_the_quick_way_takes_is_what_the_long_way_makes_of_it(
+    numbers: dict[str, Any], oldest_delinquency: int
+) -> None:
+    assert the_quick_way(numbers, oldest_delinquency) == the_long_way(numbers, oldest_delinquency)
 
 
-def read_the_long_way(content: bytes) -> Good | None:
+def ending(first: int) -> dict[str, Any]:
+    blank: dict[str, Any] = dict.fromkeys(ACCOUNT_ORDER, 0)
+    return blank | {
+        "account_ref": bytes(16),
+        "as_of_month": MONTH,
+        "status": AccountStatus.CHARGED_OFF,
+        "product": ProductClass.REVOLVING,
+        "opened_quarter": 180,
+        "payment_profile": b"",
+        "first_delinquency_month": first,
+    }
+
+
+def test_an_ending_of_an_old_delinquency_is_refused_where_it_goes_by_that() -> None:
+    oldest = MONTH - 90
+    assert the_quick_way(ending(oldest), oldest) is not None
+    assert the_quick_way(ending(0), oldest) is not None
+    assert the_quick_way(ending(oldest - 1), oldest) is None
+    assert the_quick_way(ending(oldest - 1), 0) is not None
+    still_open = ending(oldest - 1) | {"status": AccountStatus.OPEN}
+    assert the_quick_way(still_open, oldest) is not None
+    found = problems(AccountSnapshot.from_numbers(ending(oldest - 1)), TODAY, oldest)
+    assert [(p.field, p.reason) for p in found] == [
+        ("account.first_delinquency_month", "OUT_OF_RANGE")
+    ]
+
+
+def read_the_long_way(content: bytes, oldest_delinquency: int = 0) -> Good | None:
     try:
         row = unpack_row(content)
     except ValueError:
         return None
-    if problems(row, TODAY):
+    if problems(row, TODAY, oldest_delinquency):
         return None
     if isinstance(row, ApplicationEvent):
         return Good(row.application_ref, None, needs(row), False)
@@ -131,9 +160,10 @@ packed_rows = accounts | applications
 
 
 @settings(max_examples=600)
-@given(packed_rows)
-def test_a_packed_row_is_read_quickly_as_it_is_the_long_way(content: bytes) -> None:
-    assert read_good_row(content, TODAY, month_of_day(TODAY + 1)) == read_the_long_way(content)
+@given(packed_rows, st.just(0) | st.integers(600, MONTH))
+def test_a_packed_row_is_read_quickly_as_it_is_the_long_way(content: bytes, oldest: int) -> None:
+    quickly = read_good_row(content, TODAY, month_of_day(TODAY + 1), oldest)
+    assert quickly == read_the_long_way(content, oldest)
 
 
 @settings(max_examples=600)

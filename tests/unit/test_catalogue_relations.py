@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from functools import reduce
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,15 @@ from concordat_privacy.catalogue.bands import (
     ProductClass,
     VolatilityBand,
 )
-from concordat_privacy.catalogue.relations import History, Inquiry, Relation, merge, restrict
+from concordat_privacy.catalogue.packing import account_numbers, pack_row
+from concordat_privacy.catalogue.relations import (
+    History,
+    Inquiry,
+    Relation,
+    correct_numbers,
+    merge,
+    restrict,
+)
 from concordat_privacy.catalogue.rows import AccountSnapshot
 
 BASE = 600
@@ -91,6 +101,139 @@ def test_the_order_of_different_months_does_not_matter(
 @given(st.lists(snapshots, min_size=1, max_size=6, unique_by=lambda s: s.as_of_month))
 def test_publishing_a_batch_again_changes_nothing(rows: list[AccountSnapshot]) -> None:
     assert merged([*rows, *rows]) == merged(rows)
+
+
+def delinquent(month: int, first: int, **values: Any) -> AccountSnapshot:
+    row = replace(snapshot(month, 0), status=AccountStatus.CHARGED_OFF)
+    return replace(row, first_delinquency_month=first, **values)
+
+
+def in_order(month: int, **values: Any) -> AccountSnapshot:
+    return replace(snapshot(month, DaysPastDueBand.CURRENT), **values)
+
+
+def first_of(rows: list[AccountSnapshot]) -> int:
+    return merged(rows).first_delinquency_month
+
+
+def test_a_later_report_does_not_make_a_delinquency_younger() -> None:
+    first = delinquent(BASE, BASE - 5)
+    assert first_of([first, delinquent(BASE + 1, BASE + 1)]) == BASE - 5
+    # Nor one that says nothing of when it began, nor one of the same month.
+    assert first_of([first, delinquent(BASE + 1, 0)]) == BASE - 5
+    assert first_of([first, delinquent(BASE, BASE)]) == BASE - 5
+    assert first_of([first, delinquent(BASE + 1, BASE - 6)]) == BASE - 6
+    # It began while the account was open.
+    late = replace(snapshot(BASE, DaysPastDueBand.FROM_90_TO_179), first_delinquency_month=BASE - 3)
+    assert first_of([late, delinquent(BASE + 3, BASE + 3)]) == BASE - 3
+
+
+def test_a_sale_or_a_dispute_does_not_end_a_delinquency() -> None:
+    for status in (AccountStatus.SOLD, AccountStatus.DISPUTED):
+        between = in_order(BASE + 1, status=status)
+        rows = [delinquent(BASE, BASE - 5), between, delinquent(BASE + 2, BASE + 2)]
+        assert first_of(rows) == BASE - 5
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        in_order(BASE + 1),
+        in_order(BASE + 1, status=AccountStatus.RESTRUCTURED),
+        snapshot(BASE + 1, 0, None),
+    ],
+    ids=["current", "restructured", "unknown"],
+)
+def test_a_delinquency_is_over_when_the_account_is_reported_in_order(
+    over: AccountSnapshot,
+) -> None:
+    known = over.days_past_due is DaysPastDueBand.CURRENT
+    rows = [delinquent(BASE, BASE - 5), over]
+    # What is not known is no sign of order.
+    assert first_of(rows) == (0 if known else BASE - 5)
+    rows.append(delinquent(BASE + 9, BASE + 4))
+    assert first_of(rows) == (BASE + 4 if known else BASE - 5)
+
+
+def test_an_account_repaid_in_full_is_in_order() -> None:
+    closed = replace(snapshot(BASE + 1, 0), status=AccountStatus.CLOSED)
+    assert first_of([delinquent(BASE, BASE - 5), closed]) == 0
+
+
+stays_delinquent = st.builds(
+    AccountSnapshot,
+    account_ref=st.just(bytes(16)),
+    as_of_month=st.integers(BASE, BASE + 40),
+    status=st.sampled_from([s for s in AccountStatus if s and s is not AccountStatus.CLOSED]),
+    product=st.just(ProductClass.REVOLVING),
+    opened_quarter=st.just(100),
+    days_past_due=st.sampled_from([d for d in DaysPastDueBand if d is not DaysPastDueBand.CURRENT]),
+    first_delinquency_month=st.just(0) | st.integers(BASE - 90, BASE),
+)
+any_report = snapshots.flatmap(
+    lambda row: st.builds(
+        lambda first: replace(row, first_delinquency_month=first),
+        st.just(0) | st.integers(BASE - 90, BASE),
+    )
+)
+
+
+def different_months(
+    rows: st.SearchStrategy[AccountSnapshot],
+) -> st.SearchStrategy[list[AccountSnapshot]]:
+    return st.lists(rows, min_size=1, max_size=6, unique_by=lambda row: row.as_of_month)
+
+
+@given(different_months(stays_delinquent), st.randoms())
+def test_of_an_account_that_stays_delinquent_the_earliest_month_counts_in_any_order(
+    rows: list[AccountSnapshot], order: Any
+) -> None:
+    named = [row.first_delinquency_month for row in rows if row.first_delinquency_month]
+    shuffled = list(rows)
+    order.shuffle(shuffled)
+    assert first_of(shuffled) == min(named, default=0)
+    assert merged(shuffled) == merged(rows)
+
+
+@given(different_months(any_report), st.randoms())
+def test_no_order_of_arrival_makes_a_delinquency_younger_than_the_order_of_months(
+    rows: list[AccountSnapshot], order: Any
+) -> None:
+    shuffled = list(rows)
+    order.shuffle(shuffled)
+    ordered = first_of(sorted(rows, key=lambda row: row.as_of_month))
+    arrived = first_of(shuffled)
+    assert (0 < arrived <= ordered) if ordered else True
+    # All else is the same.
+    assert replace(merged(shuffled), first_delinquency_month=0) == replace(
+        merged(rows), first_delinquency_month=0
+    )
+
+
+@given(different_months(any_report))
+def test_reports_that_come_again_do_not_make_a_delinquency_younger(
+    rows: list[AccountSnapshot],
+) -> None:
+    ordered = sorted(rows, key=lambda row: row.as_of_month)
+    once, twice = first_of(ordered), first_of([*ordered, *ordered])
+    assert (0 < twice <= once) if once else True
+
+
+def test_a_correction_says_anew_when_a_delinquency_began() -> None:
+    held, earlier, later = (
+        account_numbers(pack_row(row))
+        for row in (
+            delinquent(BASE, BASE - 5),
+            delinquent(BASE - 2, BASE - 9),
+            delinquent(BASE, BASE - 3),
+        )
+    )
+    assert held is not None
+    assert earlier is not None
+    assert later is not None
+    assert correct_numbers(held, later).first_delinquency_month == BASE - 3
+    # Of a month before the newest the pool keeps the days past due alone.
+    assert correct_numbers(held, earlier).first_delinquency_month == BASE - 5
 
 
 def test_only_what_contributors_may_share_now_is_left() -> None:

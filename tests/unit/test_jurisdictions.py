@@ -2,7 +2,7 @@
 
 import pytest
 
-from concordat_privacy.jurisdictions import UNNAMED, policies, policies_version
+from concordat_privacy.jurisdictions import UNNAMED, AdverseClock, policies, policies_version
 
 CODES = ["CN", "EU", "US", UNNAMED]
 
@@ -13,16 +13,26 @@ def test_there_are_the_places_to_begin_with() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "dispute_days", "extension", "adverse_years", "adverse_notice"),
-    [("CN", 20, 0, 5, True), ("US", 30, 15, 7, True), ("EU", 30, 60, 5, False)],
+    ("code", "dispute_days", "extension", "adverse_years", "clock", "adverse_notice"),
+    [
+        ("CN", 20, 0, 5, "last_report", True),
+        ("US", 30, 15, 7, "first_delinquency", True),
+        ("EU", 30, 60, 5, "last_report", False),
+    ],
 )
 def test_the_numbers_are_the_laws(
-    code: str, dispute_days: int, extension: int, adverse_years: int, adverse_notice: bool
+    code: str,
+    dispute_days: int,
+    extension: int,
+    adverse_years: int,
+    clock: str,
+    adverse_notice: bool,
 ) -> None:
     policy = policies()[code]
     assert policy.code == code
     assert (policy.dispute_days, policy.dispute_extension_days) == (dispute_days, extension)
     assert policy.adverse_retention_years == adverse_years
+    assert policy.adverse_clock == clock
     assert policy.adverse_notice is adverse_notice
 
 
@@ -52,3 +62,4 @@ def test_every_value_is_one_that_the_rules_can_use(code: str) -> None:
         assert type(number) is int
         assert number > 0
     assert type(policy.dispute_extension_days) is int
+    assert isinstance(policy.adverse_clock, AdverseClock)

@@ -33,8 +33,7 @@ class Entry:
     leaf: bytes
 
 
-# Not frozen: that takes several times as long to make, and a batch makes ten thousand.
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One item of an entry."""
 
@@ -70,9 +69,9 @@ class Transaction:
         return writer.run(writer.named(statement), parameters)
 
     def execute(self, statements: Sequence[Statement]) -> None:
-        """As `query`, for statements without rows, of which none is run after one that fails.
+        """As `query`, for statements without rows, none of which needs another of the same call.
 
-        They are run before whatever follows on the store, the commit at the latest.
+        They are run, all or none, before whatever follows on the store, the commit at the latest.
         """
         self._guard()
         writer = self._group.writer

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from concordat_gateway.rules.items import ItemRefusal
+from concordat_gateway.rules.policies import oldest_delinquency_of
 from concordat_gateway.rules.raw_rows import (
     AccountNumbers,
     ApplicationNumbers,
@@ -44,6 +45,7 @@ from concordat_privacy.catalogue.rows import (
     needs,
     problems,
 )
+from concordat_privacy.jurisdictions import Policy
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import failed_precondition, invalid
 
@@ -132,10 +134,13 @@ class Intake:
         store_epoch: int,
         names: Callable[[Sequence[bytes]], Sequence[SubjectKey]],
         bounds: Bounds = CALL,
+        retention: Policy | None = None,
     ) -> None:
         """Begin a batch on the day `today_day`.
 
         `names` gives the stores' names of the subjects of tokens, under their epoch `store_epoch`.
+        `retention`: the policy by which the gateway deletes; without one, no row is refused for an
+        old delinquency.
         Raises Refusal INVALID_ARGUMENT, FAILED_PRECONDITION.
         """
         check_header(header)
@@ -147,6 +152,9 @@ class Intake:
         self.store_epoch = store_epoch
         self._today_day = today_day
         self._newest_month = month_of_day(today_day + 1)
+        self._oldest_delinquency = (
+            0 if retention is None else oldest_delinquency_of(retention, self._newest_month)
+        )
         self._names = names
         self._subjects: dict[bytes, SubjectKey] = {}
         self._seen: dict[tuple[bytes, bytes, int | None], int] = {}
@@ -204,7 +212,9 @@ class Intake:
     def _checked(self, item: int, raw: RawRow) -> _Checked | ItemRefusal:
         token, record, replaces = raw
         if isinstance(record, AccountNumbers) and len(token) == TOKEN_BYTES:
-            packed = pack_good_account(in_order(record), self._newest_month)
+            packed = pack_good_account(
+                in_order(record), self._newest_month, self._oldest_delinquency
+            )
             if packed is not None:
                 content, needed, adverse = packed
                 good = Good(record[0], record[1], needed, adverse)
@@ -218,7 +228,7 @@ class Intake:
 
     def _read(self, item: int, data: bytes) -> _Checked | ItemRefusal:
         token, content = data[:TOKEN_BYTES], data[TOKEN_BYTES:]
-        good = read_good_row(content, self._today_day, self._newest_month)
+        good = read_good_row(content, self._today_day, self._newest_month, self._oldest_delinquency)
         if good is not None:
             checked = item, token, content, good, None
             # As `_first` does: no call is made for the rows that are as nearly all are.
@@ -235,7 +245,7 @@ class Intake:
         self, item: int, token: bytes, row: Row, replaces: RowRef | None
     ) -> _Checked | ItemRefusal:
         """A row the long way, which says what is wrong with it."""
-        problem = next(iter(problems(row, self._today_day)), None)
+        problem = next(iter(problems(row, self._today_day, self._oldest_delinquency)), None)
         if problem is not None:
             return ItemRefusal.of(item, problem)
         content = pack_row(row)

@@ -46,7 +46,7 @@ MAX_AGE_MONTHS = 120
 _NAMES = frozenset(definition.name for definition in SIGNALS)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SubjectResult:
     """What is known of one subject. Only a permitted result says anything about it."""
 

@@ -50,8 +50,7 @@ class Ground(NamedTuple):
     """Null for consents that were recorded before there were policies."""
 
 
-# Not frozen: that takes several times as long to make, and a batch makes ten thousand.
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Permit:
     """What a recipient may use of one subject, and the consent that each category rests on."""
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from concordat_gateway.rules.calendar import more_than_years_apart
 from concordat_gateway.rules.drafts import ConsentDraft
 from concordat_privacy import jurisdictions as data
+from concordat_privacy.catalogue.retention import oldest_delinquency
 from concordat_privacy.catalogue.rows import FieldProblem
-from concordat_privacy.jurisdictions import Policy
+from concordat_privacy.jurisdictions import AdverseClock, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +67,15 @@ class Jurisdictions:
                 f"the policy of {code} allows {years} years from the start",
             )
         return None
+
+
+def counts_from_delinquency(policy: Policy) -> bool:
+    """Whether adverse endings go by their first delinquency, where it is known."""
+    return policy.adverse_clock is AdverseClock.FIRST_DELINQUENCY
+
+
+def oldest_delinquency_of(policy: Policy, month: int) -> int:
+    """The oldest first delinquency of an adverse ending within retention; 0: whichever it is."""
+    if not counts_from_delinquency(policy):
+        return 0
+    return oldest_delinquency(month, policy.adverse_retention_years)

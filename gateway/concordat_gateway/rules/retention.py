@@ -1,24 +1,30 @@
 """Retention: rows leave on time, once a day, with an entry that says how many.
 
+One gateway has one policy of retention, whatever jurisdictions the consents are of: it says for how
+many years adverse endings stay, and from when they count.
+
 The entry comes first, with a mark that it is being carried out; then rows are deleted by the same
 cutoffs, however often; then the mark goes. A process that is killed in between leaves the mark, and
 the next run deletes before it does anything else: so no deletion is unrecorded, none is counted
-twice, and nothing stays for longer than one more run. Lookups and counts leave out what is past its
-retention whether it is deleted yet or not.
+twice, and nothing stays for longer than one more run. Lookups and counts leave out what its newest
+report is too old for, at the strictest of the policies, whether it is deleted yet or not; an ending
+whose years ran from its first delinquency shows until the run.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.rules.calendar import day_of
+from concordat_gateway.rules.policies import counts_from_delinquency
 from concordat_gateway.store.control_tables import retention_run
 from concordat_gateway.store.signal_store import PastRetention, SignalStore
 from concordat_gateway.store.subjects import ROTATING
 from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.retention import Cutoffs
 from concordat_privacy.jurisdictions import Policy
+from concordat_privacy.log.leaf import Json
 from concordat_privacy.moments import moment_of
 
 _CHANGE_SECONDS: Final = 30.0
@@ -38,13 +44,12 @@ def enforce(journal: Journal, signals: SignalStore, policy: Policy, actor: str, 
     day = day_of(now)
     last = _last(journal)
     if last is not None and not last.finished:
-        _carry_out(journal, signals, last.day, last.adverse_years)
+        _carry_out(journal, signals, _Run(*last[:3]))
         last = _last(journal)
-    if last is not None and (
-        not last.finished or (last.day, last.adverse_years) == (day, policy.adverse_retention_years)
-    ):
+    run = _Run(day, policy.adverse_retention_years, counts_from_delinquency(policy))
+    if last is not None and (not last.finished or _Run(*last[:3]) == run):
         return 0
-    cutoffs = _cutoffs(day, policy.adverse_retention_years)
+    cutoffs = run.cutoffs()
     past = signals.count_past(cutoffs)
 
     def begin(transaction: Transaction) -> bool:
@@ -56,26 +61,49 @@ def enforce(journal: Journal, signals: SignalStore, policy: Policy, actor: str, 
         _append(transaction, policy, actor, cutoffs, past)
         transaction.connection.execute(
             _SAVE,
-            {"day": day, "years": policy.adverse_retention_years, "finished": past == _NOTHING},
+            {
+                "day": run.day,
+                "years": run.adverse_years,
+                "delinquency": run.from_delinquency,
+                "finished": past == _NOTHING,
+            },
         )
         return True
 
     if not journal.write(begin, _CHANGE_SECONDS).value or past == _NOTHING:
         return 0
-    _carry_out(journal, signals, day, policy.adverse_retention_years)
+    _carry_out(journal, signals, run)
     return past.adverse + past.positive + past.inquiries
 
 
-def _last(journal: Journal) -> sa.Row[int, int, bool] | None:
+class _Run(NamedTuple):
+    """What the cutoffs follow from."""
+
+    day: int
+    adverse_years: int
+    from_delinquency: bool
+
+    def cutoffs(self) -> Cutoffs:
+        return Cutoffs.at(
+            month_of_day(self.day),
+            self.day,
+            self.adverse_years,
+            from_delinquency=self.from_delinquency,
+        )
+
+
+def _last(journal: Journal) -> sa.Row[int, int, bool, bool] | None:
     with journal.read() as connection:
         return connection.execute(_LAST).one_or_none()
 
 
-def _carry_out(journal: Journal, signals: SignalStore, day: int, years: int) -> None:
-    signals.drop_past(_cutoffs(day, years))
+def _carry_out(journal: Journal, signals: SignalStore, run: _Run) -> None:
+    signals.drop_past(run.cutoffs())
 
     def finish(transaction: Transaction) -> None:
-        transaction.connection.execute(_FINISH, {"on": day, "of": years})
+        transaction.connection.execute(
+            _FINISH, {"on": run.day, "of": run.adverse_years, "by": run.from_delinquency}
+        )
 
     journal.write(finish, _CHANGE_SECONDS)
 
@@ -89,15 +117,15 @@ def _append(
         ("inquiries", f"{moment_of(cutoffs.inquiry_day * _DAY):%Y-%m-%d}", past.inquiries),
     ):
         if rows:
-            transaction.append(
-                "retention.executed",
-                actor,
-                {"jurisdiction": policy.code, "kind": kind, "before": before, "rows": rows},
-            )
-
-
-def _cutoffs(day: int, adverse_years: int) -> Cutoffs:
-    return Cutoffs.at(month_of_day(day), day, adverse_years)
+            fields: dict[str, Json] = {
+                "jurisdiction": policy.code,
+                "kind": kind,
+                "before": before,
+                "rows": rows,
+            }
+            if kind == "adverse" and cutoffs.delinquency_month:
+                fields["delinquency_before"] = _month_text(cutoffs.delinquency_month)
+            transaction.append("retention.executed", actor, fields)
 
 
 def _month_text(month: int) -> str:
@@ -105,18 +133,25 @@ def _month_text(month: int) -> str:
 
 
 _NOTHING: Final = PastRetention()
-_LAST = sa.select(retention_run.c.day, retention_run.c.adverse_years, retention_run.c.finished)
+_LAST = sa.select(
+    retention_run.c.day,
+    retention_run.c.adverse_years,
+    retention_run.c.from_delinquency,
+    retention_run.c.finished,
+)
 # The same text on both kinds of database.
 _SAVE = sa.text(
-    "INSERT INTO retention_run (id, day, adverse_years, finished)"
-    " VALUES (1, :day, :years, :finished) ON CONFLICT (id) DO UPDATE SET"
-    " day = excluded.day, adverse_years = excluded.adverse_years, finished = excluded.finished"
+    "INSERT INTO retention_run (id, day, adverse_years, from_delinquency, finished)"
+    " VALUES (1, :day, :years, :delinquency, :finished) ON CONFLICT (id) DO UPDATE SET"
+    " day = excluded.day, adverse_years = excluded.adverse_years,"
+    " from_delinquency = excluded.from_delinquency, finished = excluded.finished"
 )
 _FINISH = (
     sa.update(retention_run)
     .where(
         retention_run.c.day == sa.bindparam("on"),
         retention_run.c.adverse_years == sa.bindparam("of"),
+        retention_run.c.from_delinquency == sa.bindparam("by"),
     )
     .values(finished=sa.true())
 )

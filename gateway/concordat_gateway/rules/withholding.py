@@ -35,7 +35,7 @@ class Still:
 
     def is_ended(self, permit: Permit) -> bool:
         """Whether one of the consents that a permit rests on has ended."""
-        return bool(self.ended) and not self.ended.isdisjoint(permit.consents.values())
+        return not self.ended.isdisjoint(permit.consents.values())
 
 
 def still_standing(

@@ -13,7 +13,7 @@ from concordat_gateway.ledger.journal import Committed, Journal
 from concordat_gateway.rules import contributions, uploads, withdrawals
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.contributions import Accepted
-from concordat_gateway.rules.intake import PART, Header, Intake
+from concordat_gateway.rules.intake import CALL, PART, Bounds, Header, Intake
 from concordat_gateway.rules.raw_rows import AccountNumbers, ApplicationNumbers, RawRow
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.rules.uploads import Ended, UploadStream
@@ -29,7 +29,7 @@ from concordat_gateway.services._translate import (
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.rows import RowRef
-from concordat_privacy.jurisdictions import UNNAMED
+from concordat_privacy.jurisdictions import UNNAMED, Policy
 from concordat_rpc import call
 from concordat_rpc.errors import invalid
 from concordat_rpc.peer import Peer
@@ -46,8 +46,11 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         subjects: Subjects,
         clock: Clock,
         jurisdiction: str = UNNAMED,
+        retention: Policy | None = None,
     ) -> None:
-        """`jurisdiction`: code of the policy for consents that name none."""
+        """`jurisdiction`: code of the policy for consents that name none. `retention`: the policy
+        by which the gateway deletes rows."""
+        self._retention = retention
         self._jurisdiction = jurisdiction
         self._journal = journal
         self._signals = signals
@@ -62,7 +65,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         furnisher = call.current().peer
         header = _header(request_iterator)
         store_epoch, names = self._naming(furnisher, header.epoch)
-        intake = Intake(header, day_of(self._clock()), store_epoch, names)
+        intake = self._intake(header, store_epoch, names)
         # A broken stream raises here, before anything was stored.
         for message in request_iterator:
             if message.WhichOneof("part") != "chunk":
@@ -116,7 +119,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             part = message.part
             # Asked anew for each part: a stream may outlast the stores' epoch, and midnight.
             store_epoch, names = self._naming(furnisher, header.epoch)
-            intake = Intake(header, day_of(self._clock()), store_epoch, names, PART)
+            intake = self._intake(header, store_epoch, names, PART)
             if part.packed_rows:
                 if part.rows:
                     raise invalid("part.packed_rows", "a part has rows or packed rows, not both")
@@ -183,6 +186,16 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             self._journal, self._signals, furnisher, rows, _withdrawn_reply, seconds_left()
         )
         return stored_reply(contribution_pb2.WithdrawRowsResponse, committed)
+
+    def _intake(
+        self,
+        header: Header,
+        store_epoch: int,
+        names: Callable[[Sequence[bytes]], Sequence[SubjectKey]],
+        bounds: Bounds = CALL,
+    ) -> Intake:
+        today = day_of(self._clock())
+        return Intake(header, today, store_epoch, names, bounds, self._retention)
 
     def _naming(
         self, furnisher: Peer, epoch: int

@@ -386,6 +386,8 @@ class RetentionRun(_Control, table=True):
     day: int
     """Counted from 1970-01-01."""
     adverse_years: int
+    from_delinquency: bool
+    """Whether they are counted from the first delinquency, where it is known."""
     finished: bool
     """False from the entry to the end of the deletion."""
 

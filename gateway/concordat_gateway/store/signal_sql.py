@@ -170,8 +170,19 @@ def _in_bucket(table: sa.Table) -> sa.ColumnElement[bool]:
 
 
 _ADVERSE = relation.c.status.in_(sorted(ADVERSE_STATUSES))
+_BEGAN = relation.c.first_delinquency_month
+_OLDEST_DELINQUENCY: sa.BindParameter[int] = sa.bindparam("delinquency_month", type_=sa.Integer)
+# As `retention.kept` decides; 0 is a month, or a cutoff, that is not known.
 PAST_ADVERSE = sa.and_(
-    _in_bucket(relation), _ADVERSE, relation.c.as_of_month < sa.bindparam("adverse_month")
+    _in_bucket(relation),
+    _ADVERSE,
+    sa.or_(
+        sa.and_(_BEGAN > 0, _BEGAN < _OLDEST_DELINQUENCY),
+        sa.and_(
+            sa.or_(_BEGAN == 0, _OLDEST_DELINQUENCY == 0),
+            relation.c.as_of_month < sa.bindparam("adverse_month"),
+        ),
+    ),
 )
 PAST_POSITIVE = sa.and_(
     _in_bucket(relation), ~_ADVERSE, relation.c.as_of_month < sa.bindparam("positive_month")
@@ -205,6 +216,7 @@ def retention_span(bucket: int, cutoffs: Cutoffs) -> dict[str, Any]:
         "positive_month": cutoffs.positive_month,
         "inquiry_day": cutoffs.inquiry_day,
         "behaviour_month": cutoffs.behaviour_month,
+        "delinquency_month": cutoffs.delinquency_month,
     }
 
 

@@ -24,6 +24,7 @@ from concordat_privacy.audit.entry import (
 )
 from concordat_privacy.audit.findings import Kind
 from concordat_privacy.audit.policy import Policies
+from concordat_privacy.catalogue.retention import DELINQUENCY_MONTHS
 
 _NEEDED = PURPOSE_BITS["aggregate_statistics"] | PURPOSE_BITS["contribution"]
 
@@ -204,6 +205,18 @@ class Retention:
             return
         # Rows carry months, so a row may stay for the rest of the month in which its time ends.
         ended = years_after(entry.time, -policy.adverse_retention_years)
+        # Months are all that is known of a delinquency: its 180 days are six of them.
+        began = entry.fields.get("delinquency_before")
+        if began is not None:
+            began = str(began)
+            if len(began) != 7 or began[4] != "-":
+                raise Malformed("delinquency_before: a month is wanted")
+            if _months(began) < _months(ended) - 1 - DELINQUENCY_MONTHS:
+                message = (
+                    f"adverse rows whose delinquency began before {began} deleted; {code} keeps "
+                    f"them {policy.adverse_retention_years} years and 180 days from then"
+                )
+                self._context.find(Kind.RETENTION_LATE, message)
         if _months(before) < _months(ended) - 1:
             message = (
                 f"adverse rows before {before} deleted; {code} keeps them "

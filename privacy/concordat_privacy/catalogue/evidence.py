@@ -32,8 +32,6 @@ from concordat_privacy.catalogue.rows import (
 CURRENT_MONTHS: Final = 3
 """Reports up to this old say what is so now. Snapshots are monthly and come in after the month."""
 
-_FIVE_CLASS: Final = POSITION["five_class"]
-_FRAUD_FLAG: Final = POSITION["fraud_flag"]
 # By number: an enumeration's members take long to look up in a set or a dictionary.
 _IS_OPEN: Final = [
     # Disputed ones are, where they are let through.
@@ -62,8 +60,9 @@ class Accounts:
     """Some of a subject's accounts, and their bands side by side."""
 
     rows: Sequence[Relation]
-    bands: Sequence[Sequence[int]]
-    """For each attribute of `definitions.BANDS` the band of each row, 0 where unknown."""
+    bands: bytes
+    """The packed bands of all rows, one after another. `bands[bands_of("balance")]` are the rows'
+    bands of that attribute, 0 where unknown."""
     as_of_month: int
     """The newest month that any of them was reported for; 0 where there is none."""
     members: int
@@ -75,8 +74,8 @@ class Accounts:
         if not held:
             return _NONE
         members, rows = zip(*held, strict=True)
-        # Transposed once: dozens of signals then take a sum or a maximum of what stands there.
-        bands = tuple(zip(*[row.bands for row in rows], strict=True))
+        # Dozens of signals take a sum or a maximum of one attribute: a slice of this.
+        bands = b"".join([row.bands for row in rows])
         return cls(rows, bands, max([row.as_of_month for row in rows]), len(set(members)))
 
     def __len__(self) -> int:
@@ -86,7 +85,16 @@ class Accounts:
 _Held = tuple[int, Relation]
 """An account with the number of the member that holds it."""
 
-_NONE: Final = Accounts((), ((),) * len(BANDS), 0, 0)
+_NONE: Final = Accounts((), b"", 0, 0)
+
+
+def bands_of(attribute: str) -> slice:
+    """Where in `Accounts.bands` those of an attribute lie. Raises KeyError."""
+    return slice(POSITION[attribute], None, len(BANDS))
+
+
+_FIVE_CLASS: Final = bands_of("five_class")
+_FRAUD_FLAG: Final = bands_of("fraud_flag")
 
 
 @dataclass(slots=True)

@@ -25,8 +25,7 @@ from concordat_privacy.catalogue.bands import (
     UtilisationBand,
 )
 from concordat_privacy.catalogue.calendar import quarter_of_month
-from concordat_privacy.catalogue.definitions import POSITION
-from concordat_privacy.catalogue.evidence import Accounts, Evidence, worst_of
+from concordat_privacy.catalogue.evidence import Accounts, Evidence, bands_of, worst_of
 from concordat_privacy.catalogue.relations import PROFILE_MONTHS
 
 Measure = Callable[[Evidence], int]
@@ -40,14 +39,14 @@ UTILISATION_MIDPOINTS: Final = (0, 0, 50, 200, 400, 625, 825, 950, 1_100)
 """By UtilisationBand, in tenths of a percent. The open top band counts as 110 percent."""
 
 
-LIMIT: Final = POSITION["limit"]
-BALANCE: Final = POSITION["balance"]
-PAST_DUE: Final = POSITION["past_due"]
-DAYS_PAST_DUE: Final = POSITION["days_past_due"]
-UTILISATION: Final = POSITION["utilisation"]
-SCHEDULED_PAYMENT: Final = POSITION["scheduled_payment"]
-FRAUD_FLAG: Final = POSITION["fraud_flag"]
-INVOICE_DAYS_PAST_DUE: Final = POSITION["invoice_days_past_due"]
+LIMIT: Final = bands_of("limit")
+BALANCE: Final = bands_of("balance")
+PAST_DUE: Final = bands_of("past_due")
+DAYS_PAST_DUE: Final = bands_of("days_past_due")
+UTILISATION: Final = bands_of("utilisation")
+SCHEDULED_PAYMENT: Final = bands_of("scheduled_payment")
+FRAUD_FLAG: Final = bands_of("fraud_flag")
+INVOICE_DAYS_PAST_DUE: Final = bands_of("invoice_days_past_due")
 
 
 # Bounds are the lower ends of bands 2, 3, ...
@@ -157,7 +156,7 @@ def worst_dpd_12m(evidence: Evidence) -> int:
 
 def current_dpd(evidence: Evidence) -> int:
     codes = evidence.current.bands[DAYS_PAST_DUE]
-    return _RELEASED_DAYS[max(codes, default=DaysPastDueBand.CURRENT)]
+    return _RELEASED_DAYS[max(codes) if codes else DaysPastDueBand.CURRENT]
 
 
 _KEEP_UNKNOWN = b"\0"
@@ -256,14 +255,24 @@ DELINQUENCY_BOUNDS: Final = (6, 12, 24, 36)
 
 def _highest(of: str, attribute: str) -> Measure:
     """The highest band of an attribute among the accounts that `Evidence` has by a name."""
-    accounts, at = attrgetter(of), POSITION[attribute]
-    return lambda evidence: max(accounts(evidence).bands[at], default=UNKNOWN)
+    accounts, bands_at = attrgetter(of), bands_of(attribute)
+
+    def measure(evidence: Evidence) -> int:
+        bands: bytes = accounts(evidence).bands[bands_at]
+        return max(bands) if bands else UNKNOWN
+
+    return measure
 
 
 def _lowest(of: str, attribute: str) -> Measure:
     """As `_highest`, the lowest known band."""
-    accounts, at = attrgetter(of), POSITION[attribute]
-    return lambda evidence: min(filter(None, accounts(evidence).bands[at]), default=UNKNOWN)
+    accounts, bands_at = attrgetter(of), bands_of(attribute)
+
+    def measure(evidence: Evidence) -> int:
+        known = accounts(evidence).bands[bands_at].translate(None, _KEEP_UNKNOWN)
+        return min(known) if known else UNKNOWN
+
+    return measure
 
 
 def monthly_obligation(evidence: Evidence) -> int:

@@ -77,12 +77,15 @@ class Good(NamedTuple):
     """As `rows.is_adverse` says."""
 
 
-def pack_good_account(numbers: Sequence[Any], newest_month: int) -> Packed | None:
+def pack_good_account(
+    numbers: Sequence[Any], newest_month: int, oldest_delinquency: int = 0
+) -> Packed | None:
     """A good account row, packed; None for one that has to be looked at more closely.
 
     Args:
         numbers: the row's fields in ACCOUNT_ORDER, bytes and any integers.
         newest_month: the latest as_of_month that is taken.
+        oldest_delinquency: as `rows.problems` has it.
     """
     ref, month, status, product, opened, profile, first, *raw = numbers
     try:
@@ -91,21 +94,24 @@ def pack_good_account(numbers: Sequence[Any], newest_month: int) -> Packed | Non
         return None
     known = bands.rstrip(b"\0")
     account = ref, month, status, product, opened, first, known, profile
-    judged = _judged(account, newest_month)
+    judged = _judged(account, newest_month, oldest_delinquency)
     return None if judged is None else Packed(pack_account(*account), *judged)
 
 
-def read_good_row(content: bytes, today_day: int, newest_month: int) -> Good | None:
+def read_good_row(
+    content: bytes, today_day: int, newest_month: int, oldest_delinquency: int = 0
+) -> Good | None:
     """What a packed row says, if it is good; None for one that has to be looked at more closely.
 
     Args:
         content: anything; a good row is as `packing.pack_row` packs it.
         today_day: as for `rows.problems`.
         newest_month: the latest as_of_month that is taken: that of the day after.
+        oldest_delinquency: as `rows.problems` has it.
     """
     account = canonical_account(content)
     if account is not None:
-        judged = _judged(account, newest_month)
+        judged = _judged(account, newest_month, oldest_delinquency)
         return None if judged is None else Good(account[0], account[1], *judged)
     application = canonical_application(content)
     if application is None:
@@ -120,7 +126,9 @@ def read_good_row(content: bytes, today_day: int, newest_month: int) -> Good | N
     return None
 
 
-def _judged(account: Account, newest_month: int) -> tuple[tuple[DataCategory, ...], bool] | None:
+def _judged(
+    account: Account, newest_month: int, oldest_delinquency: int
+) -> tuple[tuple[DataCategory, ...], bool] | None:
     """What an account needs and whether it is adverse, if it is good."""
     ref, as_of_month, status, product, opened, first, known, profile = account
     if (
@@ -131,7 +139,13 @@ def _judged(account: Account, newest_month: int) -> tuple[tuple[DataCategory, ..
         or not 0 < product < _PRODUCTS
         or not newest_month - _RETENTION[status] <= as_of_month <= newest_month
         or not 0 < opened <= as_of_month // 3
-        or (first and not 3 * opened <= first <= as_of_month)
+        or (
+            first
+            and (
+                not 3 * opened <= first <= as_of_month
+                or (first < oldest_delinquency and status in ADVERSE_STATUSES)
+            )
+        )
     ):
         return None
     bands = known.ljust(len(_HIGHEST), b"\0")

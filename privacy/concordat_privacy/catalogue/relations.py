@@ -12,6 +12,7 @@ from concordat_privacy.catalogue.bands import (
     AccountStatus,
     ApplicationOutcome,
     DataCategory,
+    DaysPastDueBand,
     ProductClass,
 )
 from concordat_privacy.catalogue.definitions import BANDS, POSITION
@@ -170,6 +171,13 @@ def merge(existing: Relation | None, snapshot: AccountSnapshot) -> Relation:
     the first: that is how a furnisher corrects. Of two reports about one earlier month the milder
     counts, a known one before an unknown one. So snapshots of different months give the same
     relation in whatever order they arrive, and the same snapshot twice changes nothing.
+
+    A delinquency has one beginning: of an account that stays delinquent the earliest first month
+    that any report named counts, so no later report makes the delinquency younger. It is over, and
+    its month forgotten, with a newer report that names none and says that the account is in order:
+    repaid in full, or open or restructured and not past due. Such a report ends what was there
+    when it came in: one that arrives after newer ones changes nothing of the month. That way the
+    month can be earlier than in the order of the months, never later.
     """
     arriving = _relation(snapshot)
     if existing is None:
@@ -178,6 +186,8 @@ def merge(existing: Relation | None, snapshot: AccountSnapshot) -> Relation:
         newer, older = arriving, existing
     else:
         newer, older = existing, arriving
+    if older.first_delinquency_month:
+        newer = replace(newer, first_delinquency_month=_began(newer, older.first_delinquency_month))
     shift = newer.as_of_month - older.as_of_month
     return replace(newer, profile=_joined(newer.profile, older.profile, shift))
 
@@ -217,7 +227,25 @@ def merge_numbers(existing: PackedAccount, arriving: PackedAccount) -> PackedAcc
     else:
         newer, older = existing, arriving
     profile = _joined(newer.profile, older.profile, newer.as_of_month - older.as_of_month)
+    if older.first_delinquency_month:
+        # Few accounts: the others are not to pay for it.
+        began = _began(newer, older.first_delinquency_month)
+        return newer._replace(first_delinquency_month=began, profile=profile)
     return newer._replace(profile=profile)
+
+
+def _began(newer: Relation | PackedAccount, earlier: int) -> int:
+    """The first month of the delinquency that the newer of two reports knows of, where the older
+    one, or what was there, named `earlier`."""
+    if newer.first_delinquency_month:
+        return min(newer.first_delinquency_month, earlier)
+    in_order = newer.status == AccountStatus.CLOSED or (
+        newer.status in _GOES_ON and newer.profile[0] == DaysPastDueBand.CURRENT
+    )
+    return 0 if in_order else earlier
+
+
+_GOES_ON: Final = frozenset({AccountStatus.OPEN, AccountStatus.RESTRUCTURED})
 
 
 def correct_numbers(existing: PackedAccount, arriving: PackedAccount) -> PackedAccount:
@@ -225,7 +253,8 @@ def correct_numbers(existing: PackedAccount, arriving: PackedAccount) -> PackedA
 
     The month gets the days past due that `arriving` gives, unknown ones too, and each month before
     it those that `arriving` knows, whether they are milder or not. Where the month is the newest,
-    the rest of the state is that of `arriving` as well; otherwise nothing else changes.
+    the rest of the state is that of `arriving` as well, the first month of a delinquency too, which
+    a report does not move later; otherwise nothing else changes.
     """
     shift = existing.as_of_month - arriving.as_of_month
     # A month after the newest: what is held moves back.

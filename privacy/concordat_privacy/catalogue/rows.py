@@ -232,17 +232,21 @@ def is_adverse(row: Row) -> bool:
     )
 
 
-def problems(row: Row, today_day: int) -> list[FieldProblem]:
+def problems(row: Row, today_day: int, oldest_delinquency: int = 0) -> list[FieldProblem]:
     """Everything that is wrong with a row on the day `today_day`; empty for a good row.
 
     The day after `today_day` is accepted too: a member's local date can be ahead of UTC.
+    `oldest_delinquency`: where adverse endings go by their first delinquency, the oldest month of
+    one that is not past its retention (`retention.oldest_delinquency`); 0: they do not.
     """
     if isinstance(row, AccountSnapshot):
-        return _account_problems(row, today_day)
+        return _account_problems(row, today_day, oldest_delinquency)
     return _application_problems(row, today_day)
 
 
-def _account_problems(row: AccountSnapshot, today_day: int) -> list[FieldProblem]:
+def _account_problems(
+    row: AccountSnapshot, today_day: int, oldest_delinquency: int
+) -> list[FieldProblem]:
     found: list[FieldProblem] = []
 
     def refuse(field: str, reason: str, description: str) -> None:
@@ -288,6 +292,13 @@ def _account_problems(row: AccountSnapshot, today_day: int) -> list[FieldProblem
     first = row.first_delinquency_month
     if first and not 3 * row.opened_quarter <= first <= row.as_of_month:
         refuse("first_delinquency_month", "OUT_OF_RANGE", "not between opening and as_of_month")
+    elif 0 < first < oldest_delinquency and row.status in ADVERSE_STATUSES:
+        # Whatever month reports it: it would be deleted at once, and shown until then.
+        refuse(
+            "first_delinquency_month",
+            "OUT_OF_RANGE",
+            f"month {first}, {oldest_delinquency} or later wanted of an adverse ending",
+        )
     return found
 
 

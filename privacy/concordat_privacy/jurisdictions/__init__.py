@@ -3,12 +3,23 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
 UNNAMED: Final = "ZZ"
 """Stands for no place (ISO 3166 leaves ZZ to its users)."""
+
+
+class AdverseClock(StrEnum):
+    """From when the years of an adverse ending are counted."""
+
+    LAST_REPORT = "last_report"
+    """From the month of its newest report: the end of the adverse state, as far as it is known."""
+    FIRST_DELINQUENCY = "first_delinquency"
+    """From 180 days after the delinquency that led to it began, whatever is reported later; from
+    the newest report where no report named that month."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +40,7 @@ class Policy:
     deletion_days: int
     """From a notice to the recipient's deletion receipt."""
     adverse_retention_years: int
+    adverse_clock: AdverseClock
     adverse_notice: bool
     """Whether adverse items need a notice to the subject before they are contributed."""
     dispute_days: int
@@ -61,6 +73,8 @@ def _policy(code: str, table: Mapping[str, object]) -> Policy:
     values = {
         name: tuple(value) if isinstance(value, list) else value for name, value in table.items()
     }
+    if "adverse_clock" in values:
+        values["adverse_clock"] = AdverseClock(str(values["adverse_clock"]))
     expected = {field.name for field in fields(Policy)} - {"code"}
     if values.keys() != expected:
         raise ValueError(f"policies.toml: [{code}]: {sorted(values.keys() ^ expected)}")
