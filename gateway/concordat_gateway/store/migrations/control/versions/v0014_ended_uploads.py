@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "control_0013"
-down_revision = "control_0012"
+revision = "control_0014"
+down_revision = "control_0013"
 
 BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
