@@ -9,7 +9,9 @@ down_revision = "control_0012"
 
 def upgrade() -> None:
     # Runs of before counted from the newest report.
-    op.add_column(
-        "retention_run",
-        sa.Column("from_delinquency", sa.Boolean(), nullable=False, server_default=sa.false()),
-    )
+    with op.batch_alter_table("retention_run") as table:
+        table.add_column(
+            sa.Column("from_delinquency", sa.Boolean(), nullable=False, server_default=sa.false())
+        )
+    with op.batch_alter_table("retention_run") as table:
+        table.alter_column("from_delinquency", server_default=None)
