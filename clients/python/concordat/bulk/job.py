@@ -367,8 +367,8 @@ class _Job:
         if self.work.awaited is not None and found != self.work.awaited:
             raise SourceError(
                 f"{self.work.awaited - found} of the {self.work.awaited} named rows are not in the "
-                f"source; the other {found} were sent: name rows by their numbers in the source "
-                "that was contributed"
+                "source; all others were sent: name rows by their numbers in the source that was "
+                "contributed"
             )
 
     def _resumed(self, teller: _Teller) -> tuple[Position | None, int]:
