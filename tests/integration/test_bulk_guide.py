@@ -59,4 +59,6 @@ def test_the_example_of_the_guide_runs(gateway: Gateway, tmp_path: Path) -> None
     shell = run(*arguments)
     assert shell.returncode == 1, shell.stderr
     assert "3 rows read, 2 taken, 1 refused" in shell.stdout
+    # Both ways have made the same pseudonyms.
+    assert len(list(tmp_path.rglob("account-ref.key"))) == 1
     assert (tmp_path / "rejects.csv").read_text("utf-8") == block("csv", 1)

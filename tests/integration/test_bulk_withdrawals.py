@@ -225,6 +225,19 @@ def test_the_names_are_not_written_over_the_file(profile: Path, tmp_path: Path) 
         files.contribute(client)
 
 
+def test_a_list_without_a_folder_is_refused_before_anything_is_sent(
+    gateway: Gateway, profile: Path, tmp_path: Path
+) -> None:
+    files = Files(tmp_path, accounts(5, seed=71))
+    files.rejects = tmp_path / "none" / "rejects.csv"
+    with Client.open(profile) as client:
+        with pytest.raises(InvalidInput, match="none is no folder"):
+            files.contribute(client)
+        files.rejects.parent.mkdir()
+        report = files.contribute(client)
+    assert (report.rows_accepted, report.was_done) == (5, False)
+
+
 def test_rows_are_withdrawn_from_a_shell(gateway: Gateway, profile: Path, tmp_path: Path) -> None:
     files = Files(tmp_path, accounts(30, seed=69))
     files.jobs = profile / "bulk"

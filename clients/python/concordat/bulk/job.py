@@ -209,11 +209,18 @@ class _Written:
     rows: str | os.PathLike[str] | None
 
     def check(self, source: object) -> None:
-        """Raise InvalidInput where writing one would destroy the source."""
-        if isinstance(source, str | os.PathLike):
-            for name, file in (("rejects", self.rejects), ("rows", self.rows)):
-                if file is not None and Path(file).exists() and Path(file).samefile(source):
-                    raise InvalidInput.field(name, "the source itself; another file wanted")
+        """Raise InvalidInput where one has no folder, or writing it would destroy the source."""
+        for name, file in (("rejects", self.rejects), ("rows", self.rows)):
+            if file is None:
+                continue
+            if not Path(file).parent.is_dir():
+                raise InvalidInput.field(name, f"{Path(file).parent} is no folder; make it first")
+            if (
+                isinstance(source, str | os.PathLike)
+                and Path(file).exists()
+                and Path(file).samefile(source)
+            ):
+                raise InvalidInput.field(name, "the source itself; another file wanted")
 
     def write(self, book: Journal) -> None:
         """Write them, of all that is known so far."""
@@ -246,13 +253,14 @@ def _run(
         quoted=checked.quoted,
         columns=checked.heading,
     )
-    written.check(source)
     file = Path(journal)
     folder = file.parent
     with (
         Journal(file) as book,
         TokenStore(folder / "tokens.cache", key_in(folder / "cache.key")) as store,
     ):
+        # Once the job's own folder is there: the lists may be in it.
+        written.check(source)
         key = key_in(checked.key_file or folder / "account-ref.key")
         facts = {
             "member": client.profile.spiffe_id.encode(),
