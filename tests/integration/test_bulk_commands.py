@@ -78,12 +78,26 @@ def test_refused_rows_end_it_with_1_and_are_listed(profile: Path, tmp_path: Path
     )
 
 
+def test_a_job_that_had_ended_says_that_nothing_was_sent(profile: Path, tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_bytes(csv_bytes(one.line() for one in accounts(5, seed=46)))
+    (tmp_path / "map.toml").write_text(mapping_text())
+    sent = (profile, tmp_path / "file.csv", tmp_path / "map.toml", "--job", "ended")
+    code, said = contribute(*sent)
+    assert code == 0
+    assert "nothing was sent" not in said
+    code, said = contribute(*sent)
+    assert code == 0
+    assert "nothing was sent" in said
+    assert "--job" in said
+
+
 @pytest.mark.parametrize(
     ("mapping", "file", "said"),
     [
         ("no-such-mapping", b"a\n1\n", "included are metro2, pboc2"),
         ("metro2", b"a\n1\n", "'Telephone Number'"),
         ("metro2", b"", "is empty"),
+        ("metro2", b"\xd5\xcb\xba\xc5\n1\n", "--encoding"),
     ],
 )
 def test_what_cannot_be_done_ends_it_with_2(

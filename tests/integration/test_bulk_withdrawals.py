@@ -171,7 +171,7 @@ def test_other_names_are_another_job(profile: Path, tmp_path: Path) -> None:
     with Client.open(profile) as client:
         files.contribute(client)
         files.withdraw(client, files.some(2))
-        with pytest.raises(JobChanged, match="withdrawn"):
+        with pytest.raises(JobChanged, match=r"list of rows to withdraw.*--job"):
             files.withdraw(client, files.some(3))
         # A journal of contributions is none of withdrawals.
         with pytest.raises(JobChanged):
@@ -203,11 +203,39 @@ def test_a_wrong_list_of_names_is_said_by_its_line(
         files.withdraw(client, names)
 
 
+def test_a_named_row_that_the_file_does_not_have_leaves_the_job_undone(
+    gateway: Gateway, profile: Path, tmp_path: Path
+) -> None:
+    files = Files(tmp_path, accounts(5, seed=70))
+    with Client.open(profile) as client:
+        files.contribute(client)
+        names = files.some(2, 3)
+        with names.open("a") as out:
+            out.write("7000,3,1\n")
+        for _ in range(2):
+            with pytest.raises(SourceError, match="1 of the 3 named rows"):
+                files.withdraw(client, names)
+    assert in_pool(gateway, profile, files) == {4, 5, 6}
+
+
 def test_the_names_are_not_written_over_the_file(profile: Path, tmp_path: Path) -> None:
     files = Files(tmp_path, accounts(5, seed=68))
     files.rows = files.csv
     with Client.open(profile) as client, pytest.raises(InvalidInput, match="rows"):
         files.contribute(client)
+
+
+def test_a_list_without_a_folder_is_refused_before_anything_is_sent(
+    gateway: Gateway, profile: Path, tmp_path: Path
+) -> None:
+    files = Files(tmp_path, accounts(5, seed=71))
+    files.rejects = tmp_path / "none" / "rejects.csv"
+    with Client.open(profile) as client:
+        with pytest.raises(InvalidInput, match="none is no folder"):
+            files.contribute(client)
+        files.rejects.parent.mkdir()
+        report = files.contribute(client)
+    assert (report.rows_accepted, report.was_done) == (5, False)
 
 
 def test_rows_are_withdrawn_from_a_shell(gateway: Gateway, profile: Path, tmp_path: Path) -> None:

@@ -82,6 +82,12 @@ def test_a_decimal_comma_is_read_where_it_is_said(amount: Decimal) -> None:
     assert mapped({"limit": text}, mapping).limit == amount_band(amount)
 
 
+@pytest.mark.parametrize("written", ["1.234,56", "12.34,5", "1.2,3"])
+def test_a_fraction_has_no_groups(written: str) -> None:
+    mapping = 'limit = { column = "limit", grouping = "," }\n'
+    assert refusals({"limit": written}, mapping) == [("account.limit", "MALFORMED")]
+
+
 @given(days=st.integers(0, 10_000))
 def test_days_past_due_fall_into_their_band(days: int) -> None:
     for written in (str(days), days, float(days)):

@@ -196,6 +196,11 @@ def test_a_member_ahead_of_utc_may_send_its_own_date() -> None:
     assert problems(replace(APPLICATION, day=TODAY + 1), TODAY) == []
 
 
+def test_the_months_that_are_taken_are_said_as_people_write_them() -> None:
+    [found] = problems(replace(GOOD, as_of_month=MONTH + 1), TODAY)
+    assert found.description == "a month from 2024-11 to 2026-11 wanted"
+
+
 def test_numbers_that_no_band_has_are_refused_by_field() -> None:
     numbers: dict[str, Any] = {
         "account_ref": bytes(16),

@@ -188,6 +188,12 @@ def _finished(
 
 
 def _tell(report: Report, done: str, rejects: Path | None) -> None:
+    if report.was_done:
+        click.echo(
+            "This job had ended before: nothing was sent now, and this is what became of it then. "
+            "To send the file again, give it another --job NAME.",
+            err=True,
+        )
     click.echo(
         f"{report.rows_read:,} rows read, {report.rows_accepted:,} {done}, "
         f"{report.rows_refused:,} refused; {report.batches:,} batches."

@@ -25,7 +25,7 @@ _PURPOSES = ("underwriting", "portfolio_review", "dispute")
     "--max-age",
     type=click.IntRange(1, 120),
     metavar="MONTHS",
-    help="Show signals older than this as STALE, whatever the catalogue says.",
+    help="Show signals older than this as STALE, beside those that the catalogue makes so.",
 )
 @profile_option
 def lookup(resident_id: str, purpose: str, max_age: int | None, profile: Path) -> None:

@@ -31,6 +31,11 @@ def month_of_day(day: int) -> int:
     return month_number(date.fromordinal(day + _EPOCH_ORDINAL))
 
 
+def month_text(month: int) -> str:
+    """A month number as people write it, such as 2026-10."""
+    return f"{1970 + month // 12:04}-{month % 12 + 1:02}"
+
+
 def quarter_of_month(month: int) -> int:
     """The quarter of a month number."""
     return month // 3

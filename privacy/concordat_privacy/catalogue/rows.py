@@ -36,7 +36,7 @@ from concordat_privacy.catalogue.bands import (
     UtilisationBand,
     VolatilityBand,
 )
-from concordat_privacy.catalogue.calendar import month_of_day, quarter_of_month
+from concordat_privacy.catalogue.calendar import month_of_day, month_text, quarter_of_month
 from concordat_privacy.catalogue.definitions import ATTRIBUTES, BANDS
 
 REF_BYTES: Final = 16
@@ -263,7 +263,9 @@ def _account_problems(
     oldest = newest - retention_months(row.status)
     if not oldest <= row.as_of_month <= newest:
         refuse(
-            "as_of_month", "OUT_OF_RANGE", f"month {row.as_of_month}, {oldest} to {newest} wanted"
+            "as_of_month",
+            "OUT_OF_RANGE",
+            f"a month from {month_text(oldest)} to {month_text(newest)} wanted",
         )
     if row.opened_quarter <= 0:
         refuse("opened_quarter", "REQUIRED", "a quarter of opening is required")
@@ -312,7 +314,7 @@ def _application_problems(row: ApplicationEvent, today_day: int) -> list[FieldPr
         refuse("application_ref", "WRONG_LENGTH", f"{len(row.application_ref)} bytes, 16 wanted")
     newest, oldest = today_day + 1, today_day - INQUIRY_RETENTION_DAYS
     if not oldest <= row.day <= newest:
-        refuse("day", "OUT_OF_RANGE", f"day {row.day}, {oldest} to {newest} wanted")
+        refuse("day", "OUT_OF_RANGE", f"a day of the last {INQUIRY_RETENTION_DAYS} wanted")
     if row.product == ProductClass.UNSPECIFIED:
         refuse("product", "REQUIRED", "a product is required")
     return found

@@ -3,8 +3,8 @@
     from concordat import Client
     from concordat.bulk import upload
 
-    with Client.open("profiles/alpha") as client:
-        report = upload(client, "october.csv", "mapping.toml", journal="jobs/october.journal")
+    with Client.open("alpha") as client:
+        report = upload(client, "october.csv", "mapping.toml", journal="alpha/bulk/october.journal")
 
 Raw values never leave the process. See docs/contributing-data.md.
 """

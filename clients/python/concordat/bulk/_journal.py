@@ -19,6 +19,12 @@ from concordat.bulk._sending import Delivery, Parcel
 from concordat.bulk.errors import JobChanged, JournalError
 
 _FORMAT: Final = b"concordat/bulk-journal/v1"
+_FACTS: Final = {
+    "pseudonym_key": "key of pseudonyms",
+    "source": "source file or table",
+    "withdrawn": "list of rows to withdraw",
+}
+"""What a fact of a job is called, where its own name does not say it."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch (
@@ -141,8 +147,9 @@ class Journal:
         for name, value in facts.items():
             if self._fact(name) != value:
                 raise JobChanged(
-                    f"{self._file}: this job was begun with another {name.replace('_', ' ')}; "
-                    "give a changed one a job of its own",
+                    f"{self._file}: this job was begun with another "
+                    f"{_FACTS.get(name, name)}; what has changed is a job of its own: name "
+                    "another (--job NAME, or from Python journal=)",
                     what=name,
                 )
         known = self._fact("job_id")

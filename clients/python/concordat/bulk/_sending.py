@@ -79,6 +79,9 @@ class Work(Protocol):
     facts: Mapping[str, bytes]
     """What makes another job of it, beside source, mapping, key and member."""
 
+    awaited: int | None
+    """How many rows it wants; None: however many there are."""
+
     def wants(self, number: int, /) -> bool:
         """Whether the source's row of that number is for it."""
 
@@ -105,6 +108,7 @@ class Contributing:
     def __init__(self, notice: bytes) -> None:
         """`notice`: SHA-256 of what subjects of adverse rows were given, or empty."""
         self._notice = notice
+        self.awaited: int | None = None
         self.facts: Mapping[str, bytes] = {"notice": notice}
 
     def wants(self, _number: int, /) -> bool:
@@ -157,6 +161,7 @@ class Withdrawing:
     def __init__(self, names: NamedRows) -> None:
         """`names`: the rows that are to go."""
         self._names = names
+        self.awaited: int | None = len(names)
         self.facts: Mapping[str, bytes] = {"notice": b"", "withdrawn": names.digest}
 
     def wants(self, number: int, /) -> bool:

@@ -130,7 +130,9 @@ def coded(text: str, codes: Mapping[str, int]) -> int:
 
 def _parsed(text: str, grouping: str, decimal: str) -> Decimal:
     if len(text) <= _LONGEST_TEXT:
-        plain = text.replace(grouping, "") if grouping else text
+        # Groups are of whole numbers: "1.234,56" where "," groups is written otherwise than said.
+        whole, mark, fraction = text.partition(decimal)
+        plain = (whole.replace(grouping, "") if grouping else whole) + mark + fraction
         if decimal != ".":
             plain = "" if "." in plain else plain.replace(decimal, ".")
         if _NUMBER.fullmatch(plain):

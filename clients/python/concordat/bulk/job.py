@@ -80,6 +80,8 @@ class Report:
     """The file that says why rows were refused; None where none was asked for."""
     rows: Path | None = None
     """The file that names the rows that were taken; None where none was asked for."""
+    was_done: bool = False
+    """Whether the job had ended before this run, which then sent nothing."""
 
 
 Tell: TypeAlias = Callable[[Progress], None]
@@ -181,7 +183,8 @@ def withdraw(
         journal, rejects, encoding, portfolio, progress, timeout: as in `upload`.
 
     Raises:
-        As `upload`; SourceError also for a wrong line of `rows`.
+        As `upload`; SourceError also for a wrong line of `rows`, before anything is sent, and, once
+            the others were, for rows that the source does not have.
     """
     return _run(
         client,
@@ -206,11 +209,18 @@ class _Written:
     rows: str | os.PathLike[str] | None
 
     def check(self, source: object) -> None:
-        """Raise InvalidInput where writing one would destroy the source."""
-        if isinstance(source, str | os.PathLike):
-            for name, file in (("rejects", self.rejects), ("rows", self.rows)):
-                if file is not None and Path(file).exists() and Path(file).samefile(source):
-                    raise InvalidInput.field(name, "the source itself; another file wanted")
+        """Raise InvalidInput where one has no folder, or writing it would destroy the source."""
+        for name, file in (("rejects", self.rejects), ("rows", self.rows)):
+            if file is None:
+                continue
+            if not Path(file).parent.is_dir():
+                raise InvalidInput.field(name, f"{Path(file).parent} is no folder; make it first")
+            if (
+                isinstance(source, str | os.PathLike)
+                and Path(file).exists()
+                and Path(file).samefile(source)
+            ):
+                raise InvalidInput.field(name, "the source itself; another file wanted")
 
     def write(self, book: Journal) -> None:
         """Write them, of all that is known so far."""
@@ -243,13 +253,14 @@ def _run(
         quoted=checked.quoted,
         columns=checked.heading,
     )
-    written.check(source)
     file = Path(journal)
     folder = file.parent
     with (
         Journal(file) as book,
         TokenStore(folder / "tokens.cache", key_in(folder / "cache.key")) as store,
     ):
+        # Once the job's own folder is there: the lists may be in it.
+        written.check(source)
         key = key_in(checked.key_file or folder / "account-ref.key")
         facts = {
             "member": client.profile.spiffe_id.encode(),
@@ -260,6 +271,7 @@ def _run(
         }
         job_id = book.begin(facts, secrets.token_bytes(_JOB_ID_BYTES))
         tokeniser = Tokeniser(client, store, portfolio, timeout)
+        was_done = book.is_done
         job = _Job(client, opened, checked, key, work, book, job_id, tokeniser, batch_rows, timeout)
         teller = _Teller(progress, book, opened)
         try:
@@ -277,6 +289,7 @@ def _run(
             book.entries(),
             None if written.rejects is None else Path(written.rejects),
             None if written.rows is None else Path(written.rows),
+            was_done,
         )
 
 
@@ -353,7 +366,18 @@ class _Job:
                 self._sent(span, read)
             teller.at(read.after, 0, 0)
         self.source.check_unchanged()
+        self._check_all_found()
         self.book.finish()
+
+    def _check_all_found(self) -> None:
+        """Raise SourceError where rows were named that the source does not have."""
+        found = self.book.totals().rows_read
+        if self.work.awaited is not None and found != self.work.awaited:
+            raise SourceError(
+                f"{self.work.awaited - found} of the {self.work.awaited} named rows are not in the "
+                "source; all others were sent: name rows by their numbers in the source that was "
+                "contributed"
+            )
 
     def _resumed(self, teller: _Teller) -> tuple[Position | None, int]:
         """Send what an earlier run prepared; where to go on, and the last sequence."""

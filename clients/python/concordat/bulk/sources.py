@@ -104,7 +104,10 @@ class CsvFile:
         if record is None:
             raise SourceError(f"{self._path}: is empty")
         if isinstance(record.fields, _csv.Fault):
-            raise SourceError(f"{self._path}: the heading: {record.fields.description}")
+            raise SourceError(
+                f"{self._path}: the heading: {record.fields.description}; read with the encoding "
+                f"{self._dialect.encoding} (the mapping's [file] encoding, or --encoding)"
+            )
         return [name.strip() for name in record.fields], Position(record.end, record.next_line)
 
 
