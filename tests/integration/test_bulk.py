@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from concordat import Client, InvalidInput, ResidentId
-from concordat.bulk import JobBusy, JobChanged, Progress, Report, SourceError, upload
+from concordat.bulk import CsvFile, JobBusy, JobChanged, Progress, Report, SourceError, upload
 from tests.bulkfiles import (
     Account,
     accounts,
@@ -216,6 +216,22 @@ def test_the_list_of_refused_rows_is_not_written_over_the_file(lender: Lender) -
     file = lender.file(accounts(3, seed=17))
     with pytest.raises(InvalidInput, match="rejects"):
         lender.upload(file, rejects=file)
+
+
+@pytest.mark.parametrize("what", ["file.csv", "map.toml", "jobs/a.journal", "jobs/cache.key"])
+def test_no_file_of_a_job_is_written_over(lender: Lender, what: str) -> None:
+    source = CsvFile(lender.file(accounts(3, seed=18)))
+    before = lender.upload(source)
+    content = (lender.folder / what).read_bytes()
+    for name in ("rejects", "rows"):
+        written: dict[str, Any] = {name: lender.folder / what}
+        with pytest.raises(InvalidInput, match=name):
+            lender.upload(source, **written)
+    both = lender.folder / "both.csv"
+    with pytest.raises(InvalidInput, match="rows"):
+        lender.upload(source, rejects=both, rows=both)
+    assert (lender.folder / what).read_bytes() == content
+    assert lender.upload(source) == dataclasses.replace(before, identifiers_blinded=0)
 
 
 def test_a_changed_mapping_key_or_notice_is_not_the_same_job(lender: Lender) -> None:
