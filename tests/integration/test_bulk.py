@@ -234,6 +234,18 @@ def test_no_file_of_a_job_is_written_over(lender: Lender, what: str) -> None:
     assert lender.upload(source) == dataclasses.replace(before, identifiers_blinded=0)
 
 
+@pytest.mark.parametrize("name", ["rejects", "rows"])
+@pytest.mark.parametrize("place", [".", "missing/list.csv"])
+def test_a_list_that_cannot_be_written_is_said_before_a_row_is_sent(
+    lender: Lender, name: str, place: str
+) -> None:
+    seen: list[Progress] = []
+    unwritable: dict[str, Any] = {name: lender.folder / place}
+    with pytest.raises(InvalidInput, match=name):
+        lender.upload(lender.file(accounts(3, seed=19)), progress=seen.append, **unwritable)
+    assert seen == []
+
+
 def test_a_changed_mapping_key_or_notice_is_not_the_same_job(lender: Lender) -> None:
     file = lender.file(accounts(3, seed=8))
     lender.upload(file)

@@ -207,14 +207,16 @@ class _Written:
     rows: str | os.PathLike[str] | None
 
     def check(self, used: Iterable[tuple[str, object]]) -> None:
-        """Raise InvalidInput where writing one would destroy a file that the job uses.
+        """Raise InvalidInput where one cannot be written, or would destroy a file that is used.
 
-        `used`: what each is, and its path; what is no path is passed over.
+        Asked before anything is sent: they are written when all is done. `used`: what each is, and its path; what is no path is passed over.
         """
         kept = [(what, Path(file)) for what, file in used if isinstance(file, str | os.PathLike)]
         for name, file in (("rejects", self.rejects), ("rows", self.rows)):
             if file is None:
                 continue
+            if Path(file).is_dir() or not Path(file).absolute().parent.is_dir():
+                raise InvalidInput.field(name, f"{file}: a file in an existing folder wanted")
             for what, other in kept:
                 if _is_same(Path(file), other):
                     raise InvalidInput.field(name, f"{what} itself; another file wanted")
