@@ -209,7 +209,8 @@ class _Written:
     def check(self, used: Iterable[tuple[str, object]]) -> None:
         """Raise InvalidInput where one cannot be written, or would destroy a file that is used.
 
-        Asked before anything is sent: they are written when all is done. `used`: what each is, and its path; what is no path is passed over.
+        Asked before anything is sent, as they are written at the end. `used`: what each file is,
+        and its path; what is no path is passed over.
         """
         kept = [(what, Path(file)) for what, file in used if isinstance(file, str | os.PathLike)]
         for name, file in (("rejects", self.rejects), ("rows", self.rows)):
