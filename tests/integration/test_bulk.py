@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from concordat import Client, InvalidInput, ResidentId
-from concordat.bulk import JobBusy, JobChanged, Progress, Report, SourceError, upload
+from concordat.bulk import CsvFile, JobBusy, JobChanged, Progress, Report, SourceError, upload
 from tests.bulkfiles import (
     Account,
     accounts,
@@ -216,6 +216,35 @@ def test_the_list_of_refused_rows_is_not_written_over_the_file(lender: Lender) -
     file = lender.file(accounts(3, seed=17))
     with pytest.raises(InvalidInput, match="rejects"):
         lender.upload(file, rejects=file)
+
+
+@pytest.mark.parametrize("what", ["file.csv", "map.toml", "jobs/a.journal", "jobs/cache.key"])
+def test_no_file_of_a_job_is_written_over(lender: Lender, what: str) -> None:
+    source = CsvFile(lender.file(accounts(3, seed=18)))
+    before = lender.upload(source)
+    content = (lender.folder / what).read_bytes()
+    for name in ("rejects", "rows"):
+        written: dict[str, Any] = {name: lender.folder / what}
+        with pytest.raises(InvalidInput, match=name):
+            lender.upload(source, **written)
+    both = lender.folder / "both.csv"
+    with pytest.raises(InvalidInput, match="rows"):
+        lender.upload(source, rejects=both, rows=both)
+    assert (lender.folder / what).read_bytes() == content
+    again = lender.upload(source)
+    assert again == dataclasses.replace(before, identifiers_blinded=0, was_done=True)
+
+
+@pytest.mark.parametrize("name", ["rejects", "rows"])
+@pytest.mark.parametrize("place", [".", "missing/list.csv"])
+def test_a_list_that_cannot_be_written_is_said_before_a_row_is_sent(
+    lender: Lender, name: str, place: str
+) -> None:
+    seen: list[Progress] = []
+    unwritable: dict[str, Any] = {name: lender.folder / place}
+    with pytest.raises(InvalidInput, match=name):
+        lender.upload(lender.file(accounts(3, seed=19)), progress=seen.append, **unwritable)
+    assert seen == []
 
 
 def test_a_changed_mapping_key_or_notice_is_not_the_same_job(lender: Lender) -> None:

@@ -238,6 +238,16 @@ def test_a_list_without_a_folder_is_refused_before_anything_is_sent(
     assert (report.rows_accepted, report.was_done) == (5, False)
 
 
+def test_the_refused_rows_are_not_written_over_the_names(profile: Path, tmp_path: Path) -> None:
+    files = Files(tmp_path, accounts(5, seed=71))
+    with Client.open(profile) as client:
+        files.contribute(client)
+        files.rejects = files.rows
+        with pytest.raises(InvalidInput, match="rejects"):
+            files.withdraw(client, files.rows)
+    assert len(read(files.rows)) == len(files.held)
+
+
 def test_rows_are_withdrawn_from_a_shell(gateway: Gateway, profile: Path, tmp_path: Path) -> None:
     files = Files(tmp_path, accounts(30, seed=69))
     files.jobs = profile / "bulk"

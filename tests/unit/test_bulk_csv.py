@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -180,3 +181,13 @@ def test_memory_is_bounded_whatever_the_file(tmp_path: Path, line: bytes) -> Non
 
     peak(400_000)
     assert peak(12_000_000) < 2 * peak(400_000)
+
+
+def test_what_cannot_be_read_twice_is_no_source(tmp_path: Path) -> None:
+    pipe, folder, endless = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "c.csv"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    endless.symlink_to("/dev/zero")
+    for path in (pipe, folder, endless):
+        with pytest.raises(SourceError, match="no regular file"):
+            CsvFile(path)

@@ -27,6 +27,7 @@ from concordat_privacy.catalogue.bands import (
 )
 from concordat_privacy.catalogue.definitions import SCALES, Attribute, Keep
 from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, FieldProblem, RowRef
+from concordat_privacy.identifiers import DEFAULT_REGISTRY
 from tests.bulkfiles import amount_band, days_band
 from tests.fabricate import resident_id
 
@@ -88,6 +89,28 @@ def test_a_fraction_has_no_groups(written: str) -> None:
     assert refusals({"limit": written}, mapping) == [("account.limit", "MALFORMED")]
 
 
+@pytest.mark.parametrize(
+    ("settings", "written"),
+    [
+        ('decimal = ",", grouping = "."', ["1234.56", "1.5", "12.34,5", "1.234,5.0", ".500"]),
+        ('grouping = ","', ["1234,56", "12,5", "1,234,5", "1.234,5", ",500", "1,,234", "1,234,"]),
+    ],
+)
+def test_what_stands_between_groups_of_digits_is_no_decimal_point(
+    settings: str, written: list[str]
+) -> None:
+    for text in written:
+        mapping = f'limit = {{ column = "limit", {settings} }}\n'
+        assert refusals({"limit": text}, mapping) == [("account.limit", "MALFORMED")], text
+
+
+@pytest.mark.parametrize("written", ["12,34,567", "123,4567", "1,234,567", "1234,567", "+1,234.5"])
+def test_digits_are_grouped_as_in_other_countries_too(written: str) -> None:
+    mapping = 'limit = { column = "limit", grouping = "," }\n'
+    plain = Decimal(written.replace(",", ""))
+    assert mapped({"limit": written}, mapping).limit == amount_band(plain)
+
+
 @given(days=st.integers(0, 10_000))
 def test_days_past_due_fall_into_their_band(days: int) -> None:
     for written in (str(days), days, float(days)):
@@ -107,6 +130,16 @@ def test_of_a_date_the_quarter_or_the_month_is_kept(day: date) -> None:
     ):
         record = mapped({"o": written}, text=text.replace("FORMAT", f'format = "{form}"'))
         assert record.opened_quarter == quarter
+
+
+@pytest.mark.parametrize("column", ["id", "acct"])
+def test_a_float_that_stands_for_several_numbers_is_no_number_of_anybody(column: str) -> None:
+    # What a frame makes of a column of long numbers with gaps. Rounded, this one is somebody
+    # else's, with the right check digit.
+    number = 110101199801278984
+    assert DEFAULT_REGISTRY.parse("cn-resident-id/1", str(int(float(number)))).kind
+    assert [reason for _, reason in refusals({column: float(number)})] == ["MALFORMED"]
+    assert mapped({"acct": float(2**53 - 1)}) == mapped({"acct": 2**53 - 1})
 
 
 @given(

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO, Final, TypeAlias
 
 from concordat.bulk.errors import SourceError
@@ -57,6 +58,9 @@ def file_state(path: Path) -> tuple[int, int, int, int]:
         stat = path.stat()
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from None
+    if not S_ISREG(stat.st_mode):
+        # A pipe is there once, and a source is read again; a device may have no end.
+        raise SourceError(f"{path}: is no regular file")
     return stat.st_size, stat.st_mtime_ns, stat.st_dev, stat.st_ino
 
 

@@ -37,6 +37,11 @@ class ParquetFile:
             self._rows: int = parquet.metadata.num_rows
 
     @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._path
+
+    @property
     def size(self) -> int:
         """Rows of the file."""
         return self._rows

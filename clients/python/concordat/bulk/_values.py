@@ -9,7 +9,11 @@ from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 _NUMBER: Final = re.compile(r"[+-]?\d{1,30}(\.\d{0,30})?", re.ASCII)
+_GROUPED: Final = re.compile(r"[+-]?\d{1,4}(?:\0\d{2,4})*\0\d{3,4}", re.ASCII)
+"""Digits in groups, as in 1,234,567 or 12,34,567 or 123,4567, with a NUL between them."""
 _LONGEST_TEXT: Final = 64
+_EXACT_FLOATS: Final = 2**53
+"""Below it, floats hold every whole number."""
 
 Negative: TypeAlias = Literal["refuse", "zero", "keep"]
 
@@ -40,9 +44,13 @@ def text_of(value: object) -> str | None:
     """The text in a column, without blanks around; None where there is nothing.
 
     A whole number is its digits. Raises ValueFault for what has no one text: a number with a
-    fraction, a list.
+    fraction, a list, a float so large that it stands for several numbers.
     """
     match value:
+        case float() if abs(value) >= _EXACT_FLOATS:
+            # A column of long numbers with gaps becomes floats: one in twenty would pass its check
+            # digit as somebody else's.
+            raise ValueFault("MALFORMED", "a float cannot hold so many digits; a text wanted")
         case None:
             return None
         case str():
@@ -130,14 +138,23 @@ def coded(text: str, codes: Mapping[str, int]) -> int:
 
 def _parsed(text: str, grouping: str, decimal: str) -> Decimal:
     if len(text) <= _LONGEST_TEXT:
-        # Groups are of whole numbers: "1.234,56" where "," groups is written otherwise than said.
-        whole, mark, fraction = text.partition(decimal)
-        plain = (whole.replace(grouping, "") if grouping else whole) + mark + fraction
+        plain = _ungrouped(text, grouping, decimal) if grouping and grouping in text else text
         if decimal != ".":
             plain = "" if "." in plain else plain.replace(decimal, ".")
         if _NUMBER.fullmatch(plain):
             return Decimal(plain)
     raise ValueFault("MALFORMED", "no number")
+
+
+def _ungrouped(text: str, grouping: str, decimal: str) -> str:
+    """The digits without what stands between their groups; empty where it stands elsewhere.
+
+    Else a point for a comma made 123456 of 1234.56.
+    """
+    whole, point, fraction = text.partition(decimal)
+    if _GROUPED.fullmatch(whole.replace(grouping, "\0")):
+        return whole.replace(grouping, "") + point + fraction
+    return ""
 
 
 # A file has few different dates, and reading one takes longer than all else about a row.

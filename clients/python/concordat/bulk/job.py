@@ -195,6 +195,7 @@ def withdraw(
         journal=journal,
         encoding=encoding,
         written=_Written(rejects, None),
+        names=rows,
         portfolio=portfolio,
         progress=progress,
         timeout=timeout,
@@ -208,19 +209,25 @@ class _Written:
     rejects: str | os.PathLike[str] | None
     rows: str | os.PathLike[str] | None
 
-    def check(self, source: object) -> None:
-        """Raise InvalidInput where one has no folder, or writing it would destroy the source."""
+    def check(self, used: Iterable[tuple[str, object]], own_folder: Path) -> None:
+        """Raise InvalidInput where one cannot be written, or would destroy a file that is used.
+
+        Asked before anything is sent, as they are written at the end. `used`: what each file is,
+        and its path; what is no path is passed over. `own_folder` is made by the job.
+        """
+        kept = [(what, Path(file)) for what, file in used if isinstance(file, str | os.PathLike)]
         for name, file in (("rejects", self.rejects), ("rows", self.rows)):
             if file is None:
                 continue
-            if not Path(file).parent.is_dir():
-                raise InvalidInput.field(name, f"{Path(file).parent} is no folder; make it first")
-            if (
-                isinstance(source, str | os.PathLike)
-                and Path(file).exists()
-                and Path(file).samefile(source)
-            ):
-                raise InvalidInput.field(name, "the source itself; another file wanted")
+            folder = Path(file).absolute().parent
+            if Path(file).is_dir():
+                raise InvalidInput.field(name, f"{file}: a file wanted, not a folder")
+            if not folder.is_dir() and folder != own_folder.absolute():
+                raise InvalidInput.field(name, f"{folder} is no folder; make it first")
+            for what, other in kept:
+                if _is_same(Path(file), other):
+                    raise InvalidInput.field(name, f"{what} itself; another file wanted")
+            kept.append((f"the file of {name}", Path(file)))
 
     def write(self, book: Journal) -> None:
         """Write them, of all that is known so far."""
@@ -240,6 +247,7 @@ def _run(
     journal: str | os.PathLike[str],
     encoding: str | None,
     written: _Written,
+    names: str | os.PathLike[str] | None = None,
     portfolio: bool,
     progress: Tell | None,
     timeout: float | None,
@@ -255,13 +263,22 @@ def _run(
     )
     file = Path(journal)
     folder = file.parent
+    key_file = checked.key_file or folder / "account-ref.key"
+    written.check(
+        [
+            ("the source", getattr(source, "path", source)),
+            ("the mapping", mapping),
+            ("the list of rows", names),
+            *(("the journal", file), ("the pseudonyms' key", key_file)),
+            *(("the tokens' cache", folder / name) for name in ("tokens.cache", "cache.key")),
+        ],
+        own_folder=folder,
+    )
     with (
         Journal(file) as book,
         TokenStore(folder / "tokens.cache", key_in(folder / "cache.key")) as store,
     ):
-        # Once the job's own folder is there: the lists may be in it.
-        written.check(source)
-        key = key_in(checked.key_file or folder / "account-ref.key")
+        key = key_in(key_file)
         facts = {
             "member": client.profile.spiffe_id.encode(),
             "mapping": checked.digest,
@@ -499,6 +516,13 @@ def _gateway_rejects(span: Span, delivery: Delivery) -> list[Reject]:
 
 def _reject_columns(one: Reject) -> tuple[object, ...]:
     return one.row, one.field, one.reason, one.description, one.refused_by
+
+
+def _is_same(file: Path, other: Path) -> bool:
+    """Whether two paths are of one file, which need not be there yet."""
+    if file.exists() and other.exists():
+        return file.samefile(other)
+    return file.resolve() == other.resolve()
 
 
 def _write(file: Path, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -74,6 +74,11 @@ class CsvFile:
         self._opened = file_state(self._path)
 
     @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._path
+
+    @property
     def size(self) -> int:
         """Bytes of the file."""
         return self._opened[0]
