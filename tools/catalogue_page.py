@@ -104,6 +104,9 @@ What each attack still gives:
   closed ones.
 - Contributing oneself: the same, less one's own part. Where coverage rises by one's own rows, that
   two others tell. Not which.
+- Contributing oneself finely: rows of known bands move a sum over the edges of its bands, so the
+  others' sum of midpoints comes out more finely than the band, at a charged and recorded lookup a
+  step and with false rows in the ledger. Not whose.
 - Asking before and after a consent is withdrawn elsewhere: that somebody's part is gone, and what
   it changed. Not whose; the notice goes to its recipient alone.
 - A kind of credit, a category or a month of reporting that one member alone has: that it is that
