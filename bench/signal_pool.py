@@ -233,6 +233,10 @@ def _consent(pool: Pool) -> None:
             ]
             with database.write() as connection:
                 connection.execute(sa.insert(consent), rows)
+        if not database.is_sqlite:
+            # As autovacuum does within a minute: without it a plan reads every consent.
+            with database.write() as connection:
+                connection.execute(sa.text("ANALYZE consent"))
     finally:
         database.close()
 

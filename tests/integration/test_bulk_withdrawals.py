@@ -147,6 +147,7 @@ def test_named_rows_leave_the_pool_and_the_others_stay(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent_bytes", [1, 30_000])
 def test_a_withdrawal_whose_answer_is_lost_is_gone_on_with(
     gateway: Gateway, profile: Path, tmp_path: Path, sent_bytes: int
