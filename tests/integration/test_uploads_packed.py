@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from concordat.v1 import contribution_pb2
+from concordat_gateway.ledger.journal import Transaction
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
@@ -212,8 +213,8 @@ def test_a_part_that_was_recorded_before_there_was_a_packed_form_is_known_again(
     upload = os.urandom(16)
     answer = taken(consortium, rows, upload)
 
-    def as_before(transaction: object) -> None:
-        transaction.connection.execute(  # type: ignore[attr-defined]
+    def as_before(transaction: Transaction) -> None:
+        transaction.connection.execute(
             sa.update(batch_table)
             .where(batch_table.c.upload_id == upload)
             .values(content_sha256=earlier_digest(rows))

@@ -150,18 +150,26 @@ class PartDigest:
         self._header = epoch, catalogue_version, notice
         self._rows: list[RawRow] = []
         self._packed: list[bytes] = []
+        self._value: bytes | None = None
 
     def add(self, rows: Sequence[RawRow], packed: Callable[[], Sequence[bytes]]) -> None:
         """Take in rows, and what `packed_form` gives of them."""
         self._rows += rows
-        self._packed += packed()
+        self.add_packed(packed())
 
     def add_packed(self, rows: Sequence[bytes]) -> None:
         """Take in rows that came packed."""
         self._packed += rows
+        self._value = None
 
     def value(self) -> bytes:
         """The SHA-256 of what was added so far."""
+        if self._value is None:
+            # Asked for three times a part: to stage it, to record it, to find the record.
+            self._value = self._digest()
+        return self._value
+
+    def _digest(self) -> bytes:
         fingerprint = Fingerprint("ContributePackedPart")
         fingerprint.add(*self._header, len(self._packed))
         lengths = struct.pack(f">{len(self._packed)}I", *map(len, self._packed))

@@ -420,32 +420,30 @@ def _check_content(batch: _Batch, intake: Intake) -> None:
 
 
 def _gap(expected: int, sequence: int) -> Refusal:
-    description = f"{expected} is expected, {sequence} came"
-    return Refusal(
-        Kind.FAILED_PRECONDITION,
-        "SEQUENCE_GAP",
-        f"part.sequence: {description}",
-        [FieldViolation("part.sequence", description)],
-    )
+    return _out_of_turn("part.sequence", "SEQUENCE_GAP", f"{expected} is expected, {sequence} came")
 
 
 def _ended(upload: _Batch) -> Refusal:
-    description = f"the upload was ended with its part {upload.acknowledged}"
-    return Refusal(
-        Kind.FAILED_PRECONDITION,
+    return _out_of_turn(
+        "part.sequence",
         "UPLOAD_ENDED",
-        f"part.sequence: {description}",
-        [FieldViolation("part.sequence", description)],
+        f"the upload was ended with its part {upload.acknowledged}",
     )
 
 
 def _miscounted(taken: int, parts: int) -> Refusal:
-    description = f"{taken} parts were taken, the end says {parts}"
+    return _out_of_turn(
+        "end.parts", "PARTS_MISCOUNTED", f"{taken} parts were taken, the end says {parts}"
+    )
+
+
+def _out_of_turn(field: str, reason: str, description: str) -> Refusal:
+    """FAILED_PRECONDITION: the upload is not where the message takes it to be."""
     return Refusal(
         Kind.FAILED_PRECONDITION,
-        "PARTS_MISCOUNTED",
-        f"end.parts: {description}",
-        [FieldViolation("end.parts", description)],
+        reason,
+        f"{field}: {description}",
+        [FieldViolation(field, description)],
     )
 
 

@@ -10,7 +10,8 @@ from concordat.bulk._items import opening
 from concordat.bulk.errors import SourceError
 from concordat_privacy.catalogue.rows import RowRef
 
-_COLUMNS: Final = ("row", "entry", "item")
+ROW_COLUMNS: Final = ("row", "entry", "item")
+"""The heading of a list of rows that were taken: `_runs.TakenRow` is a line of it."""
 _MOST: Final = 2**63 - 1
 _MOST_BYTES: Final = 100
 
@@ -33,8 +34,8 @@ class NamedRows:
         with opening(path) as file:
             heading = file.readline(_MOST_BYTES)
             hasher.update(heading)
-            if heading.decode("utf-8-sig", "replace").strip() != ",".join(_COLUMNS):
-                raise SourceError(f"{path}: the heading {','.join(_COLUMNS)} is wanted")
+            if heading.decode("utf-8-sig", "replace").strip() != ",".join(ROW_COLUMNS):
+                raise SourceError(f"{path}: the heading {','.join(ROW_COLUMNS)} is wanted")
             line = 1
             while data := file.readline(_MOST_BYTES):
                 line += 1
@@ -60,7 +61,7 @@ class NamedRows:
 
     def _add(self, path: Path, line: int, text: str) -> None:
         fields = text.split(",")
-        if len(fields) != len(_COLUMNS) or not all(
+        if len(fields) != len(ROW_COLUMNS) or not all(
             field.isascii() and field.isdigit() and int(field) <= _MOST for field in fields
         ):
             raise SourceError(f"{path}, line {line}: three numbers are wanted")

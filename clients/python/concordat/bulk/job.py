@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from concordat._checks import checked_bytes, checked_integer, checked_type
 from concordat.bulk._items import Item, Position, UnreadableRow
 from concordat.bulk._journal import Journal, Reject, Span
-from concordat.bulk._names import NamedRows
+from concordat.bulk._names import ROW_COLUMNS, NamedRows
 from concordat.bulk._pseudonyms import key_in
 from concordat.bulk._sending import (
     MAX_ROWS,
@@ -38,7 +38,6 @@ from concordat_privacy.catalogue.rows import Row as Record
 
 DEFAULT_BATCH_ROWS: Final = 10_000
 REJECT_COLUMNS: Final = ("row", "field", "reason", "description", "refused_by")
-ROW_COLUMNS: Final = ("row", "entry", "item")
 
 _JOB_ID_BYTES: Final = 16
 _SHA256_BYTES: Final = 32
