@@ -149,7 +149,7 @@ class UploadStream:
             assert batch is not None  # it was recorded now, or by somebody else a moment ago
         publish(self._journal, self._signals, batch, staged)
         self._settled = max(self._settled, sequence)
-        return Committed(self._accepted(batch), self._journal.checkpoint())
+        return _accepted(self._journal, batch)
 
     def end(self, parts: int, timeout_seconds: float) -> Committed[Ended]:
         """End the upload after so many parts; no part is taken once this was recorded.
@@ -319,13 +319,6 @@ class UploadStream:
             },
         )
 
-    def _accepted(self, batch: _Batch) -> Accepted:
-        """What is answered for a part: from its record, the first time as every time."""
-        with self._journal.read() as connection:
-            leaf = connection.execute(_LEAF, {"entry": batch.entry}).scalar_one()
-        refused = unpack_refusals(batch.refusals)
-        return Accepted(batch.rows_accepted, refused, Entry(batch.entry, leaf))
-
 
 def get_upload(journal: Journal, furnisher: Peer, upload_id: bytes) -> UploadStatus:
     """How far an upload of the furnisher has come.
@@ -346,6 +339,18 @@ def get_upload(journal: Journal, furnisher: Peer, upload_id: bytes) -> UploadSta
         upload.last_accepted_at,
         upload.end_entry,
     )
+
+
+def get_part(
+    journal: Journal, furnisher: Peer, upload_id: bytes, sequence: int
+) -> Committed[Accepted] | None:
+    """What a part of an upload of the furnisher was acknowledged with; None: it was not taken.
+
+    It may be a moment from being in the pool; once the upload's next stream is opened it is.
+    """
+    with journal.read() as connection:
+        batch = _part(connection, furnisher, upload_id, sequence)
+    return None if batch is None else _accepted(journal, batch)
 
 
 def list_refused_rows(
@@ -410,6 +415,15 @@ def _part(
 ) -> _Batch | None:
     parameters = {"member_id": furnisher.name, "upload_id": upload_id, "sequence": sequence}
     return connection.execute(_SELECT_PART, parameters).one_or_none()
+
+
+def _accepted(journal: Journal, batch: _Batch) -> Committed[Accepted]:
+    """What is answered for a part: from its record, the first time as every time."""
+    with journal.read() as connection:
+        leaf = connection.execute(_LEAF, {"entry": batch.entry}).scalar_one()
+    refused = unpack_refusals(batch.refusals)
+    accepted = Accepted(batch.rows_accepted, refused, Entry(batch.entry, leaf))
+    return Committed(accepted, journal.checkpoint())
 
 
 def _check_content(batch: _Batch, intake: Intake) -> None:

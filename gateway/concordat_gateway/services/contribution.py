@@ -103,8 +103,10 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
     ) -> Iterator[contribution_pb2.ContributeStreamResponse]:
         furnisher = call.current().peer
         header = _upload_header(request_iterator)
-        self._naming(furnisher, header.epoch)
         upload = UploadStream(self._journal, self._signals, furnisher, header, self._jurisdiction)
+        if not upload.settled:
+            # One that has parts can still be ended after its key epoch: each part asks anew.
+            self._naming(furnisher, header.epoch)
         opened = contribution_pb2.UploadOpened(
             acknowledged_sequence=upload.settled, takes_packed_rows=True, takes_end=True
         )
@@ -127,19 +129,18 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             else:
                 intake.add([_raw(row) for row in part.rows])
             committed = upload.take(part.sequence, intake, seconds_left())
-            accepted = committed.value
-            acknowledged = contribution_pb2.PartAcknowledged(
-                sequence=part.sequence,
-                rows_accepted=accepted.rows_accepted,
-                refused=refusals_of(accepted.refused),
-                receipt=receipt_of(accepted.entry, committed),
+            yield contribution_pb2.ContributeStreamResponse(
+                acknowledged=_acknowledged(part.sequence, committed)
             )
-            yield contribution_pb2.ContributeStreamResponse(acknowledged=acknowledged)
 
     def GetUpload(
         self, request: contribution_pb2.GetUploadRequest, _context: grpc.ServicerContext
     ) -> contribution_pb2.GetUploadResponse:
-        status = uploads.get_upload(self._journal, call.current().peer, request.upload_id)
+        furnisher, sequence = call.current().peer, request.sequence
+        status = uploads.get_upload(self._journal, furnisher, request.upload_id)
+        part = None
+        if sequence:
+            part = uploads.get_part(self._journal, furnisher, request.upload_id, sequence)
         return contribution_pb2.GetUploadResponse(
             acknowledged_sequence=status.acknowledged_sequence,
             rows_accepted=status.rows_accepted,
@@ -149,6 +150,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             last_accepted_at=timestamp_of(status.last_accepted_at),
             complete=status.end_entry is not None,
             end_entry_index=status.end_entry or 0,
+            part=None if part is None else _acknowledged(sequence, part),
         )
 
     def ListRefusedRows(
@@ -233,6 +235,18 @@ def _upload_header(messages: Iterator[contribution_pb2.ContributeStreamRequest])
         first.header.epoch,
         first.header.catalogue_version,
         first.header.adverse_notice_sha256,
+    )
+
+
+def _acknowledged(
+    sequence: int, committed: Committed[Accepted]
+) -> contribution_pb2.PartAcknowledged:
+    accepted = committed.value
+    return contribution_pb2.PartAcknowledged(
+        sequence=sequence,
+        rows_accepted=accepted.rows_accepted,
+        refused=refusals_of(accepted.refused),
+        receipt=receipt_of(accepted.entry, committed),
     )
 
 

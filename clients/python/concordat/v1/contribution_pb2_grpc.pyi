@@ -62,6 +62,10 @@ class ContributionServiceStub:
     After its last part the caller may end the upload: an end has its own
     ledger entry, and no part is taken after it. It can come on any stream of
     the upload, and again. An upload that is not ended stays open.
+    Where the key epoch has ended, a stream of an upload that has parts is
+    opened all the same, so that it can be ended; parts are refused
+    (EPOCH_NOT_ACTIVE), and GetUpload tells what became of those that came
+    before.
     The stream ends at the call's deadline, and with UNAVAILABLE
     (SHUTTING_DOWN) after the part under way where the server is to stop. All
     that was acknowledged stays; open another stream and go on.
@@ -74,7 +78,8 @@ class ContributionServiceStub:
     rows). Parts before an error stay as they were acknowledged.
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_contribution_pb2.GetUploadRequest, _contribution_pb2.GetUploadResponse]
-    """Reads how far an upload of the calling member has come.
+    """Reads how far an upload of the calling member has come, and what became of
+    one of its parts.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
     it was ever taken).
     """
@@ -130,6 +135,10 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     After its last part the caller may end the upload: an end has its own
     ledger entry, and no part is taken after it. It can come on any stream of
     the upload, and again. An upload that is not ended stays open.
+    Where the key epoch has ended, a stream of an upload that has parts is
+    opened all the same, so that it can be ended; parts are refused
+    (EPOCH_NOT_ACTIVE), and GetUpload tells what became of those that came
+    before.
     The stream ends at the call's deadline, and with UNAVAILABLE
     (SHUTTING_DOWN) after the part under way where the server is to stop. All
     that was acknowledged stays; open another stream and go on.
@@ -142,7 +151,8 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     rows). Parts before an error stay as they were acknowledged.
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_contribution_pb2.GetUploadRequest, _contribution_pb2.GetUploadResponse]  # type: ignore[assignment]
-    """Reads how far an upload of the calling member has come.
+    """Reads how far an upload of the calling member has come, and what became of
+    one of its parts.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
     it was ever taken).
     """
@@ -213,6 +223,10 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         After its last part the caller may end the upload: an end has its own
         ledger entry, and no part is taken after it. It can come on any stream of
         the upload, and again. An upload that is not ended stays open.
+        Where the key epoch has ended, a stream of an upload that has parts is
+        opened all the same, so that it can be ended; parts are refused
+        (EPOCH_NOT_ACTIVE), and GetUpload tells what became of those that came
+        before.
         The stream ends at the call's deadline, and with UNAVAILABLE
         (SHUTTING_DOWN) after the part under way where the server is to stop. All
         that was acknowledged stays; open another stream and go on.
@@ -231,7 +245,8 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _contribution_pb2.GetUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contribution_pb2.GetUploadResponse, _abc.Awaitable[_contribution_pb2.GetUploadResponse]]:
-        """Reads how far an upload of the calling member has come.
+        """Reads how far an upload of the calling member has come, and what became of
+        one of its parts.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
         it was ever taken).
         """
