@@ -161,9 +161,7 @@ class ByUpload:
             stream.answered()
             found = known
         refused = refusals_of(found.refused, parcel.numbers)
-        return Delivery(
-            found.rows_accepted, len(refused), refused, found.receipt.receipt.entry_index
-        )
+        return Delivery(found.rows_accepted, len(refused), refused, found.receipt.entry_index)
 
     def _settled(self, header: UploadHeader, part: Part) -> Operation[Acknowledged | None]:
         """What became of a part whose epoch has ended; None: it was not taken, nor will it be."""
