@@ -7,8 +7,10 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +27,7 @@ from tests.bulkfiles import (
 )
 from tests.gateways import CONCORDAT, Gateway, MakeGateway, concordat, eventually
 from tests.splits import keyholder
-from tests.wiretap import tapping
+from tests.wiretap import Wiretap, tapping
 
 pytestmark = pytest.mark.slow
 
@@ -132,61 +134,99 @@ def test_a_job_outlives_its_gateway(make_gateway: MakeGateway, tmp_path: Path) -
     check(gateway, profile, journal, held)
 
 
-@pytest.mark.parametrize("second", ["was taken, its answer lost", "never arrived"])
-def test_a_job_goes_on_after_its_key_epoch_has_ended(
-    make_gateway: MakeGateway, tmp_path: Path, second: str
-) -> None:
-    gateway = make_gateway(workers=1)
-    gateway.start()
-    profile = gateway.join("furnisher")
-    with Client.open(profile) as client:
-        consent_all(client, PEOPLE)
-    # Few enough people that the first batch has them all: the second needs no token.
-    held = accounts(300, people=10, seed=33)
-    file = tmp_path / "file.csv"
-    file.write_bytes(csv_bytes(one.line() for one in held))
-    (tmp_path / "map.toml").write_text(mapping_text())
-    journal = tmp_path / "jobs" / "a.journal"
-    one_try = Options(channels=1, retry=RetryPolicy(max_attempts=1))
+class Breaking:
+    """A job in parts of BATCH_ROWS, which breaks once the gateway has taken some of them."""
 
-    with (
-        tapping(gateway, profile, tmp_path) as (tap, tapped),
-        Client.open(tapped, one_try) as client,
-    ):
-
-        def break_second(progress: Progress) -> None:
-            if progress.rows_accepted != BATCH_ROWS:
-                return
-            if second == "never arrived":
-                gateway.stop()
-            else:
-                tap.mute()
-
-        with pytest.raises(TechnicalFault):
-            upload(
-                *(client, file, tmp_path / "map.toml"),
-                journal=journal,
-                batch_rows=BATCH_ROWS,
-                progress=break_second,
-                timeout=4,
-            )
-    if second == "never arrived":
+    def __init__(self, gateway: Gateway, folder: Path, rows: int) -> None:
+        self.gateway, self.folder = gateway, folder
         gateway.start()
-    with sqlite3.connect(journal) as opened:
-        prepared = opened.execute("SELECT sequence FROM batch WHERE NOT is_answered").fetchall()
-    assert prepared == [(2,)]
-    assert len(batches_in_ledger(gateway, profile)) == (1 if second == "never arrived" else 2)
-    keyholder(gateway, "new-epoch")
-    assert concordat("keys", "rotate", "--config", gateway.config).returncode == 0
-    ends = datetime.now(UTC) + timedelta(seconds=1)
-    keyholder(gateway, "end-epoch", "--epoch", "1", "--valid-to", ends.isoformat(), "--yes")
-    eventually(lambda: datetime.now(UTC) > ends, "the epoch ends")
+        self.profile = gateway.join("furnisher")
+        with Client.open(self.profile) as client:
+            consent_all(client, PEOPLE)
+        # Few enough people that the first part has them all: the others need no token.
+        self.held = accounts(rows, people=10, seed=33)
+        self.file, self.map = folder / "file.csv", folder / "map.toml"
+        self.journal = folder / "jobs" / "a.journal"
+        self.file.write_bytes(csv_bytes(one.line() for one in self.held))
+        self.map.write_text(mapping_text())
 
-    with Client.open(profile) as client:
-        report = upload(client, file, tmp_path / "map.toml", journal=journal, batch_rows=BATCH_ROWS)
+    def upload(self, client: Client, **options: Any) -> Report:
+        """Contribute, or go on."""
+        batches = {"journal": self.journal, "batch_rows": BATCH_ROWS}
+        return upload(client, self.file, self.map, **batches, **options)
 
-    assert (report.rows_read, report.rows_accepted, report.rows_refused) == (300, 300, 0)
-    assert report.identifiers_blinded == 10
-    assert list(report.entries) == batches_in_ledger(gateway, profile)
-    assert len(report.entries) == 3
-    check(gateway, profile, journal, held)
+    def break_off(self, breaks: Callable[[Wiretap], None]) -> list[int]:
+        """Run until it is broken, once the first part was answered. What was not answered."""
+        one_try = Options(channels=1, retry=RetryPolicy(max_attempts=1))
+        broken: list[bool] = []
+        with (
+            tapping(self.gateway, self.profile, self.folder) as (tap, tapped),
+            Client.open(tapped, one_try) as client,
+        ):
+
+            def tell(progress: Progress) -> None:
+                if progress.rows_accepted and not broken:
+                    broken.append(True)
+                    breaks(tap)
+
+            with pytest.raises(TechnicalFault):
+                self.upload(client, progress=tell, timeout=4)
+        return self.unanswered()
+
+    def unanswered(self) -> list[int]:
+        with sqlite3.connect(self.journal) as opened:
+            rows = opened.execute("SELECT sequence FROM batch WHERE NOT is_answered ORDER BY 1")
+            return [sequence for (sequence,) in rows]
+
+    def uploads(self) -> list[bytes]:
+        """The uploads of the parts, in order."""
+        with sqlite3.connect(self.journal) as opened:
+            rows = opened.execute("SELECT request_id FROM batch GROUP BY 1 ORDER BY min(sequence)")
+            return [upload_id for (upload_id,) in rows]
+
+    def end_epoch(self) -> None:
+        """The key epoch ends, and its successor is there."""
+        keyholder(self.gateway, "new-epoch")
+        assert concordat("keys", "rotate", "--config", self.gateway.config).returncode == 0
+        ends = datetime.now(UTC) + timedelta(seconds=1)
+        keyholder(
+            *(self.gateway, "end-epoch", "--epoch", "1"), "--valid-to", ends.isoformat(), "--yes"
+        )
+        eventually(lambda: datetime.now(UTC) > ends, "the epoch ends")
+
+    def check(self, client: Client, report: Report) -> None:
+        """Everything arrived, in parts that the ledger has once, of uploads that were ended."""
+        rows = len(self.held)
+        assert (report.rows_read, report.rows_accepted, report.rows_refused) == (rows, rows, 0)
+        assert list(report.entries) == batches_in_ledger(self.gateway, self.profile)
+        assert len(report.entries) == rows // BATCH_ROWS
+        ended = [client.get_upload(upload_id) for upload_id in self.uploads()]
+        assert all(one.complete for one in ended)
+        assert sum(one.rows_accepted for one in ended) == rows
+        assert sum(one.acknowledged_sequence for one in ended) == len(report.entries)
+        check(self.gateway, self.profile, self.journal, self.held)
+
+
+@pytest.mark.parametrize("parts", ["were taken, their answers lost", "never arrived"])
+def test_a_job_goes_on_after_its_key_epoch_has_ended(
+    make_gateway: MakeGateway, tmp_path: Path, parts: str
+) -> None:
+    job = Breaking(make_gateway(workers=1), tmp_path, 1_200)
+    if parts == "never arrived":
+        left = job.break_off(lambda _tap: job.gateway.stop())
+        job.gateway.start()
+    else:
+        left = job.break_off(Wiretap.mute)
+    taken = len(batches_in_ledger(job.gateway, job.profile))
+    assert (taken >= left[0]) is (parts != "never arrived")
+    job.end_epoch()
+
+    with Client.open(job.profile) as client:
+        report = job.upload(client)
+        job.check(client, report)
+        assert report.identifiers_blinded == 10
+        # What was taken stays as it is, in the upload of the epoch before.
+        [before, now] = [client.get_upload(upload_id) for upload_id in job.uploads()]
+    assert before.acknowledged_sequence == taken
+    assert before.end_entry_index is not None
+    assert before.end_entry_index < now.first_entry_index

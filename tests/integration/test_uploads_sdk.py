@@ -26,6 +26,7 @@ from concordat import (
     Profile,
     Row,
     Token,
+    Unavailable,
     UploadedPart,
 )
 from concordat.results.uploads import ROWS_PER_PART
@@ -326,18 +327,24 @@ def test_an_upload_that_is_not_read_to_its_end_stays_open(
     assert client.get_upload(upload).complete
 
 
+@pytest.mark.parametrize(
+    # The second would be tried again if it came from the gateway.
+    "error",
+    [LookupError("the disk"), Unavailable("the disk")],
+    ids=lambda error: type(error).__name__,
+)
 def test_what_the_callers_rows_raise_goes_through_and_the_upload_can_go_on(
-    consortium: Consortium, opened: Opener
+    consortium: Consortium, opened: Opener, error: Exception
 ) -> None:
     allow(consortium)
     rows, upload = rows_of(consortium, 2 * ROWS_PER_PART), os.urandom(16)
 
     def broken() -> Iterator[Row]:
         yield from rows[: ROWS_PER_PART + 1]
-        raise LookupError("the disk")
+        raise error
 
     client = opened(consortium.server.port)
-    with pytest.raises(LookupError, match="the disk") as caught:
+    with pytest.raises(type(error), match="the disk") as caught:
         list(client.contribute_stream(broken(), upload_id=upload))
     assert upload.hex() in "".join(caught.value.__notes__)
     # What is known of the rows is that they are not all: so it was not ended.

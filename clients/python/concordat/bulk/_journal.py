@@ -191,22 +191,13 @@ class Journal:
             connection.execute("DELETE FROM reject WHERE sequence >= ?", (first,))
 
     def last_part(self) -> LastPart | None:
-        """The newest part of an upload that was not ended."""
+        """The newest part of an upload; None where none was prepared."""
         with faults(self._file):
             row = self._connection.execute(
                 "SELECT request_id, part, epoch, catalogue_version FROM batch "
                 "WHERE part IS NOT NULL ORDER BY sequence DESC LIMIT 1"
             ).fetchone()
-        return None if row is None or row[0] == self._fact("ended") else LastPart(*row)
-
-    def end_upload(self) -> None:
-        """Note that the upload of the newest part was ended: it takes no further ones."""
-        last = self.last_part()
-        if last is not None:
-            with transaction(self._connection, self._file) as connection:
-                connection.execute(
-                    "INSERT OR REPLACE INTO fact VALUES ('ended', ?)", (last.upload_id,)
-                )
+        return None if row is None else LastPart(*row)
 
     def prepare(self, span: Span, rejects: Iterable[Reject]) -> None:
         """Write a span down."""

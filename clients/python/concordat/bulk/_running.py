@@ -87,7 +87,7 @@ class _Passage:
             self._send(self._prepared(sequence, read))
             self._tell(after)
         self._answer_all()
-        self._end()
+        self.way.end()
         if after is not None:
             self._tell(after)
 
@@ -98,10 +98,6 @@ class _Passage:
         self.way.send(span.parcel)
         while len(self.under_way) >= self.way.width:
             self._answer()
-
-    def _end(self) -> None:
-        self.way.end()
-        self.run.book.end_upload()
 
     def _answer_all(self) -> None:
         while self.under_way:
@@ -133,7 +129,7 @@ class _Passage:
         if rows:
             if not self.way.continues(rows[0][1].epoch):
                 self._answer_all()
-                self._end()
+                self.way.end()
             parcel = self.way.parcel(sequence, rows)
         span = Span(sequence, parcel, read.after, read.rows_read, refused)
         self.run.book.prepare(span, rejects)
