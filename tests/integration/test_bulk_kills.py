@@ -61,6 +61,11 @@ def check(
     assert pool(gateway, profile, urls) == expected(key, held)
 
 
+def heed_interrupts() -> None:
+    """As in a terminal; what runs in the background may have been told to ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def on(urls: StoreUrls) -> dict[str, Any]:
     """Options of a gateway that keeps its data there."""
     return {"control_url": urls.control_url, "signals_url": urls.signals_url, "workers": 1}
@@ -86,7 +91,9 @@ def test_a_job_that_is_killed_again_and_again_sends_each_batch_once(
     journal = profile / "bulk" / "killed.journal"
     broken = 0
     for number in range(8):
-        job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        job = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts
+        )
         before = journal.stat().st_mtime_ns if journal.exists() else 0
         # Past its start, else it would be killed before it has done anything.
         while job.poll() is None and (not journal.exists() or journal.stat().st_mtime_ns == before):
