@@ -166,20 +166,22 @@ class ByUpload:
     def _settled(self, header: UploadHeader, part: Part) -> Operation[Acknowledged | None]:
         """What became of a part whose epoch has ended; None: it was not taken, nor will it be."""
         context, timeout = self._line.client._context, self._line.timeout
-        while True:
-            found = yield from recorded_part(context, header, part, timeout)
-            if found is not None or part.sequence == 1:
-                return found
-            # After the end no part is taken, also not one that is still on its way.
-            stream = PartStream(context, header, timeout)
-            try:
-                yield from _ended(stream, part.sequence - 1)
-                return None
-            except FailedPrecondition as error:
-                if error.reason != "PARTS_MISCOUNTED":
-                    raise
-            finally:
-                stream.close()
+        found = yield from recorded_part(context, header, part, timeout)
+        if found is not None or part.sequence == 1:
+            return found
+        # After the end no part is taken, also not one that is still on its way.
+        stream = PartStream(context, header, timeout)
+        try:
+            yield from _ended(stream, part.sequence - 1)
+        except FailedPrecondition as error:
+            if error.reason == "PARTS_MISCOUNTED":
+                # It was taken a moment ago.
+                found = yield from recorded_part(context, header, part, timeout)
+            if found is None:
+                raise
+        finally:
+            stream.close()
+        return found
 
     def _stream_of(self, header: UploadHeader) -> PartStream:
         if self._stream is None or self._stream.header != header:
