@@ -184,6 +184,7 @@ def test_other_names_are_another_job(profile: Path, tmp_path: Path) -> None:
     [
         ("", "heading row,entry,item"),
         ("row,field,reason\n", "heading row,entry,item"),
+        ("row,entry,item\n", "names no row"),
         ("row,entry,item\n2,3\n", "line 2: three numbers"),
         ("row,entry,item\n2,3,-1\n", "line 2: three numbers"),
         ("row,entry,item\n2,3,１\n", "line 2: three numbers"),
@@ -277,3 +278,4 @@ def test_a_long_list_of_names_is_kept_in_few_bytes(profile: Path, tmp_path: Path
         [[size]] = journal.execute("SELECT sum(length(runs)) FROM taken").fetchall()
     assert size < 100
     assert seen[-1].rows_accepted == 1
+    assert seen[-1].offset == seen[-1].size == files.csv.stat().st_size
