@@ -30,7 +30,7 @@ from concordat.bulk._sending import (
 from concordat.bulk._tokens import Tokeniser, TokenStore
 from concordat.bulk.errors import SourceError
 from concordat.bulk.mapping import Mapped, Mapping, load_mapping
-from concordat.bulk.sources import Source, open_source
+from concordat.bulk.sources import Source, no_rows, open_source
 from concordat.client import Client
 from concordat.errors import FailedPrecondition, InvalidInput
 from concordat_privacy.catalogue.calendar import day_number
@@ -268,7 +268,7 @@ def _run(
     )
     file = checked_path(journal, "journal")
     folder = file.parent
-    key_file = checked.key_file or folder / "account-ref.key"
+    key_file = checked.key_beside(file)
     written.check(
         [
             ("the source", getattr(source, "path", source)),
@@ -404,9 +404,7 @@ class _Job:
         """Raise SourceError where there are no rows, or not those that were named."""
         found = self.book.totals().rows_read
         if not found and self.work.awaited is None:
-            # Nearly always the wrong file: a job that is done would say that all is well.
-            named = getattr(self.source, "path", "the source")
-            raise SourceError(f"{named}: has no rows, so there is nothing to send")
+            raise no_rows(self.source)
         if self.work.awaited is not None and found != self.work.awaited:
             raise SourceError(
                 f"{self.work.awaited - found} of the {self.work.awaited} named rows are not in the "

@@ -88,9 +88,7 @@ class Mapping:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that is read, once."""
-        found = dict.fromkeys(self.subject.columns)
-        if self.subject.kind_column:
-            found[self.subject.kind_column] = None
+        found = dict.fromkeys(self.subject_columns)
         for record in self.records:
             if record.when is not None:
                 found[record.when[0]] = None
@@ -98,6 +96,16 @@ class Mapping:
             for one in record.attributes:
                 found.update(dict.fromkeys(one.columns))
         return tuple(found)
+
+    @property
+    def subject_columns(self) -> tuple[str, ...]:
+        """The columns that say whose a row is, once each."""
+        more = (self.subject.kind_column,) if self.subject.kind_column else ()
+        return tuple(dict.fromkeys(self.subject.columns + more))
+
+    def key_beside(self, journal: Path) -> Path:
+        """The file of the pseudonyms' key of a job with this journal."""
+        return self.key_file or journal.parent / "account-ref.key"
 
     def with_identifier(self, kind: str, column: str | None = None) -> "Mapping":
         """The same mapping with another kind of identifier, and another column of it.
@@ -142,6 +150,11 @@ class Mapping:
             return found
         record: Record = chosen.record(**made)
         return Mapped(identifier, record, replaces)
+
+    def identify(self, values: Values) -> Identifier | list[FieldProblem]:
+        """Whose a row is, from the columns of its subject; or what is wrong with them."""
+        found: list[FieldProblem] = []
+        return self._identifier(values, found) or found
 
     def _record(self, values: Values) -> RecordMapping | None:
         for record in self.records:

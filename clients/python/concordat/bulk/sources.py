@@ -117,6 +117,12 @@ class CsvFile:
         return [name.strip() for name in record.fields], Position(record.end, record.next_line)
 
 
+def no_rows(source: Source) -> SourceError:
+    """The error of a source that holds none: nearly always the wrong file."""
+    named = getattr(source, "path", "the source")
+    return SourceError(f"{named}: has no rows, so there is nothing to send")
+
+
 def _csv_item(record: _csv.Record, places: dict[str, int], width: int) -> Item:
     after = Position(record.end, record.next_line)
     if isinstance(record.fields, _csv.Fault):
