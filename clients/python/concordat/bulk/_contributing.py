@@ -25,6 +25,7 @@ from concordat.bulk._sending import (
     Line,
     Parcel,
     PreparedRow,
+    request_id,
 )
 from concordat.bulk.mapping import Mapped
 from concordat.errors import FailedPrecondition
@@ -96,7 +97,7 @@ class ByUpload:
         epoch = rows[0][1].epoch
         header = self._header
         if header is None:
-            upload_id = self._line.request_id(sequence, epoch)
+            upload_id = request_id(self._line.job_id, sequence, epoch)
             header = self._header = self._header_of(upload_id, epoch, CATALOGUE_VERSION)
             self._parts = 0
         self._parts += 1

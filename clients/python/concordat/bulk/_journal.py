@@ -200,7 +200,7 @@ class Journal:
         return None if row is None else LastPart(*row)
 
     def prepare(self, span: Span, rejects: Iterable[Reject]) -> None:
-        """Write a span down."""
+        """Write a span down, in the place of what was written of it before."""
         sent = span.parcel
         parcel: tuple[object, ...] = (None,) * 6
         if sent is not None:
@@ -210,9 +210,10 @@ class Journal:
                 *(sent.rows, numbers),
             )
         with transaction(self._connection, self._file) as connection:
+            connection.execute("DELETE FROM reject WHERE sequence = ?", (span.sequence,))
             connection.execute(
-                "INSERT INTO batch (sequence, request_id, part, epoch, catalogue_version, rows, "
-                "numbers, after_offset, after_row, rows_read, refused_here, is_answered) "
+                "INSERT OR REPLACE INTO batch (sequence, request_id, part, epoch, "
+                "catalogue_version, rows, numbers, after_offset, after_row, rows_read, refused_here, is_answered) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(span.sequence, *parcel),

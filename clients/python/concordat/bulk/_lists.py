@@ -10,6 +10,7 @@ from typing import Final
 
 from concordat.bulk._journal import Journal, Reject
 from concordat.bulk._names import ROW_COLUMNS
+from concordat.bulk._paths import checked_path
 from concordat.errors import InvalidInput
 
 REJECT_COLUMNS: Final = ("row", "field", "reason", "description", "refused_by")
@@ -32,7 +33,7 @@ class Lists:
         for name, file in (("rejects", self.rejects), ("rows", self.rows)):
             if file is None:
                 continue
-            folder = Path(file).absolute().parent
+            folder = checked_path(file, name).absolute().parent
             if Path(file).is_dir():
                 raise InvalidInput.field(name, f"{file}: a file wanted, not a folder")
             if not folder.is_dir() and folder != own_folder.absolute():
@@ -41,6 +42,11 @@ class Lists:
                 if _is_same(Path(file), other):
                     raise InvalidInput.field(name, f"{what} itself; another file wanted")
             kept.append((f"the file of {name}", Path(file)))
+
+    def clear(self) -> None:
+        """Remove the list of refused rows of an earlier run: it is no word about this one."""
+        if self.rejects is not None:
+            Path(self.rejects).unlink(missing_ok=True)
 
     def write(self, book: Journal) -> None:
         """Write them, of all that is known so far."""

@@ -38,6 +38,7 @@ class Teller:
     source: Source
     _began: float = 0.0
     _first: int = 0
+    _offset: int = -1
 
     def begin(self) -> None:
         self._began = time.monotonic()
@@ -47,6 +48,7 @@ class Teller:
         """Tell where the job is: `more` were read and not answered yet."""
         if self.tell is None:
             return
+        self._offset = 0 if position is None else position.offset
         totals = self.book.totals()
         read = totals.rows_read + more_read
         seconds = max(time.monotonic() - self._began, 1e-6)
@@ -55,9 +57,14 @@ class Teller:
                 read,
                 totals.rows_accepted,
                 totals.rows_refused + more_refused,
-                0 if position is None else position.offset,
+                self._offset,
                 self.source.size,
                 self.source.unit,
                 (read - self._first) / seconds,
             )
         )
+
+    def end(self) -> None:
+        """Tell that the source was read to its end, which may be after the last row."""
+        if self._offset != self.source.size:
+            self.at(Position(self.source.size, 0), 0, 0)

@@ -10,6 +10,7 @@ from concordat.bulk._reading import Read, Reader
 from concordat.bulk._sending import Delivery, EpochEndedError, Line, PreparedRow, Way, Work
 from concordat.bulk._tokens import Tokeniser
 from concordat.bulk.errors import SourceError
+from concordat.bulk.sources import no_rows
 from concordat.errors import FailedPrecondition
 from concordat_privacy.catalogue.rows import AccountSnapshot
 from concordat_privacy.catalogue.rows import Row as Record
@@ -51,10 +52,13 @@ class Run:
                 way.close()
         self._check_all_found()
         self.book.finish()
+        self.teller.end()
 
     def _check_all_found(self) -> None:
-        """Raise SourceError where rows were named that the source does not have."""
+        """Raise SourceError where there are no rows, or not those that were named."""
         found, awaited = self.book.totals().rows_read, self.work.awaited
+        if not found and awaited is None:
+            raise no_rows(self.reader.source)
         if awaited is not None and found != awaited:
             raise SourceError(
                 f"{awaited - found} of the {awaited} named rows are not in the "

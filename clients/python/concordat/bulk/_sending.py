@@ -70,6 +70,13 @@ PreparedRow: TypeAlias = tuple[int, Token, Record, RowRef | None]
 """The source's number of a row, its subject, what it says, and what it replaces or withdraws."""
 
 
+def request_id(job_id: bytes, sequence: int, epoch: int) -> RequestId:
+    """The id of what begins with a span; another where its rows were tokenised again."""
+    numbers = sequence.to_bytes(8, "big") + epoch.to_bytes(4, "big")
+    named = hashlib.sha256(b"concordat/bulk/v1" + job_id + numbers).digest()
+    return RequestId(named[:REQUEST_ID_BYTES])
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """What every way to the gateway needs."""
@@ -78,12 +85,6 @@ class Line:
     job_id: bytes
     timeout: float | None
     """Seconds for each answer."""
-
-    def request_id(self, sequence: int, epoch: int) -> RequestId:
-        """The id of what begins with a span; another where its rows were tokenised again."""
-        numbers = sequence.to_bytes(8, "big") + epoch.to_bytes(4, "big")
-        named = hashlib.sha256(b"concordat/bulk/v2" + self.job_id + numbers).digest()
-        return RequestId(named[:REQUEST_ID_BYTES])
 
 
 class Way(Protocol):

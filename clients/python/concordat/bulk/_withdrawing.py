@@ -16,6 +16,7 @@ from concordat.bulk._sending import (
     Line,
     Parcel,
     PreparedRow,
+    request_id,
 )
 from concordat.bulk.mapping import Mapped
 from concordat.errors import FailedPrecondition
@@ -70,7 +71,7 @@ class ByCalls:
     def parcel(self, sequence: int, rows: Sequence[PreparedRow]) -> Parcel:
         """A WithdrawRowsRequest."""
         epoch = rows[0][1].epoch
-        named = self._line.request_id(sequence, epoch)
+        named = request_id(self._line.job_id, sequence, epoch)
         request = contribution_pb2.WithdrawRowsRequest(
             request_id=named, epoch=epoch, rows=map(_withdrawal, rows)
         )

@@ -12,6 +12,7 @@ from concordat.bulk._contributing import MAX_ROWS, Contributing
 from concordat.bulk._journal import Journal
 from concordat.bulk._lists import Lists
 from concordat.bulk._names import NamedRows
+from concordat.bulk._paths import checked_path
 from concordat.bulk._progress import Tell, Teller
 from concordat.bulk._pseudonyms import key_in
 from concordat.bulk._reading import Reader
@@ -155,7 +156,7 @@ def withdraw(
         client,
         source,
         mapping,
-        Withdrawing(NamedRows.read(Path(rows))),
+        Withdrawing(NamedRows.read(checked_path(rows, "rows"))),
         batch_rows=MAX_WITHDRAWALS,
         journal=journal,
         encoding=encoding,
@@ -191,9 +192,9 @@ def _run(
         quoted=checked.quoted,
         columns=checked.heading,
     )
-    file = Path(journal)
+    file = checked_path(journal, "journal")
     folder = file.parent
-    key_file = checked.key_file or folder / "account-ref.key"
+    key_file = checked.key_beside(file)
     written.check(
         [
             ("the source", getattr(source, "path", source)),
@@ -204,6 +205,7 @@ def _run(
         ],
         own_folder=folder,
     )
+    written.clear()
     with (
         Journal(file) as book,
         TokenStore(folder / "tokens.cache", key_in(folder / "cache.key")) as store,
