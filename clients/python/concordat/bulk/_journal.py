@@ -213,8 +213,8 @@ class Journal:
             connection.execute("DELETE FROM reject WHERE sequence = ?", (span.sequence,))
             connection.execute(
                 "INSERT OR REPLACE INTO batch (sequence, request_id, part, epoch, "
-                "catalogue_version, rows, numbers, after_offset, after_row, rows_read, refused_here, is_answered) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "catalogue_version, rows, numbers, after_offset, after_row, rows_read, "
+                "refused_here, is_answered) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(span.sequence, *parcel),
                     *(span.after.offset, span.after.row, span.rows_read, span.refused_here),
