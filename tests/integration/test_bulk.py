@@ -122,9 +122,14 @@ def test_a_file_is_an_upload_which_is_ended_with_it(lender: Lender) -> None:
     ]
     assert (end["type"], index) == ("contribution.ended", status.end_entry_index)
     assert (end["parts"], end["rows"], end["refused"]) == (3, 248, 1)
-    # Another run of the job ends nothing else.
-    lender.upload(file, batch_rows=100)
-    assert lender.client.get_upload(bytes.fromhex(upload_id)) == status
+    # Another run of the job ends nothing else, also of one that died before it noted its end.
+    for died in (False, True):
+        if died:
+            with sqlite3.connect(lender.folder / "jobs" / "a.journal") as journal:
+                journal.execute("DELETE FROM fact WHERE name = 'done'")
+        again = lender.upload(file, batch_rows=100)
+        assert (again.entries, again.was_done) == (report.entries, not died)
+        assert lender.client.get_upload(bytes.fromhex(upload_id)) == status
 
 
 def test_a_file_without_a_row_that_can_be_sent_is_no_upload(lender: Lender) -> None:

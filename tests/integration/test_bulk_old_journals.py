@@ -1,4 +1,4 @@
-"""Journals of the version before, which sent each batch by a call, are gone on with."""
+"""Journals of earlier versions are gone on with: of calls, of another catalogue."""
 
 import dataclasses
 import json
@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from concordat.bulk import JournalError, Progress, Report, upload
 from concordat.requests import RequestId
 from concordat.v1 import contribution_pb2
 from concordat_privacy.catalogue.packing import unpack_row
+from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from tests.bulkfiles import accounts, consent_all, csv_bytes, expected, mapping_text, pool
 from tests.gateways import Gateway
 
@@ -29,8 +31,8 @@ class Stopped(Exception):
     """The job was stopped before it had sent anything."""
 
 
-class OldJob:
-    """A job of the version before: its first batch is prepared, and perhaps sent."""
+class StoppedJob:
+    """A job whose first batch is prepared, and which was stopped then."""
 
     def __init__(self, folder: Path, client: Client) -> None:
         self.client = client
@@ -39,20 +41,12 @@ class OldJob:
         self.journal = folder / "jobs" / "a.journal"
         self.file.write_bytes(csv_bytes(one.line() for one in self.held))
         self.map.write_text(mapping_text())
-        self.request_id = RequestId(os.urandom(16))
 
         def stop(_: Progress) -> None:
             raise Stopped
 
         with pytest.raises(Stopped):
             self.upload(progress=stop)
-        self.rows, self.epoch, self.catalogue_version = self._first_batch()
-        with closing(sqlite3.connect(self.journal)) as opened, opened:
-            opened.execute(
-                "UPDATE batch SET request_id = ?, rows = ?",
-                (self.request_id, self.rows.SerializeToString()),
-            )
-        self.make_old()
 
     def upload(self, **options: object) -> Report:
         """As this version does it."""
@@ -63,12 +57,36 @@ class OldJob:
             **options,  # type: ignore[arg-type]
         )
 
+    def change(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Read or change the journal."""
+        with closing(sqlite3.connect(self.journal)) as opened, opened:
+            return opened.execute(statement, values).fetchall()
+
+
+class OldJob(StoppedJob):
+    """A job of the version before: its first batch is prepared, and perhaps sent."""
+
+    def __init__(self, folder: Path, client: Client) -> None:
+        super().__init__(folder, client)
+        self.request_id = RequestId(os.urandom(16))
+        [(part, self.epoch, self.catalogue_version)] = self.change(
+            "SELECT rows, epoch, catalogue_version FROM batch"
+        )
+        packed = contribution_pb2.UploadPart.FromString(part).packed_rows
+        self.rows = contribution_pb2.RowChunk(
+            rows=[row_message(row[:TOKEN_BYTES], unpack_row(row[TOKEN_BYTES:])) for row in packed]
+        )
+        self.change(
+            "UPDATE batch SET request_id = ?, rows = ?",
+            *(self.request_id, self.rows.SerializeToString()),
+        )
+        self.make_old()
+
     def make_old(self) -> None:
         """Give the journal the form that the version before knew."""
-        with closing(sqlite3.connect(self.journal)) as opened, opened:
-            opened.execute("ALTER TABLE batch DROP COLUMN part")
-            opened.execute("ALTER TABLE batch ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0")
-            opened.execute("UPDATE fact SET value = ? WHERE name = 'format'", (_OLD,))
+        self.change("ALTER TABLE batch DROP COLUMN part")
+        self.change("ALTER TABLE batch ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0")
+        self.change("UPDATE fact SET value = ? WHERE name = 'format'", _OLD)
 
     def send_first(self) -> None:
         """Send its first batch as the version before did, and let the answer be lost."""
@@ -78,15 +96,6 @@ class OldJob:
         numbers = range(len(self.rows.rows))
         operation = send_batch(self.client._context, batch, numbers, 0, None)
         assert self.client._runner.run("contribute", operation).rows_accepted == BATCH_ROWS
-
-    def _first_batch(self) -> tuple[contribution_pb2.RowChunk, int, int]:
-        with closing(sqlite3.connect(self.journal)) as opened:
-            [(part, epoch, version)] = opened.execute(
-                "SELECT rows, epoch, catalogue_version FROM batch"
-            ).fetchall()
-        packed = contribution_pb2.UploadPart.FromString(part).packed_rows
-        messages = [row_message(row[:TOKEN_BYTES], unpack_row(row[TOKEN_BYTES:])) for row in packed]
-        return contribution_pb2.RowChunk(rows=messages), epoch, version
 
 
 _OLD = b"concordat/bulk-journal/v1"
@@ -133,9 +142,30 @@ def test_a_job_of_the_version_before_is_gone_on_with(
     assert again == dataclasses.replace(report, was_done=True, identifiers_blinded=0)
 
 
+def test_a_batch_that_an_earlier_catalogue_packed_is_sent_as_it_is(
+    gateway: Gateway, client: Client, tmp_path: Path
+) -> None:
+    job = StoppedJob(tmp_path, client)
+    earlier = CATALOGUE_VERSION - 1
+    job.change("UPDATE batch SET catalogue_version = ?", earlier)
+
+    report = job.upload()
+
+    assert (report.rows_accepted, report.rows_refused) == (ROWS, 0)
+    with Client.open(gateway.auditor) as auditor:
+        entries = [(one.index, json.loads(one.entry)) for one in auditor.export_entries()]
+    mine = [one for index, one in entries if index in report.entries]
+    # The bands of the other rows are those of the catalogue now, so they are another upload.
+    assert [(one["catalogue"], one["sequence"]) for one in mine] == [
+        (earlier, 1),
+        *((CATALOGUE_VERSION, number) for number in (1, 2, 3, 4)),
+    ]
+    for upload_id in {one["upload"] for one in mine}:
+        assert client.get_upload(bytes.fromhex(upload_id)).complete
+
+
 def test_a_journal_of_a_later_version_is_refused_by_name(client: Client, tmp_path: Path) -> None:
-    job = OldJob(tmp_path, client)
-    with closing(sqlite3.connect(job.journal)) as opened, opened:
-        opened.execute("UPDATE fact SET value = x'00' WHERE name = 'format'")
+    job = StoppedJob(tmp_path, client)
+    job.change("UPDATE fact SET value = x'00' WHERE name = 'format'")
     with pytest.raises(JournalError, match=r"a\.journal: is a journal of another version"):
         job.upload()

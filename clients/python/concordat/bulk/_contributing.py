@@ -38,6 +38,9 @@ from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_privacy.oprf import Token
 
 MAX_ROWS = ROWS_PER_PART
+_EPOCH_ENDED = "EPOCH_NOT_ACTIVE"
+_EXPIRED = "UPLOAD_EXPIRED"
+"""Nobody went on with the upload for so long that it takes nothing any more."""
 
 
 class Contributing:
@@ -153,7 +156,7 @@ class ByUpload:
         try:
             found = run("contribute_stream", stream.acknowledged())
         except FailedPrecondition as error:
-            if error.reason != "EPOCH_NOT_ACTIVE":
+            if error.reason != _EPOCH_ENDED:
                 raise
             part = _part_of(parcel)
             known = run("contribute_stream", self._settled(stream.header, part))
@@ -199,7 +202,7 @@ def _ended(stream: PartStream, parts: int) -> Operation[None]:
         yield from stream.end(parts)
     except FailedPrecondition as error:
         # A gateway of before opens no stream of an epoch that has ended: the upload stays open.
-        if error.reason != "EPOCH_NOT_ACTIVE":
+        if error.reason not in (_EPOCH_ENDED, _EXPIRED):
             raise
     yield from stream.finish()
 
