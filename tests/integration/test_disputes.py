@@ -11,7 +11,7 @@ import pytest
 
 from concordat.v1 import common_pb2, dispute_pb2, usage_pb2
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.rules.disputes import mark_overdue
+from concordat_gateway.rules.dispute_deadlines import mark_overdue
 from concordat_gateway.rules.usage import watch
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.audit.replay import Replay
@@ -42,6 +42,7 @@ ACCOUNTS = common_pb2.DATA_CATEGORY_CREDIT_ACCOUNTS
 INQUIRIES = common_pb2.DATA_CATEGORY_INQUIRIES
 NO_CONSENT = (grpc.StatusCode.PERMISSION_DENIED, "NO_CONSENT")
 CORRECTED = dispute_pb2.DISPUTE_OUTCOME_CORRECTED
+DELETED = dispute_pb2.DISPUTE_OUTCOME_DELETED
 UPHELD = dispute_pb2.DISPUTE_OUTCOME_UPHELD
 NOT_ON_FILE = dispute_pb2.DISPUTE_OUTCOME_NOT_ON_FILE
 
@@ -293,6 +294,30 @@ def test_who_contributes_answers_and_the_opener_learns_one_word(consortium: Cons
     # What beta sees of it stays its own part.
     [seen] = listed(beta, with_resolved=True)
     assert seen.outcome == UPHELD
+
+
+@pytest.mark.parametrize(
+    ("answers", "ended"),
+    [
+        ([CORRECTED, DELETED], CORRECTED),
+        ([DELETED, CORRECTED], CORRECTED),
+        ([DELETED, UPHELD], DELETED),
+        ([UPHELD, DELETED], DELETED),
+        ([UPHELD, UPHELD], UPHELD),
+    ],
+)
+def test_a_correction_is_told_before_a_deletion_and_both_before_what_was_right(
+    consortium: Consortium, answers: list[int], ended: int
+) -> None:
+    furnishers = (consortium.beta, consortium.gamma)
+    for caller in furnishers:
+        contributes(consortium, caller, 1)
+    consented(consortium, consortium.alpha, 1)
+    dispute = open_dispute(consortium.alpha, 1).dispute.dispute_id
+    for caller, outcome in zip(furnishers, answers, strict=True):
+        answer(caller, dispute, outcome)
+    [own] = listed(consortium.alpha, with_resolved=True)
+    assert own.outcome == ended
 
 
 def test_who_has_answered_cannot_tell_whether_others_still_have_to(
