@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -16,8 +16,6 @@ from concordat import (
     AccountSnapshot,
     AccountStatus,
     Client,
-    ConsentDraft,
-    DataCategory,
     PhoneNumber,
     ProductClass,
     Purpose,
@@ -30,6 +28,7 @@ from concordat import (
 )
 from concordat_privacy.log.checkpoint import VerifierKey
 from concordat_privacy.log.verify import verify_export
+from tests.contributing import agreed
 from tests.gateways import Gateway, MakeGateway, concordat
 from tests.stores import StoreUrls
 
@@ -39,17 +38,6 @@ NOW = datetime.now(UTC)
 PEOPLE = 300
 ACCOUNTS_EACH = 20
 REQUEST_ID = hashlib.sha256(b"the batch that is interrupted").digest()[:16]
-
-
-def consent(token: Token) -> ConsentDraft:
-    return ConsentDraft(
-        token=token,
-        purposes={Purpose.CONTRIBUTION, Purpose.UNDERWRITING},
-        categories={DataCategory.CREDIT_ACCOUNTS},
-        expires_at=NOW + timedelta(days=30),
-        notice_version="2026-1",
-        evidence_sha256=hashlib.sha256(b"the signed form").digest(),
-    )
 
 
 def rows(people: list[Token]) -> Iterator[Row]:
@@ -89,7 +77,9 @@ def test_a_batch_is_taken_once_however_often_the_gateway_dies(
     profile = gateway.join("furnisher")
     with Client.open(profile) as furnisher:
         people = furnisher.tokenise(PhoneNumber(f"+8613800{n:06d}") for n in range(PEOPLE))
-        granted = furnisher.grant_consents([consent(token) for token in people])
+        granted = furnisher.grant_consents(
+            [agreed(token, Purpose.CONTRIBUTION, Purpose.UNDERWRITING) for token in people]
+        )
         assert not granted.refused
 
         def rows_and_death() -> Iterator[Row]:

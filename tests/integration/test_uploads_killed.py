@@ -1,6 +1,5 @@
 """Uploads through gateways and databases that die: what was acknowledged is there, once."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -10,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,6 @@ from concordat import (
     AccountSnapshot,
     AccountStatus,
     Client,
-    ConsentDraft,
-    DataCategory,
     PhoneNumber,
     ProductClass,
     Purpose,
@@ -36,6 +33,7 @@ from concordat_gateway.store.signal_tables import relation
 from concordat_privacy.log.checkpoint import VerifierKey
 from concordat_privacy.log.verify import verify_export
 from concordat_store.database import Database
+from tests.contributing import agreed
 from tests.gateways import Gateway, MakeGateway, concordat
 from tests.postgresql import Server, running_server
 from tests.stores import StoreUrls, postgresql_urls
@@ -51,18 +49,8 @@ PATIENCE_SECONDS = 120.0
 def prepared(client: Client) -> list[Token]:
     """People whose consent the client holds."""
     people = client.tokenise(PhoneNumber(f"+8613800{n:06d}") for n in range(PEOPLE))
-    draft = [
-        ConsentDraft(
-            token=token,
-            purposes={Purpose.CONTRIBUTION, Purpose.UNDERWRITING},
-            categories={DataCategory.CREDIT_ACCOUNTS},
-            expires_at=NOW + timedelta(days=30),
-            notice_version="2026-1",
-            evidence_sha256=hashlib.sha256(b"the signed form").digest(),
-        )
-        for token in people
-    ]
-    assert not client.grant_consents(draft).refused
+    drafts = [agreed(token, Purpose.CONTRIBUTION, Purpose.UNDERWRITING) for token in people]
+    assert not client.grant_consents(drafts).refused
     return people
 
 
