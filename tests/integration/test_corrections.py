@@ -110,7 +110,7 @@ def refused(caller: Caller, *rows: Row) -> Refused:
 
 
 def listed(refusals: Sequence[object]) -> Refused:
-    return [(one.item, one.field, one.reason) for one in refusals]  # type: ignore[attr-defined]
+    return [(one.item, one.field, one.reason) for one in refusals]
 
 
 def withdrawal(
