@@ -38,6 +38,7 @@ from concordat_gateway.rules.requests import (
     Reply,
     Request,
     check_request_id,
+    check_sha256,
     find,
     keep,
 )
@@ -54,7 +55,6 @@ from concordat_rpc.errors import invalid, permission_denied
 from concordat_rpc.peer import Peer
 from concordat_store.clock import rfc3339
 
-SHA256_BYTES: Final = 32
 _ANSWERS: Final = (DisputeOutcome.CORRECTED, DisputeOutcome.DELETED, DisputeOutcome.UPHELD)
 """What a furnisher may answer. Of several answers the first in this order is how it ended."""
 
@@ -74,7 +74,8 @@ class Complaint:
             raise invalid("category", "one of the data categories wanted")
         if reason not in list(DisputeReason):
             raise invalid("reason", "one of the dispute reasons wanted")
-        return cls(DataCategory(category), DisputeReason(reason), _checked_sha256(statement_sha256))
+        statement_sha256 = check_sha256(statement_sha256, "statement_sha256")
+        return cls(DataCategory(category), DisputeReason(reason), statement_sha256)
 
     @property
     def about(self) -> str:
@@ -183,7 +184,7 @@ def answer(
     Raises Refusal INVALID_ARGUMENT, NOT_FOUND (DISPUTE_NOT_FOUND).
     """
     check_dispute_id(dispute_id)
-    _checked_sha256(statement_sha256)
+    check_sha256(statement_sha256, "statement_sha256")
     if outcome not in _ANSWERS:
         raise invalid("outcome", "corrected, deleted or upheld wanted")
     answered = DisputeOutcome(outcome)
@@ -332,12 +333,6 @@ def _resolve(
 def _outcome_of(answers: Collection[int]) -> DisputeOutcome:
     """One of the answers, which stands for all: so it does not tell how many there were."""
     return next(outcome for outcome in _ANSWERS if outcome in answers)
-
-
-def _checked_sha256(value: bytes) -> bytes:
-    if len(value) != SHA256_BYTES:
-        raise invalid("statement_sha256", f"{SHA256_BYTES} bytes wanted, {len(value)} given")
-    return value
 
 
 _ID = sa.bindparam("id", type_=sa.LargeBinary())
