@@ -1,9 +1,9 @@
 """Many rows at once, the way each database takes them fastest.
 
 SQLAlchemy's own executemany costs three times the driver's per row. SQLite takes the driver's
-executemany, best in the order of the key. PostgreSQL takes one array a column (`unnest`) up to
-some hundred rows, binary COPY beyond; COPY knows no ON CONFLICT, so upserts go through a temporary
-table.
+executemany, best in the order of the key. PostgreSQL takes one array a column (`unnest`) below
+_COPY_FROM_ROWS rows, binary COPY from there on; COPY knows no ON CONFLICT, so upserts go through a
+temporary table.
 """
 
 from collections.abc import Sequence
