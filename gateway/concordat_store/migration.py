@@ -45,7 +45,7 @@ class History:
         return config
 
     def head(self) -> str:
-        """The revision that this build's tables are at. Raises StoreError where none is installed."""
+        """The revision that this build's tables are at. Raises StoreError for none."""
         head = ScriptDirectory.from_config(self.config()).get_current_head()
         if head is None:
             raise StoreError(f"no migrations of the {self.name} store are installed")

@@ -137,18 +137,13 @@ def inquiries(days: int) -> Measure:
 
     def measure(evidence: Evidence) -> int:
         asked = evidence.asked
-        return _band(len(asked) - bisect_left(asked, _first_day(evidence, days)), INQUIRY_BOUNDS)
+        return _band(len(asked) - bisect_left(asked, evidence.today_day - days + 1), INQUIRY_BOUNDS)
 
     return measure
 
 
-def _first_day(evidence: Evidence, days: int) -> int:
-    """The first of the last `days` days, today included."""
-    return evidence.today_day - days + 1
-
-
 def cash_inquiries_12m(evidence: Evidence) -> int:
-    first = _first_day(evidence, _YEAR_DAYS)
+    first = evidence.today_day - _YEAR_DAYS + 1
     cash = ProductClass.CASH_INSTALMENT
     recent = [row for row in evidence.inquiries if row.product is cash and row.day >= first]
     return _band(len(recent), INQUIRY_BOUNDS)
@@ -310,7 +305,7 @@ def fraud_flag(evidence: Evidence) -> int:
 
 def declined_12m(evidence: Evidence) -> int:
     """Unknown unless the outcome of an application in the time is."""
-    first = _first_day(evidence, _YEAR_DAYS)
+    first = evidence.today_day - _YEAR_DAYS + 1
     outcomes = [row.outcome for row in evidence.inquiries if row.day >= first and row.outcome]
     if not outcomes:
         return UNKNOWN
