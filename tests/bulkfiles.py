@@ -208,6 +208,18 @@ def pool(gateway: Gateway, member: Path) -> dict[bytes, Relation]:
     return found
 
 
+PEOPLE = 40
+"""Whose consents `furnisher` has."""
+
+
+def furnisher(gateway: Gateway, member_id: str) -> Path:
+    """The profile of a member that may contribute of persons 0 to PEOPLE - 1."""
+    profile = gateway.join(member_id)
+    with Client.open(profile) as client:
+        consent_all(client, PEOPLE)
+    return profile
+
+
 def consent_all(client: Client, people: int) -> None:
     """Record consents to contribute of persons 0 to `people` - 1."""
     tokens = client.tokenise(ResidentId(resident_id(person)) for person in range(people))

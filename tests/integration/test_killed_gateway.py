@@ -1,7 +1,6 @@
 """A gateway that is killed in the middle of a batch: nothing is lost, nothing is taken twice."""
 
 import hashlib
-import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -26,10 +25,8 @@ from concordat import (
     month_number,
     quarter_number,
 )
-from concordat_privacy.log.checkpoint import VerifierKey
-from concordat_privacy.log.verify import verify_export
 from tests.contributing import agreed
-from tests.gateways import Gateway, MakeGateway, concordat
+from tests.gateways import MakeGateway, export_verified
 from tests.stores import StoreUrls
 
 pytestmark = pytest.mark.slow
@@ -54,16 +51,6 @@ def rows(people: list[Token]) -> Iterator[Row]:
                     opened_quarter=quarter_number(NOW.date()) - 4,
                 ),
             )
-
-
-def exported(gateway: Gateway, folder: Path) -> list[dict[str, object]]:
-    """The ledger's entries, once the auditor's export has been verified offline."""
-    written = concordat("ledger", "export", folder, "--profile", gateway.auditor)
-    assert written.returncode == 0, written.stderr
-    report = verify_export(folder, VerifierKey.decode(gateway.ledger_vkey))
-    assert report.ok, report.summary()
-    with Client.open(gateway.auditor) as auditor:
-        return [json.loads(entry.entry) for entry in auditor.export_entries()]
 
 
 @pytest.mark.parametrize("rows_before", [0, 2_500, PEOPLE * ACCOUNTS_EACH])
@@ -113,6 +100,6 @@ def test_a_batch_is_taken_once_however_often_the_gateway_dies(
     assert {result.status for result in found} == {SubjectStatus.OK}
     assert {result["open_accounts"].band_label for result in found} == {"11+"}
 
-    kinds = Counter(entry["type"] for entry in exported(gateway, tmp_path / "export"))
+    kinds = Counter(entry["type"] for entry in export_verified(gateway, tmp_path / "export"))
     assert kinds["consent.granted"] == PEOPLE
     assert kinds["contribution.batch"] == 1

@@ -30,11 +30,9 @@ from concordat import (
 )
 from concordat.results.uploads import ROWS_PER_PART
 from concordat_gateway.store.signal_tables import relation
-from concordat_privacy.log.checkpoint import VerifierKey
-from concordat_privacy.log.verify import verify_export
 from concordat_store.database import Database
 from tests.contributing import agreed
-from tests.gateways import Gateway, MakeGateway, concordat
+from tests.gateways import Gateway, MakeGateway, concordat, export_verified
 from tests.postgresql import Server, running_server
 from tests.stores import StoreUrls, postgresql_urls
 
@@ -117,17 +115,12 @@ def check(
     assert [part.sequence for part in parts] == list(range(1, len(rows) // ROWS_PER_PART + 1))
     refused = [refusal.item for part in parts for refusal in part.refused]
     assert refused == [n for n in range(len(rows)) if n % 100 == 7]
-    written = concordat("ledger", "export", folder, "--profile", gateway.auditor)
-    assert written.returncode == 0, written.stderr
-    report = verify_export(folder, VerifierKey.decode(gateway.ledger_vkey))
-    assert report.ok, report.summary()
+    entries = export_verified(gateway, folder)
     exceptions = concordat(
         "audit", "exceptions", folder, "--key", gateway.folder / "gateway" / "ledger.vkey"
     )
     assert exceptions.returncode == 0, exceptions.stdout + exceptions.stderr
     check_evidence(gateway, folder, parts[-1].receipt.entry_index)
-    with Client.open(gateway.auditor) as auditor:
-        entries = [json.loads(entry.entry) for entry in auditor.export_entries()]
     batches = [one for one in entries if one["type"] == "contribution.batch"]
     assert [one["sequence"] for one in batches] == [part.sequence for part in parts]
     for part in parts:
