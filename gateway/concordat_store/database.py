@@ -33,6 +33,7 @@ class Database:
             self._reading = engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
+        # Kept while idle, they are nobody else's: most of the pool stays for transactions.
         self._asking = AskingConnections(engine, keep=pool_size // 4)
         self._turns: Turns | None = None
         self._checkpoints: Checkpoints | None = None
@@ -62,6 +63,7 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
+        """Whether it is a file of this machine; otherwise a PostgreSQL server."""
         return self._engine.dialect.name == "sqlite"
 
     @contextmanager
