@@ -23,6 +23,7 @@ from tests.bulkfiles import (
     consent_all,
     csv_bytes,
     expected,
+    furnisher,
     mapping_text,
     pool,
 )
@@ -33,7 +34,6 @@ from tests.wiretap import Wiretap, tapping
 
 pytestmark = pytest.mark.slow
 
-PEOPLE = 40
 ROWS = 3_000
 BATCH_ROWS = 100
 
@@ -76,9 +76,7 @@ def test_a_job_that_is_killed_again_and_again_sends_each_batch_once(
 ) -> None:
     gateway = make_gateway(**on(store_urls))
     gateway.start()
-    profile = gateway.join("bulk-killed")
-    with Client.open(profile) as client:
-        consent_all(client, PEOPLE)
+    profile = furnisher(gateway, "bulk-killed")
     held = accounts(ROWS, seed=31)
     file = tmp_path / "file.csv"
     file.write_bytes(csv_bytes(one.line() for one in held))
@@ -118,9 +116,7 @@ def test_a_job_outlives_its_gateway(
 ) -> None:
     gateway = make_gateway(**on(store_urls))
     gateway.start()
-    profile = gateway.join("furnisher")
-    with Client.open(profile) as client:
-        consent_all(client, PEOPLE)
+    profile = furnisher(gateway, "furnisher")
     held = accounts(ROWS // 3, seed=32)
     file = tmp_path / "file.csv"
     file.write_bytes(csv_bytes(one.line() for one in held))

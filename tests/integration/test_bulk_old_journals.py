@@ -18,10 +18,9 @@ from concordat.requests import RequestId
 from concordat.v1 import contribution_pb2
 from concordat_privacy.catalogue.packing import unpack_row
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
-from tests.bulkfiles import accounts, consent_all, csv_bytes, expected, mapping_text, pool
+from tests.bulkfiles import accounts, csv_bytes, expected, furnisher, mapping_text, pool
 from tests.gateways import Gateway
 
-PEOPLE = 40
 ROWS = 500
 BATCH_ROWS = 100
 TOKEN_BYTES = 32
@@ -103,13 +102,12 @@ _OLD = b"concordat/bulk-journal/v1"
 
 @pytest.fixture
 def profile(gateway: Gateway) -> Path:
-    return gateway.join("bulk-upgraded")
+    return furnisher(gateway, "bulk-upgraded")
 
 
 @pytest.fixture
 def client(profile: Path) -> Iterator[Client]:
     with Client.open(profile) as opened:
-        consent_all(opened, PEOPLE)
         yield opened
 
 
