@@ -332,6 +332,7 @@ def _build(
         system_clock,
         jurisdictions(config).default,
         retention,
+        config.upload_ages,
     )
     signal = SignalServicer(
         journal, signals, subjects, config.lookup_quota, config.disputed, retention

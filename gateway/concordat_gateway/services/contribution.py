@@ -9,6 +9,7 @@ from operator import attrgetter
 import grpc
 
 from concordat.v1 import contribution_pb2, contribution_pb2_grpc
+from concordat_gateway.config import DEFAULT_AGES, UploadAges
 from concordat_gateway.ledger.journal import Committed, Journal
 from concordat_gateway.rules import contributions, uploads, withdrawals
 from concordat_gateway.rules.calendar import day_of
@@ -47,9 +48,11 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         clock: Clock,
         jurisdiction: str = UNNAMED,
         retention: Policy | None = None,
+        ages: UploadAges = DEFAULT_AGES,
     ) -> None:
         """`jurisdiction`: code of the policy for consents that name none. `retention`: the policy
-        by which the gateway deletes rows."""
+        by which the gateway deletes rows. `ages`: of uploads."""
+        self._ages = ages
         self._retention = retention
         self._jurisdiction = jurisdiction
         self._journal = journal
@@ -139,7 +142,9 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
     def GetUpload(
         self, request: contribution_pb2.GetUploadRequest, _context: grpc.ServicerContext
     ) -> contribution_pb2.GetUploadResponse:
-        status = uploads.get_upload(self._journal, call.current().peer, request.upload_id)
+        status = uploads.get_upload(
+            self._journal, call.current().peer, request.upload_id, self._ages, self._clock()
+        )
         return contribution_pb2.GetUploadResponse(
             acknowledged_sequence=status.acknowledged_sequence,
             rows_accepted=status.rows_accepted,
@@ -149,6 +154,8 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             last_accepted_at=timestamp_of(status.last_accepted_at),
             complete=status.end_entry is not None,
             end_entry_index=status.end_entry or 0,
+            state=contribution_pb2.UploadState.ValueType(status.state),
+            answered_until=timestamp_of(status.answered_until),
         )
 
     def ListRefusedRows(

@@ -16,7 +16,7 @@ from concordat._checks import (
     token_fault,
 )
 from concordat._context import Context
-from concordat._convert import FetchPage, Page, time_of
+from concordat._convert import FetchPage, Page, member_of, time_of
 from concordat._fields import own_name
 from concordat._methods import CONTRIBUTE_STREAM, GET_UPLOAD, LIST_REFUSED_ROWS
 from concordat._operations.contributions import SHA256_BYTES, misnamed, row_message
@@ -33,6 +33,7 @@ from concordat._steps import (
     Say,
     Sleep,
 )
+from concordat.enums import UploadState
 from concordat.errors import (
     ConcordatError,
     InvalidInput,
@@ -349,6 +350,8 @@ def get_upload(
         time_of(reply.last_accepted_at, "last_accepted_at"),
         reply.complete,
         reply.end_entry_index if reply.complete else None,
+        member_of(UploadState, reply.state, "state") if reply.state else None,
+        time_of(reply.answered_until, "answered_until") if reply.state else None,
     )
 
 
