@@ -73,6 +73,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         for message in request_iterator:
             if message.WhichOneof("part") != "chunk":
                 raise invalid("part", "every message after the first carries a chunk")
+            intake.check_count(len(message.chunk.rows))
             intake.add([_raw(row) for row in message.chunk.rows])
         committed = contributions.contribute(
             self._journal,
@@ -128,6 +129,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
                     raise invalid("part.packed_rows", "a part has rows or packed rows, not both")
                 intake.add_packed(part.packed_rows)
             else:
+                intake.check_count(len(part.rows))
                 intake.add([_raw(row) for row in part.rows])
             committed = upload.take(part.sequence, intake, seconds_left())
             accepted = committed.value
@@ -181,6 +183,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         self, request: contribution_pb2.WithdrawRowsRequest, _context: grpc.ServicerContext
     ) -> contribution_pb2.WithdrawRowsResponse:
         furnisher = call.current().peer
+        withdrawals.check_count(len(request.rows))
         store_epoch, names = self._naming(furnisher, request.epoch)
         rows = Withdrawals(
             request.request_id,
