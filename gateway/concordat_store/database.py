@@ -21,9 +21,11 @@ RETRY_AFTER_SECONDS = 1.0
 class Database:
     """A connected store. Thread-safe; make one a process, after it was spawned."""
 
-    def __init__(self, engine: sa.Engine, pool_size: int) -> None:
+    def __init__(self, engine: sa.Engine, pool_size: int, writing: sa.Engine | None = None) -> None:
+        """`writing`: what `write` takes its connections from; `engine`, unless it is given."""
         self._engine = engine
-        self._writing = engine.execution_options(**{WRITES: True})
+        self._own_writing = writing
+        self._writing = (writing or engine).execution_options(**{WRITES: True})
         self._reading = engine
         if engine.dialect.name == "postgresql":
             # One snapshot for all statements of a read, as SQLite gives.
@@ -41,7 +43,13 @@ class Database:
 
         `erasing`: for a store of which nothing that was deleted may be left in a SQLite file.
         """
-        database = cls(create_engine(url, pool_size=pool_size, erasing=erasing), pool_size)
+        engine = create_engine(url, pool_size=pool_size, erasing=erasing)
+        writing = None
+        if engine.dialect.name == "sqlite":
+            # Whose turn it is writes on the one connection that also wrote last: the pages that it
+            # holds are still right, and SQLite gives up those of every other connection.
+            writing = create_engine(url, pool_size=1, erasing=erasing)
+        database = cls(engine, pool_size, writing)
         try:
             with database._engine.connect():
                 return database
@@ -151,6 +159,8 @@ class Database:
         """Close the pooled connections."""
         self._asking.close()
         self._engine.dispose()
+        if self._own_writing is not None:
+            self._own_writing.dispose()
         if self._turns:
             self._turns.close()
             self._turns = None

@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from enum import Enum
 
 import pytest
@@ -130,8 +131,8 @@ class Sender:
         header = Header(self.id, EPOCH, CATALOGUE_VERSION)
         return UploadStream(self.journal, self.store, BETA, header)
 
-    def send(self, stream: UploadStream, sequence: int) -> int:
-        """Send a part; returns its entry."""
+    def send(self, stream: UploadStream, sequence: int) -> None:
+        """Send a part."""
         intake = Intake(
             Header(self.id, EPOCH, CATALOGUE_VERSION),
             day_of(self._clock()),
@@ -140,7 +141,7 @@ class Sender:
             PART,
         )
         intake.add([self._raw(*one) for one in self._parts[sequence - 1]])
-        return stream.take(sequence, intake, 30).value.entry.index
+        stream.take(sequence, intake, 30)
 
     def pool(self) -> dict[int, Relation]:
         """This example's accounts of the subject."""
@@ -172,19 +173,22 @@ class Sender:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(parts=parts_of_rows, breaks=breaks)
+@given(parts=parts_of_rows, breaks=breaks, waits=st.lists(st.booleans(), min_size=8, max_size=8))
 def test_an_upload_that_broke_anywhere_makes_the_pool_of_one_that_did_not(
     stores: tuple[Journal, EndingStore],
     clock: ManualClock,
     numbers: Iterator[int],
     parts: list[list[tuple[int, int, int]]],
     breaks: list[tuple[Point, int, int, bool]],
+    waits: list[bool],
 ) -> None:
+    """`waits`: whether the sender waits for the acknowledgement of a part before the next."""
     base = next(numbers) * 1_000
     unbroken = Sender(stores, clock, UNBROKEN, parts, base)
-    stream = unbroken.open()
-    for sequence in range(1, len(parts) + 1):
-        unbroken.send(stream, sequence)
+    with closing(unbroken.open()) as stream:
+        for sequence in range(1, len(parts) + 1):
+            unbroken.send(stream, sequence)
+        stream.settle()
 
     journal, store = stores
     broken = Sender(stores, clock, BROKEN, parts, base)
@@ -194,32 +198,41 @@ def test_an_upload_that_broke_anywhere_makes_the_pool_of_one_that_did_not(
     at = next(left, None)
     well = known = 0
     stream = broken.open()
-    assert stream.settled == 0
+    assert stream.taken == 0
     sequence = 1
-    while sequence <= len(parts):
+    waiting = itertools.cycle(waits)
+    while known < len(parts):
         if at is not None and well >= at[1]:
             store.end_at = at[0]
         try:
-            entry = broken.send(stream, sequence)
+            if sequence <= len(parts):
+                broken.send(stream, sequence)
+            sequence += 1
+            if next(waiting) or sequence > len(parts):
+                stream.settle()
         except Break:
             assert at is not None
             _, _, again, tidied = at
+            stream.close()
+            store.end_at = None
             if tidied:
                 clock.advance(3600)
                 contributions.resume(journal, store, clock)
             at, well = next(left, None), 0
             stream = broken.open()
             # All that was acknowledged is there; perhaps what was being sent too.
-            assert known <= stream.settled <= max(known, sequence)
-            known = stream.settled
-            sequence = max(1, stream.settled + 1 - again)
+            assert known <= stream.taken <= max(known, sequence)
+            known = stream.taken
+            sequence = max(1, known + 1 - again)
             continue
-        store.end_at = None
-        # A part has one entry, however often it was sent.
-        assert entries.setdefault(sequence, entry) == entry
-        known = max(known, sequence)
-        sequence += 1
+        for part in stream.published():
+            # A part has one entry, however often it was sent.
+            entry = part.committed.value.entry.index
+            assert entries.setdefault(part.sequence, entry) == entry
+            known = max(known, part.sequence)
         well += 1
+    stream.close()
+    store.end_at = None
 
     assert journal.size - before == len(parts)
     assert broken.pool() == unbroken.pool()

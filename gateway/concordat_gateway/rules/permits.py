@@ -105,7 +105,8 @@ def permits(
     found: dict[SubjectKey, dict[DataCategory, ConsentId]] = defaultdict(dict)
     grounds: list[Ground] = []
     for chunk in in_chunks(sorted(subjects)):
-        rows = connection.execute(
+        rows = rows_of(
+            connection,
             _LIVE_OF_RECIPIENT,
             {
                 "subjects": chunk,
@@ -114,7 +115,7 @@ def permits(
                 "now": now,
             },
         )
-        read = list(map(Ground._make, rows.all()))
+        read = list(map(Ground._make, rows))
         grounds += read
         for ground in read:
             consents = found[ground.subject]
@@ -260,7 +261,7 @@ def contributors(
     """
     found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
     for chunk in in_chunks(sorted(subjects)):
-        rows = connection.execute(_LIVE_OF_SUBJECTS, {"subjects": chunk, "now": now})
+        rows = rows_of(connection, _LIVE_OF_SUBJECTS, {"subjects": chunk, "now": now})
         for subject, member_no, purposes, categories in rows:
             if covers(purposes, Purpose.CONTRIBUTION):
                 allowed = found[subject]
@@ -320,19 +321,21 @@ _LIVE = sa.and_(
     consent.c.starts_at <= sa.bindparam("now"),
 )
 _OF_SUBJECTS = consent.c.subject.in_(sa.bindparam("subjects", expanding=True))
+_AMONG_SUBJECTS = Among(consent.c.subject, "subjects")
 _OF_RECIPIENT = consent.c.recipient == sa.bindparam("recipient")
 # The purpose is asked for here and not sorted out later, so that no refusal fetches a row.
 _FOR_PURPOSE = consent.c.purposes.bitwise_and(sa.bindparam("purpose")) != 0
 # Not in the order of an index: SQLite, which knows no statistics, would rather read all consents of
 # the recipient in that order than sort the few of one subject.
 _FIRST_RECORDED = (consent.c.subject, consent.c.grant_entry + 0)
-_LIVE_OF_RECIPIENT = (
+_OF_RECIPIENTS_LIVE = (
     sa.select(*(consent.c[name] for name in Ground._fields))
-    .where(_OF_SUBJECTS, _OF_RECIPIENT, _LIVE, _FOR_PURPOSE)
+    .where(_OF_RECIPIENT, _LIVE, _FOR_PURPOSE)
     .order_by(*_FIRST_RECORDED)
 )
-_LIVE_FOR_CATEGORY = _LIVE_OF_RECIPIENT.where(
-    consent.c.categories.bitwise_and(sa.bindparam("category")) != 0
+_LIVE_OF_RECIPIENT = _OF_RECIPIENTS_LIVE.where(_AMONG_SUBJECTS)
+_LIVE_FOR_CATEGORY = _OF_RECIPIENTS_LIVE.where(
+    _OF_SUBJECTS, consent.c.categories.bitwise_and(sa.bindparam("category")) != 0
 ).limit(1)
 # An exhausted consent is left out here, so that its refusal fetches as little as any other.
 _SPAN = sa.case(
@@ -353,7 +356,7 @@ _UNSPENT_OF_RECIPIENT = (
         consent.c.used_span,
         consent.c.used,
     )
-    .where(Among(consent.c.subject, "subjects"), _OF_RECIPIENT, _LIVE, _FOR_PURPOSE, _UNSPENT)
+    .where(_AMONG_SUBJECTS, _OF_RECIPIENT, _LIVE, _FOR_PURPOSE, _UNSPENT)
     .order_by(*_FIRST_RECORDED)
 )
 _COUNT_USES = (
@@ -371,7 +374,7 @@ LIVE_OF_MEMBERS = (
     .join(member, member.c.member_id == consent.c.recipient)
     .where(_LIVE)
 )
-_LIVE_OF_SUBJECTS = LIVE_OF_MEMBERS.where(_OF_SUBJECTS)
+_LIVE_OF_SUBJECTS = LIVE_OF_MEMBERS.where(_AMONG_SUBJECTS)
 _LIVE_IN_SPAN = LIVE_OF_MEMBERS.where(
     consent.c.subject >= sa.bindparam("first"), consent.c.subject <= sa.bindparam("last")
 )

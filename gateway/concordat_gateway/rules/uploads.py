@@ -5,9 +5,10 @@ published. The same transaction moves the upload's sequence on, so that a part i
 however often it comes and over however many connections: a repeat finds the record and is
 answered from it. A part is acknowledged when it is durable and published.
 
-A part is staged only when the one before it has been published. So the pool is the same after
-an upload that broke anywhere as after one that did not, also where two parts report one month of
-one account and the later counts.
+While a part is recorded, the one before it is published, in another thread: the two need different
+stores, and most of the time neither needs Python. Parts are published in their order all the same,
+see `publication`. So the pool is the same after an upload that broke anywhere as after one that did
+not, also where two parts report one month of one account and the later counts.
 
 An upload may be ended: an entry says how many parts and rows it has, and the transaction that
 writes it closes the upload, so that no part can come after it. A repeat is answered from the
@@ -16,6 +17,7 @@ answered any more.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -103,8 +105,16 @@ class RefusedPage:
     next_page_token: str
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A part that is in the pool, and what is answered for it."""
+
+    sequence: int
+    committed: Committed[Accepted]
+
+
 class UploadStream:
-    """One connection's way through an upload. Not thread-safe."""
+    """One connection's way through an upload. Not thread-safe. Close it."""
 
     def __init__(
         self,
@@ -126,17 +136,27 @@ class UploadStream:
         self._id = header.request_id
         self._header_sha256 = _digest(header)
         self._jurisdiction = jurisdiction
-        self._settled = self._opened()
+        self._publisher = ThreadPoolExecutor(1, "publisher")
+        self._recorded: tuple[_Batch, bytes] | None = None
+        """The newest part taken, whose publication is still to begin, and what was staged."""
+        self._publishing: Future[Published] | None = None
+        """The part before it."""
+        self._published: list[Published] = []
+        self._taken = self._opened()
+
+    def close(self) -> None:
+        """Let what is being published be published."""
+        self._publisher.shutdown()
 
     @property
-    def settled(self) -> int:
-        """Sequence up to which this stream knows all parts as taken and published."""
-        return self._settled
+    def taken(self) -> int:
+        """Sequence up to which this stream knows all parts as taken."""
+        return self._taken
 
-    def take(self, sequence: int, intake: Intake, timeout_seconds: float) -> Committed[Accepted]:
-        """Take a part whose rows are all in `intake`; it is in the pool when this returns.
+    def take(self, sequence: int, intake: Intake, timeout_seconds: float) -> None:
+        """Take a part whose rows are all in `intake`: it is durable when this returns.
 
-        Where it came before with the same rows, this is what was answered then. Raises Refusal
+        It is in the pool once `published` gives it, or `settle` has returned. Raises Refusal
         INVALID_ARGUMENT, FAILED_PRECONDITION (SEQUENCE_GAP, UPLOAD_ENDED, UPLOAD_EXPIRED),
         ALREADY_EXISTS (SEQUENCE_REUSED, UPLOAD_ID_REUSED), PERMISSION_DENIED, UNAVAILABLE,
         DEADLINE_EXCEEDED. After the last two the part may have been taken; to send it again is
@@ -150,13 +170,52 @@ class UploadStream:
             held = held_of(
                 self._journal, self._signals, self._furnisher, intake.wanted, intake.store_epoch
             )
+            # Before the next publication begins: SQLite lets one write at a time.
             staged = stage(self._signals, intake)
+        try:
+            self._await_published()
+            self._begin_publishing()
+        except Refusal:
+            self._give_up(staged)
+            raise
+        if batch is None:
             self._write(staged, sequence, intake, digest, held, timeout_seconds)
             batch = self._find(sequence, intake)
             assert batch is not None  # it was recorded now, or by somebody else a moment ago
+        self._recorded = batch, staged
+        self._taken = max(self._taken, sequence)
+
+    def settle(self) -> None:
+        """Wait until all that was taken is in the pool.
+
+        Raises Refusal UNAVAILABLE: what is not is durable all the same, and will be.
+        """
+        self._await_published()
+        self._begin_publishing()
+        self._await_published()
+
+    def published(self) -> Sequence[Published]:
+        """The parts that got into the pool since this was last asked, in their order.
+
+        Where one came before with the same rows, it says what was answered then.
+        """
+        published, self._published = self._published, []
+        return published
+
+    def _begin_publishing(self) -> None:
+        if self._recorded is not None:
+            self._publishing = self._publisher.submit(self._publish, *self._recorded)
+            self._recorded = None
+
+    def _await_published(self) -> None:
+        publishing, self._publishing = self._publishing, None
+        if publishing is not None:
+            self._published.append(publishing.result())
+
+    def _publish(self, batch: _Batch, staged: bytes) -> Published:
         publish(self._journal, self._signals, batch, staged)
-        self._settled = max(self._settled, sequence)
-        return Committed(self._accepted(batch), self._journal.checkpoint())
+        committed = Committed(self._accepted(batch), self._journal.checkpoint())
+        return Published(batch.sequence, committed)
 
     def end(self, parts: int, timeout_seconds: float) -> Committed[Ended]:
         """End the upload after so many parts; no part is taken once this was recorded.
@@ -169,7 +228,7 @@ class UploadStream:
         if parts < 1:
             raise invalid("end.parts", "an upload has at least one part")
         # Another connection may have sent the last parts: then they are in the pool before the end.
-        self._settled = max(self._settled, self._opened())
+        self._taken = max(self._taken, self._opened())
         self._journal.write(
             lambda transaction: self._record_end(transaction, parts), timeout_seconds
         )
@@ -233,12 +292,12 @@ class UploadStream:
     def _check_next(self, sequence: int) -> None:
         if sequence < 1:
             raise invalid("part.sequence", "sequences are counted from 1")
-        if sequence > self._settled + 1:
+        if sequence > self._taken + 1:
             with self._journal.read() as connection:
                 upload = _upload(connection, self._furnisher, self._id)
             if upload is not None and upload.end_entry is not None:
                 raise _ended(upload)
-            raise _gap(self._settled + 1, sequence)
+            raise _gap(self._taken + 1, sequence)
 
     def _check_header(self, upload: _Batch) -> None:
         if upload.header_sha256 != self._header_sha256:
@@ -275,9 +334,13 @@ class UploadStream:
         except Refusal as refusal:
             # After these the commit may have happened, or may still happen.
             if refusal.kind not in (Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED):
-                with suppress(Refusal):
-                    self._signals.discard(staged)
+                self._give_up(staged)
             raise
+
+    def _give_up(self, staged: bytes) -> None:
+        if staged:
+            with suppress(Refusal):
+                self._signals.discard(staged)
 
     def _record(
         self,

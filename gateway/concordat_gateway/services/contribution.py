@@ -4,6 +4,7 @@ See rules.intake, rules.contributions, rules.uploads and rules.withdrawals.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from operator import attrgetter
 
 import grpc
@@ -17,8 +18,9 @@ from concordat_gateway.rules.contributions import Accepted
 from concordat_gateway.rules.intake import CALL, PART, Bounds, Header, Intake
 from concordat_gateway.rules.raw_rows import AccountNumbers, ApplicationNumbers, RawRow
 from concordat_gateway.rules.subjects import Subjects
-from concordat_gateway.rules.uploads import Ended, UploadStream
+from concordat_gateway.rules.uploads import Ended, Published, UploadStream
 from concordat_gateway.rules.withdrawals import RawWithdrawal, Taken, Withdrawals
+from concordat_gateway.services._ahead import Ahead
 from concordat_gateway.services._translate import (
     receipt_of,
     refusals_of,
@@ -32,7 +34,7 @@ from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.rows import RowRef
 from concordat_privacy.jurisdictions import UNNAMED, Policy
 from concordat_rpc import call
-from concordat_rpc.errors import invalid
+from concordat_rpc.errors import Refusal, invalid
 from concordat_rpc.peer import Peer
 from concordat_store.clock import Clock
 
@@ -110,36 +112,34 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         self._naming(furnisher, header.epoch)
         upload = UploadStream(self._journal, self._signals, furnisher, header, self._jurisdiction)
         opened = contribution_pb2.UploadOpened(
-            acknowledged_sequence=upload.settled, takes_packed_rows=True, takes_end=True
+            acknowledged_sequence=upload.taken, takes_packed_rows=True, takes_end=True
         )
         yield contribution_pb2.ContributeStreamResponse(opened=opened)
-        # One part is in hand and one or two wait behind it: gRPC takes no more off the wire.
-        for message in request_iterator:
-            if message.WhichOneof("message") == "end":
-                yield _ended(upload.end(message.end.parts, seconds_left()))
-                continue
-            if message.WhichOneof("message") != "part":
-                raise invalid("message", "every message after the first carries a part or the end")
-            part = message.part
-            # Asked anew for each part: a stream may outlast the stores' epoch, and midnight.
-            store_epoch, names = self._naming(furnisher, header.epoch)
-            intake = self._intake(header, store_epoch, names, PART)
-            if part.packed_rows:
-                if part.rows:
-                    raise invalid("part.packed_rows", "a part has rows or packed rows, not both")
-                intake.add_packed(part.packed_rows)
-            else:
-                intake.check_count(len(part.rows))
-                intake.add([_raw(row) for row in part.rows])
-            committed = upload.take(part.sequence, intake, seconds_left())
-            accepted = committed.value
-            acknowledged = contribution_pb2.PartAcknowledged(
-                sequence=part.sequence,
-                rows_accepted=accepted.rows_accepted,
-                refused=refusals_of(accepted.refused),
-                receipt=receipt_of(accepted.entry, committed),
-            )
-            yield contribution_pb2.ContributeStreamResponse(acknowledged=acknowledged)
+        with closing(upload), Ahead(request_iterator) as messages:
+            try:
+                for message in messages:
+                    if message.WhichOneof("message") == "end":
+                        upload.settle()
+                        yield from map(_acknowledged, upload.published())
+                        yield _ended(upload.end(message.end.parts, seconds_left()))
+                        continue
+                    if message.WhichOneof("message") != "part":
+                        raise invalid(
+                            "message", "every message after the first carries a part or the end"
+                        )
+                    intake = self._part_intake(furnisher, header, message.part)
+                    upload.take(message.part.sequence, intake, seconds_left())
+                    if not messages.has_next():
+                        upload.settle()
+                    yield from map(_acknowledged, upload.published())
+                upload.settle()
+            except Refusal:
+                # What was taken before is acknowledged first.
+                with suppress(Refusal):
+                    upload.settle()
+                yield from map(_acknowledged, upload.published())
+                raise
+            yield from map(_acknowledged, upload.published())
 
     def GetUpload(
         self, request: contribution_pb2.GetUploadRequest, _context: grpc.ServicerContext
@@ -197,6 +197,21 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         )
         return stored_reply(contribution_pb2.WithdrawRowsResponse, committed)
 
+    def _part_intake(
+        self, furnisher: Peer, header: Header, part: contribution_pb2.UploadPart
+    ) -> Intake:
+        # Asked anew for each part: a stream may outlast the stores' epoch, and midnight.
+        store_epoch, names = self._naming(furnisher, header.epoch)
+        intake = self._intake(header, store_epoch, names, PART)
+        if part.packed_rows:
+            if part.rows:
+                raise invalid("part.packed_rows", "a part has rows or packed rows, not both")
+            intake.add_packed(part.packed_rows)
+        else:
+            intake.check_count(len(part.rows))
+            intake.add([_raw(row) for row in part.rows])
+        return intake
+
     def _intake(
         self,
         header: Header,
@@ -243,6 +258,18 @@ def _upload_header(messages: Iterator[contribution_pb2.ContributeStreamRequest])
         first.header.epoch,
         first.header.catalogue_version,
         first.header.adverse_notice_sha256,
+    )
+
+
+def _acknowledged(part: Published) -> contribution_pb2.ContributeStreamResponse:
+    accepted = part.committed.value
+    return contribution_pb2.ContributeStreamResponse(
+        acknowledged=contribution_pb2.PartAcknowledged(
+            sequence=part.sequence,
+            rows_accepted=accepted.rows_accepted,
+            refused=refusals_of(accepted.refused),
+            receipt=receipt_of(accepted.entry, part.committed),
+        )
     )
 
 

@@ -1,13 +1,14 @@
 """Many rows at once, the way each database takes them fastest.
 
-SQLAlchemy's own executemany costs three times the driver's per row. SQLite takes the driver's
-executemany, best in the order of the key. PostgreSQL takes one array a column (`unnest`) up to
+SQLAlchemy's own executemany costs three times the driver's per row. SQLite takes some hundred rows
+a statement, best in the order of the key. PostgreSQL takes one array a column (`unnest`) up to
 some hundred rows, binary COPY beyond; COPY knows no ON CONFLICT, so upserts go through a temporary
 table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import chain, islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,9 @@ Rows = Sequence[tuple[Any, ...]]
 """Values in the order of the table's columns."""
 
 _COPY_FROM_ROWS = 1_000
+_SQLITE_ROWS = (500, 100, 20, 5, 1)
+"""A statement: few sizes, as the driver keeps statements, and few statements, as between two of
+them Python's other threads may take a while to give way. 32,766 parameters are its limit."""
 
 
 def insert_rows(connection: sa.Connection, table: sa.Table, rows: Rows) -> None:
@@ -26,7 +30,7 @@ def insert_rows(connection: sa.Connection, table: sa.Table, rows: Rows) -> None:
     if not rows:
         return
     if _is_sqlite(connection):
-        connection.exec_driver_sql(_sqlite_insert(table), list(rows))
+        _insert_on_sqlite(connection.exec_driver_sql, table, rows)
     elif len(rows) < _COPY_FROM_ROWS:
         arrays = tuple(list(column) for column in zip(*rows, strict=True))
         connection.exec_driver_sql(_unnest_insert(table), arrays)
@@ -39,7 +43,7 @@ def write_rows(writer: Writer, table: sa.Table, rows: Rows) -> None:
     if not rows:
         return
     if writer.is_sqlite:
-        writer.run_many(_sqlite_insert(table), rows)
+        _insert_on_sqlite(writer.run, table, rows)
     elif len(rows) < _COPY_FROM_ROWS:
         columns = [list(column) for column in zip(*rows, strict=True)]
         writer.run_last(_unnest_insert(table), columns)
@@ -52,12 +56,29 @@ def upsert_rows(connection: sa.Connection, table: sa.Table, rows: Rows) -> None:
     if not rows:
         return
     if _is_sqlite(connection):
-        connection.exec_driver_sql(f"{_sqlite_insert(table)} {_on_conflict(table)}", list(rows))
+        _insert_on_sqlite(connection.exec_driver_sql, table, rows, _on_conflict(table))
         return
     arriving = f"arriving_{table.name}"
     connection.exec_driver_sql(_temporary(table, arriving))
     _copy(connection, table, arriving, rows)
     connection.exec_driver_sql(_move(table, arriving))
+
+
+def _insert_on_sqlite(
+    run: Callable[[str, tuple[Any, ...]], object], table: sa.Table, rows: Rows, ending: str = ""
+) -> None:
+    columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+    for at in _bytes_at(table):
+        # The driver looks for an adapter of every bytes it is given, which takes it as long as to
+        # insert the row; of a bytearray it knows that there is none.
+        columns[at] = map(bytearray, columns[at])
+    values = zip(*columns, strict=True)
+    left = len(rows)
+    for size in _SQLITE_ROWS:
+        statement = f"{_sqlite_insert(table, size)} {ending}"
+        for _ in range(left // size):
+            run(statement, tuple(chain.from_iterable(islice(values, size))))
+        left %= size
 
 
 def _copy(connection: sa.Connection, table: sa.Table, target: str, rows: Rows) -> None:
@@ -111,9 +132,18 @@ def _type_of(column: sa.Column[Any]) -> str:
 
 
 @cache
-def _sqlite_insert(table: sa.Table) -> str:
-    marks = ", ".join("?" for _ in table.columns)
-    return f"INSERT INTO {table.name} ({_names(table)}) VALUES ({marks})"  # noqa: S608
+def _bytes_at(table: sa.Table) -> tuple[int, ...]:
+    return tuple(
+        at
+        for at, column in enumerate(table.columns)
+        if isinstance(column.type, sa.LargeBinary) and not column.nullable
+    )
+
+
+@cache
+def _sqlite_insert(table: sa.Table, rows: int) -> str:
+    row = f"({', '.join('?' for _ in table.columns)})"
+    return f"INSERT INTO {table.name} ({_names(table)}) VALUES {', '.join([row] * rows)}"  # noqa: S608
 
 
 @cache

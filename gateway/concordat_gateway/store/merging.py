@@ -20,6 +20,7 @@ from concordat_privacy.catalogue.packing import (
     unpack_withdrawal,
 )
 from concordat_privacy.catalogue.relations import correct_numbers, merge_numbers
+from concordat_store.direct import rows_of
 
 _SUBJECTS_A_STATEMENT = 500
 
@@ -90,9 +91,9 @@ def _existing(
     found: dict[_Key, _Held] = {}
     for chunk in _chunks(sorted(subjects)):
         parameters: Mapping[str, Any] = {"member_no": member_no, **sql.subject_span(chunk)}
-        for subject, _, entry, item, *stored in connection.execute(
-            sql.SELECT_RELATIONS_OF, parameters
-        ).all():
+        for subject, _, entry, item, *stored in rows_of(
+            connection, sql.SELECT_RELATIONS_OF, parameters
+        ):
             account = PackedAccount._make(stored)
             found[subject, account.account_ref] = account, entry, item
     return found

@@ -109,22 +109,10 @@ SUBJECTS_IN_BUCKET = tuple(
 
 
 def _of_subjects(table: sa.Table, columns: Sequence[str]) -> sa.Select[Any]:
-    return _columns_of(table, columns).where(
-        table.c.subject.in_(sa.bindparam("subjects", expanding=True)),
-        # With the bucket, PostgreSQL opens only the partitions that can hold the subjects.
-        table.c.bucket.in_(sa.bindparam("buckets", expanding=True)),
-    )
-
-
-def _asked_of_subjects(table: sa.Table, columns: Sequence[str]) -> sa.Select[Any]:
-    """As `_of_subjects`, for `direct.rows_of`."""
-    return _columns_of(table, columns).where(
-        Among(table.c.subject, "subjects"), Among(table.c.bucket, "buckets")
-    )
-
-
-def _columns_of(table: sa.Table, columns: Sequence[str]) -> sa.Select[Any]:
-    return sa.select(table.c.subject, table.c.member_no, *(table.c[name] for name in columns))
+    """For `direct.rows_of`."""
+    chosen = sa.select(table.c.subject, table.c.member_no, *(table.c[name] for name in columns))
+    # With the bucket, PostgreSQL opens only the partitions that can hold the subjects.
+    return chosen.where(Among(table.c.subject, "subjects"), Among(table.c.bucket, "buckets"))
 
 
 _SOURCE = ("source_entry", "source_item")
@@ -146,10 +134,8 @@ EPOCH_PART, RELATION_PART, INQUIRY_PART = range(3)
 # All of a lookup in one snapshot without a transaction. Rows of subjects have their subject, the
 # member's number and the columns of `relation` or `inquiry`; the epoch stands for the number.
 SELECT_HISTORIES = sa.union_all(
-    _asked_of_subjects(relation, ("account_ref", *_RELATION_STATE)).add_columns(
-        _part(RELATION_PART)
-    ),
-    _asked_of_subjects(inquiry, _INQUIRY).add_columns(*_NOTHING, _part(INQUIRY_PART)),
+    _of_subjects(relation, ("account_ref", *_RELATION_STATE)).add_columns(_part(RELATION_PART)),
+    _of_subjects(inquiry, _INQUIRY).add_columns(*_NOTHING, _part(INQUIRY_PART)),
     sa.select(
         sa.null(),
         subject_epoch.c.epoch,

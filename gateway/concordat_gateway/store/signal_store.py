@@ -185,14 +185,14 @@ class SignalStore:
             require_epoch(sql.read_epoch(connection), epoch)
             for chunk in _chunks(sorted(subjects)):
                 of_member = {"member_no": member_no, **sql.subject_span(chunk)}
-                for row in connection.execute(sql.SELECT_RELATIONS_OF, of_member):
-                    found[SubjectKey(row.subject), True, row.account_ref] = Standing(
-                        RowRef(row.source_entry, row.source_item), row.as_of_month
-                    )
-                for row in connection.execute(sql.SELECT_INQUIRIES_OF, of_member):
-                    found[SubjectKey(row.subject), False, row.application_ref] = Standing(
-                        RowRef(row.source_entry, row.source_item)
-                    )
+                for subject, _, entry, item, ref, month, *_ in rows_of(
+                    connection, sql.SELECT_RELATIONS_OF, of_member
+                ):
+                    found[subject, True, ref] = Standing(RowRef(entry, item), month)
+                for subject, _, entry, item, ref in rows_of(
+                    connection, sql.SELECT_INQUIRIES_OF, of_member
+                ):
+                    found[subject, False, ref] = Standing(RowRef(entry, item))
         return found
 
     def relations_by_bucket(
