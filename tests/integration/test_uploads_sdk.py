@@ -339,7 +339,7 @@ def test_an_upload_that_was_left_long_ago_is_refused_and_says_how_far_it_came(
     allow(consortium)
     rows, upload = rows_of(consortium, ROWS_PER_PART + 1), os.urandom(16)
     client = opened(consortium.server.port)
-    next(client.contribute_stream(rows, upload_id=upload))
+    next(client.contribute_stream(rows[:ROWS_PER_PART], upload_id=upload))
     consortium.clock.advance(30 * 86_400)
     assert client.get_upload(upload).state is UploadState.ABANDONED
     consortium.clock.advance(180 * 86_400)
@@ -348,6 +348,8 @@ def test_an_upload_that_was_left_long_ago_is_refused_and_says_how_far_it_came(
     with pytest.raises(FailedPrecondition) as caught:
         list(client.contribute_stream(rows, upload_id=upload))
     assert caught.value.reason == "UPLOAD_EXPIRED"
+    [note] = caught.value.__notes__
+    assert note.startswith("get_upload says how many parts were taken, each of 4000 rows")
     with pytest.raises(FailedPrecondition):
         list(client.list_refused_rows(upload))
     status = client.get_upload(upload)

@@ -36,6 +36,7 @@ from concordat._steps import (
 from concordat.enums import UploadState
 from concordat.errors import (
     ConcordatError,
+    FailedPrecondition,
     InvalidInput,
     ProtocolViolation,
 )
@@ -128,10 +129,16 @@ class Upload:
             return (yield from self._next())
         except Exception as error:
             self.close()
-            error.add_note(
-                "to go on, call again with all rows and upload_id=bytes.fromhex("
-                f"'{self._id.hex()}'): what was acknowledged is not sent again"
-            )
+            if isinstance(error, FailedPrecondition) and error.reason == "UPLOAD_EXPIRED":
+                error.add_note(
+                    "get_upload says how many parts were taken, each of "
+                    f"{ROWS_PER_PART} rows: send those after them under another upload_id"
+                )
+            else:
+                error.add_note(
+                    "to go on, call again with all rows and upload_id=bytes.fromhex("
+                    f"'{self._id.hex()}'): what was acknowledged is not sent again"
+                )
             raise
 
     def close(self) -> None:
