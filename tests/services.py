@@ -285,7 +285,7 @@ def account(
         "opened_quarter": month // 3 - 8,
         "limit": 5,
         "balance": 3,
-        "past_due": 1,
+        "past_due": 2 if fields.get("days_past_due", 1) > 1 else 1,
         "days_past_due": 1,
         "utilisation": 4,
     }

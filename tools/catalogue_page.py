@@ -41,6 +41,9 @@ of days past due. An application is reported when it comes in, and again once it
 Attributes of spending need at least {bands.MIN_VOLATILITY_MONTHS} months,
 {bands.VOLATILITY_MONTHS} where there are.
 
+- A report that contradicts itself is refused (INCONSISTENT): an amount past due with 0 days past
+  due, or days past due of an open account with an amount of 0; a balance or instalments left of an
+  account repaid in full. Unknown contradicts nothing.
 - The newest month gives an account's state; a second report of the same month corrects the first.
 - Of two reports about one earlier month the milder counts, a known one before an unknown one.
 - A delinquency has one beginning. Of an account that stays delinquent the earliest

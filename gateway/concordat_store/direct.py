@@ -59,12 +59,14 @@ class Asked:
     def __init__(self, driver: Any, dialect: sa.Dialect) -> None:
         self._driver = driver
         self.dialect = dialect
+        # As text PostgreSQL sends every byte as two digits, each to be read again.
+        self._options = {"binary": True} if dialect.name == "postgresql" else {}
 
     def run(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Rows:
         """All rows of a statement of the driver's own SQL."""
         cursor = self._driver.cursor()
         try:
-            rows: Rows = cursor.execute(statement, parameters).fetchall()
+            rows: Rows = cursor.execute(statement, parameters, **self._options).fetchall()
             return rows
         finally:
             cursor.close()

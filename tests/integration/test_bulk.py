@@ -212,6 +212,39 @@ def test_a_later_batch_replaces_an_account_and_a_batch_has_it_once(lender: Lende
     assert lender.holds([later, *held[1:]])
 
 
+def test_refused_rows_of_an_earlier_run_are_not_left_for_this_ones(lender: Lender) -> None:
+    file = lender.file(accounts(3, seed=21))
+    heading = "row,field,reason,description,refused_by\n"
+    rejects = lender.folder / "rejects.csv"
+    rejects.write_text(heading + "7,account.status,UNKNOWN_VALUE,of another file,file\n")
+    lender.upload(file, rejects=rejects)
+    assert rejects.read_text() == heading
+    # Nor where this run does not come to its rows.
+    rejects.write_text(heading + "7,account.status,UNKNOWN_VALUE,of another file,file\n")
+    with pytest.raises(JobChanged):
+        lender.upload(lender.file(accounts(4, seed=22)), rejects=rejects)
+    assert not rejects.exists()
+
+
+@pytest.mark.parametrize("content", [b"", csv_bytes([]), csv_bytes([]) + b"\r\n\r\n"])
+def test_a_file_without_rows_is_no_finished_job(lender: Lender, content: bytes) -> None:
+    file = lender.folder / "file.csv"
+    file.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(SourceError, match=r"file\.csv: (is empty|has no rows)"):
+            lender.upload(file)
+    assert lender.upload(lender.file(accounts(3, seed=23))).rows_accepted == 3
+
+
+def test_progress_ends_at_the_end_of_the_file(lender: Lender) -> None:
+    file = lender.file(accounts(3, seed=24))
+    file.write_bytes(file.read_bytes() + b"\r\n" * 50)
+    seen: list[Progress] = []
+    lender.upload(file, progress=seen.append)
+    assert [one.offset for one in seen].count(seen[-1].size) == 1
+    assert seen[-1].offset == seen[-1].size == file.stat().st_size
+
+
 def test_the_list_of_refused_rows_is_not_written_over_the_file(lender: Lender) -> None:
     file = lender.file(accounts(3, seed=17))
     with pytest.raises(InvalidInput, match="rejects"):

@@ -1,6 +1,7 @@
 """`concordat contribute`: files from a shell."""
 
 import csv
+import hashlib
 import resource
 import shutil
 import subprocess
@@ -53,6 +54,10 @@ def test_a_file_is_contributed_from_a_shell(
     assert code == 0, said
     assert "60 rows read, 60 taken, 0 refused; 1 batches." in said
     assert "100%" in said
+    # The key of the pseudonyms is new with the first job alone.
+    made = f"Made {profile / 'bulk' / 'account-ref.key'}, the key"
+    assert said.count(made) == 1
+    assert made not in contribute(profile, tmp_path / "october.csv", tmp_path / "map.toml")[1]
     key = bytes.fromhex((profile / "bulk" / "account-ref.key").read_text())
     found = pool(gateway, profile)
     assert all(found[ref] == row for ref, row in expected(key, held).items())
@@ -78,6 +83,45 @@ def test_refused_rows_end_it_with_1_and_are_listed(profile: Path, tmp_path: Path
     )
 
 
+def test_consents_of_a_file_are_granted_from_a_shell_and_its_rows_then_taken(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    profile = gateway.join("bulk-agreed")
+    held = accounts(30, people=8, seed=47)
+    lines = [one.line() for one in held]
+    lines[4]["证件号码"] = "nobody"
+    (tmp_path / "file.csv").write_bytes(csv_bytes(lines))
+    (tmp_path / "map.toml").write_text(mapping_text())
+    (tmp_path / "form.pdf").write_bytes(b"the form")
+    file = (tmp_path / "file.csv", "--mapping", tmp_path / "map.toml", "--profile", profile)
+    terms = ("--purpose", "contribution", "--category", "credit_accounts", "--notice-version", "1")
+    until = ("--expires", f"{TODAY + timedelta(days=60)}")
+    rejects = ("--rejects", tmp_path / "rejects.csv")
+    evidence = ("--evidence", tmp_path / "form.pdf")
+    granting = ("consent", "grant-file", *file, *terms, *until, *rejects)
+
+    assert concordat(*granting).returncode == 2
+    agreed = concordat(*granting, *evidence)
+
+    people = {one.person for at, one in enumerate(held) if at != 4}
+    assert agreed.returncode == 1, agreed.stderr
+    assert f"30 rows read, {len(people)} consents recorded, 1 refused" in agreed.stdout
+    assert "100%" in agreed.stderr
+    assert "6,subject,MALFORMED" in (tmp_path / "rejects.csv").read_text()
+    with Client.open(profile) as client:
+        consents = list(client.list_consents())
+    assert len(consents) == len(people)
+    assert {one.evidence_sha256 for one in consents} == {hashlib.sha256(b"the form").digest()}
+    # Once more is the same job; other terms under its name are not.
+    assert "nothing was sent now" in concordat(*granting, *evidence).stderr
+    other = concordat(*granting, *evidence, "--language", "zh-Hans-CN")
+    assert other.returncode == 2
+    assert "another consent" in other.stderr
+    code, said = contribute(profile, tmp_path / "file.csv", tmp_path / "map.toml")
+    assert code == 1
+    assert "29 taken, 1 refused" in said
+
+
 def test_a_job_that_had_ended_says_that_nothing_was_sent(profile: Path, tmp_path: Path) -> None:
     (tmp_path / "file.csv").write_bytes(csv_bytes(one.line() for one in accounts(5, seed=46)))
     (tmp_path / "map.toml").write_text(mapping_text())
@@ -96,7 +140,8 @@ def test_a_job_that_had_ended_says_that_nothing_was_sent(profile: Path, tmp_path
     [
         ("no-such-mapping", b"a\n1\n", "included are metro2, pboc2"),
         ("metro2", b"a\n1\n", "'Telephone Number'"),
-        ("metro2", b"", "is empty"),
+        ("metro2", b"", "file.csv: is empty"),
+        ("/dev/null", b"a\n1\n", "/dev/null: is empty"),
         ("metro2", b"\xd5\xcb\xba\xc5\n1\n", "--encoding"),
     ],
 )
@@ -123,6 +168,8 @@ def test_a_gateway_that_does_not_answer_is_2(
         *(lonely, tmp_path / "file.csv", tmp_path / "map.toml"), "--timeout", "1"
     )
     assert code == 2
+    assert "UNAVAILABLE" in output
+    assert "run the same command again, and it goes on where it stopped" in output
     assert "Traceback" not in output
 
 
@@ -150,6 +197,7 @@ def test_a_full_disk_ends_it_with_2_and_room_lets_it_go_on(
     )
     assert full.returncode == 2, full.stdout
     assert "JOURNAL_UNUSABLE" in full.stderr
+    assert "with room on the disk the same job goes on where it stopped" in full.stderr
     assert "Traceback" not in full.stderr
 
     ended = concordat(*arguments)

@@ -184,6 +184,7 @@ def test_other_names_are_another_job(profile: Path, tmp_path: Path) -> None:
     [
         ("", "heading row,entry,item"),
         ("row,field,reason\n", "heading row,entry,item"),
+        ("row,entry,item\n", "names no row"),
         ("row,entry,item\n2,3\n", "line 2: three numbers"),
         ("row,entry,item\n2,3,-1\n", "line 2: three numbers"),
         ("row,entry,item\n2,3,１\n", "line 2: three numbers"),
@@ -253,17 +254,26 @@ def test_rows_are_withdrawn_from_a_shell(gateway: Gateway, profile: Path, tmp_pa
     files = Files(tmp_path, accounts(30, seed=69))
     files.jobs = profile / "bulk"
     common = [files.csv, "--mapping", files.map, "--profile", profile]
-    ran = concordat("contribute", *common, "--job", "in-69", "--rows", files.rows)
+    ran = concordat("contribute", *common, "--job", "in-69", "--rows-out", files.rows)
     assert ran.returncode == 0, ran.stderr
-    withdrawing = [*common, "--job", "out-69", "--rows", files.some(2, 3), "--rejects", "r.csv"]
-    ran = concordat("withdraw-rows", *withdrawing[:-2])
+    named = files.some(2, 3)
+    ran = concordat("withdraw-rows", *common, "--job", "out-69", "--rows-in", named)
     assert ran.returncode == 0, ran.stderr
+    *_, last = ran.stderr.splitlines()
+    assert last.startswith("100%  2 read, 2 withdrawn, 0 refused")
+    assert "taken" not in ran.stderr
     assert "2 rows read, 2 withdrawn, 0 refused; 1 batches." in ran.stdout
     assert in_pool(gateway, profile, files) == set(range(4, 32))
-    ran = concordat("withdraw-rows", *common, "--job", "again-69", "--rows", files.some(3))
+    ran = concordat("withdraw-rows", *common, "--job", "again-69", "--rows-in", files.some(3))
     assert ran.returncode == 1
-    ran = concordat("withdraw-rows", *common, "--job", "none-69", "--rows", tmp_path / "none")
+    ran = concordat("withdraw-rows", *common, "--job", "none-69", "--rows-in", tmp_path / "none")
     assert ran.returncode == 2
+    # Under a key that was made just now no row would be known.
+    (profile / "bulk" / "account-ref.key").rename(tmp_path / "kept.key")
+    ran = concordat("withdraw-rows", *common, "--job", "lost-69", "--rows-in", named)
+    (tmp_path / "kept.key").rename(profile / "bulk" / "account-ref.key")
+    assert ran.returncode == 2
+    assert "account-ref.key: is not there" in ran.stderr
 
 
 def test_a_long_list_of_names_is_kept_in_few_bytes(profile: Path, tmp_path: Path) -> None:
@@ -277,3 +287,4 @@ def test_a_long_list_of_names_is_kept_in_few_bytes(profile: Path, tmp_path: Path
         [[size]] = journal.execute("SELECT sum(length(runs)) FROM taken").fetchall()
     assert size < 100
     assert seen[-1].rows_accepted == 1
+    assert seen[-1].offset == seen[-1].size == files.csv.stat().st_size

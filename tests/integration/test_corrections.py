@@ -300,6 +300,36 @@ def test_a_row_that_a_later_report_took_the_place_of_is_another(consortium: Cons
     taken(consortium.beta, instead(row, second))
 
 
+def test_a_refusal_of_another_row_says_which_of_the_members_own_stands(
+    consortium: Consortium,
+) -> None:
+    month = months_since_1970(consortium.clock)
+    of_others = taken(consortium.gamma, account(consortium, 1, balance=5))
+    first = taken(consortium.beta, account(consortium, 1, balance=2))
+    second = taken(consortium.beta, account(consortium, 2), account(consortium, 1, balance=3))
+    asked = taken(consortium.beta, application(consortium, 1, 7))
+    asked_again = taken(consortium.beta, application(consortium, 1, 7))
+    rows = [
+        instead(account(consortium, 1, balance=4), first),
+        instead(account(consortium, 1, as_of_month=month - 1), second, 1),
+        instead(account(consortium, 1, 9), first),
+        instead(application(consortium, 1, 7), asked),
+    ]
+    found = contribute(consortium.beta, rows).refused
+    assert {one.reason for one in found} == {"OTHER_ROW"}
+    assert [one.description for one in found] == [
+        f"the pool holds another row of this account: item 1 of entry {second}",
+        f"item 1 of entry {second} is of the account's newest month, not of this one",
+        "the pool holds no row of the calling member of this account",
+        f"the pool holds another row of this application: item 0 of entry {asked_again}",
+    ]
+    response = withdraw_rows(consortium.beta, withdrawal(1, first))
+    [description] = [one.description for one in response.refused]
+    assert description == f"the pool holds another row of this account: item 1 of entry {second}"
+    assert f"entry {of_others}" not in str(response) + str(found)
+    taken(consortium.beta, instead(account(consortium, 1, balance=4), second, 1))
+
+
 def test_two_rows_of_a_batch_do_not_replace_the_same_one(consortium: Consortium) -> None:
     month = months_since_1970(consortium.clock)
     first = taken(consortium.beta, account(consortium, 1, as_of_month=month - 3))

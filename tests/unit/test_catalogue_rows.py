@@ -130,6 +130,11 @@ def test_a_good_row_has_no_problem(row: Row) -> None:
         ({"status": AccountStatus.CLOSED}, "account.balance", "INCONSISTENT"),
         ({"past_due": AmountBand.UNDER_1K}, "account.past_due", "INCONSISTENT"),
         (
+            {"days_past_due": DaysPastDueBand.FROM_90_TO_179},
+            "account.days_past_due",
+            "INCONSISTENT",
+        ),
+        (
             {
                 "status": AccountStatus.CLOSED,
                 "balance": AmountBand.ZERO,
@@ -169,6 +174,51 @@ def test_each_fault_of_an_application_is_named(
 ) -> None:
     found = problems(replace(APPLICATION, **change), TODAY)
     assert [(problem.field, problem.reason) for problem in found] == [(field, reason)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"past_due": AmountBand.UNSPECIFIED},
+        {"past_due": AmountBand.UNDER_1K},
+        {"status": AccountStatus.CHARGED_OFF},
+        {"status": AccountStatus.RESTRUCTURED},
+    ],
+)
+def test_days_past_due_need_an_amount_only_where_an_open_account_says_that_there_is_none(
+    change: dict[str, Any],
+) -> None:
+    late = replace(GOOD, days_past_due=DaysPastDueBand.FROM_90_TO_179)
+    assert problems(replace(late, **change), TODAY) == []
+
+
+def test_no_reason_repeats_a_value_of_the_row() -> None:
+    value = 173
+    numbers: dict[str, Any] = {
+        "account_ref": bytes(16),
+        "as_of_month": MONTH,
+        "opened_quarter": QUARTER,
+        "payment_profile": b"",
+        **{attribute.name: value for attribute in BANDS},
+    }
+    with pytest.raises(RowError) as error:
+        AccountSnapshot.from_numbers(numbers)
+    found = error.value.problems
+    ended = replace(GOOD, status=AccountStatus.CHARGED_OFF)
+    for change in (
+        {"account_ref": bytes([value])},
+        {"as_of_month": 9_999},
+        {"opened_quarter": 9_999},
+        {"payment_profile": bytes([value])},
+        {"first_delinquency_month": 9_999},
+        {"first_delinquency_month": ended.opened_quarter * 3},
+    ):
+        some = problems(replace(ended, **change), TODAY, MONTH)
+        assert some
+        found += some
+    said = " ".join(problem.description for problem in found)
+    for repeated in (str(value), "9999", str(ended.opened_quarter * 3)):
+        assert repeated not in said
 
 
 def test_all_faults_of_a_row_are_named_together() -> None:
@@ -225,7 +275,7 @@ def test_numbers_that_no_band_has_are_refused_by_field() -> None:
         ("account.days_past_due", "UNKNOWN_BAND"),
         ("account.spend_volatility", "UNKNOWN_BAND"),
     ]
-    with pytest.raises(RowError, match=r"application\.product: 99"):
+    with pytest.raises(RowError, match=r"application\.product: a number from 0 to 8 wanted"):
         ApplicationEvent.from_numbers({"application_ref": bytes(16), "day": TODAY, "product": 99})
 
 

@@ -26,6 +26,14 @@ profile_option = click.option(
 )
 
 
+class Shown(click.ClickException):
+    """An error of the SDK, or of a file, as a message; what it was is `cause`."""
+
+    def __init__(self, message: str, cause: Exception) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
 @contextmanager
 def opened(profile: Path) -> Iterator[concordat.Client]:
     """The SDK's client of a profile; its errors, in the block too, end the command with code 1.
@@ -76,9 +84,10 @@ def errors_shown() -> Iterator[None]:
     try:
         yield
     except (concordat.ConcordatError, SettingsError) as error:
-        raise click.ClickException(printable(str(error))) from None
+        raise Shown(printable(str(error)), error) from None
     except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+        where = "" if error.filename is None else f"{error.filename}: "
+        raise Shown(printable(f"{where}{error.strerror}"), error) from None
 
 
 def show_table(rows: Sequence[Sequence[str]]) -> None:

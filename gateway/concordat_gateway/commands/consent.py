@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from concordat_gateway.commands._client import opened, profile_option
+from concordat_gateway.commands._consent_terms import (
+    READ_FILE,
+    TIME,
+    hex_of,
+    sha256_of,
+    terms_of,
+    terms_options,
+    together,
+    zoned,
+)
 from concordat_gateway.commands._consent_view import (
     show_change,
     show_consents,
     show_one,
 )
 from concordat_gateway.commands._identifier import token_of
+from concordat_gateway.commands.consent_file import grant_file
 from concordat_privacy.shown import printable
 
 if TYPE_CHECKING:
     from concordat import Client, ConsentDraft
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_PURPOSES = (
-    "underwriting",
-    "contribution",
-    "portfolio_review",
-    "aggregate_statistics",
-    "model_training",
-    "dispute",
-)
-_CATEGORIES = ("credit_accounts", "inquiries", "spending", "trade")
 _STATES = ("requested", "active", "paused", "withdrawn", "revoked", "expired")
-_UNITS = ("hour", "day", "month", "year", "inf")
 _NONCE_BYTES = 16
 
-_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
-_TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _reason_option = click.option("--reason", required=True, help="Why; goes into the ledger.")
 _subject_option = click.option(
@@ -51,46 +46,11 @@ _subject_option = click.option(
 )
 
 
-def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    """Several options as one decorator; they show in the order given."""
-
-    def decorate(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_terms_options = _together(
-    _subject_option,
+_evidence_options = together(
     click.option(
-        "--purpose", "purposes", type=click.Choice(_PURPOSES), multiple=True, required=True
+        "--evidence", type=READ_FILE, help="The signed document; its SHA-256 is recorded."
     ),
-    click.option(
-        "--category", "categories", type=click.Choice(_CATEGORIES), multiple=True, required=True
-    ),
-    click.option("--starts", type=_TIME, help="UTC unless it says otherwise; default: at once."),
-    click.option("--expires", type=_TIME, required=True, help="UTC unless it says otherwise."),
-    click.option("--notice-version", required=True),
-    click.option("--notice", type=_FILE, help="The notice; its SHA-256 is recorded."),
-    click.option("--language", help="BCP 47 tag, such as zh-Hans-CN."),
-    click.option("--withdrawal-method", help="How the subject can withdraw, such as a URL."),
-    click.option("--jurisdiction", help='Such as "CN"; default: the gateway\'s.'),
-    click.option(
-        "--data-life",
-        type=(int, click.Choice(_UNITS)),
-        help='How long what is learned may be kept: "6 month"; "0 inf" without end.',
-    ),
-    click.option(
-        "--frequency",
-        type=(int, click.Choice(_UNITS)),
-        help='How often it may be used: "3 day" three times a day; "1 inf" once in all.',
-    ),
-)
-_evidence_options = _together(
-    click.option("--evidence", type=_FILE, help="The signed document; its SHA-256 is recorded."),
-    click.option("--evidence-jws", type=_FILE, help="File with a detached JWS over the terms."),
+    click.option("--evidence-jws", type=READ_FILE, help="File with a detached JWS over the terms."),
 )
 _nonce_option = click.option(
     "--nonce",
@@ -104,8 +64,12 @@ def consent() -> None:
     """Record, read and end consents."""
 
 
+consent.add_command(grant_file)
+
+
 @consent.command()
-@_terms_options
+@_subject_option
+@terms_options
 @_evidence_options
 @_nonce_option
 @_json_option
@@ -120,7 +84,7 @@ def grant(
     """Record a consent that the subject gave, with its evidence."""
     given = _evidence(evidence, evidence_jws)
     with opened(profile) as client:
-        draft = _draft(client, terms, given)
+        draft = _draft(client, terms, **given)
         result = client.grant_consents([draft])
     for refusal in result.refused:
         raise click.ClickException(
@@ -131,7 +95,8 @@ def grant(
 
 
 @consent.command()
-@_terms_options
+@_subject_option
+@terms_options
 @click.option(
     "--for-signature",
     is_flag=True,
@@ -143,7 +108,7 @@ def request(profile: Path, as_json: bool, for_signature: bool, **terms: Any) -> 
     """Record what the subject is asked for; permits nothing until it is activated."""
     nonce = secrets.token_bytes(_NONCE_BYTES).hex() if for_signature else None
     with opened(profile) as client:
-        draft = _draft(client, {**terms, "nonce": nonce}, {})
+        draft = _draft(client, {**terms, "nonce": nonce})
         result = client.request_consents([draft])
     for refusal in result.refused:
         raise click.ClickException(
@@ -213,10 +178,8 @@ def resume(consent_id: str, reason: str, as_json: bool, profile: Path) -> None:
 
 @consent.command()
 @click.argument("consent_id")
-@click.option(
-    "--asked-at", type=_TIME, help="When the subject asked; UTC unless it says otherwise."
-)
-@click.option("--evidence", type=_FILE, help="The subject's words; their SHA-256 is recorded.")
+@click.option("--asked-at", type=TIME, help="When the subject asked; UTC unless it says otherwise.")
+@click.option("--evidence", type=READ_FILE, help="The subject's words; their SHA-256 is recorded.")
 @_json_option
 @profile_option
 def withdraw(
@@ -230,8 +193,8 @@ def withdraw(
     with opened(profile) as client:
         change = client.withdraw_consent(
             _id(consent_id),
-            asked_at=_zoned(asked_at),
-            evidence_sha256=None if evidence is None else _sha256(evidence),
+            asked_at=zoned(asked_at),
+            evidence_sha256=None if evidence is None else sha256_of(evidence),
         )
     show_change(change.consent, change.receipt, "withdrawn", as_json=as_json)
 
@@ -283,27 +246,12 @@ def list_consents(
     show_consents(found, as_json=as_json)
 
 
-def _draft(client: Client, terms: dict[str, Any], evidence: dict[str, Any]) -> ConsentDraft:
+def _draft(client: Client, options: dict[str, Any], **evidence: Any) -> ConsentDraft:
     import concordat
 
-    life, frequency, notice = terms["data_life"], terms["frequency"], terms["notice"]
-    nonce = terms.get("nonce")
+    fields = terms_of(options)
     return concordat.ConsentDraft(
-        token=token_of(client, terms["resident_id"]),
-        purposes={concordat.Purpose[name.upper()] for name in terms["purposes"]},
-        categories={concordat.DataCategory[name.upper()] for name in terms["categories"]},
-        starts_at=_zoned(terms["starts"]),
-        expires_at=_zoned(terms["expires"]),  # type: ignore[arg-type]  # a required option
-        notice_version=terms["notice_version"],
-        notice_sha256=None if notice is None else _sha256(notice),
-        language=terms["language"],
-        withdrawal_method=terms["withdrawal_method"],
-        jurisdiction=terms["jurisdiction"],
-        data_life=life and concordat.Period(concordat.TimeUnit[life[1].upper()], life[0]),
-        frequency=frequency
-        and concordat.Frequency(concordat.TimeUnit[frequency[1].upper()], frequency[0]),
-        evidence_nonce=None if nonce is None else _hex(nonce, "--nonce"),
-        **evidence,
+        token=token_of(client, options["resident_id"]), **fields, **evidence
     )
 
 
@@ -311,7 +259,7 @@ def _evidence(document: Path | None, jws: Path | None) -> dict[str, Any]:
     if (document is None) == (jws is None):
         raise click.UsageError("Exactly one of --evidence and --evidence-jws is needed.")
     if document is not None:
-        return {"evidence_sha256": _sha256(document)}
+        return {"evidence_sha256": sha256_of(document)}
     assert jws is not None
     try:
         return {"evidence_jws": jws.read_text(encoding="utf-8").strip()}
@@ -330,24 +278,4 @@ def _show_recorded(consent_id: bytes, entry: int, nonce: str | None, *, as_json:
 
 
 def _id(text: str) -> bytes:
-    return _hex(text, "CONSENT_ID")
-
-
-def _hex(text: str, what: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise click.BadParameter("not hexadecimal", param_hint=what) from None
-
-
-def _sha256(file: Path) -> bytes:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").digest()
-
-
-def _zoned(time: datetime | None) -> datetime | None:
-    from datetime import UTC
-
-    if time is None or time.tzinfo is not None:
-        return time
-    return time.replace(tzinfo=UTC)
+    return hex_of(text, "CONSENT_ID")

@@ -3,78 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import sys
-import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from concordat_gateway.commands._client import opened, profile_option
-
-if TYPE_CHECKING:
-    from concordat.bulk import Progress, Report
-
-ALL_TAKEN, SOME_REFUSED, NOT_DONE = 0, 1, 2
-_JOB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-_TOLD_EVERY_SECONDS = 1.0
-
-
-class _NotDone(click.ClickException):
-    exit_code = NOT_DONE
-
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
-_OPTIONS = (
-    click.argument("file", type=_FILE),
-    click.option(
-        "--mapping",
-        required=True,
-        metavar="FILE|metro2|pboc2",
-        help="Which column gives which attribute: a TOML file, or an included mapping by its name.",
-    ),
-    click.option(
-        "--identifier",
-        metavar="KIND[:COLUMN]",
-        help="Instead of the mapping's: e.g. cn-resident-id/1, or phone/1:Mobile.",
-    ),
-    profile_option,
-    click.option(
-        "--job",
-        metavar="NAME",
-        help="Name of the job; by default the file's. The same job again goes on where it ended.",
-    ),
-    click.option(
-        "--rejects",
-        type=_FILE,
-        help="Write a CSV file of the refused rows: number, field and reason, no values.",
-    ),
-    click.option("--encoding", help="Of a CSV file, instead of the mapping's: utf-8, gb18030."),
-    click.option("--portfolio", is_flag=True, help="Charge the key-holder's portfolio allowance."),
-    click.option(
-        "--timeout",
-        type=float,
-        metavar="SECONDS",
-        help="For each request with its retries; by default 120 for a batch, 10 for others.",
-    ),
+from concordat_gateway.commands._jobs import (
+    FILE,
+    NotDone,
+    end_with_refused,
+    job,
+    journal_of,
+    of_a_job,
+    say_was_done,
+    shown,
 )
 
-
-def _of_a_job(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that jobs share."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+if TYPE_CHECKING:
+    from concordat.bulk import Report
 
 
 @click.command()
-@_of_a_job
+@of_a_job
 @click.option(
-    "--rows",
-    type=_FILE,
+    "--rows-out",
+    type=FILE,
     help="Write a CSV file that names each row that was taken: number, entry and item.",
 )
 @click.option(
@@ -90,8 +45,8 @@ def contribute(
     mapping: str,
     identifier: str | None,
     profile: Path,
-    job: str | None,
-    rows: Path | None,
+    job_name: str | None,
+    rows_out: Path | None,
     adverse_notice: Path | None,
     adverse_notice_sha256: str | None,
     batch_rows: int | None,
@@ -107,34 +62,39 @@ def contribute(
     from concordat import bulk
 
     notice = _digest(adverse_notice, adverse_notice_sha256)
-    report = _finished(
-        partial(
-            bulk.upload,
-            rows=rows,
+    journal = journal_of(profile, job_name or file.name)
+    with (
+        job(profile, mapping, identifier) as (client, checked),
+        _new_key_told(checked.key_beside(journal)),
+    ):
+        report = bulk.upload(
+            *(client, file, checked),
+            journal=journal,
+            rows=rows_out,
             batch_rows=bulk.DEFAULT_BATCH_ROWS if batch_rows is None else batch_rows,
             adverse_notice_sha256=notice,
+            progress=shown("taken"),
             **shared,
-        ),
-        *(profile, _journal(profile, job or file.name), file, mapping, identifier),
-    )
+        )
     _tell(report, "taken", shared["rejects"])
 
 
 @click.command()
-@_of_a_job
+@of_a_job
 @click.option(
-    "--rows",
-    type=_FILE,
+    "--rows-in",
+    type=FILE,
     required=True,
-    help="Which rows of FILE: what `contribute --rows` wrote, or lines of it under its heading.",
+    help="Which rows of FILE: what `contribute --rows-out` wrote, or lines of it under its "
+    "heading.",
 )
 def withdraw_rows(
     file: Path,
     mapping: str,
     identifier: str | None,
     profile: Path,
-    job: str | None,
-    rows: Path,
+    job_name: str | None,
+    rows_in: Path,
     **shared: Any,
 ) -> None:
     """Take accounts, with all their months, and applications of FILE out of the pool.
@@ -144,66 +104,48 @@ def withdraw_rows(
     """
     from concordat import bulk
 
-    named = _journal(profile, job or f"{file.name}.withdrawal")
-    report = _finished(
-        partial(bulk.withdraw, rows=rows, **shared),
-        *(profile, named, file, mapping, identifier),
-    )
+    journal = journal_of(profile, job_name or f"{file.name}.withdrawal")
+    with job(profile, mapping, identifier) as (client, checked):
+        key_file = checked.key_beside(journal)
+        if not key_file.exists():
+            raise NotDone(
+                f"{key_file}: is not there; rows are known by the key that they were contributed "
+                "under"
+            )
+        report = bulk.withdraw(
+            *(client, file, checked, rows_in),
+            journal=journal,
+            progress=shown("withdrawn"),
+            **shared,
+        )
     _tell(report, "withdrawn", shared["rejects"])
 
 
-def _journal(profile: Path, job: str) -> Path:
-    if not _JOB_NAME.fullmatch(job):
-        raise click.BadParameter(
-            "letters, digits, dots, dashes and underscores wanted", param_hint="--job"
-        )
-    return profile / "bulk" / f"{job}.journal"
-
-
-def _finished(
-    run: Callable[..., Report],
-    profile: Path,
-    journal: Path,
-    file: Path,
-    mapping: str,
-    identifier: str | None,
-) -> Report:
-    """Run a job; whatever keeps it from its end is said in a line."""
-    from concordat import bulk
-
+@contextmanager
+def _new_key_told(key_file: Path) -> Iterator[None]:
+    """Say where a key of pseudonyms was made in the block, also where the block fails."""
+    was_there = key_file.exists()
     try:
-        with opened(profile) as client:
-            checked = bulk.load_mapping(mapping)
-            if identifier is not None:
-                kind, _, column = identifier.partition(":")
-                checked = checked.with_identifier(kind, column or None)
-            shown = _shown(time.monotonic)
-            return run(client, file, checked, journal=journal, progress=shown)
-    except click.UsageError:
-        raise
-    except click.ClickException as error:
-        raise _NotDone(error.message) from None
-    except KeyboardInterrupt:
-        raise _NotDone("stopped; the same command goes on from here") from None
+        yield
+    finally:
+        if not was_there and key_file.exists():
+            click.echo(
+                f"Made {key_file}, the key of the accounts' pseudonyms. Keep it, and a copy of "
+                "it: without it the pool takes the accounts of your next file for new ones.",
+                err=True,
+            )
 
 
 def _tell(report: Report, done: str, rejects: Path | None) -> None:
     if report.was_done:
-        click.echo(
-            "This job had ended before: nothing was sent now, and this is what became of it then. "
-            "To send the file again, give it another --job NAME.",
-            err=True,
-        )
+        say_was_done()
     click.echo(
         f"{report.rows_read:,} rows read, {report.rows_accepted:,} {done}, "
         f"{report.rows_refused:,} refused; {report.batches:,} batches."
     )
     if report.entries:
         click.echo(f"Ledger entries {report.entries[0]} to {report.entries[-1]}.")
-    if report.rows_refused:
-        if rejects is None:
-            click.echo("The same command with --rejects FILE lists them.", err=True)
-        sys.exit(SOME_REFUSED)
+    end_with_refused(report.rows_refused, rejects)
 
 
 def _digest(notice: Path | None, text: str | None) -> bytes | None:
@@ -223,27 +165,3 @@ def _digest(notice: Path | None, text: str | None) -> bytes | None:
             "64 hexadecimal digits wanted", param_hint="--adverse-notice-sha256"
         )
     return digest
-
-
-def _shown(monotonic: Callable[[], float]) -> Callable[[Progress], None]:
-    """Shows progress on standard error: in one line of a terminal, else a line now and then."""
-    next_at = 0.0
-
-    def show(progress: Progress) -> None:
-        nonlocal next_at
-        is_end = progress.offset >= progress.size
-        if monotonic() < next_at and not is_end:
-            return
-        next_at = monotonic() + _TOLD_EVERY_SECONDS
-        part = progress.offset / progress.size if progress.size else 1
-        text = (
-            f"{part:4.0%}  {progress.rows_read:,} read, {progress.rows_accepted:,} taken, "
-            f"{progress.rows_refused:,} refused, {progress.offset:,} of {progress.size:,} "
-            f"{progress.unit}, {progress.rows_per_second:,.0f} rows/s"
-        )
-        if sys.stderr.isatty():
-            click.echo(f"\r{text}", err=True, nl=is_end)
-        else:
-            click.echo(text, err=True)
-
-    return show

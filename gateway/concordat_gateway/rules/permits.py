@@ -27,7 +27,7 @@ from concordat_privacy.periods import TimeUnit, span_number
 from concordat_store.direct import Among, rows_of
 
 # Sorted keys in one statement are read in index order; more than this gains nothing.
-_SUBJECTS_A_QUERY = 1_000
+_SUBJECTS_A_QUERY = 250
 
 _T = TypeVar("_T")
 

@@ -105,9 +105,9 @@ class Replacing:
             return ItemRefusal(item, field, "NO_SUCH_ROW", "no accepted row of the calling member")
         if row in self._replaced:
             return ItemRefusal(item, field, "ALREADY_REPLACED", "replaced or withdrawn before")
-        if not _stands(wanted, self._held.get(wanted.place)):
-            description = "not the row that the pool holds of this account or application"
-            return ItemRefusal(item, field, "OTHER_ROW", description)
+        standing = self._held.get(wanted.place)
+        if not _stands(wanted, standing):
+            return ItemRefusal(item, field, "OTHER_ROW", _what_stands(wanted, standing))
         self._replaced.add(row)
         self.taken.append(Replacement(item, row, position))
         return None
@@ -151,6 +151,26 @@ def _stands(wanted: Wanted, standing: Standing | None) -> bool:
             # Of months before the newest the pool keeps the days past due, not the row.
             return 0 < age < PROFILE_MONTHS and not is_source
     return is_source or not standing.source.entry_index
+
+
+def _what_stands(wanted: Wanted, standing: Standing | None) -> str:
+    """What the pool holds in the place of a row that does not stand: the same member's own."""
+    what = "account" if wanted.place[1] else "application"
+    if standing is None:
+        return f"the pool holds no row of the calling member of this {what}"
+    source = standing.source
+    row = f"item {source.item} of entry {source.entry_index}"
+    if not source.entry_index:
+        row = "a row of before rows had names"
+    if wanted.month is not None and standing.as_of_month is not None:
+        age = standing.as_of_month - wanted.month
+        if age < 0:
+            return f"the pool holds no such month of this account; its newest is {row}"
+        if age >= PROFILE_MONTHS:
+            return f"the pool holds this month of the account no more; its newest is {row}"
+        if age:
+            return f"{row} is of the account's newest month, not of this one"
+    return f"the pool holds another row of this {what}: {row}"
 
 
 def _chunks(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:

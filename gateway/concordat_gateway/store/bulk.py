@@ -67,6 +67,9 @@ def upsert_rows(connection: sa.Connection, table: sa.Table, rows: Rows) -> None:
 def _insert_on_sqlite(
     run: Callable[[str, tuple[Any, ...]], object], table: sa.Table, rows: Rows, ending: str = ""
 ) -> None:
+    if len(rows) == 1:
+        run(f"{_sqlite_insert(table, 1)} {ending}", rows[0])
+        return
     columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
     for at in _bytes_at(table):
         # The driver looks for an adapter of every bytes it is given, which takes it as long as to
@@ -156,7 +159,8 @@ def _unnest_insert(table: sa.Table) -> str:
 def _temporary(table: sa.Table, name: str) -> str:
     columns = zip(table.columns, _types(table), strict=True)
     definition = ", ".join(f"{column.name} {kind}" for column, kind in columns)
-    return f"CREATE TEMPORARY TABLE {name} ({definition}) ON COMMIT DROP"
+    # Kept for the connection's next: to make one takes a row of the catalogue for each column.
+    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({definition}) ON COMMIT DELETE ROWS"
 
 
 @cache

@@ -3,7 +3,7 @@
 The hot path of publishing: rows are tuples of numbers here, and none is made into more.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,8 +21,6 @@ from concordat_privacy.catalogue.packing import (
 )
 from concordat_privacy.catalogue.relations import correct_numbers, merge_numbers
 from concordat_store.direct import rows_of
-
-_SUBJECTS_A_STATEMENT = 500
 
 _Key = tuple[SubjectKey, bytes]
 _Held = tuple[PackedAccount, int, int]
@@ -89,7 +87,7 @@ def _existing(
 ) -> dict[_Key, _Held]:
     """What the member's accounts of subjects are by now."""
     found: dict[_Key, _Held] = {}
-    for chunk in _chunks(sorted(subjects)):
+    for chunk in sql.in_chunks(sorted(subjects)):
         parameters: Mapping[str, Any] = {"member_no": member_no, **sql.subject_span(chunk)}
         for subject, _, entry, item, *stored in rows_of(
             connection, sql.SELECT_RELATIONS_OF, parameters
@@ -97,8 +95,3 @@ def _existing(
             account = PackedAccount._make(stored)
             found[subject, account.account_ref] = account, entry, item
     return found
-
-
-def _chunks(subjects: Sequence[SubjectKey]) -> Iterator[Sequence[SubjectKey]]:
-    for start in range(0, len(subjects), _SUBJECTS_A_STATEMENT):
-        yield subjects[start : start + _SUBJECTS_A_STATEMENT]

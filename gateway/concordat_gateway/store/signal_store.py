@@ -44,7 +44,6 @@ from concordat_store.database import Database
 from concordat_store.direct import rows_of
 
 BUCKETS = 256
-_SUBJECTS_A_STATEMENT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ class SignalStore:
         """
         relations: dict[SubjectKey, list[tuple[int, Relation]]] = {key: [] for key in subjects}
         inquiries: dict[SubjectKey, list[tuple[int, Inquiry]]] = defaultdict(list)
-        chunks = list(_chunks(sorted(relations)))
+        chunks = list(sql.in_chunks(sorted(relations)))
         with self._database.ask() if len(chunks) == 1 else self._database.read() as connection:
             for chunk in chunks:
                 found = FIRST_EPOCH
@@ -183,7 +182,7 @@ class SignalStore:
         found: dict[tuple[SubjectKey, bool, bytes], Standing] = {}
         with self._database.read() as connection:
             require_epoch(sql.read_epoch(connection), epoch)
-            for chunk in _chunks(sorted(subjects)):
+            for chunk in sql.in_chunks(sorted(subjects)):
                 of_member = {"member_no": member_no, **sql.subject_span(chunk)}
                 for subject, _, entry, item, ref, month, *_ in rows_of(
                     connection, sql.SELECT_RELATIONS_OF, of_member
@@ -391,8 +390,3 @@ def _erase_staged(
 
 def _delete_staged(connection: sa.Connection, batch_id: bytes) -> None:
     connection.execute(sql.DELETE_STAGED_BATCH, {"batch_id": batch_id})
-
-
-def _chunks(subjects: Sequence[SubjectKey]) -> Iterator[Sequence[SubjectKey]]:
-    for start in range(0, len(subjects), _SUBJECTS_A_STATEMENT):
-        yield subjects[start : start + _SUBJECTS_A_STATEMENT]

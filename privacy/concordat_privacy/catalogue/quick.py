@@ -150,7 +150,10 @@ def _judged(
         return None
     bands = known.ljust(len(_HIGHEST), b"\0")
     days = bands[_DAYS]
-    if days == _CURRENT and bands[_PAST_DUE] > _ZERO:
+    past_due = bands[_PAST_DUE]
+    if days == _CURRENT and past_due > _ZERO:
+        return None
+    if past_due == _ZERO and days > _CURRENT and status == _OPEN:
         return None
     if status == _CLOSED and (bands[_BALANCE] > _ZERO or bands[_TERMS] > _NO_TERMS):
         return None
@@ -190,6 +193,7 @@ _RETENTION: Final = tuple(map(retention_months, AccountStatus))
 _STATUSES: Final = len(AccountStatus)
 _PRODUCTS: Final = len(ProductClass)
 _OUTCOMES: Final = len(ApplicationOutcome)
+_OPEN: Final = int(AccountStatus.OPEN)
 _CLOSED: Final = int(AccountStatus.CLOSED)
 _CURRENT: Final = int(DaysPastDueBand.CURRENT)
 _FROM_30: Final = int(DaysPastDueBand.FROM_30_TO_59)

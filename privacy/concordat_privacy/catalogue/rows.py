@@ -133,7 +133,7 @@ class FieldProblem:
     reason: str
     """Stable UPPER_CASE word; `concordat.v1.ItemRefusal` lists them."""
     description: str
-    """For a person. Never carries the row's own references."""
+    """For a person. Never carries the row's own references or values."""
 
 
 class RowError(ValueError):
@@ -168,7 +168,7 @@ def _checked(
         if 0 <= number < len(members):
             checked[name] = members[number]
         else:
-            described = f"{number} is not one of 0 to {len(members) - 1}"
+            described = f"a number from 0 to {len(members) - 1} wanted"
             found.append(FieldProblem(f"{record}.{name}", "UNKNOWN_BAND", described))
     if found:
         raise RowError(found)
@@ -281,7 +281,7 @@ def _account_problems(
         )
     elif profile and max(profile) > DaysPastDueBand.FROM_180:
         at = next(i for i, code in enumerate(profile) if code > DaysPastDueBand.FROM_180)
-        refuse("payment_profile", "UNKNOWN_BAND", f"code {profile[at]} at position {at}")
+        refuse("payment_profile", "UNKNOWN_BAND", f"position {at}: no band has such a number")
     elif len(profile.rstrip(b"\0")) > max(row.as_of_month - 3 * row.opened_quarter, 0):
         refuse("payment_profile", "INCONSISTENT", "a month before the account was opened")
 
@@ -289,6 +289,13 @@ def _account_problems(
         refuse("balance", "INCONSISTENT", "an account closed and repaid in full has no balance")
     if row.past_due > AmountBand.ZERO and row.days_past_due == DaysPastDueBand.CURRENT:
         refuse("past_due", "INCONSISTENT", "an amount is past due but days_past_due says current")
+    if (
+        row.status == AccountStatus.OPEN
+        and row.past_due == AmountBand.ZERO
+        and row.days_past_due > DaysPastDueBand.CURRENT
+    ):
+        # Of accounts that ended or were restructured the amount can be gone and the days known.
+        refuse("days_past_due", "INCONSISTENT", "days past due, but past_due says that nothing is")
     if row.status == AccountStatus.CLOSED and row.remaining_terms > TermsBand.ZERO:
         refuse("remaining_terms", "INCONSISTENT", "a closed account has no instalments left")
     first = row.first_delinquency_month
@@ -299,7 +306,7 @@ def _account_problems(
         refuse(
             "first_delinquency_month",
             "OUT_OF_RANGE",
-            f"month {first}, {oldest_delinquency} or later wanted of an adverse ending",
+            f"{month_text(oldest_delinquency)} or later wanted of an adverse ending",
         )
     return found
 

@@ -78,7 +78,7 @@ def grant_consents(
 
     def recorded(batch: Sequence[ConsentDraft], batch_id: RequestId, epoch: int) -> _Recording:
         request = consent_pb2.GrantConsentsRequest(
-            request_id=batch_id, consents=map(_draft_message, batch), epoch=epoch
+            request_id=batch_id, consents=map(draft_message, batch), epoch=epoch
         )
         reply = yield from context.send(GRANT_CONSENTS, request, timeout)
         return _Recorded(reply.granted, reply.refused, reply.receipt)
@@ -99,7 +99,7 @@ def request_consents(
 
     def recorded(batch: Sequence[ConsentDraft], batch_id: RequestId, epoch: int) -> _Recording:
         request = consent_pb2.RequestConsentsRequest(
-            request_id=batch_id, consents=map(_draft_message, batch), epoch=epoch
+            request_id=batch_id, consents=map(draft_message, batch), epoch=epoch
         )
         reply = yield from context.send(REQUEST_CONSENTS, request, timeout)
         return _Recorded(reply.requested, reply.refused, reply.receipt)
@@ -309,7 +309,8 @@ def _change(
     return ConsentChange(consent_of(reply.consent), receipt)
 
 
-def _draft_message(draft: ConsentDraft) -> consent_pb2.ConsentDraft:
+def draft_message(draft: ConsentDraft) -> consent_pb2.ConsentDraft:
+    """A draft for the wire."""
     starts_at = None if draft.starts_at is None else timestamp_of(draft.starts_at)
     message = consent_pb2.ConsentDraft(
         token=draft.token.value,

@@ -10,6 +10,7 @@ Raw values never leave the process. See docs/contributing-data.md.
 """
 
 from concordat.bulk.errors import JobBusy, JobChanged, JournalError, MappingError, SourceError
+from concordat.bulk.granting import GrantReport, grant
 from concordat.bulk.job import DEFAULT_BATCH_ROWS, Progress, Report, upload, withdraw
 from concordat.bulk.mapping import INCLUDED, Mapping, load_mapping, parse_mapping
 from concordat.bulk.sources import CsvFile, Source, open_source
@@ -18,6 +19,7 @@ __all__ = [
     "DEFAULT_BATCH_ROWS",
     "INCLUDED",
     "CsvFile",
+    "GrantReport",
     "JobBusy",
     "JobChanged",
     "JournalError",
@@ -27,6 +29,7 @@ __all__ = [
     "Report",
     "Source",
     "SourceError",
+    "grant",
     "load_mapping",
     "open_source",
     "parse_mapping",

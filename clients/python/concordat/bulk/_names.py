@@ -45,6 +45,8 @@ class NamedRows:
                 text = data.decode("utf-8", "replace").strip()
                 if text:
                     named._add(path, line, text)
+        if not named:
+            raise SourceError(f"{path}: names no row; lines below its heading are wanted")
         named.digest = hasher.digest()
         return named
 

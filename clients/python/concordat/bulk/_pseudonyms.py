@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final
 
 from concordat.errors import ProfileError
@@ -30,13 +31,18 @@ def key_in(file: Path) -> bytes:
     """The key in a file, which is made on first use, for its owner alone.
 
     Losing it changes every pseudonym: accounts already contributed would be taken for others.
-    Raises ProfileError where the file holds no key or others may read it; OSError.
+    Raises ProfileError where the file holds no key, cannot be read or others may read it.
     """
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return _made(file)
+    except OSError as error:
+        raise ProfileError(f"{file}: {error.strerror}", path=file) from None
+    if not S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ProfileError(f"{file}: is no regular file; a key wanted", path=file)
     with os.fdopen(descriptor, "rb") as opened:
         if os.fstat(descriptor).st_mode & 0o077:
             raise ProfileError(f"{file}: others may read it; chmod 600", path=file)

@@ -4,6 +4,7 @@ pyarrow is the extra `files`. Nothing else of the SDK imports it.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,7 +179,9 @@ def _reading(what: str) -> Iterator[None]:
     try:
         yield
     except (pyarrow.ArrowException, OSError) as error:
-        raise SourceError(f"{what}: cannot be read ({type(error).__name__})") from None
+        errno = getattr(error, "errno", None)
+        why = type(error).__name__ if errno is None else os.strerror(errno)
+        raise SourceError(f"{what}: cannot be read ({why})") from None
 
 
 def _pyarrow() -> Any:

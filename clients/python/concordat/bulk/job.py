@@ -15,6 +15,7 @@ from concordat._checks import checked_bytes, checked_integer, checked_type
 from concordat.bulk._items import Item, Position, UnreadableRow
 from concordat.bulk._journal import Journal, Reject, Span
 from concordat.bulk._names import ROW_COLUMNS, NamedRows
+from concordat.bulk._paths import checked_path
 from concordat.bulk._pseudonyms import key_in
 from concordat.bulk._sending import (
     MAX_ROWS,
@@ -29,7 +30,7 @@ from concordat.bulk._sending import (
 from concordat.bulk._tokens import Tokeniser, TokenStore
 from concordat.bulk.errors import SourceError
 from concordat.bulk.mapping import Mapped, Mapping, load_mapping
-from concordat.bulk.sources import Source, open_source
+from concordat.bulk.sources import Source, no_rows, open_source
 from concordat.client import Client
 from concordat.errors import FailedPrecondition, InvalidInput
 from concordat_privacy.catalogue.calendar import day_number
@@ -189,7 +190,7 @@ def withdraw(
         client,
         source,
         mapping,
-        Withdrawing(NamedRows.read(Path(rows))),
+        Withdrawing(NamedRows.read(checked_path(rows, "rows"))),
         batch_rows=MAX_WITHDRAWALS,
         journal=journal,
         encoding=encoding,
@@ -218,7 +219,7 @@ class _Written:
         for name, file in (("rejects", self.rejects), ("rows", self.rows)):
             if file is None:
                 continue
-            folder = Path(file).absolute().parent
+            folder = checked_path(file, name).absolute().parent
             if Path(file).is_dir():
                 raise InvalidInput.field(name, f"{file}: a file wanted, not a folder")
             if not folder.is_dir() and folder != own_folder.absolute():
@@ -227,6 +228,11 @@ class _Written:
                 if _is_same(Path(file), other):
                     raise InvalidInput.field(name, f"{what} itself; another file wanted")
             kept.append((f"the file of {name}", Path(file)))
+
+    def clear(self) -> None:
+        """Remove the list of refused rows of an earlier run: it is no word about this one."""
+        if self.rejects is not None:
+            Path(self.rejects).unlink(missing_ok=True)
 
     def write(self, book: Journal) -> None:
         """Write them, of all that is known so far."""
@@ -260,9 +266,9 @@ def _run(
         quoted=checked.quoted,
         columns=checked.heading,
     )
-    file = Path(journal)
+    file = checked_path(journal, "journal")
     folder = file.parent
-    key_file = checked.key_file or folder / "account-ref.key"
+    key_file = checked.key_beside(file)
     written.check(
         [
             ("the source", getattr(source, "path", source)),
@@ -273,6 +279,7 @@ def _run(
         ],
         own_folder=folder,
     )
+    written.clear()
     with (
         Journal(file) as book,
         TokenStore(folder / "tokens.cache", key_in(folder / "cache.key")) as store,
@@ -318,6 +325,7 @@ class _Teller:
     source: Source
     _began: float = 0.0
     _first: int = 0
+    _offset: int = -1
 
     def begin(self) -> None:
         self._began = time.monotonic()
@@ -327,6 +335,7 @@ class _Teller:
         """Tell where the job is: `more` were read and not answered yet."""
         if self.tell is None:
             return
+        self._offset = 0 if position is None else position.offset
         totals = self.book.totals()
         read = totals.rows_read + more_read
         seconds = max(time.monotonic() - self._began, 1e-6)
@@ -335,12 +344,17 @@ class _Teller:
                 read,
                 totals.rows_accepted,
                 totals.rows_refused + more_refused,
-                0 if position is None else position.offset,
+                self._offset,
                 self.source.size,
                 self.source.unit,
                 (read - self._first) / seconds,
             )
         )
+
+    def end(self) -> None:
+        """Tell that the source was read to its end, which may be after the last row."""
+        if self._offset != self.source.size:
+            self.at(Position(self.source.size, 0), 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,10 +398,13 @@ class _Job:
         self.source.check_unchanged()
         self._check_all_found()
         self.book.finish()
+        teller.end()
 
     def _check_all_found(self) -> None:
-        """Raise SourceError where rows were named that the source does not have."""
+        """Raise SourceError where there are no rows, or not those that were named."""
         found = self.book.totals().rows_read
+        if not found and self.work.awaited is None:
+            raise no_rows(self.source)
         if self.work.awaited is not None and found != self.work.awaited:
             raise SourceError(
                 f"{self.work.awaited - found} of the {self.work.awaited} named rows are not in the "

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from concordat.bulk._attributes import Attribute, Values, attribute
 from concordat.bulk._csv import ENCODINGS
+from concordat.bulk._paths import checked_path, path_fault
 from concordat.bulk._pseudonyms import pseudonym
 from concordat.bulk._settings import Settings
 from concordat.bulk._targets import RECORDS, Form, targets
@@ -87,9 +88,7 @@ class Mapping:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that is read, once."""
-        found = dict.fromkeys(self.subject.columns)
-        if self.subject.kind_column:
-            found[self.subject.kind_column] = None
+        found = dict.fromkeys(self.subject_columns)
         for record in self.records:
             if record.when is not None:
                 found[record.when[0]] = None
@@ -97,6 +96,16 @@ class Mapping:
             for one in record.attributes:
                 found.update(dict.fromkeys(one.columns))
         return tuple(found)
+
+    @property
+    def subject_columns(self) -> tuple[str, ...]:
+        """The columns that say whose a row is, once each."""
+        more = (self.subject.kind_column,) if self.subject.kind_column else ()
+        return tuple(dict.fromkeys(self.subject.columns + more))
+
+    def key_beside(self, journal: Path) -> Path:
+        """The file of the pseudonyms' key of a job with this journal."""
+        return self.key_file or journal.parent / "account-ref.key"
 
     def with_identifier(self, kind: str, column: str | None = None) -> "Mapping":
         """The same mapping with another kind of identifier, and another column of it.
@@ -142,6 +151,11 @@ class Mapping:
         record: Record = chosen.record(**made)
         return Mapped(identifier, record, replaces)
 
+    def identify(self, values: Values) -> Identifier | list[FieldProblem]:
+        """Whose a row is, from the columns of its subject; or what is wrong with them."""
+        found: list[FieldProblem] = []
+        return self._identifier(values, found) or found
+
     def _record(self, values: Values) -> RecordMapping | None:
         for record in self.records:
             if record.when is None:
@@ -184,7 +198,7 @@ class Mapping:
 
 
 def load_mapping(mapping: str | os.PathLike[str] | Mapping) -> Mapping:
-    """The mapping of a file, or the included one of that name. Raises MappingError.
+    """The mapping of a file, or the included one of that name. Raises MappingError, InvalidInput.
 
     A relative `pseudonyms.key_file` is beside the mapping's file.
     """
@@ -193,7 +207,7 @@ def load_mapping(mapping: str | os.PathLike[str] | Mapping) -> Mapping:
     if mapping in INCLUDED:
         text = resources.files(__package__).joinpath(f"mappings/{mapping}.toml").read_text("utf-8")
         return parse_mapping(text)
-    path = Path(mapping)
+    path = checked_path(mapping, "mapping")
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
@@ -217,6 +231,11 @@ def parse_mapping(text: str, folder: Path | None = None) -> Mapping:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise MappingError(f"is no TOML: {error}") from None
+    except (ValueError, RecursionError):
+        # Python's own: an integer of thousands of digits, or tables that deep in one another.
+        raise MappingError("is no mapping: a number too long, or brackets too deep") from None
+    if not table:
+        raise MappingError("is empty: a mapping begins with version = 1")
     root = Settings("", table)
     if root.value("version") != _VERSION:
         raise root.error("version", f"{_VERSION} wanted")
@@ -235,7 +254,7 @@ def parse_mapping(text: str, folder: Path | None = None) -> Mapping:
 
     subject = _subject(root.subtable("subject"))
     pseudonyms = root.subtable("pseudonyms", {})
-    key_file = Path(pseudonyms.text("key_file")) if "key_file" in pseudonyms else None
+    key_file = _key_file(pseudonyms)
     pseudonyms.finish()
     records = tuple(
         _record(name, record, root.subtable(name), empty)
@@ -262,6 +281,16 @@ def parse_mapping(text: str, folder: Path | None = None) -> Mapping:
     )
     _check_heading(made)
     return made
+
+
+def _key_file(settings: Settings) -> Path | None:
+    if "key_file" not in settings:
+        return None
+    text = settings.text("key_file")
+    fault = path_fault(text)
+    if fault is not None:
+        raise settings.error("key_file", fault)
+    return Path(text)
 
 
 def _subject(settings: Settings) -> Subject:

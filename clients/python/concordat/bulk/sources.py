@@ -18,6 +18,7 @@ from concordat.bulk._items import (
     file_state,
     opening,
 )
+from concordat.bulk._paths import checked_path
 from concordat.bulk.errors import SourceError
 from concordat.errors import InvalidInput
 
@@ -68,7 +69,7 @@ class CsvFile:
             raise InvalidInput.field("encoding", f"one of {', '.join(_csv.ENCODINGS)} wanted")
         if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
             raise InvalidInput.field("delimiter", "one ASCII character wanted, and no quote")
-        self._path = Path(path)
+        self._path = checked_path(path, "source")
         self._dialect = _csv.Dialect(encoding, delimiter, quoted)
         self._columns = None if columns is None else list(columns)
         self._opened = file_state(self._path)
@@ -116,6 +117,12 @@ class CsvFile:
         return [name.strip() for name in record.fields], Position(record.end, record.next_line)
 
 
+def no_rows(source: Source) -> SourceError:
+    """The error of a source that holds none: nearly always the wrong file."""
+    named = getattr(source, "path", "the source")
+    return SourceError(f"{named}: has no rows, so there is nothing to send")
+
+
 def _csv_item(record: _csv.Record, places: dict[str, int], width: int) -> Item:
     after = Position(record.end, record.next_line)
     if isinstance(record.fields, _csv.Fault):
@@ -145,7 +152,7 @@ def open_source(
     if isinstance(source, CsvFile | _tables.ParquetFile | _tables.Table):
         return source
     if isinstance(source, str | os.PathLike):
-        path = Path(os.fspath(source))
+        path = checked_path(source, "source")
         suffix = path.suffix.lower()
         if suffix in _PARQUET_SUFFIXES:
             return _tables.ParquetFile(path)

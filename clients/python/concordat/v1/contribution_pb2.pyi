@@ -211,7 +211,9 @@ class AccountSnapshot(_message.Message):
     past_due: _bands_pb2.AmountBand.ValueType
     """Amount past due."""
     days_past_due: _bands_pb2.DaysPastDueBand.ValueType
-    """Days past due now."""
+    """Days past due now. Where they are above 0, past_due of an open account is
+    not 0 (it may be unknown); where they are 0, it is not above 0.
+    """
     utilisation: _bands_pb2.UtilisationBand.ValueType
     """Balance over limit."""
     spend_volatility: _bands_pb2.VolatilityBand.ValueType
