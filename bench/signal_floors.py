@@ -14,6 +14,7 @@ import psycopg
 import sqlalchemy as sa
 
 from concordat_gateway.store.migrate import SIGNALS
+from concordat_gateway.store.signal_store import BUCKETS
 from concordat_gateway.store.signal_tables import inquiry, relation
 from concordat_gateway.store.subjects import bucket_bounds
 from concordat_store.database import Database
@@ -24,7 +25,6 @@ TABLES = (relation, inquiry)
 Rows = list[tuple[Any, ...]]
 LEAF = b"x" * 405
 """As large as an entry."""
-_BUCKETS = 256
 _ROWS_A_CHUNK = 1_000_000
 
 
@@ -53,7 +53,7 @@ def rows_by_chunk(signals_url: str, table: sa.Table) -> Iterator[Rows]:
     database = Database.open(signals_url)
     try:
         chunk: Rows = []
-        for bucket in range(_BUCKETS):
+        for bucket in range(BUCKETS):
             first, last = bucket_bounds(bucket)
             with database.read() as connection:
                 rows = connection.execute(span, {"a": first, "b": last})

@@ -20,7 +20,8 @@ from bench.lookups import MEMBER
 from concordat import Client, Profile
 from concordat.requests import Row
 from concordat_gateway.config import load_config
-from concordat_gateway.rules.scopes import Purpose, mask_of
+from concordat_gateway.rules.calendar import DAY_MICROSECONDS, day_of
+from concordat_gateway.rules.scopes import CONSENT_ID_BYTES, Purpose, mask_of
 from concordat_gateway.server import peppers
 from concordat_gateway.store.control_tables import consent
 from concordat_gateway.store.subjects import SubjectKey, subject_key
@@ -32,7 +33,8 @@ from concordat_privacy.catalogue.bands import (
     ProductClass,
     UtilisationBand,
 )
-from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent
+from concordat_privacy.catalogue.calendar import month_of_day
+from concordat_privacy.catalogue.rows import REF_BYTES, AccountSnapshot, ApplicationEvent
 from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.oprf import Token
 from concordat_store.clock import system_clock
@@ -43,7 +45,6 @@ ROWS_A_PERSON = 4
 ASKER, FURNISHER = MEMBER, "lender-2"
 Send = Callable[[Client, list[Row]], int]
 _CATEGORIES = (DataCategory.CREDIT_ACCOUNTS, DataCategory.INQUIRIES)
-_DAY_MICROSECONDS = 86_400 * 1_000_000
 _CONSENTS_A_STATEMENT = 20_000
 _SAMPLE_SECONDS = 0.05
 
@@ -94,8 +95,8 @@ def token_of(number: int) -> Token:
 
 def rows_of(first: int, last: int) -> list[Row]:
     """The rows of persons from `first` up to `last`, which is not among them."""
-    day = system_clock() // _DAY_MICROSECONDS
-    month = day * 12 // 365 - 1
+    day = day_of(system_clock())
+    month = month_of_day(day)
     rows = []
     for number in range(first, last):
         token = token_of(number)
@@ -105,7 +106,7 @@ def rows_of(first: int, last: int) -> list[Row]:
                 Row(
                     token,
                     AccountSnapshot(
-                        account_ref=digest[:16],
+                        account_ref=digest[:REF_BYTES],
                         as_of_month=month,
                         status=AccountStatus.OPEN,
                         product=ProductClass(1 + digest[16] % 4),
@@ -121,7 +122,7 @@ def rows_of(first: int, last: int) -> list[Row]:
             )
         digest = _hashed("application", number)
         event = ApplicationEvent(
-            digest[:16], day - 1 - digest[16], ProductClass(1 + digest[17] % 4)
+            digest[:REF_BYTES], day - 1 - digest[16], ProductClass(1 + digest[17] % 4)
         )
         rows.append(Row(token, event))
     return rows
@@ -214,13 +215,13 @@ def _consent(pool: Pool) -> None:
             numbers = range(first, min(first + _CONSENTS_A_STATEMENT, pool.persons))
             rows = [
                 {
-                    "consent_id": _hashed(recipient, number)[:16],
+                    "consent_id": _hashed(recipient, number)[:CONSENT_ID_BYTES],
                     "subject": subject,
                     "recipient": recipient,
                     "purposes": mask_of([purpose]),
                     "categories": mask_of(_CATEGORIES),
                     "starts_at": now,
-                    "expires_at": now + 365 * _DAY_MICROSECONDS,
+                    "expires_at": now + 365 * DAY_MICROSECONDS,
                     "notice_version": "1",
                     "evidence_sha256": bytes(32),
                     "granted_at": now,

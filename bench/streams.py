@@ -17,10 +17,12 @@ import grpc
 from bench import signal_pool
 from bench.harness import GIGABYTES, GIGABYTES_VARIABLE, Figure
 from bench.signal_pool import FURNISHER, Memory, Pool
+from concordat.requests import REQUEST_ID_BYTES
 from concordat.v1 import contribution_pb2, contribution_pb2_grpc
 from concordat_privacy.catalogue.packing import pack_row
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_privacy.epochs import FIRST_EPOCH
+from concordat_privacy.oprf import TOKEN_BYTES
 from tests.callers import Credentials, connected
 
 MEMORY_TARGET = 1.25
@@ -72,12 +74,14 @@ def run() -> list[Figure]:
 def _upload(pool: Pool, size: int) -> tuple[int, int, int]:
     """Send at least `size` bytes; how many it were, in how many parts and streams."""
     good = [row.token.value + pack_row(row.record) for row in signal_pool.rows_of(0, _GOOD_PERSONS)]
-    noise = [row[:32] + os.urandom(_NOISE_BYTES) for row in good[:_NOISE_ROWS]]
+    noise = [row[:TOKEN_BYTES] + os.urandom(_NOISE_BYTES) for row in good[:_NOISE_ROWS]]
     part = contribution_pb2.UploadPart(packed_rows=[*good, *noise])
     bytes_a_part = part.ByteSize()
     parts = -(-size // bytes_a_part)
     header = contribution_pb2.UploadHeader(
-        upload_id=os.urandom(16), epoch=FIRST_EPOCH, catalogue_version=CATALOGUE_VERSION
+        upload_id=os.urandom(REQUEST_ID_BYTES),
+        epoch=FIRST_EPOCH,
+        catalogue_version=CATALOGUE_VERSION,
     )
     profile = pool.gateway.join(FURNISHER)
     taken = streams = 0

@@ -17,7 +17,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from concordat import Client, ConsentDraft, DataCategory, Purpose, ResidentId
+from concordat import Client, DataCategory, Purpose, ResidentId
+from tests.contributing import agreed
 from tests.fabricate import resident_id
 from tests.gateways import Gateway
 
@@ -207,17 +208,26 @@ def pool(gateway: Gateway, member: Path) -> dict[bytes, Relation]:
     return found
 
 
+PEOPLE = 40
+"""Whose consents `furnisher` has."""
+
+
+def furnisher(gateway: Gateway, member_id: str) -> Path:
+    """The profile of a member that may contribute of persons 0 to PEOPLE - 1."""
+    profile = gateway.join(member_id)
+    with Client.open(profile) as client:
+        consent_all(client, PEOPLE)
+    return profile
+
+
 def consent_all(client: Client, people: int) -> None:
     """Record consents to contribute of persons 0 to `people` - 1."""
     tokens = client.tokenise(ResidentId(resident_id(person)) for person in range(people))
     granted = client.grant_consents(
-        ConsentDraft(
-            token=token,
-            purposes={Purpose.CONTRIBUTION},
-            categories={DataCategory.CREDIT_ACCOUNTS, DataCategory.INQUIRIES},
-            expires_at=datetime.now(UTC) + timedelta(days=30),
-            notice_version="2026-1",
-            evidence_sha256=hashlib.sha256(b"the signed form").digest(),
+        agreed(
+            token,
+            Purpose.CONTRIBUTION,
+            categories=[DataCategory.CREDIT_ACCOUNTS, DataCategory.INQUIRIES],
         )
         for token in tokens
     )

@@ -5,6 +5,7 @@ makes one with other stores or settings, for one test; `closing_all` does for a 
 Each is stopped by the process id that started it.
 """
 
+import json
 import os
 import signal
 import socket
@@ -15,9 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+
+from concordat import Client
+from concordat_privacy.log.checkpoint import VerifierKey
+from concordat_privacy.log.verify import verify_export
 
 CONCORDAT: Final = Path(sys.executable).with_name("concordat")
 READY: Final = "concordat gateway ready on "
@@ -208,6 +213,16 @@ class Gateway:
 
 
 MakeGateway = Callable[..., Gateway]
+
+
+def export_verified(gateway: Gateway, folder: Path) -> list[dict[str, Any]]:
+    """The auditor's export of the ledger, verified offline; the fields of its entries, in order."""
+    written = concordat("ledger", "export", folder, "--profile", gateway.auditor)
+    assert written.returncode == 0, written.stderr
+    report = verify_export(folder, VerifierKey.decode(gateway.ledger_vkey))
+    assert report.ok, report.summary()
+    with Client.open(gateway.auditor) as auditor:
+        return [json.loads(entry.entry) for entry in auditor.export_entries()]
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from concordat_gateway.resumption import resuming
 from concordat_gateway.rules.anchors import check_anchors
 from concordat_gateway.rules.budgets import POOL, differing
 from concordat_gateway.rules.contributions import resume
-from concordat_gateway.rules.disputes import mark_overdue as disputes_overdue
+from concordat_gateway.rules.dispute_deadlines import mark_overdue as disputes_overdue
 from concordat_gateway.rules.erased_stores import erase_again
 from concordat_gateway.rules.notices import mark_overdue
 from concordat_gateway.rules.retention import enforce

@@ -10,6 +10,7 @@ from sqlalchemy import exc
 
 from concordat_rpc.errors import Kind, Refusal
 from concordat_store.asking import AskingConnections
+from concordat_store.checkpoints import Checkpoints
 from concordat_store.direct import Asked
 from concordat_store.engines import WRITES, StoreError, create_engine
 from concordat_store.turns import Turns
@@ -32,10 +33,13 @@ class Database:
             self._reading = engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
+        # Kept while idle, they are nobody else's: most of the pool stays for transactions.
         self._asking = AskingConnections(engine, keep=pool_size // 4)
         self._turns: Turns | None = None
+        self._checkpoints: Checkpoints | None = None
         if self.is_sqlite:
             self._turns = Turns(Path(str(engine.url.database)))
+            self._checkpoints = Checkpoints(engine)
 
     @classmethod
     def open(cls, url: str, *, pool_size: int = 16, erasing: bool = False) -> "Database":
@@ -59,6 +63,7 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
+        """Whether it is a file of this machine; otherwise a PostgreSQL server."""
         return self._engine.dialect.name == "sqlite"
 
     @contextmanager
@@ -93,17 +98,19 @@ class Database:
         Raises Refusal UNAVAILABLE where the store fails; the commit may then have happened.
         """
         turn = self._turns.turn() if self._turns else nullcontext()
-        with (
-            self.refusing_faults(),
-            turn,
-            self._writing.connect() as connection,
-            connection.begin(),
-        ):
-            yield connection
+        with self.refusing_faults(), turn, self._writing.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            before = driver.total_changes if self._checkpoints else 0
+            with connection.begin():
+                yield connection
+            if self._checkpoints:
+                self._checkpoints.changed(driver.total_changes - before)
 
     def writer(self) -> Writer:
         """A writer of its own connection, for many short durable transactions. Close it."""
-        return Writer(self._engine, self._turns, self.is_fault, self.refusing_faults)
+        return Writer(
+            self._engine, self._turns, self._checkpoints, self.is_fault, self.refusing_faults
+        )
 
     def forget_deleted(self) -> bool:
         """Empty SQLite's write-ahead log, where what was deleted still stands; whether it was.
@@ -114,7 +121,8 @@ class Database:
         if not self.is_sqlite:
             return True
         turn = self._turns.turn() if self._turns else nullcontext()
-        with self.refusing_faults(), turn:
+        moving = self._checkpoints.moving if self._checkpoints else nullcontext()
+        with self.refusing_faults(), turn, moving:
             connection = self._engine.raw_connection()
             try:
                 cursor = connection.cursor()
@@ -157,6 +165,8 @@ class Database:
 
     def close(self) -> None:
         """Close the pooled connections."""
+        if self._checkpoints:
+            self._checkpoints.close()
         self._asking.close()
         self._engine.dispose()
         if self._own_writing is not None:

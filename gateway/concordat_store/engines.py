@@ -31,8 +31,9 @@ _SQLITE_PRAGMAS = {
     "foreign_keys": 1,
     "busy_timeout": BUSY_TIMEOUT_SECONDS * 1000,
     "trusted_schema": 0,
-    # 16 MB: moving pages from the WAL to the database flushes twice, and a commit waits for it.
-    "wal_autocheckpoint": 4_000,
+    # 64 MB: moving pages from the WAL to the database flushes twice, and a commit waits for it. A
+    # process that writes much does it sooner, beside its commits, see `checkpoints`.
+    "wal_autocheckpoint": 16_000,
     # 32 MB: rows come in the order of no key, and the 2 MB of the default hold few of their pages.
     "cache_size": -32_000,
 }

@@ -69,7 +69,10 @@ def charge(
 
 
 def advance(connection: sa.Connection, member_id: str, kind: int, arrival: int) -> None:
-    """Set the rate's state: for a caller that keeps others away by a lock of its own."""
+    """Set the rate's state: for a caller that keeps others away by a lock of its own.
+
+    `arrival` as `metering.arrival_after` gives it.
+    """
     statement, values = advancing(member_id, kind, arrival)
     connection.execute(_text(statement), values)
 
@@ -86,7 +89,7 @@ def count(
     amount: int,
     now: int,
 ) -> None:
-    """Count without a limit."""
+    """Count without a limit, on the day of `now`, in microseconds since 1970."""
     count_all(connection, member_id, {kind: amount}, now)
 
 
@@ -109,7 +112,7 @@ def counting(member_id: str, amounts: Mapping[int, int], now: int) -> tuple[str,
 
 
 def read(connection: sa.Connection, member_id: str, kind: int, now: int) -> Meter:
-    """What a member has used of one kind."""
+    """What a member has used of one kind. `now` is microseconds since 1970."""
     key = {"member_id": member_id, "kind": kind}
     arrival = connection.execute(_ARRIVAL, key).scalar()
     return _meter(connection.execute(_OF_DAYS, {**key, **_span(now)}).one(), arrival or 0)
@@ -118,7 +121,7 @@ def read(connection: sa.Connection, member_id: str, kind: int, now: int) -> Mete
 def history(
     connection: sa.Connection, kinds: Collection[int], first_day: int
 ) -> Mapping[tuple[str, int, int], int]:
-    """(member_id, kind, day) -> amount, from a day on."""
+    """(member_id, kind, day) -> amount, from a day on; days are counted from 1970-01-01."""
     rows = connection.execute(_HISTORY, {"kinds": sorted(kinds), "first": first_day})
     return {(member, kind, day): amount for member, kind, day, amount in rows}
 

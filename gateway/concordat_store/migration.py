@@ -35,6 +35,7 @@ class History:
 
     @property
     def version_table(self) -> str:
+        """Where Alembic keeps its revision: several stores may be in one database."""
         return f"alembic_version_{self.name}"
 
     def config(self) -> Config:
@@ -44,7 +45,7 @@ class History:
         return config
 
     def head(self) -> str:
-        """The revision that this build's tables are at."""
+        """The revision that this build's tables are at. Raises StoreError for none."""
         head = ScriptDirectory.from_config(self.config()).get_current_head()
         if head is None:
             raise StoreError(f"no migrations of the {self.name} store are installed")

@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from concordat_store.checkpoints import Checkpoints
 from concordat_store.engines import BEGUN
 from concordat_store.turns import Turns
 
@@ -34,11 +35,15 @@ class Writer:
         self,
         engine: sa.Engine,
         turns: Turns | None,
+        checkpoints: Checkpoints | None,
         is_fault: Callable[[BaseException], bool],
         refusing_faults: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._engine = engine.execution_options(**{BEGUN: True})
         self._turns = turns
+        self._checkpoints = checkpoints
+        self._changes = 0
+        """Of SQLite's connection, so far."""
         self._is_fault = is_fault
         self._refusing_faults = refusing_faults
         self._connection: sa.Connection | None = None
@@ -211,6 +216,10 @@ class Writer:
         else:
             self._driver.commit()
         self._begun = self.is_sqlite
+        if self._checkpoints is not None:
+            changes = self._driver.total_changes
+            self._checkpoints.changed(changes - self._changes)
+            self._changes = changes
 
     def _undo(self, error: BaseException) -> None:
         if self._connection is None:
@@ -228,6 +237,7 @@ class Writer:
     def _discard(self) -> None:
         connection, self._connection = self._connection, None
         self._driver = self._cursor = None
+        self._changes = 0
         if connection is not None:
             with suppress(Exception):
                 connection.invalidate()

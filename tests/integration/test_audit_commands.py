@@ -1,12 +1,11 @@
 """`concordat audit` against a real gateway's export, and against ledgers that break the rules."""
 
 import csv
-import hashlib
 import io
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from concordat import (
     AccountSnapshot,
     AccountStatus,
     Client,
-    ConsentDraft,
-    DataCategory,
     PhoneNumber,
     ProductClass,
     Purpose,
@@ -28,23 +25,13 @@ from concordat import (
     quarter_number,
 )
 from concordat_gateway.cli import main as command_line
+from tests.contributing import agreed
 from tests.gateways import Gateway, MakeGateway, closing_all, concordat
 from tests.logbook import ACCOUNTS, KEY, STRANGER, Logbook
 from tests.unit.test_audit_person import Someone
 
 NOW = datetime.now(UTC)
 VKEY = KEY.verifier.encode()
-
-
-def consent(token: Token, *purposes: Purpose) -> ConsentDraft:
-    return ConsentDraft(
-        token=token,
-        purposes=set(purposes),
-        categories={DataCategory.CREDIT_ACCOUNTS},
-        expires_at=NOW + timedelta(days=30),
-        notice_version="2026-1",
-        evidence_sha256=hashlib.sha256(b"the signed form").digest(),
-    )
 
 
 def row(token: Token, number: int) -> Row:
@@ -78,7 +65,7 @@ def used(make: MakeGateway) -> Gateway:
     with Client.open(gateway.join("lender")) as lender:
         people = lender.tokenise(PhoneNumber(f"+8613900{n:06d}") for n in range(12))
         granted = lender.grant_consents(
-            [consent(token, Purpose.UNDERWRITING) for token in people[:8]]
+            [agreed(token, Purpose.UNDERWRITING) for token in people[:8]]
         )
         # Eight permitted, four refused; then one is withdrawn, and its lookup is refused.
         lender.lookup_batch(people, Purpose.UNDERWRITING)
@@ -89,7 +76,7 @@ def used(make: MakeGateway) -> Gateway:
     with Client.open(gateway.join("furnisher")) as furnisher:
         furnisher.grant_consents(
             [
-                consent(token, Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS)
+                agreed(token, Purpose.CONTRIBUTION, Purpose.AGGREGATE_STATISTICS)
                 for token in people[:5]
             ]
         )

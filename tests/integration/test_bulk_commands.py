@@ -5,7 +5,6 @@ import hashlib
 import resource
 import shutil
 import subprocess
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from concordat import Client
 from tests.bulkfiles import (
     TODAY,
     accounts,
-    consent_all,
     csv_bytes,
     expected,
+    furnisher,
     mapping_text,
     pool,
 )
@@ -26,11 +25,8 @@ from tests.gateways import CONCORDAT, Gateway, concordat
 
 
 @pytest.fixture(scope="module")
-def profile(gateway: Gateway) -> Iterator[Path]:
-    folder = gateway.join("bulk-shell")
-    with Client.open(folder) as client:
-        consent_all(client, 40)
-    return folder
+def profile(gateway: Gateway) -> Path:
+    return furnisher(gateway, "bulk-shell")
 
 
 def contribute(

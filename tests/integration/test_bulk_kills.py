@@ -17,9 +17,9 @@ from concordat.bulk import Progress, Report, upload
 from tests.bulkfiles import (
     Account,
     accounts,
-    consent_all,
     csv_bytes,
     expected,
+    furnisher,
     mapping_text,
     pool,
 )
@@ -29,7 +29,6 @@ from tests.wiretap import tapping
 
 pytestmark = pytest.mark.slow
 
-PEOPLE = 40
 ROWS = 3_000
 BATCH_ROWS = 100
 
@@ -54,9 +53,7 @@ def check(gateway: Gateway, profile: Path, journal: Path, held: list[Account]) -
 def test_a_job_that_is_killed_again_and_again_sends_each_batch_once(
     gateway: Gateway, tmp_path: Path
 ) -> None:
-    profile = gateway.join("bulk-killed")
-    with Client.open(profile) as client:
-        consent_all(client, PEOPLE)
+    profile = furnisher(gateway, "bulk-killed")
     held = accounts(ROWS, seed=31)
     file = tmp_path / "file.csv"
     file.write_bytes(csv_bytes(one.line() for one in held))
@@ -91,9 +88,7 @@ def test_a_job_that_is_killed_again_and_again_sends_each_batch_once(
 def test_a_job_outlives_its_gateway(make_gateway: MakeGateway, tmp_path: Path) -> None:
     gateway = make_gateway(workers=1)
     gateway.start()
-    profile = gateway.join("furnisher")
-    with Client.open(profile) as client:
-        consent_all(client, PEOPLE)
+    profile = furnisher(gateway, "furnisher")
     held = accounts(ROWS // 3, seed=32)
     file = tmp_path / "file.csv"
     file.write_bytes(csv_bytes(one.line() for one in held))
@@ -138,9 +133,7 @@ def test_a_job_goes_on_after_its_key_epoch_has_ended(
 ) -> None:
     gateway = make_gateway(workers=1)
     gateway.start()
-    profile = gateway.join("furnisher")
-    with Client.open(profile) as client:
-        consent_all(client, PEOPLE)
+    profile = furnisher(gateway, "furnisher")
     # Few enough people that the first batch has them all: the second needs no token.
     held = accounts(300, people=10, seed=33)
     file = tmp_path / "file.csv"

@@ -16,9 +16,9 @@ from tests.bulkfiles import (
     Account,
     account_ref,
     accounts,
-    consent_all,
     csv_bytes,
     expected,
+    furnisher,
     mapping_text,
     pool,
 )
@@ -26,16 +26,12 @@ from tests.fabricate import resident_id
 from tests.gateways import Gateway
 from tests.wiretap import tapping
 
-PEOPLE = 40
 ONE_TRY = Options(channels=1, retry=RetryPolicy(max_attempts=1))
 
 
 @pytest.fixture(scope="module")
 def profile(gateway: Gateway) -> Path:
-    folder = gateway.join("bulk-tapped")
-    with Client.open(folder) as client:
-        consent_all(client, PEOPLE)
-    return folder
+    return furnisher(gateway, "bulk-tapped")
 
 
 def spellings(one: Account) -> Iterator[bytes]:

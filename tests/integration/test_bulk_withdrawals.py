@@ -3,7 +3,6 @@
 import csv
 import random
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,27 +10,24 @@ import pytest
 from concordat import Client, InvalidInput, Options, RetryPolicy, RowRef, TechnicalFault
 from concordat.bulk import JobChanged, Progress, Report, SourceError, upload, withdraw
 from tests.bulkfiles import (
+    PEOPLE,
     Account,
     account_ref,
     accounts,
-    consent_all,
     csv_bytes,
+    furnisher,
     mapping_text,
     pool,
 )
 from tests.gateways import Gateway, concordat
 from tests.wiretap import tapping
 
-PEOPLE = 40
 ONE_TRY = Options(channels=1, retry=RetryPolicy(max_attempts=1))
 
 
 @pytest.fixture(scope="module")
-def profile(gateway: Gateway) -> Iterator[Path]:
-    folder = gateway.join("bulk-leaving")
-    with Client.open(folder) as client:
-        consent_all(client, PEOPLE)
-    return folder
+def profile(gateway: Gateway) -> Path:
+    return furnisher(gateway, "bulk-leaving")
 
 
 class Files:

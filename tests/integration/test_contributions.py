@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import struct
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ import grpc
 import pytest
 import sqlalchemy as sa
 
-from concordat.v1 import common_pb2, contribution_pb2, signal_pb2
+from concordat.v1 import common_pb2, contribution_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import contributions
 from concordat_gateway.rules.policies import Jurisdictions
@@ -21,6 +20,14 @@ from concordat_gateway.store.control_tables import consent as consent_table
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.staging import StagedRow
 from concordat_gateway.store.subjects import SubjectKey
+from tests.contributing import (
+    CONTRIBUTION,
+    EVERYTHING,
+    UNDERWRITING,
+    allow,
+    band_seen,
+    consortium_on,
+)
 from tests.services import (
     CALL_SECONDS,
     Caller,
@@ -42,44 +49,17 @@ from tests.services import (
     token,
     withdraw,
 )
-from tests.stores import ManualClock, StoreUrls, open_journal, open_signals, table_missing
+from tests.stores import ManualClock, StoreUrls, table_missing
 
-CONTRIBUTION = common_pb2.PURPOSE_CONTRIBUTION
-UNDERWRITING = common_pb2.PURPOSE_UNDERWRITING
 ACCOUNTS = common_pb2.DATA_CATEGORY_CREDIT_ACCOUNTS
 INQUIRIES = common_pb2.DATA_CATEGORY_INQUIRIES
 SPENDING = common_pb2.DATA_CATEGORY_SPENDING
-EVERYTHING = (ACCOUNTS, INQUIRIES, SPENDING)
-
-
-def allow(
-    consortium: Consortium,
-    subjects: Sequence[int],
-    categories: Sequence[int] = EVERYTHING,
-    caller: Caller | None = None,
-) -> list[bytes]:
-    """The subjects' consents for a member (beta) to contribute; their ids."""
-    drafts = [draft(consortium, subject, [CONTRIBUTION], categories) for subject in subjects]
-    return [g.consent_id for g in grant(caller or consortium.beta, drafts).granted]
 
 
 def get_batch(caller: Caller, request: bytes) -> contribution_pb2.GetBatchResponse:
     return caller.contributions.GetBatch(
         contribution_pb2.GetBatchRequest(request_id=request), timeout=CALL_SECONDS
     )
-
-
-def inquiries_seen(consortium: Consortium, subject: int) -> str:
-    """Alpha's view of a subject's applications, as a band in words; empty where nothing is seen."""
-    grant_one(consortium.alpha, draft(consortium, subject, [UNDERWRITING], EVERYTHING))
-    request = signal_pb2.LookupRequest(
-        token=token(subject),
-        purpose=UNDERWRITING,
-        signals=["inquiries_30d"],
-        request_id=os.urandom(16),
-    )
-    [signal] = consortium.alpha.signals.Lookup(request, timeout=CALL_SECONDS).result.signals
-    return signal.band_label
 
 
 def staged(consortium: Consortium) -> list[bytes]:
@@ -95,8 +75,8 @@ def test_rows_of_several_messages_are_taken_and_seen_by_lookups(consortium: Cons
 
     assert response.rows_accepted == 5
     assert not response.refused
-    assert inquiries_seen(consortium, 1) == "3-4"
-    assert inquiries_seen(consortium, 2) == "1"
+    assert band_seen(consortium, "inquiries_30d", 1) == "3-4"
+    assert band_seen(consortium, "inquiries_30d", 2) == "1"
     assert staged(consortium) == []
     assert get_batch(consortium.beta, request) == contribution_pb2.GetBatchResponse(
         state=contribution_pb2.BATCH_STATE_PUBLISHED,
@@ -336,7 +316,7 @@ def test_of_concurrent_batches_with_one_request_id_one_is_taken(consortium: Cons
     assert len(entries) == 1
     assert consortium.journal.size == before + 1
     assert staged(consortium) == []
-    assert inquiries_seen(consortium, 1) == "3-4"
+    assert band_seen(consortium, "inquiries_30d", 1) == "3-4"
 
 
 def test_a_stream_that_breaks_off_takes_nothing(consortium: Consortium) -> None:
@@ -448,11 +428,7 @@ def test_a_batch_of_the_largest_size_is_taken_whole(consortium: Consortium) -> N
 def test_what_could_not_be_published_is_accepted_and_published_later(
     sqlite_stores: StoreUrls, clock: ManualClock
 ) -> None:
-    with (
-        open_journal(sqlite_stores, clock) as journal,
-        open_signals(sqlite_stores, clock) as signals,
-        serving(journal, signals, clock) as consortium,
-    ):
+    with consortium_on(sqlite_stores, clock) as consortium:
         allow(consortium, [1])
         request = request_id()
         rows = [application(consortium, 1), application(consortium, 2)]
@@ -462,23 +438,19 @@ def test_what_could_not_be_published_is_accepted_and_published_later(
             assert (
                 get_batch(consortium.beta, request).state == contribution_pb2.BATCH_STATE_ACCEPTED
             )
-            assert inquiries_seen(consortium, 1) == ""
+            assert band_seen(consortium, "inquiries_30d", 1) == ""
 
-        contributions.resume(journal, signals, clock)
+        contributions.resume(consortium.journal, consortium.signal_store, clock)
         assert get_batch(consortium.beta, request).state == contribution_pb2.BATCH_STATE_PUBLISHED
-        assert inquiries_seen(consortium, 1) == "1"
-        assert inquiries_seen(consortium, 2) == ""
+        assert band_seen(consortium, "inquiries_30d", 1) == "1"
+        assert band_seen(consortium, "inquiries_30d", 2) == ""
         assert staged(consortium) == []
 
 
 def test_a_repeated_request_publishes_what_could_not_be_published(
     sqlite_stores: StoreUrls, clock: ManualClock
 ) -> None:
-    with (
-        open_journal(sqlite_stores, clock) as journal,
-        open_signals(sqlite_stores, clock) as signals,
-        serving(journal, signals, clock) as consortium,
-    ):
+    with consortium_on(sqlite_stores, clock) as consortium:
         allow(consortium, [1])
         request, rows = request_id(), [application(consortium, 1)]
         with table_missing(sqlite_stores, "publisher"):

@@ -10,14 +10,13 @@ import grpc
 import pytest
 import sqlalchemy as sa
 
-from concordat.v1 import contribution_pb2, signal_pb2
+from concordat.v1 import contribution_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import contributions
 from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store.control_tables import replaced_row
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
-from concordat_privacy.audit.replay import Replay
 from concordat_privacy.catalogue.packing import (
     Withdrawn,
     pack_correction,
@@ -26,11 +25,21 @@ from concordat_privacy.catalogue.packing import (
     split_correction,
     unpack_withdrawal,
 )
-from concordat_privacy.catalogue.relations import History, Relation
+from concordat_privacy.catalogue.relations import Relation
 from concordat_privacy.catalogue.retention import Cutoffs
 from concordat_privacy.catalogue.rows import RowRef
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_privacy.log.merkle import merkle_root
+from tests.contributing import (
+    CONTRIBUTION,
+    EVERYTHING,
+    allow,
+    band_seen,
+    consortium_on,
+    findings,
+    history_of,
+    replayed,
+)
 from tests.rotations import means_of
 from tests.services import (
     CALL_SECONDS,
@@ -55,8 +64,6 @@ from tests.services import (
 from tests.stores import (
     ManualClock,
     StoreUrls,
-    open_journal,
-    open_signals,
     shape_of,
     statements,
     table_missing,
@@ -65,8 +72,6 @@ from tests.stores import (
 from tests.tokenkeys import TokenKeys, peppers
 from tests.uses import UseChecker
 
-UNDERWRITING, CONTRIBUTION = 1, 2
-EVERYTHING = (1, 2, 3)
 Row = contribution_pb2.ContributionRow
 Ref = contribution_pb2.RowRef
 Refused = list[tuple[int, str, str]]
@@ -74,15 +79,15 @@ Refused = list[tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def consents(request: pytest.FixtureRequest) -> None:
-    """The consents of persons 1 to 3 for beta and gamma to contribute."""
+    """Consents for beta and gamma to contribute."""
     if "consortium" in request.fixturenames:
-        allow(request.getfixturevalue("consortium"))
+        allow_both(request.getfixturevalue("consortium"))
 
 
-def allow(consortium: Consortium) -> list[bytes]:
-    drafts = [draft(consortium, one, [CONTRIBUTION], EVERYTHING) for one in (1, 2, 3)]
-    grant(consortium.gamma, drafts)
-    return [granted.consent_id for granted in grant(consortium.beta, drafts).granted]
+def allow_both(consortium: Consortium) -> list[bytes]:
+    """The persons' consents for beta and gamma; the ids of beta's."""
+    allow(consortium, caller=consortium.gamma)
+    return allow(consortium)
 
 
 def instead(row: Row, entry: int, item: int = 0) -> Row:
@@ -105,7 +110,7 @@ def refused(caller: Caller, *rows: Row) -> Refused:
 
 
 def listed(refusals: Sequence[object]) -> Refused:
-    return [(one.item, one.field, one.reason) for one in refusals]  # type: ignore[attr-defined]
+    return [(one.item, one.field, one.reason) for one in refusals]
 
 
 def withdrawal(
@@ -132,28 +137,10 @@ def withdraw_rows(
     return caller.contributions.WithdrawRows(message, timeout=CALL_SECONDS)
 
 
-def history(consortium: Consortium, subject: int = 1) -> History:
-    key = subject_key(PEPPER, token(subject))
-    return consortium.signal_store.histories([key], EPOCH)[key]
-
-
 def held(consortium: Consortium, subject: int = 1) -> Relation:
     """The only account that the pool holds of a person."""
-    [(_, relation)] = history(consortium, subject).relations
+    [(_, relation)] = history_of(consortium, subject).relations
     return relation
-
-
-def seen(consortium: Consortium, signal: str, subject: int = 1) -> str:
-    """Alpha's view of a person, as a band in words."""
-    grant_one(consortium.alpha, draft(consortium, subject, [UNDERWRITING], EVERYTHING))
-    request = signal_pb2.LookupRequest(
-        token=token(subject),
-        purpose=UNDERWRITING,
-        signals=[signal],
-        request_id=os.urandom(16),
-    )
-    [found] = consortium.alpha.signals.Lookup(request, timeout=CALL_SECONDS).result.signals
-    return found.band_label
 
 
 def entries(consortium: Consortium) -> list[tuple[dict[str, object], list[dict[str, object]]]]:
@@ -206,13 +193,13 @@ def test_a_correction_of_the_newest_month_keeps_what_it_does_not_know(
 
 def test_an_application_is_corrected(consortium: Consortium) -> None:
     first = taken(consortium.beta, application(consortium, 1, days_ago=40))
-    assert seen(consortium, "inquiries_30d") == "0"
+    assert band_seen(consortium, "inquiries_30d") == "0"
     second = taken(consortium.beta, instead(application(consortium, 1, days_ago=4), first))
-    assert seen(consortium, "inquiries_30d") == "1"
+    assert band_seen(consortium, "inquiries_30d") == "1"
     again = instead(application(consortium, 1, days_ago=5), first)
     assert refused(consortium.beta, again) == [(0, "replaces", "ALREADY_REPLACED")]
     taken(consortium.beta, instead(application(consortium, 1, days_ago=50), second))
-    assert seen(consortium, "inquiries_30d") == "0"
+    assert band_seen(consortium, "inquiries_30d") == "0"
 
 
 def test_a_row_is_replaced_once_and_the_next_correction_names_the_last(
@@ -250,7 +237,7 @@ def test_rows_of_others_and_rows_that_never_were_take_the_same_statements(
     journal: Journal, signal_store: SignalStore, clock: ManualClock
 ) -> None:
     with serving(journal, signal_store, clock) as consortium:
-        allow(consortium)
+        allow_both(consortium)
         theirs = taken(consortium.gamma, account(consortium, 1))
         taken(consortium.beta, account(consortium, 1))
         shapes = []
@@ -415,15 +402,15 @@ def test_a_withdrawn_account_is_gone_for_every_lookup_after_the_reply(
         account(consortium, 2, 1),
     )
     taken(consortium.gamma, account(consortium, 1, 1))
-    assert seen(consortium, "inquiries_30d") == "1"
+    assert band_seen(consortium, "inquiries_30d") == "1"
     response = withdraw_rows(
         consortium.beta,
         withdrawal(1, entry, 0),
         withdrawal(1, entry, 1, application_ref=(1).to_bytes(16, "big")),
     )
     assert (response.rows_withdrawn, [*response.refused]) == (2, [])
-    assert seen(consortium, "inquiries_30d") == "0"
-    found = history(consortium)
+    assert band_seen(consortium, "inquiries_30d") == "0"
+    found = history_of(consortium)
     # Not the member's other account, another member's of that number, another person's.
     kept = {(number, relation.account_ref[-1]) for number, relation in found.relations}
     assert kept == {(2, 2), (3, 1)}
@@ -431,18 +418,18 @@ def test_a_withdrawn_account_is_gone_for_every_lookup_after_the_reply(
     assert held(consortium, 2)
     # It may come back, as a new report.
     taken(consortium.beta, account(consortium, 1, 1))
-    assert len(history(consortium).relations) == 3
+    assert len(history_of(consortium).relations) == 3
 
 
 def test_a_withdrawal_needs_no_live_consent(
     journal: Journal, signal_store: SignalStore, clock: ManualClock
 ) -> None:
     with serving(journal, signal_store, clock) as consortium:
-        ids = allow(consortium)
+        ids = allow_both(consortium)
         entry = taken(consortium.beta, account(consortium, 1))
         withdraw(consortium.beta, ids[0])
         assert withdraw_rows(consortium.beta, withdrawal(1, entry)).rows_withdrawn == 1
-        assert history(consortium).relations == ()
+        assert history_of(consortium).relations == ()
 
 
 def test_what_is_withdrawn_is_checked_row_by_row(consortium: Consortium) -> None:
@@ -540,12 +527,8 @@ def test_a_repeated_withdrawal_is_answered_from_the_record_and_takes_nothing_new
 def test_a_withdrawal_is_acknowledged_only_once_no_lookup_sees_the_rows(
     sqlite_stores: StoreUrls, clock: ManualClock
 ) -> None:
-    with (
-        open_journal(sqlite_stores, clock) as journal,
-        open_signals(sqlite_stores, clock) as signals,
-        serving(journal, signals, clock) as consortium,
-    ):
-        allow(consortium)
+    with consortium_on(sqlite_stores, clock) as consortium:
+        allow_both(consortium)
         entry = taken(consortium.beta, application(consortium, 1))
         request = request_id()
         one = withdrawal(1, entry, application_ref=(1).to_bytes(16, "big"))
@@ -553,21 +536,17 @@ def test_a_withdrawal_is_acknowledged_only_once_no_lookup_sees_the_rows(
             with pytest.raises(grpc.RpcError) as refusal:
                 withdraw_rows(consortium.beta, one, request=request)
             assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert seen(consortium, "inquiries_30d") == "1"
+        assert band_seen(consortium, "inquiries_30d") == "1"
         assert withdraw_rows(consortium.beta, one, request=request).rows_withdrawn == 1
-        assert seen(consortium, "inquiries_30d") == ""
-        assert signals.staged() == []
+        assert band_seen(consortium, "inquiries_30d") == ""
+        assert consortium.signal_store.staged() == []
 
 
 def test_what_was_accepted_before_and_could_not_be_published_counts_before(
     sqlite_stores: StoreUrls, clock: ManualClock
 ) -> None:
-    with (
-        open_journal(sqlite_stores, clock) as journal,
-        open_signals(sqlite_stores, clock) as signals,
-        serving(journal, signals, clock) as consortium,
-    ):
-        allow(consortium)
+    with consortium_on(sqlite_stores, clock) as consortium:
+        allow_both(consortium)
         first = taken(consortium.beta, account(consortium, 1, balance=1))
         # Staged and accepted, in an order that is not that of the entries.
         with table_missing(sqlite_stores, "publisher"):
@@ -578,7 +557,7 @@ def test_what_was_accepted_before_and_could_not_be_published_counts_before(
         assert refused(consortium.beta, late) == [(0, "replaces", "OTHER_ROW")]
         taken(consortium.beta, instead(account(consortium, 1, balance=3), entry))
         assert held(consortium).balance == 3
-        contributions.resume(journal, signals, clock)
+        contributions.resume(consortium.journal, consortium.signal_store, clock)
         assert held(consortium).balance == 3
 
 
@@ -606,7 +585,7 @@ def test_of_many_that_replace_one_row_at_once_one_is_taken(consortium: Consortiu
             assert (item, field in ("replaces", "row")) == (0, True)
             # Who looked after the winner was published found another row there, or none.
             assert reason in ("ALREADY_REPLACED", "OTHER_ROW")
-    balances = [relation.balance for _, relation in history(consortium).relations]
+    balances = [relation.balance for _, relation in history_of(consortium).relations]
     assert balances == ([won] if won else [])
 
 
@@ -704,12 +683,8 @@ def test_the_audit_counts_what_a_member_corrected_and_withdrew_and_finds_nothing
     )
     taken(consortium.beta, instead(account(consortium, 1), second))
     withdraw_rows(consortium.beta, withdrawal(2, second, 1), withdrawal(3, second, 1))
-    replay = Replay()
-    for index, (fields, items) in enumerate(entries(consortium)):
-        replay.visit(index, fields, items if "items" in fields else None)  # type: ignore[arg-type]
-    replay.finish()
-    # Members are put in by the test, not by entries.
-    assert {found.kind.name for found in replay.sorted_findings()} == {"MEMBER_UNKNOWN"}
+    replay = replayed(consortium.journal)
+    assert findings(replay) == []
     beta = replay.members.by_id["beta"]
     assert (beta.rows, beta.corrected, beta.withdrawn) == (5, 3, 1)
     log = list(consortium.journal.entries(0, consortium.journal.size))
@@ -729,4 +704,4 @@ def test_retention_keeps_the_name_of_the_row_and_erasure_ends_corrections(
     )
     row = instead(account(consortium, 1), entry)
     assert refused(consortium.beta, row) == [(0, "replaces", "OTHER_ROW")]
-    assert history(consortium).relations == ()
+    assert history_of(consortium).relations == ()

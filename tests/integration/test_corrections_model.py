@@ -28,6 +28,7 @@ from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.rows import RowRef
 from concordat_rpc.errors import Refusal, unavailable
 from concordat_store.database import Database
+from tests.contributing import history_of
 from tests.furnishing import Answer, Furnisher
 from tests.services import (
     EPOCH,
@@ -490,9 +491,7 @@ def test_a_replacement_that_is_killed_anywhere_is_whole_or_has_not_begun(
             replaced = connection.execute(
                 sa.select(replaced_row).where(replaced_row.c.entry == entry)
             ).all()
-        key = subject_key(PEPPER, token(subject))
-        history = consortium.signal_store.histories([key], EPOCH)[key]
-        balances = [relation.balance for _, relation in history.relations]
+        balances = [relation.balance for _, relation in history_of(consortium, subject).relations]
         again = beta.account(subject, bytes(16), balance=5, replaces=RowRef(entry, 0))
         refused = [reason for *_, reason in beta.contribute([again]).refused]
         if replaced:

@@ -9,7 +9,6 @@ import pytest
 from concordat import (
     AccountSnapshot,
     AccountStatus,
-    AmountBand,
     ApplicationEvent,
     AsyncClient,
     Client,
@@ -23,32 +22,22 @@ from concordat import (
     Token,
 )
 from concordat.results.uploads import ROWS_PER_PART
-from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.log.checkpoint import SigningKey
+from tests.contributing import account_row, allow, consortium_on, relations
 from tests.sdk_clients import blocking_face
 from tests.services import (
     EPOCH,
-    PEPPER,
     Consortium,
-    draft,
-    grant,
-    months_since_1970,
-    serving,
     token,
     write_profile,
 )
-from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
+from tests.stores import ManualClock, StoreUrls
 
 
 @pytest.fixture
 def consortium(sqlite_stores: StoreUrls, clock: ManualClock) -> Iterator[Consortium]:
-    with (
-        open_journal(sqlite_stores, clock) as journal,
-        open_signals(sqlite_stores, clock) as signals,
-        serving(journal, signals, clock) as running,
-    ):
-        drafts = [draft(running, subject, [2], (1, 2, 3)) for subject in range(1, 6)]
-        assert not grant(running.beta, drafts).refused
+    with consortium_on(sqlite_stores, clock) as running:
+        allow(running)
         yield running
 
 
@@ -71,36 +60,21 @@ def client(
         yield made
 
 
-def account(consortium: Consortium, subject: int, ref: int = 1, balance: int = 3) -> Row:
-    month = months_since_1970(consortium.clock)
-    record = AccountSnapshot(
-        account_ref=ref.to_bytes(16, "big"),
-        as_of_month=month,
-        status=AccountStatus.OPEN,
-        product=ProductClass.CASH_INSTALMENT,
-        opened_quarter=month // 3 - 4,
-        balance=AmountBand(balance),
-    )
-    return Row(Token(token(subject), EPOCH), record)
-
-
 def balances(consortium: Consortium, subject: int) -> list[int]:
-    key = subject_key(PEPPER, token(subject))
-    history = consortium.signal_store.histories([key], EPOCH)[key]
-    return [int(relation.balance) for _, relation in history.relations]
+    return [int(relation.balance) for relation in relations(consortium, subject).values()]
 
 
 def test_a_row_is_named_by_its_number_whatever_was_refused_before_it(
     consortium: Consortium, client: Client
 ) -> None:
-    good = account(consortium, 1)
+    good = account_row(consortium, 1)
     assert isinstance(good.record, AccountSnapshot)
     rows = [
         replace(good, record=replace(good.record, status=AccountStatus.UNSPECIFIED)),  # not sent
-        account(consortium, 9),  # no consent
+        account_row(consortium, 9),  # no consent
         good,
         replace(good, record=replace(good.record, account_ref=b"short")),  # not sent
-        account(consortium, 2),
+        account_row(consortium, 2),
     ]
     result = client.contribute(rows)
     assert [refusal.item for refusal in result.refused] == [0, 1, 3]
@@ -116,8 +90,8 @@ def test_a_row_is_named_by_its_number_whatever_was_refused_before_it(
 
     corrected = client.contribute(
         [
-            replace(account(consortium, 2, balance=5), replaces=result.row(4)),
-            replace(account(consortium, 1, balance=5), replaces=RowRef(10**9, 0)),
+            replace(account_row(consortium, 2, balance=5), replaces=result.row(4)),
+            replace(account_row(consortium, 1, balance=5), replaces=RowRef(10**9, 0)),
         ]
     )
     assert [(one.item, one.field, one.reason) for one in corrected.refused] == [
@@ -141,7 +115,7 @@ def test_a_row_is_named_by_its_number_whatever_was_refused_before_it(
 def test_rows_of_an_upload_are_named_by_their_number_in_it(
     consortium: Consortium, client: Client
 ) -> None:
-    rows = [account(consortium, 1 + n % 3, n) for n in range(ROWS_PER_PART + 2)]
+    rows = [account_row(consortium, 1 + n % 3, n) for n in range(ROWS_PER_PART + 2)]
     rows[1] = replace(rows[1], token=Token(token(9), EPOCH))
     first, second = client.contribute_stream(rows)
     assert first.row(2) == RowRef(first.receipt.entry_index, 2)
@@ -152,9 +126,9 @@ def test_rows_of_an_upload_are_named_by_their_number_in_it(
     with pytest.raises(InvalidInput):
         second.row(0)
     right = [
-        replace(account(consortium, 1 + 2 % 3, 2, balance=6), replaces=first.row(2)),
-        replace(account(consortium, 1, 1, balance=6), replaces=first.row(0)),
-        replace(account(consortium, 1, 0), replaces="that one"),  # type: ignore[arg-type]
+        replace(account_row(consortium, 1 + 2 % 3, 2, balance=6), replaces=first.row(2)),
+        replace(account_row(consortium, 1, 1, balance=6), replaces=first.row(0)),
+        replace(account_row(consortium, 1, 0), replaces="that one"),  # type: ignore[arg-type]
     ]
     [part] = client.contribute_stream(right)
     assert [(one.item, one.field, one.reason) for one in part.refused] == [
@@ -166,7 +140,7 @@ def test_rows_of_an_upload_are_named_by_their_number_in_it(
 def test_more_rows_than_a_call_takes_are_withdrawn_in_several(
     consortium: Consortium, client: Client
 ) -> None:
-    rows = [account(consortium, 1, n) for n in range(1_002)]
+    rows = [account_row(consortium, 1, n) for n in range(1_002)]
     result = client.contribute(rows)
     gone = client.withdraw_rows(
         RowWithdrawal(row.token, result.row(n), account_ref=row.record.account_ref)

@@ -11,11 +11,11 @@ import pytest
 
 from concordat.v1 import common_pb2, dispute_pb2, usage_pb2
 from concordat_gateway.ledger.journal import Journal
-from concordat_gateway.rules.disputes import mark_overdue
+from concordat_gateway.rules.dispute_deadlines import mark_overdue
 from concordat_gateway.rules.usage import watch
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_privacy.audit.replay import Replay
 from concordat_privacy.metering import Quota
+from tests.contributing import findings, replayed
 from tests.services import (
     CALL_SECONDS,
     Caller,
@@ -42,6 +42,7 @@ ACCOUNTS = common_pb2.DATA_CATEGORY_CREDIT_ACCOUNTS
 INQUIRIES = common_pb2.DATA_CATEGORY_INQUIRIES
 NO_CONSENT = (grpc.StatusCode.PERMISSION_DENIED, "NO_CONSENT")
 CORRECTED = dispute_pb2.DISPUTE_OUTCOME_CORRECTED
+DELETED = dispute_pb2.DISPUTE_OUTCOME_DELETED
 UPHELD = dispute_pb2.DISPUTE_OUTCOME_UPHELD
 NOT_ON_FILE = dispute_pb2.DISPUTE_OUTCOME_NOT_ON_FILE
 
@@ -124,18 +125,6 @@ def charged(caller: Caller) -> dict[str, int]:
     return {name: today[name] for name in ("LOOKUPS", "LOOKUPS_REFUSED")}
 
 
-def findings(journal: Journal) -> list[str]:
-    """What the auditor's own code finds wrong with the real entries."""
-    replay = Replay()
-    for index, leaf, items in journal.entries(0, journal.size):
-        fields = json.loads(leaf)
-        replay.visit(index, fields, items if "items" in fields else None)
-    replay.finish()
-    # Members are put in by the test, not by entries.
-    kinds = [finding.kind.name for finding in replay.sorted_findings()]
-    return [kind for kind in kinds if kind != "MEMBER_UNKNOWN"]
-
-
 @pytest.mark.parametrize(("jurisdiction", "days"), [("CN", 20), ("US", 30), ("EU", 30), ("", 20)])
 def test_a_dispute_is_tied_to_its_consent_and_has_the_law_s_deadline(
     consortium: Consortium, jurisdiction: str, days: int
@@ -175,7 +164,7 @@ def test_no_consent_and_nobody_known_are_one_refusal(consortium: Consortium) -> 
     assert refused[0]["consents"] == {"credit_accounts": "00" * 16}
     assert refused[0]["about"] == "credit_accounts.not_mine"
     assert refused[0]["statement_sha256"] == WORDS.hex()
-    assert findings(consortium.journal) == []
+    assert findings(replayed(consortium.journal)) == []
 
 
 def test_whoever_watches_the_database_cannot_tell_refused_disputes_apart(
@@ -293,6 +282,30 @@ def test_who_contributes_answers_and_the_opener_learns_one_word(consortium: Cons
     # What beta sees of it stays its own part.
     [seen] = listed(beta, with_resolved=True)
     assert seen.outcome == UPHELD
+
+
+@pytest.mark.parametrize(
+    ("answers", "ended"),
+    [
+        ([CORRECTED, DELETED], CORRECTED),
+        ([DELETED, CORRECTED], CORRECTED),
+        ([DELETED, UPHELD], DELETED),
+        ([UPHELD, DELETED], DELETED),
+        ([UPHELD, UPHELD], UPHELD),
+    ],
+)
+def test_a_correction_is_told_before_a_deletion_and_both_before_what_was_right(
+    consortium: Consortium, answers: list[int], ended: int
+) -> None:
+    furnishers = (consortium.beta, consortium.gamma)
+    for caller in furnishers:
+        contributes(consortium, caller, 1)
+    consented(consortium, consortium.alpha, 1)
+    dispute = open_dispute(consortium.alpha, 1).dispute.dispute_id
+    for caller, outcome in zip(furnishers, answers, strict=True):
+        answer(caller, dispute, outcome)
+    [own] = listed(consortium.alpha, with_resolved=True)
+    assert own.outcome == ended
 
 
 def test_who_has_answered_cannot_tell_whether_others_still_have_to(
@@ -422,7 +435,7 @@ def test_the_operator_puts_a_deadline_off_as_the_opener_may(consortium: Consorti
     [view] = entries(consortium.journal, "staff.")
     assert (view["view"], view["actor"]) == ("disputes", entry["actor"])
     assert listed(consortium.beta)[0].answer_by == changed.dispute.answer_by
-    assert findings(consortium.journal) == []
+    assert findings(replayed(consortium.journal)) == []
 
 
 def test_the_operator_is_bound_by_the_law_and_only_it_and_the_opener_may_extend(
@@ -489,7 +502,7 @@ def test_an_outsider_finds_nothing_wrong_with_disputes_in_time(consortium: Conso
     answer(consortium.beta, dispute, CORRECTED)
     consented(consortium, consortium.alpha, 2)
     open_dispute(consortium.alpha, 2)
-    assert findings(consortium.journal) == []
+    assert findings(replayed(consortium.journal)) == []
 
 
 def test_an_outsider_finds_the_dispute_late_and_the_gateway_s_entry_about_it_right(
@@ -500,6 +513,6 @@ def test_an_outsider_finds_the_dispute_late_and_the_gateway_s_entry_about_it_rig
     dispute = open_dispute(consortium.alpha, 1).dispute.dispute_id
     consortium.clock.advance(seconds=20 * DAY + 1)
     assert mark_overdue(consortium.journal, GATEWAY, consortium.clock()) == 1
-    assert findings(consortium.journal) == ["DISPUTE_LATE"]
+    assert findings(replayed(consortium.journal)) == ["DISPUTE_LATE"]
     answer(consortium.beta, dispute, CORRECTED)
-    assert findings(consortium.journal) == ["DISPUTE_LATE"]
+    assert findings(replayed(consortium.journal)) == ["DISPUTE_LATE"]

@@ -3,12 +3,12 @@
 import hashlib
 import json
 import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from concordat import Client, ConsentDraft, DataCategory, Purpose, ResidentId
+from concordat import Client, ConsentDraft, Purpose, ResidentId
+from tests.contributing import agreed
 from tests.fabricate import resident_id
 from tests.gateways import MakeGateway, concordat
 from tests.integration.test_audit_commands import row
@@ -24,14 +24,7 @@ def ran(*arguments: object, stdin: str = "") -> str:
 
 def a_draft(client: Client, person: int, purpose: Purpose) -> ConsentDraft:
     [token] = client.tokenise([ResidentId(resident_id(person))])
-    return ConsentDraft(
-        token=token,
-        purposes={purpose},
-        categories={DataCategory.CREDIT_ACCOUNTS},
-        expires_at=datetime.now(UTC) + timedelta(days=30),
-        notice_version="2026-1",
-        evidence_sha256=bytes(32),
-    )
+    return agreed(token, purpose)
 
 
 def test_a_person_is_opened_audited_and_erased_from_the_command_line(

@@ -1,34 +1,23 @@
 """Evidence of a real run: grants, lookups, a withdrawal; exported, bundled, checked elsewhere."""
 
-import hashlib
 import json
 import re
 import shlex
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from concordat import Client, ConsentDraft, DataCategory, PhoneNumber, Purpose, Token
+from concordat import Client, PhoneNumber, Purpose
+from tests.contributing import agreed
 from tests.evidences import GRANT_2, VKEY, Ledger, keys, lay, relisted
 from tests.gateways import Gateway, closing_all, concordat
 
 NOW = datetime.now(UTC)
 GUIDE = Path(__file__).parents[2] / "docs" / "evidence.md"
-
-
-def draft(token: Token) -> ConsentDraft:
-    return ConsentDraft(
-        token=token,
-        purposes={Purpose.UNDERWRITING},
-        categories={DataCategory.CREDIT_ACCOUNTS},
-        expires_at=NOW + timedelta(days=30),
-        notice_version="2026-1",
-        evidence_sha256=hashlib.sha256(b"the signed form").digest(),
-    )
 
 
 class Run:
@@ -38,7 +27,9 @@ class Run:
         self.gateway, self.folder, self.export = gateway, folder, folder / "export"
         with Client.open(gateway.join("lender")) as lender:
             people = lender.tokenise(PhoneNumber(f"+8613900{n:06d}") for n in range(4))
-            granted = lender.grant_consents([draft(token) for token in people[:3]]).granted
+            granted = lender.grant_consents(
+                [agreed(token, Purpose.UNDERWRITING) for token in people[:3]]
+            ).granted
             self.consents = [one.consent_id.hex() for one in granted]
             lender.lookup_batch(people, Purpose.UNDERWRITING)
             lender.withdraw_consent(granted[0].consent_id)

@@ -1,13 +1,12 @@
 """`concordat jobs`: what the gateway does by itself, done now and by hand."""
 
-import hashlib
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from concordat import Client, ConsentDraft, DataCategory, PhoneNumber, Purpose
+from concordat import Client, PhoneNumber, Purpose
+from tests.contributing import agreed
 from tests.gateways import MakeGateway, concordat
 
 pytestmark = pytest.mark.slow
@@ -29,14 +28,7 @@ def test_a_job_run_by_hand_beside_a_serving_gateway_does_its_work_once(
     gateway.start()
     with Client.open(gateway.join("lender")) as lender:
         [token] = lender.tokenise([PhoneNumber("+8613900000001")])
-        made = ConsentDraft(
-            token=token,
-            purposes={Purpose.UNDERWRITING},
-            categories={DataCategory.CREDIT_ACCOUNTS},
-            expires_at=datetime.now(UTC) + timedelta(days=30),
-            notice_version="2026-1",
-            evidence_sha256=hashlib.sha256(b"the signed form").digest(),
-        )
+        made = agreed(token, Purpose.UNDERWRITING)
         lender.withdraw_consent(lender.grant_consents([made]).granted[0].consent_id)
     # Its deadline to acknowledge passes; that to delete does not.
     with closing(sqlite3.connect(gateway.folder / "data" / "control.db")) as control, control:

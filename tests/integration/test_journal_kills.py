@@ -22,9 +22,8 @@ import pytest
 
 from concordat import Client, PhoneNumber, Purpose, Receipt, TechnicalFault
 from concordat_gateway.store.migrate import upgrade_stores
-from concordat_privacy.log.checkpoint import SigningKey, VerifierKey
-from concordat_privacy.log.verify import verify_export
-from tests.gateways import Gateway, MakeGateway, concordat, eventually
+from concordat_privacy.log.checkpoint import SigningKey
+from tests.gateways import Gateway, MakeGateway, eventually, export_verified
 from tests.ledgers import Acknowledged, appending, check_acknowledged
 from tests.postgresql import Server, running_server
 from tests.stores import ManualClock, StoreUrls, open_journal, postgresql_urls
@@ -226,11 +225,7 @@ def test_receipts_of_a_gateway_that_is_killed_again_and_again_all_verify(
                 client.verify_receipt(receipt)
     receipts = [receipt for caller in callers for receipt in caller.receipts]
     assert len({receipt.entry_index for receipt in receipts}) == len(receipts)
-    folder = tmp_path / "export"
-    written = concordat("ledger", "export", folder, "--profile", gateway.auditor)
-    assert written.returncode == 0, written.stderr
-    report = verify_export(folder, VerifierKey.decode(gateway.ledger_vkey))
-    assert report.ok, report.summary()
+    export_verified(gateway, tmp_path / "export")
     with Client.open(gateway.auditor) as auditor:
         entries = [(entry.index, entry.entry) for entry in auditor.export_entries()]
     assert [index for index, _ in entries] == list(range(len(entries)))

@@ -1,12 +1,11 @@
 """A gateway that is killed in the middle of a batch: nothing is lost, nothing is taken twice."""
 
 import hashlib
-import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from concordat import (
     AccountSnapshot,
     AccountStatus,
     Client,
-    ConsentDraft,
-    DataCategory,
     PhoneNumber,
     ProductClass,
     Purpose,
@@ -28,9 +25,8 @@ from concordat import (
     month_number,
     quarter_number,
 )
-from concordat_privacy.log.checkpoint import VerifierKey
-from concordat_privacy.log.verify import verify_export
-from tests.gateways import Gateway, MakeGateway, concordat
+from tests.contributing import agreed
+from tests.gateways import MakeGateway, export_verified
 from tests.stores import StoreUrls
 
 pytestmark = pytest.mark.slow
@@ -39,17 +35,6 @@ NOW = datetime.now(UTC)
 PEOPLE = 300
 ACCOUNTS_EACH = 20
 REQUEST_ID = hashlib.sha256(b"the batch that is interrupted").digest()[:16]
-
-
-def consent(token: Token) -> ConsentDraft:
-    return ConsentDraft(
-        token=token,
-        purposes={Purpose.CONTRIBUTION, Purpose.UNDERWRITING},
-        categories={DataCategory.CREDIT_ACCOUNTS},
-        expires_at=NOW + timedelta(days=30),
-        notice_version="2026-1",
-        evidence_sha256=hashlib.sha256(b"the signed form").digest(),
-    )
 
 
 def rows(people: list[Token]) -> Iterator[Row]:
@@ -68,16 +53,6 @@ def rows(people: list[Token]) -> Iterator[Row]:
             )
 
 
-def exported(gateway: Gateway, folder: Path) -> list[dict[str, object]]:
-    """The ledger's entries, once the auditor's export has been verified offline."""
-    written = concordat("ledger", "export", folder, "--profile", gateway.auditor)
-    assert written.returncode == 0, written.stderr
-    report = verify_export(folder, VerifierKey.decode(gateway.ledger_vkey))
-    assert report.ok, report.summary()
-    with Client.open(gateway.auditor) as auditor:
-        return [json.loads(entry.entry) for entry in auditor.export_entries()]
-
-
 @pytest.mark.parametrize("rows_before", [0, 2_500, PEOPLE * ACCOUNTS_EACH])
 def test_a_batch_is_taken_once_however_often_the_gateway_dies(
     make_gateway: MakeGateway, store_urls: StoreUrls, tmp_path: Path, rows_before: int
@@ -89,7 +64,9 @@ def test_a_batch_is_taken_once_however_often_the_gateway_dies(
     profile = gateway.join("furnisher")
     with Client.open(profile) as furnisher:
         people = furnisher.tokenise(PhoneNumber(f"+8613800{n:06d}") for n in range(PEOPLE))
-        granted = furnisher.grant_consents([consent(token) for token in people])
+        granted = furnisher.grant_consents(
+            [agreed(token, Purpose.CONTRIBUTION, Purpose.UNDERWRITING) for token in people]
+        )
         assert not granted.refused
 
         def rows_and_death() -> Iterator[Row]:
@@ -123,6 +100,6 @@ def test_a_batch_is_taken_once_however_often_the_gateway_dies(
     assert {result.status for result in found} == {SubjectStatus.OK}
     assert {result["open_accounts"].band_label for result in found} == {"11+"}
 
-    kinds = Counter(entry["type"] for entry in exported(gateway, tmp_path / "export"))
+    kinds = Counter(entry["type"] for entry in export_verified(gateway, tmp_path / "export"))
     assert kinds["consent.granted"] == PEOPLE
     assert kinds["contribution.batch"] == 1

@@ -9,8 +9,8 @@ import pytest
 from concordat.v1 import bands_pb2, common_pb2, dispute_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_privacy.audit.replay import Replay
 from concordat_privacy.catalogue.signals import Disputed
+from tests.contributing import findings, replayed
 from tests.services import (
     CALL_SECONDS,
     Caller,
@@ -95,19 +95,6 @@ def answer(caller: Caller, dispute: bytes) -> None:
     caller.disputes.AnswerDispute(request, timeout=CALL_SECONDS)
 
 
-def findings(journal: Journal) -> list[str]:
-    """What the auditor's own code finds wrong with the real entries."""
-    replay = Replay()
-    for index, leaf, items in journal.entries(0, journal.size):
-        fields = json.loads(leaf)
-        parsed = [json.loads(item) for item in items]
-        replay.visit(index, fields, parsed if "items" in fields else None)
-    replay.finish()
-    # Members are put in by the test, not by entries.
-    kinds = [finding.kind.name for finding in replay.sorted_findings()]
-    return [kind for kind in kinds if kind != "MEMBER_UNKNOWN"]
-
-
 def test_a_caller_may_want_younger_signals_and_the_entry_says_so(consortium: Consortium) -> None:
     two_months_ago = months_since_1970(consortium.clock) - 2
     furnished(consortium, 1, as_of_month=two_months_ago)
@@ -122,7 +109,7 @@ def test_a_caller_may_want_younger_signals_and_the_entry_says_so(consortium: Con
     assert lenient.result == usual.result
     ages = [json.loads(r.receipt.entry).get("max_age_months") for r in (usual, strict, lenient)]
     assert ages == [None, 1, 120]
-    assert findings(consortium.journal) == []
+    assert findings(replayed(consortium.journal)) == []
 
 
 def test_the_age_of_a_batch_holds_for_all_its_subjects(consortium: Consortium) -> None:
@@ -181,7 +168,7 @@ def test_an_open_dispute_is_told_until_the_last_member_has_answered(
         answer(consortium.gamma, dispute)
         after = look_up(consortium, 1).result
         another = look_up(consortium, 2).result
-        assert findings(journal) == []
+        assert findings(replayed(journal)) == []
     # The first answer changed no bit of it; who gave it, the opener cannot see.
     assert during[0] == during[1]
     assert after == undisputed

@@ -11,8 +11,8 @@ import pytest
 from concordat.v1 import common_pb2, signal_pb2, usage_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.signal_store import SignalStore
-from concordat_privacy.audit.replay import Replay
 from concordat_privacy.metering import Quota
+from tests.contributing import entries_of, findings, replayed
 from tests.services import (
     CALL_SECONDS,
     Caller,
@@ -62,8 +62,7 @@ def may_review(consortium: Consortium, subject: int) -> bytes:
 
 
 def entries(consortium: Consortium) -> list[dict[str, Any]]:
-    leaves = (json.loads(leaf) for _, leaf, _ in consortium.journal.entries(0, 10**6))
-    return [fields for fields in leaves if fields["type"] == "lookup"]
+    return entries_of(consortium.journal, "lookup")
 
 
 def lookups_today(caller: Caller) -> int:
@@ -103,14 +102,8 @@ def test_each_chunk_is_answered_under_an_entry_of_its_own(consortium: Consortium
         assert fields["max_age_months"] == 7
     assert lookups_today(consortium.alpha) == 5
 
-    replay = Replay()
-    for index, leaf, items in consortium.journal.entries(0, consortium.journal.size):
-        fields = json.loads(leaf)
-        replay.visit(index, fields, [json.loads(i) for i in items] if "items" in fields else None)
-    replay.finish()
-    # Members are put in by the test, not by entries.
-    found = {finding.kind.name for finding in replay.sorted_findings()}
-    assert found <= {"MEMBER_UNKNOWN"}
+    replay = replayed(consortium.journal)
+    assert findings(replay) == []
     assert replay.uses.counts.lookups == 3
 
 

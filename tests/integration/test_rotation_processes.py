@@ -1,6 +1,5 @@
 """`concordat keys rotate` on a serving gateway, with key-holders as processes of their own."""
 
-import hashlib
 import json
 import os
 import re
@@ -19,7 +18,6 @@ from concordat import (
     AccountSnapshot,
     AccountStatus,
     ConsentDraft,
-    DataCategory,
     PhoneNumber,
     ProductClass,
     Purpose,
@@ -27,6 +25,7 @@ from concordat import (
     SubjectStatus,
     Token,
 )
+from tests.contributing import agreed
 from tests.gateways import CONCORDAT, Gateway, MakeGateway, eventually
 from tests.gateways import concordat as run
 from tests.splits import keyholder, split_keys
@@ -49,17 +48,7 @@ def status(gateway: Gateway) -> str:
 
 
 def consents(tokens: Sequence[Token], purpose: Purpose) -> list[ConsentDraft]:
-    return [
-        ConsentDraft(
-            token=token,
-            purposes={purpose},
-            categories={DataCategory.CREDIT_ACCOUNTS},
-            expires_at=datetime.now(UTC) + timedelta(days=30),
-            notice_version="2026-1",
-            evidence_sha256=hashlib.sha256(b"signed").digest(),
-        )
-        for token in tokens
-    ]
+    return [agreed(token, purpose) for token in tokens]
 
 
 def furnished(client: concordat.Client, tokens: Sequence[Token]) -> None:

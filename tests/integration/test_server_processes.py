@@ -6,7 +6,6 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -16,6 +15,7 @@ from pysqlite3 import dbapi2
 import concordat
 from concordat.v1 import ledger_pb2, signal_pb2
 from tests.callers import CHECKPOINT, Credentials, call, connected
+from tests.contributing import agreed
 from tests.gateways import Gateway, MakeGateway, closing_all, eventually, is_running
 from tests.stores import StoreUrls
 
@@ -156,14 +156,7 @@ def test_a_killed_worker_is_replaced_and_what_it_accepted_is_published(family: G
 
 
 def consent(token: concordat.Token) -> concordat.ConsentDraft:
-    return concordat.ConsentDraft(
-        token=token,
-        purposes={concordat.Purpose.CONTRIBUTION, concordat.Purpose.UNDERWRITING},
-        categories={concordat.DataCategory.CREDIT_ACCOUNTS},
-        expires_at=datetime.now(UTC) + timedelta(days=30),
-        notice_version="2026-1",
-        evidence_sha256=bytes(32),
-    )
+    return agreed(token, concordat.Purpose.CONTRIBUTION, concordat.Purpose.UNDERWRITING)
 
 
 def test_a_killed_key_holder_is_replaced_where_it_was(family: Gateway) -> None:

@@ -17,11 +17,20 @@ from concordat_gateway.rules.rotation import rotate
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
-from concordat_privacy.audit.replay import Replay
-from concordat_privacy.catalogue.relations import Relation
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
 from concordat_rpc.limits import Limits
 from concordat_store.database import Database
+from tests.contributing import (
+    CONTRIBUTION,
+    EVERYTHING,
+    PEOPLE,
+    allow,
+    consortium_on,
+    entries_of,
+    findings,
+    relations,
+    replayed,
+)
 from tests.rotations import means_of
 from tests.services import (
     CALL_SECONDS,
@@ -44,26 +53,14 @@ from tests.services import (
 from tests.stores import (
     ManualClock,
     StoreUrls,
-    open_journal,
-    open_signals,
     statements,
     table_missing,
 )
 from tests.tokenkeys import TokenKeys, peppers
 from tests.uses import UseChecker
 
-CONTRIBUTION = 2
-EVERYTHING = (1, 2, 3)
-PEOPLE = range(1, 9)
-
 Row = contribution_pb2.ContributionRow
 Acknowledged = contribution_pb2.PartAcknowledged
-
-
-def allow(consortium: Consortium, subjects: Sequence[int] = PEOPLE) -> list[bytes]:
-    """The subjects' consents for beta to contribute; their ids."""
-    drafts = [draft(consortium, subject, [CONTRIBUTION], EVERYTHING) for subject in subjects]
-    return [g.consent_id for g in grant(consortium.beta, drafts).granted]
 
 
 class Stream:
@@ -154,19 +151,9 @@ def refused_rows(
             return found
 
 
-def relations(consortium: Consortium, subject: int) -> dict[int, Relation]:
-    """What the pool holds of a subject's accounts, by account."""
-    key = subject_key(PEPPER, token(subject))
-    history = consortium.signal_store.histories([key], EPOCH)[key]
-    return {
-        int.from_bytes(relation.account_ref, "big"): relation for _, relation in history.relations
-    }
-
-
 def entries(consortium: Consortium) -> list[dict[str, object]]:
-    """The fields of the ledger's entries about contributions."""
-    leaves = [json.loads(leaf) for _, leaf, _ in consortium.journal.entries(0, 10_000)]
-    return [fields for fields in leaves if fields["type"] == "contribution.batch"]
+    """The fields of the ledger's entries about parts."""
+    return entries_of(consortium.journal, "contribution.batch")
 
 
 def refusal_of(stream: Stream) -> grpc.RpcError:
@@ -481,11 +468,7 @@ def test_a_member_that_is_suspended_in_mid_stream_is_stopped_at_the_next_part(
 def test_what_was_accepted_and_not_published_is_in_the_pool_before_the_upload_goes_on(
     sqlite_stores: StoreUrls, clock: ManualClock
 ) -> None:
-    with (
-        open_journal(sqlite_stores, clock) as journal,
-        open_signals(sqlite_stores, clock) as signals,
-        serving(journal, signals, clock) as consortium,
-    ):
+    with consortium_on(sqlite_stores, clock) as consortium:
         allow(consortium)
         upload = os.urandom(16)
         with (
@@ -508,7 +491,7 @@ def test_what_was_accepted_and_not_published_is_in_the_pool_before_the_upload_go
             assert relations(consortium, 1)[1].balance == 2
             # The same account and month once more: the later part counts.
             stream.take(2, [account(consortium, 1, balance=4)])
-        contributions.resume(journal, signals, clock)
+        contributions.resume(consortium.journal, consortium.signal_store, clock)
         assert relations(consortium, 1)[1].balance == 4
 
 
@@ -573,17 +556,10 @@ def test_an_outsider_finds_nothing_wrong_with_the_parts_of_an_upload(
         ended = stream.end(3)
     assert (ended.rows_accepted, ended.rows_refused) == (len(PEOPLE) + 1, 3)
     assert [refusal.item for refusal in second.refused] == [0, 2]
-    replay, log = Replay(), list(consortium.journal.entries(0, consortium.journal.size))
-    for index, leaf, items in log:
-        fields = json.loads(leaf)
-        parsed = [json.loads(item) for item in items]
-        replay.visit(index, fields, parsed if "items" in fields else None)
-    replay.finish()
-    # Members are put in by the test, not by entries.
-    kinds = {finding.kind.name for finding in replay.sorted_findings()} - {"MEMBER_UNKNOWN"}
-    assert kinds == set()
+    replay = replayed(consortium.journal)
+    assert findings(replay) == []
     assert replay.uses.counts.rows == len(PEOPLE) + 1
-    checker = UseChecker().read(log)
+    checker = UseChecker().read(consortium.journal.entries(0, consortium.journal.size))
     assert checker.problems == []
     assert checker.uses == len(PEOPLE) + 1
 

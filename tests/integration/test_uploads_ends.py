@@ -8,15 +8,8 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
-from concordat_privacy.audit.replay import Replay
-from tests.integration.test_uploads import (
-    Stream,
-    allow,
-    get_upload,
-    refusal_of,
-    relations,
-    streaming,
-)
+from tests.contributing import allow, findings, relations, replayed
+from tests.integration.test_uploads import Stream, get_upload, refusal_of, streaming
 from tests.services import Consortium, account, fields_of, reason_of
 
 
@@ -24,17 +17,6 @@ def entries(consortium: Consortium, upload: bytes) -> list[tuple[int, dict[str, 
     """The entries of an upload, and their indexes."""
     leaves = [(index, json.loads(leaf)) for index, leaf, _ in consortium.journal.entries(0, 10_000)]
     return [(index, fields) for index, fields in leaves if fields.get("upload") == upload.hex()]
-
-
-def findings(consortium: Consortium) -> set[str]:
-    """What an audit of the log finds. Members are put in by the test, not by entries."""
-    replay = Replay()
-    for index, leaf, items in consortium.journal.entries(0, consortium.journal.size):
-        fields = json.loads(leaf)
-        parsed = [json.loads(item) for item in items]
-        replay.visit(index, fields, parsed if "items" in fields else None)
-    replay.finish()
-    return {found.kind.value for found in replay.sorted_findings()} - {"member_unknown"}
 
 
 def outcome(stream: Stream) -> str:
@@ -77,7 +59,7 @@ def test_an_ended_upload_is_complete_and_the_ledger_says_of_how_many_parts_and_r
     assert after.end_entry_index == ended.receipt.entry_index > after.last_entry_index
     assert (after.acknowledged_sequence, after.rows_accepted, after.rows_refused) == (2, 3, 1)
     assert entries(consortium, upload)[-1] == (ended.receipt.entry_index, entry)
-    assert findings(consortium) == set()
+    assert findings(replayed(consortium.journal)) == []
 
 
 def test_an_end_that_comes_again_over_any_connection_is_answered_as_before(
@@ -164,4 +146,4 @@ def test_of_an_end_and_a_part_at_once_the_one_that_is_second_is_refused(
         status = get_upload(consortium.beta, upload)
         assert status.complete is (outcomes[0] == "")
         assert status.acknowledged_sequence == (1 if status.complete else 2)
-    assert findings(consortium) == set()
+    assert findings(replayed(consortium.journal)) == []

@@ -1,6 +1,5 @@
 """Uploads through gateways and databases that die: what was acknowledged is there, once."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -10,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,6 @@ from concordat import (
     AccountSnapshot,
     AccountStatus,
     Client,
-    ConsentDraft,
-    DataCategory,
     PhoneNumber,
     ProductClass,
     Purpose,
@@ -33,10 +30,9 @@ from concordat import (
 )
 from concordat.results.uploads import ROWS_PER_PART
 from concordat_gateway.store.signal_tables import relation
-from concordat_privacy.log.checkpoint import VerifierKey
-from concordat_privacy.log.verify import verify_export
 from concordat_store.database import Database
-from tests.gateways import Gateway, MakeGateway, concordat
+from tests.contributing import agreed
+from tests.gateways import Gateway, MakeGateway, concordat, export_verified
 from tests.postgresql import Server, running_server
 from tests.stores import StoreUrls, postgresql_urls
 
@@ -51,18 +47,8 @@ PATIENCE_SECONDS = 120.0
 def prepared(client: Client) -> list[Token]:
     """People whose consent the client holds."""
     people = client.tokenise(PhoneNumber(f"+8613800{n:06d}") for n in range(PEOPLE))
-    draft = [
-        ConsentDraft(
-            token=token,
-            purposes={Purpose.CONTRIBUTION, Purpose.UNDERWRITING},
-            categories={DataCategory.CREDIT_ACCOUNTS},
-            expires_at=NOW + timedelta(days=30),
-            notice_version="2026-1",
-            evidence_sha256=hashlib.sha256(b"the signed form").digest(),
-        )
-        for token in people
-    ]
-    assert not client.grant_consents(draft).refused
+    drafts = [agreed(token, Purpose.CONTRIBUTION, Purpose.UNDERWRITING) for token in people]
+    assert not client.grant_consents(drafts).refused
     return people
 
 
@@ -129,17 +115,12 @@ def check(
     assert [part.sequence for part in parts] == list(range(1, len(rows) // ROWS_PER_PART + 1))
     refused = [refusal.item for part in parts for refusal in part.refused]
     assert refused == [n for n in range(len(rows)) if n % 100 == 7]
-    written = concordat("ledger", "export", folder, "--profile", gateway.auditor)
-    assert written.returncode == 0, written.stderr
-    report = verify_export(folder, VerifierKey.decode(gateway.ledger_vkey))
-    assert report.ok, report.summary()
+    entries = export_verified(gateway, folder)
     exceptions = concordat(
         "audit", "exceptions", folder, "--key", gateway.folder / "gateway" / "ledger.vkey"
     )
     assert exceptions.returncode == 0, exceptions.stdout + exceptions.stderr
     check_evidence(gateway, folder, parts[-1].receipt.entry_index)
-    with Client.open(gateway.auditor) as auditor:
-        entries = [json.loads(entry.entry) for entry in auditor.export_entries()]
     batches = [one for one in entries if one["type"] == "contribution.batch"]
     assert [one["sequence"] for one in batches] == [part.sequence for part in parts]
     for part in parts:

@@ -13,18 +13,15 @@ import sqlalchemy as sa
 from concordat.v1 import contribution_pb2
 from concordat_gateway.ledger.journal import Transaction
 from concordat_gateway.store.control_tables import batch as batch_table
-from concordat_gateway.store.subjects import subject_key
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
+from tests.contributing import PEOPLE, allow, history_of
 from tests.services import (
     CALL_SECONDS,
     EPOCH,
-    PEPPER,
     Consortium,
     account,
     application,
-    draft,
     fields_of,
-    grant,
     months_since_1970,
     reason_of,
     token,
@@ -69,11 +66,6 @@ def packed(row: Row) -> bytes:
     return row.token + content
 
 
-def allow(consortium: Consortium) -> None:
-    drafts = [draft(consortium, subject, [2], (1, 2, 3)) for subject in range(1, 9)]
-    assert not grant(consortium.beta, drafts).refused
-
-
 def part_of(sequence: int, rows: Sequence[Row | bytes]) -> contribution_pb2.UploadPart:
     return contribution_pb2.UploadPart(
         sequence=sequence,
@@ -107,9 +99,7 @@ def told(acknowledged: contribution_pb2.PartAcknowledged) -> list[tuple[int, str
 
 
 def pool(consortium: Consortium) -> list[object]:
-    keys = [subject_key(PEPPER, token(subject)) for subject in range(1, 9)]
-    histories = consortium.signal_store.histories(keys, EPOCH)
-    return [histories[key] for key in keys]
+    return [history_of(consortium, subject) for subject in PEOPLE]
 
 
 def good_and_bad(consortium: Consortium) -> list[Row]:

@@ -1,6 +1,5 @@
 """`contribute_stream`: an upload comes to its end through breaks, and takes every row once."""
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,6 @@ import pytest
 from concordat import (
     AccountSnapshot,
     AccountStatus,
-    AmountBand,
     AsyncClient,
     Client,
     ClientClosed,
@@ -32,69 +30,49 @@ from concordat import (
 from concordat.results.uploads import ROWS_PER_PART
 from concordat_gateway.config import DEFAULT_AGES
 from concordat_gateway.rules.upload_ages import expire
-from concordat_gateway.store.subjects import subject_key
-from concordat_privacy.catalogue.relations import Relation
 from concordat_privacy.jurisdictions import policies
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.limits import Limits
+from tests.contributing import (
+    PEOPLE,
+    account_row,
+    allow,
+    consortium_on,
+    entries_of,
+    relations,
+)
 from tests.gateways import eventually
 from tests.proxies import Proxy, proxying
 from tests.sdk_clients import blocking_face
 from tests.services import (
-    EPOCH,
-    PEPPER,
     Consortium,
-    draft,
-    grant,
     months_since_1970,
     serving,
     token,
     write_profile,
 )
-from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
+from tests.stores import ManualClock, StoreUrls
 
-PEOPLE = range(1, 6)
 QUICK = 15.0
 
 Opener = Callable[[int], Client]
 
 
-def allow(consortium: Consortium, subjects: Sequence[int] = PEOPLE) -> None:
-    drafts = [draft(consortium, subject, [2], (1, 2, 3)) for subject in subjects]
-    assert not grant(consortium.beta, drafts).refused
-
-
-def row(consortium: Consortium, subject: int, ref: int, balance: int = 3) -> Row:
-    month = months_since_1970(consortium.clock)
-    record = AccountSnapshot(
-        account_ref=ref.to_bytes(16, "big"),
-        as_of_month=month,
-        status=AccountStatus.OPEN,
-        product=ProductClass.CASH_INSTALMENT,
-        opened_quarter=month // 3 - 4,
-        balance=AmountBand(balance),
-    )
-    return Row(Token(token(subject), EPOCH), record)
-
-
 def rows_of(consortium: Consortium, count: int) -> list[Row]:
     """Accounts of all people in turn; the last tenth corrects what the first said."""
-    rows = [row(consortium, PEOPLE[n % len(PEOPLE)], n) for n in range(count - count // 10)]
+    rows = [account_row(consortium, PEOPLE[n % len(PEOPLE)], n) for n in range(count - count // 10)]
     return rows + [
-        row(consortium, PEOPLE[n % len(PEOPLE)], n, balance=5) for n in range(count // 10)
+        account_row(consortium, PEOPLE[n % len(PEOPLE)], n, balance=5) for n in range(count // 10)
     ]
 
 
 def pool(consortium: Consortium) -> dict[tuple[int, int], int]:
     """The balance of each account in the pool, by subject and account."""
-    found = {}
-    for subject in PEOPLE:
-        key = subject_key(PEPPER, token(subject))
-        history = consortium.signal_store.histories([key], EPOCH)[key]
-        for _, relation in history.relations:
-            assert isinstance(relation, Relation)
-            found[subject, int.from_bytes(relation.account_ref, "big")] = int(relation.balance)
-    return found
+    return {
+        (subject, ref): int(relation.balance)
+        for subject in PEOPLE
+        for ref, relation in relations(consortium, subject).items()
+    }
 
 
 def expected_pool(rows: Sequence[Row]) -> dict[tuple[int, int], int]:
@@ -110,14 +88,12 @@ def expected_pool(rows: Sequence[Row]) -> dict[tuple[int, int], int]:
 
 def sequences(consortium: Consortium) -> list[object]:
     """The sequences of all parts in the ledger, in its order."""
-    leaves = [json.loads(leaf) for _, leaf, _ in consortium.journal.entries(0, 10_000)]
-    return [one["sequence"] for one in leaves if one["type"] == "contribution.batch"]
+    return [one["sequence"] for one in entries_of(consortium.journal, "contribution.batch")]
 
 
 def ends(consortium: Consortium) -> int:
     """How many uploads the ledger says were ended."""
-    leaves = [json.loads(leaf) for _, leaf, _ in consortium.journal.entries(0, 10_000)]
-    return sum(one["type"] == "contribution.ended" for one in leaves)
+    return len(entries_of(consortium.journal, "contribution.ended"))
 
 
 @pytest.fixture(params=["blocking", "awaiting"])
@@ -149,11 +125,7 @@ def consortium(
 ) -> Iterator[Consortium]:
     """On SQLite: what is tested here is above the stores, and `test_uploads` runs on both."""
     clock.microseconds = round(datetime.now(UTC).timestamp() * 1_000_000)
-    with (
-        open_journal(sqlite_stores, clock, ledger_key) as journal,
-        open_signals(sqlite_stores, clock) as signals,
-        serving(journal, signals, clock) as running,
-    ):
+    with consortium_on(sqlite_stores, clock, ledger_key) as running:
         yield running
 
 
@@ -208,8 +180,8 @@ def test_bad_rows_are_told_by_number_and_can_be_fetched_later(
 ) -> None:
     allow(consortium)
     client = opened(consortium.server.port)
-    rows = [row(consortium, 1, n) for n in range(ROWS_PER_PART + 10)]
-    rows[1] = row(consortium, 99, 1)  # nobody's consent
+    rows = [account_row(consortium, 1, n) for n in range(ROWS_PER_PART + 10)]
+    rows[1] = account_row(consortium, 99, 1)  # nobody's consent
     rows[2] = Row(b"no token", rows[2].record)  # type: ignore[arg-type]
     rows[3] = Row(rows[3].token, {"as_of_month": 1})  # type: ignore[arg-type]
     late = ROWS_PER_PART + 5
@@ -415,13 +387,11 @@ def test_a_stream_that_outlives_its_deadline_or_falls_silent_is_gone_on_with(
 ) -> None:
     clock.microseconds = round(datetime.now(UTC).timestamp() * 1_000_000)
     with (
-        open_journal(sqlite_stores, clock, ledger_key) as journal,
-        open_signals(sqlite_stores, clock) as signals,
-        serving(journal, signals, clock, limits=limits) as consortium,
+        consortium_on(sqlite_stores, clock, ledger_key, limits=limits) as consortium,
         proxying(consortium.server.port) as proxy,
     ):
         allow(consortium)
-        rows = [row(consortium, 1, n) for n in range(ROWS_PER_PART + 2)]
+        rows = [account_row(consortium, 1, n) for n in range(ROWS_PER_PART + 2)]
 
         def slow() -> Iterator[Row]:
             yield from rows[:-1]
@@ -444,13 +414,11 @@ def test_a_sender_that_falls_silent_within_a_part_leaves_its_place_to_whoever_go
     clock.microseconds = round(datetime.now(UTC).timestamp() * 1_000_000)
     limits = Limits(stream_idle_seconds=2, concurrent_streams_per_caller=1)
     with (
-        open_journal(sqlite_stores, clock, ledger_key) as journal,
-        open_signals(sqlite_stores, clock) as signals,
-        serving(journal, signals, clock, limits=limits) as consortium,
+        consortium_on(sqlite_stores, clock, ledger_key, limits=limits) as consortium,
         proxying(consortium.server.port) as proxy,
     ):
         allow(consortium)
-        rows = [row(consortium, 1, n) for n in range(2 * ROWS_PER_PART)]
+        rows = [account_row(consortium, 1, n) for n in range(2 * ROWS_PER_PART)]
         # Some thousand bytes of the handshake, the header, and a piece of the first part.
         proxy.hold_after(100_000)
         silent, upload = opened(proxy.port), os.urandom(16)
@@ -489,7 +457,7 @@ def test_a_gateway_that_is_silent_is_given_up_after_the_timeout(
 def test_a_member_that_is_no_longer_admitted_is_told_and_nothing_is_tried_again(
     consortium: Consortium, opened: Opener
 ) -> None:
-    rows = [Row(Token(token(1), 7), row(consortium, 1, 1).record)]
+    rows = [Row(Token(token(1), 7), account_row(consortium, 1, 1).record)]
     with pytest.raises(FailedPrecondition) as caught:
         list(opened(consortium.server.port).contribute_stream(rows, timeout=QUICK))
     assert caught.value.reason == "EPOCH_NOT_ACTIVE"

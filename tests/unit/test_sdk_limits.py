@@ -17,7 +17,7 @@ from concordat_privacy.oprf import MAX_BATCH
 LIMITS = {
     "request id": (requests.REQUEST_ID_BYTES, request_rules.REQUEST_ID_BYTES),
     "consent id": (requests.CONSENT_ID_BYTES, scopes.CONSENT_ID_BYTES),
-    "evidence": (requests.SHA256_BYTES, drafts.SHA256_BYTES),
+    "evidence": (requests.SHA256_BYTES, request_rules.SHA256_BYTES),
     "notice version": (requests.MAX_NOTICE_VERSION_CHARACTERS, drafts.MAX_NOTICE_CHARACTERS),
     "withdrawal method": (
         requests.MAX_WITHDRAWAL_METHOD_CHARACTERS,

@@ -52,7 +52,6 @@ class _Details:
         self.error_id: str | None = None
         self.violations: tuple[FieldViolation, ...] = ()
         self.quota_subject: str | None = None
-        self.quota_text = ""
         self.retry_after_seconds: float | None = None
         for packed in status.details if status else ():
             self._add(packed)
@@ -72,7 +71,6 @@ class _Details:
             )
         elif _unpack(packed, quota) and quota.violations:
             self.quota_subject = quota.violations[0].subject
-            self.quota_text = quota.violations[0].description
         elif _unpack(packed, retry):
             delay = retry.retry_delay
             self.retry_after_seconds = max(0.0, delay.seconds + delay.nanos / 1e9)

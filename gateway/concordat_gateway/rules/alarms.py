@@ -23,7 +23,7 @@ class AlarmKind(IntEnum):
     NOTICE_OVERDUE = 6
     """Raised by `rules.notices`, not by counts."""
     DISPUTE_OVERDUE = 7
-    """Raised by `rules.disputes`."""
+    """Raised by `rules.dispute_deadlines`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

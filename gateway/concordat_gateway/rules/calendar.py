@@ -5,12 +5,12 @@ from concordat_privacy.moments import moment_of
 LAST_MOMENT = 253_402_300_799_999_999
 """The last microsecond of the year 9999, where google.protobuf.Timestamp ends."""
 
-_MICROSECONDS_A_DAY = 86_400 * 1_000_000
+DAY_MICROSECONDS = 86_400 * 1_000_000
 
 
 def day_of(moment: int) -> int:
     """Days from 1970-01-01 to the UTC day the moment lies in."""
-    return moment // _MICROSECONDS_A_DAY
+    return moment // DAY_MICROSECONDS
 
 
 def more_than_years_apart(start: int, end: int, years: int) -> bool:

@@ -17,7 +17,7 @@ from concordat_gateway.rules.consent_records import (
     find,
 )
 from concordat_gateway.rules.consent_states import Change, changes, wrong_state
-from concordat_gateway.rules.drafts import MAX_JWS_CHARACTERS, SHA256_BYTES, text_problems
+from concordat_gateway.rules.drafts import MAX_JWS_CHARACTERS, text_problems
 from concordat_gateway.rules.evidence import (
     EvidenceInvalid,
     evidence_problems,
@@ -25,6 +25,7 @@ from concordat_gateway.rules.evidence import (
     verified,
 )
 from concordat_gateway.rules.notices import NoticeCause, issue
+from concordat_gateway.rules.requests import check_sha256
 from concordat_gateway.rules.standing import require_active
 from concordat_privacy.consent_terms import terms_bytes
 from concordat_privacy.log.leaf import Json
@@ -148,7 +149,7 @@ def withdraw(
     """
     check_consent_id(consent_id)
     if evidence_sha256:
-        _check_sha256(evidence_sha256)
+        check_sha256(evidence_sha256, "evidence_sha256")
     if asked_at is not None and asked_at < 0:
         raise invalid("asked_at", "a time from 1970 on is wanted")
 
@@ -258,14 +259,9 @@ def _check_evidence(sha256: bytes, jws: str) -> None:
     if bool(sha256) == bool(jws):
         raise invalid("evidence_sha256", "exactly one of it and evidence_jws wanted")
     if sha256:
-        _check_sha256(sha256)
+        check_sha256(sha256, "evidence_sha256")
     if len(jws) > MAX_JWS_CHARACTERS:
         raise invalid("evidence_jws", f"at most {MAX_JWS_CHARACTERS} characters wanted")
-
-
-def _check_sha256(value: bytes) -> None:
-    if len(value) != SHA256_BYTES:
-        raise invalid("evidence_sha256", f"{SHA256_BYTES} bytes wanted, {len(value)} given")
 
 
 def _check_reason(reason: str) -> None:

@@ -19,7 +19,13 @@ from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transact
 from concordat_gateway.rules.intake import Candidate, Intake
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.permits import NO_PERMIT, Ground, permits
-from concordat_gateway.rules.publication import BATCHES, packed, publish, publish_accepted
+from concordat_gateway.rules.publication import (
+    BATCH_ID_BYTES,
+    BATCHES,
+    packed,
+    publish,
+    publish_accepted,
+)
 from concordat_gateway.rules.refusals import pack_refusals
 from concordat_gateway.rules.replacing import Held, Replacing, held_of
 from concordat_gateway.rules.requests import Reply, Request, check_request_id, find, once
@@ -39,7 +45,6 @@ from concordat_rpc.errors import Refusal, not_found
 from concordat_rpc.peer import Peer
 from concordat_store.clock import Clock
 
-BATCH_ID_BYTES = 16
 ORPHAN_AGE_MICROSECONDS = 15 * 60 * 1_000_000
 """Age at which a staged batch without a decision is given up: longer than any call lasts, so that
 no other process can still be about to decide on it."""
@@ -90,6 +95,7 @@ class BatchStatus:
     rows_refused: int
     entry_index: int
     accepted_at: int
+    """Microseconds since the epoch."""
 
 
 def contribute(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from concordat_gateway.rules.calendar import LAST_MOMENT, more_than_years_apart
+from concordat_gateway.rules.requests import SHA256_BYTES
 from concordat_gateway.rules.scopes import CATEGORIES, PURPOSES, Mask, mask_of
 from concordat_privacy.catalogue.rows import FieldProblem
 from concordat_privacy.consent_terms import NONCE_BYTES
@@ -13,7 +14,6 @@ from concordat_privacy.languages import is_language_tag
 from concordat_privacy.oprf import TOKEN_BYTES, is_element
 from concordat_privacy.periods import TimeUnit
 
-SHA256_BYTES = 32
 MAX_NOTICE_CHARACTERS = 64
 MAX_WITHDRAWAL_CHARACTERS = 200
 MAX_JWS_CHARACTERS = 2_048

@@ -21,7 +21,14 @@ from concordat_gateway.rules.drafts import text_problems
 from concordat_gateway.rules.erased_stores import ErasureState, finish_erasures
 from concordat_gateway.rules.notices import NoticeCause, issue
 from concordat_gateway.rules.pages import Listing, page_size
-from concordat_gateway.rules.requests import Fingerprint, Reply, Request, check_request_id, once
+from concordat_gateway.rules.requests import (
+    Fingerprint,
+    Reply,
+    Request,
+    check_request_id,
+    check_sha256,
+    once,
+)
 from concordat_gateway.rules.staff import Viewed, record_view
 from concordat_gateway.rules.standing import require_active
 from concordat_gateway.rules.subject_records import (
@@ -51,7 +58,6 @@ ERASURE_ID_BYTES: Final = 16
 MAX_TEXT_CHARACTERS: Final = 500
 MAX_PAGE: Final = 1_000
 DEFAULT_PAGE: Final = 100
-_SHA256_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +126,7 @@ def request(
     check_request_id(request_id)
     if len(token) != TOKEN_BYTES:
         raise invalid("token", f"{TOKEN_BYTES} bytes wanted, {len(token)} given")
-    if len(evidence_sha256) != _SHA256_BYTES:
-        raise invalid("evidence_sha256", f"{_SHA256_BYTES} bytes wanted")
+    check_sha256(evidence_sha256, "evidence_sha256")
     _check_text("ground", ground)
     fingerprint = Fingerprint("RequestErasure")
     fingerprint.add(token, epoch, ground, evidence_sha256)

@@ -21,7 +21,7 @@ from concordat_gateway.rules.raw_rows import (
     packed_form,
 )
 from concordat_gateway.rules.replacing import Wanted
-from concordat_gateway.rules.requests import check_request_id
+from concordat_gateway.rules.requests import SHA256_BYTES, check_request_id
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.catalogue.calendar import month_of_day
@@ -52,7 +52,6 @@ from concordat_rpc.errors import failed_precondition, invalid
 MAX_ROWS = 20_000
 MAX_ROWS_A_MESSAGE = 2_000
 MAX_ROWS_A_PART = 4_000
-SHA256_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +146,7 @@ class Intake:
         self.header = header
         self._bounds = bounds
         self.rows = 0
+        """So far, refused ones too."""
         self.candidates: list[Candidate] = []
         self.refused: list[ItemRefusal] = []
         self.store_epoch = store_epoch
@@ -236,7 +236,7 @@ class Intake:
         if good is not None:
             checked = item, token, content, good, None
             # As `_first` does: no call is made for the rows that are as nearly all are.
-            if self._seen.setdefault((token, good[0], good[1]), item) == item:
+            if self._seen.setdefault((token, good.ref, good.month), item) == item:
                 return checked
             return self._first(checked)
         parsed = _parse_packed(data)
@@ -284,11 +284,11 @@ class Intake:
                 subjects[token],
                 content,
                 LEAF_DOMAIN + token + content,
-                of_row[2],
-                of_row[3],
-                None if replaces is None else _wanted(subjects[token], of_row, replaces),
+                needed,
+                adverse,
+                None if replaces is None else _wanted(subjects[token], ref, month, replaces),
             )
-            for item, token, content, of_row, replaces in good
+            for item, token, content, (ref, month, needed, adverse), replaces in good
         ]
         if len(good) < len(rows):
             self.refused += [row for row in rows if isinstance(row, ItemRefusal)]
@@ -300,11 +300,14 @@ class Intake:
 
 
 def _packed(raw: RawRow, row: _Checked | ItemRefusal) -> bytes:
-    return packed_form(raw) if isinstance(row, ItemRefusal) else row[1] + row[2]
+    if isinstance(row, ItemRefusal):
+        return packed_form(raw)
+    _, token, content, _, _ = row
+    return token + content
 
 
-def _wanted(subject: SubjectKey, good: Good, replaces: RowRef) -> Wanted:
-    return Wanted(replaces, (subject, good.month is not None, good.ref), good.month)
+def _wanted(subject: SubjectKey, ref: bytes, month: int | None, replaces: RowRef) -> Wanted:
+    return Wanted(replaces, (subject, month is not None, ref), month)
 
 
 def _parse(raw: RawRow) -> Row | FieldProblem:

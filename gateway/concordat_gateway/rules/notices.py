@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.rules.alarms import Alarm, AlarmKind
-from concordat_gateway.rules.calendar import day_of
+from concordat_gateway.rules.calendar import DAY_MICROSECONDS, day_of
 from concordat_gateway.rules.pages import Listing, page_size
 from concordat_gateway.rules.staff import Viewed, record_view
 from concordat_gateway.rules.usage import keep_alarm, log_alarms
@@ -34,7 +34,6 @@ MAX_PAGE: Final = 1_000
 MOST_OVERDUE: Final = 1_000
 """Of one run; what is left comes with the next."""
 _LATE_TEXT: Final = "{} deadlines of notices have passed: see `concordat notice list`"
-_DAY: Final = 86_400 * 1_000_000
 
 
 class NoticeCause(IntEnum):
@@ -89,8 +88,8 @@ def issue(
         recipient=recipient,
         cause=cause,
         issued_at=now,
-        acknowledge_by=now + policy.acknowledge_days * _DAY,
-        delete_by=now + policy.deletion_days * _DAY,
+        acknowledge_by=now + policy.acknowledge_days * DAY_MICROSECONDS,
+        delete_by=now + policy.deletion_days * DAY_MICROSECONDS,
     )
     transaction.connection.execute(
         _INSERT, {name: getattr(notice, name) for name in Notice.__dataclass_fields__}

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Journal
 from concordat_gateway.ledger.tree import read_tokens_epoch
-from concordat_gateway.rules.requests import REQUEST_ID_BYTES
+from concordat_gateway.rules.requests import REQUEST_ID_BYTES, check_sha256
 from concordat_gateway.rules.scopes import CONSENT_ID_BYTES
 from concordat_gateway.rules.staff import Viewed, check_case, record_view
 from concordat_gateway.rules.subject_records import (
@@ -27,8 +27,6 @@ from concordat_gateway.store.subjects import ROTATING, SubjectKey, require_epoch
 from concordat_privacy.oprf import TOKEN_BYTES
 from concordat_rpc.errors import invalid, not_found
 from concordat_rpc.peer import Peer
-
-_SHA256_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +120,7 @@ def open_token(
 def _check(permission: Permission) -> None:
     if not check_case(permission.case):
         raise invalid("case", "the reference of the case is wanted")
-    if len(permission.sha256) != _SHA256_BYTES:
-        raise invalid("permission_sha256", f"{_SHA256_BYTES} bytes wanted")
+    check_sha256(permission.sha256, "permission_sha256")
 
 
 def _opened(

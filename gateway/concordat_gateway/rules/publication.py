@@ -14,11 +14,14 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.erased_stores import erase_signals
+from concordat_gateway.rules.permits import in_chunks
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
 
+BATCH_ID_BYTES = 16
 _IDS_A_QUERY = 500
+_ROW_NUMBER_BYTES = 4
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ def packed(items: Sequence[int]) -> bytes:
 
 def unpacked(items: bytes) -> tuple[int, ...]:
     """The numbers that `packed` packed."""
-    return struct.unpack(f">{len(items) // 4}I", items)
+    return struct.unpack(f">{len(items) // _ROW_NUMBER_BYTES}I", items)
 
 
 def _publish(signals: SignalStore, batch: sa.Row[Any]) -> None:
@@ -79,13 +82,12 @@ def _publish(signals: SignalStore, batch: sa.Row[Any]) -> None:
 
 def _accepted(journal: Journal, batch_ids: Collection[bytes]) -> list[sa.Row[Any]]:
     """Those of some staged batches that are accepted, in the order of their entries."""
-    ids = list(batch_ids)
+    if not batch_ids:
+        return []
     found: list[sa.Row[Any]] = []
-    if ids:
-        with journal.read() as connection:
-            for start in range(0, len(ids), _IDS_A_QUERY):
-                chunk = {"ids": ids[start : start + _IDS_A_QUERY]}
-                found += connection.execute(_BY_IDS, chunk).all()
+    with journal.read() as connection:
+        for ids in in_chunks(list(batch_ids), _IDS_A_QUERY):
+            found += connection.execute(_BY_IDS, {"ids": ids}).all()
     return sorted(found, key=lambda batch: int(batch.entry))
 
 

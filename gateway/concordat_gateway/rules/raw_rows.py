@@ -84,11 +84,10 @@ def packed_form(row: RawRow) -> bytes:
             case AccountNumbers():
                 ref, month, status, product, opened, profile, first, *bands = in_order(record)
                 known = bytes(bands).rstrip(b"\0")
-                content = pack_account(ref, month, status, product, opened, first, known, profile)
+                account = (ref, month, status, product, opened, first, known, profile)
+                content = pack_account(*account)
                 # struct cuts or pads what has another length.
-                if canonical_account(content) != (
-                    *(ref, month, status, product, opened, first, known, profile),
-                ):
+                if canonical_account(content) != account:
                     return b""
             case ApplicationNumbers():
                 content = pack_application(*record)

@@ -7,14 +7,15 @@ refused. What the member itself reports of the same account between the two coun
 the later row, in the order of the entries.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.rules.items import ItemRefusal
+from concordat_gateway.rules.permits import in_chunks
 from concordat_gateway.rules.publication import settle, unpacked
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.control_tables import member as member_table
@@ -84,14 +85,14 @@ class Replacing:
         entries = sorted({row.entry_index for row in known})
         self._batches = {
             batch.entry: batch
-            for chunk in _chunks(entries)
+            for chunk in in_chunks(entries, _KEYS_A_QUERY)
             for batch in self._connection.execute(
                 _BATCHES, {"member_id": self._member, "entries": chunk}
             )
         }
         self._replaced = {
             RowRef(*found)
-            for chunk in _chunks(known)
+            for chunk in in_chunks(known, _KEYS_A_QUERY)
             for found in self._connection.execute(_REPLACED, {"rows": list(map(tuple, chunk))})
         }
         self.taken: list[Replacement] = []
@@ -171,10 +172,6 @@ def _what_stands(wanted: Wanted, standing: Standing | None) -> str:
         if age:
             return f"{row} is of the account's newest month, not of this one"
     return f"the pool holds another row of this {what}: {row}"
-
-
-def _chunks(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (keys[start : start + _KEYS_A_QUERY] for start in range(0, len(keys), _KEYS_A_QUERY))
 
 
 _MEMBER_NO = sa.select(member_table.c.member_no).where(

@@ -17,6 +17,7 @@ from concordat_gateway.store.control_tables import request as request_table
 from concordat_rpc.errors import invalid, request_id_reused
 
 REQUEST_ID_BYTES = 16
+SHA256_BYTES = 32
 
 
 class Fingerprint:
@@ -91,6 +92,13 @@ def check_request_id(request_id: bytes, field: str = "request_id") -> bytes:
     if len(request_id) != REQUEST_ID_BYTES:
         raise invalid(field, f"{REQUEST_ID_BYTES} bytes wanted, {len(request_id)} given")
     return request_id
+
+
+def check_sha256(value: bytes, field: str) -> bytes:
+    """The hash, if it has the right length. Raises Refusal INVALID_ARGUMENT."""
+    if len(value) != SHA256_BYTES:
+        raise invalid(field, f"{SHA256_BYTES} bytes wanted, {len(value)} given")
+    return value
 
 
 def once(transaction: Transaction, request: Request, work: Callable[[], Reply]) -> bytes:

@@ -10,7 +10,7 @@ as one: what a member may look up does not depend on what it says that it has lo
 from collections.abc import Sequence
 
 from concordat_gateway.rules.lookups import Part, Question
-from concordat_gateway.rules.requests import check_request_id
+from concordat_gateway.rules.requests import REQUEST_ID_BYTES, check_request_id
 from concordat_gateway.rules.scopes import Purpose
 from concordat_rpc.errors import invalid
 
@@ -28,7 +28,7 @@ class Review:
         self._before = 0
         """Sequence of the chunk before; 0: none on this stream."""
         # What is wrong with the question is told before any chunk comes.
-        self._question(b"\0" * len(review_id), 0)
+        self._question(bytes(REQUEST_ID_BYTES), 0)
 
     def question(self, sequence: int, request_id: bytes) -> Question:
         """The question of the next chunk. A stream may begin with any; then each comes after each.

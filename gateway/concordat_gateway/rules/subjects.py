@@ -23,6 +23,7 @@ from concordat_gateway.keyholder import UPDATES_EXHAUSTED
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.carrying import Update, carried
 from concordat_gateway.rules.epochs import check_active, check_taken, taken_epoch
+from concordat_gateway.rules.permits import in_chunks
 from concordat_gateway.rules.quotas import charge_carried
 from concordat_gateway.store.control_tables import subject_alias
 from concordat_gateway.store.subject_keys import SubjectKeys
@@ -224,9 +225,7 @@ class Subjects:
     def _aliases(self, caller: str, keys: Sequence[SubjectKey]) -> dict[SubjectKey, SubjectKey]:
         found: dict[SubjectKey, SubjectKey] = {}
         with self._journal.read() as connection:
-            ordered = sorted(set(keys))
-            for start in range(0, len(ordered), _ALIASES_A_QUERY):
-                chunk = ordered[start : start + _ALIASES_A_QUERY]
+            for chunk in in_chunks(sorted(set(keys)), _ALIASES_A_QUERY):
                 rows = connection.execute(_OF_CALLER, {"caller": caller, "keys": chunk})
                 found.update((old, subject) for old, subject in rows)
         return found

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
 from concordat_gateway.rules.items import ItemRefusal
-from concordat_gateway.rules.publication import BATCHES, packed, publish
+from concordat_gateway.rules.publication import BATCH_ID_BYTES, BATCHES, packed, publish
 from concordat_gateway.rules.replacing import Held, Replacing, Wanted, held_of
 from concordat_gateway.rules.requests import (
     Fingerprint,
@@ -39,7 +39,6 @@ from concordat_rpc.errors import invalid
 from concordat_rpc.peer import Peer
 
 MAX_ROWS = 1_000
-BATCH_ID_BYTES = 16
 
 
 class RawWithdrawal(NamedTuple):
@@ -57,6 +56,7 @@ class Taken:
     """What became of a call's rows."""
 
     rows: int
+    """That were withdrawn."""
     refused: Sequence[ItemRefusal]
     entry: Entry
 

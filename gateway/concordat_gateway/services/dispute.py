@@ -1,11 +1,12 @@
-"""DisputeService: translates messages; the rules are in `rules.disputes`."""
+"""DisputeService: translates messages; the rules are in `rules.disputes` and beside it."""
 
 import grpc
 
 from concordat.v1 import common_pb2, dispute_pb2, dispute_pb2_grpc
 from concordat_gateway.ledger.journal import Entry, Journal
-from concordat_gateway.rules import disputes
-from concordat_gateway.rules.disputes import Complaint, Dispute
+from concordat_gateway.rules import dispute_deadlines, dispute_views, disputes
+from concordat_gateway.rules.dispute_views import Dispute
+from concordat_gateway.rules.disputes import Complaint, Opening
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import (
     receipt_of,
@@ -31,14 +32,17 @@ class DisputeServicer(dispute_pb2_grpc.DisputeServiceServicer):
     def OpenDispute(
         self, request: dispute_pb2.OpenDisputeRequest, _context: grpc.ServicerContext
     ) -> dispute_pb2.OpenDisputeResponse:
-        committed = disputes.open_dispute(
-            self._journal,
+        opening = Opening.of(
             call.current().peer,
             request.request_id,
             request.token,
             request.epoch,
             Complaint.of(request.category, request.reason, request.statement_sha256),
+        )
+        committed = disputes.open_dispute(
+            self._journal,
             self._subjects,
+            opening,
             self._quota,
             self._gateway,
             _opened,
@@ -49,7 +53,7 @@ class DisputeServicer(dispute_pb2_grpc.DisputeServiceServicer):
     def ListDisputes(
         self, request: dispute_pb2.ListDisputesRequest, _context: grpc.ServicerContext
     ) -> dispute_pb2.ListDisputesResponse:
-        found, next_page_token = disputes.list_page(
+        found, next_page_token = dispute_views.list_page(
             self._journal,
             call.current().peer,
             request.page_size,
@@ -82,7 +86,7 @@ class DisputeServicer(dispute_pb2_grpc.DisputeServiceServicer):
     def ExtendDispute(
         self, request: dispute_pb2.ExtendDisputeRequest, _context: grpc.ServicerContext
     ) -> dispute_pb2.ExtendDisputeResponse:
-        committed = disputes.extend(
+        committed = dispute_deadlines.extend(
             self._journal, call.current().peer, request.dispute_id, seconds_left()
         )
         entry = committed.value.entry

@@ -3,7 +3,8 @@
 Large and keyed by subject. `bucket` is the subject's first byte and last in every primary key:
 PostgreSQL partitions by it, batch work is cut along it. Every statement on these tables carries
 subject or bucket (staging and publication: the batch), so that the store can be distributed by
-subject. Bands are numbers of the contract's enums.
+subject. Bands are numbers of the contract's enums. Moments are integer microseconds since the
+epoch, UTC; months, quarters and days are counted from January 1970, as the catalogue counts them.
 """
 
 import sqlalchemy as sa

@@ -102,8 +102,9 @@ class Evidence:
     """The usable part of one subject's history on one day."""
 
     month: int
-    """The month of that day."""
+    """The month of that day, counted from January 1970."""
     today_day: int
+    """The day, counted from 1970-01-01."""
     accounts: Accounts
     """Within retention; disputed ones only where they are marked, not held back."""
     current: Accounts
@@ -179,7 +180,7 @@ def gather(
     oldest_delinquency = cutoffs.delinquency_month
     has_disputed = False
     usable: list[_Held] = []
-    opened: list[_Held] = []
+    open_ones: list[_Held] = []
     current: list[_Held] = []
     for held in history.relations:
         row = held[1]
@@ -198,10 +199,11 @@ def gather(
             held = held[0], trimmed(row, cutoffs)
         usable.append(held)
         if _IS_OPEN[status]:
-            opened.append(held)
+            open_ones.append(held)
             if age <= CURRENT_MONTHS:
                 current.append(held)
-    current = current or opened
+    # Of an account that went silent the last that was heard: those signals are STALE.
+    current = current or open_ones
     spending: list[_Held] = []
     trade: list[_Held] = []
     inquiries: list[tuple[int, Inquiry]] = []

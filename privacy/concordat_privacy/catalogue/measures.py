@@ -49,6 +49,10 @@ FRAUD_FLAG: Final = bands_of("fraud_flag")
 INVOICE_DAYS_PAST_DUE: Final = bands_of("invoice_days_past_due")
 
 
+_YEAR_DAYS: Final = 365
+_YEAR_MONTHS: Final = 12
+
+
 # Bounds are the lower ends of bands 2, 3, ...
 def _band(value: int, bounds: tuple[int, ...]) -> int:
     return 1 + bisect_right(bounds, value)
@@ -139,7 +143,7 @@ def inquiries(days: int) -> Measure:
 
 
 def cash_inquiries_12m(evidence: Evidence) -> int:
-    first = evidence.today_day - 364
+    first = evidence.today_day - _YEAR_DAYS + 1
     cash = ProductClass.CASH_INSTALMENT
     recent = [row for row in evidence.inquiries if row.product is cash and row.day >= first]
     return _band(len(recent), INQUIRY_BOUNDS)
@@ -150,7 +154,8 @@ _RELEASED_DAYS: Final = (0, 1, 2, 2, 3, 4, 5, 5)
 
 
 def worst_dpd_12m(evidence: Evidence) -> int:
-    recent = b"".join([codes[: 12 - PROFILE_MONTHS] for codes in evidence.windows])
+    # From the end, which is the same month in every window, as the beginning is not.
+    recent = b"".join([codes[: _YEAR_MONTHS - PROFILE_MONTHS] for codes in evidence.windows])
     return _RELEASED_DAYS[worst_of(recent)]
 
 
@@ -178,6 +183,7 @@ def count_30plus_24m(evidence: Evidence) -> int:
 
 
 def months_since_last_dpd(evidence: Evidence) -> int:
+    """From band 1, never in the months reported, to band 4, in the last six."""
     months = _months_since(evidence, DaysPastDueBand.FROM_30_TO_59)
     if months is None:
         return 1 if evidence.worst_code else UNKNOWN
@@ -185,10 +191,13 @@ def months_since_last_dpd(evidence: Evidence) -> int:
 
 
 def on_time_streak(evidence: Evidence) -> int:
+    """Bands 5 and 6: never late, in a history of less than a year, or a year or more."""
     months = _months_since(evidence, DaysPastDueBand.FROM_1_TO_7)
     if months is not None:
         return _band(months, (3, 6, 12))
-    return 5 + (evidence.months >= 12) if evidence.months else UNKNOWN
+    if not evidence.months:
+        return UNKNOWN
+    return 6 if evidence.months >= _YEAR_MONTHS else 5
 
 
 def _months_since(evidence: Evidence, code: int) -> int | None:
@@ -201,8 +210,8 @@ def _months_since(evidence: Evidence, code: int) -> int | None:
         for row in evidence.accounts.rows
         if (found := row.profile.translate(late).find(1)) >= 0
     ]
-    youngest = min(ages, default=24)
-    return max(youngest, 0) if youngest < 24 else None
+    youngest = min(ages, default=PROFILE_MONTHS)
+    return max(youngest, 0) if youngest < PROFILE_MONTHS else None
 
 
 OLDEST_MONTHS_BOUNDS: Final = (6, 12, 24, 48, 72, 120, 180, 240)
@@ -244,6 +253,7 @@ def accounts_repaid(evidence: Evidence) -> int:
 
 
 def adverse_ending(evidence: Evidence) -> int:
+    """The worst of all: charged off before settled for less, before neither."""
     if AccountStatus.CHARGED_OFF in evidence.statuses:
         return 3
     return 2 if AccountStatus.SETTLED_LESS in evidence.statuses else 1
@@ -295,7 +305,7 @@ def fraud_flag(evidence: Evidence) -> int:
 
 def declined_12m(evidence: Evidence) -> int:
     """Unknown unless the outcome of an application in the time is."""
-    first = evidence.today_day - 364
+    first = evidence.today_day - _YEAR_DAYS + 1
     outcomes = [row.outcome for row in evidence.inquiries if row.day >= first and row.outcome]
     if not outcomes:
         return UNKNOWN
@@ -317,7 +327,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "inquiries_30d": inquiries(30),
     "inquiries_90d": inquiries(90),
     "inquiries_180d": inquiries(180),
-    "inquiries_12m": inquiries(365),
+    "inquiries_12m": inquiries(_YEAR_DAYS),
     "cash_inquiries_12m": cash_inquiries_12m,
     "worst_dpd_12m": worst_dpd_12m,
     "current_dpd": current_dpd,

@@ -27,6 +27,9 @@ Read: TypeAlias = Callable[[Values], Any]
 
 _ISO_DATE: Final = "%Y-%m-%d"
 _UNSIGNED: Final[tuple[Negative, ...]] = ("refuse", "zero")
+_MAX_MONTHS: Final = 1_000
+"""Of a history in a file; the catalogue keeps far fewer."""
+_MAX_SKIPPED_MONTHS: Final = 12
 _SOURCES: Final = ("column", "columns", "constant", "ratio", "variation")
 
 
@@ -177,10 +180,10 @@ def _months(target: Target, settings: Settings, empty: frozenset[str]) -> Attrib
     assert target.kind is not None
     codes = _codes(target.kind, settings)
     order = settings.choice("order", ("newest_first", "oldest_first"), "newest_first")
-    at_most = settings.integer("at_most", 1_000, 1, 1_000)
+    at_most = settings.integer("at_most", _MAX_MONTHS, 1, _MAX_MONTHS)
     step = -1 if order == "oldest_first" else 1
     # A history that includes the month described: its own attribute says that month.
-    skip = settings.integer("skip", 0, 0, 12)
+    skip = settings.integer("skip", 0, 0, _MAX_SKIPPED_MONTHS)
     if "column" in settings:
         if not codes:
             raise settings.error("codes", "wanted: what each character of the column stands for")

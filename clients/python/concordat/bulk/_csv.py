@@ -17,7 +17,7 @@ ENCODINGS: Final = ("utf-8", "utf-8-sig", "gb18030")
 """In all of them a line end, a quote and an ASCII separator stand for themselves alone."""
 
 _READ_BYTES: Final = 64 * 1024
-_MARK: Final = b"\xef\xbb\xbf"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ def _lines(file: BinaryIO, number: int) -> Iterator[_Line]:
         while is_cut and rest and not rest.endswith(b"\n"):
             rest = file.readline(_READ_BYTES)
             end += len(rest)
-        if start == 0 and content.startswith(_MARK):
-            content = content[len(_MARK) :]
+        if start == 0 and content.startswith(_BYTE_ORDER_MARK):
+            content = content[len(_BYTE_ORDER_MARK) :]
         yield _Line(number, end, content, is_cut)
         number += 1
 

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
 from concordat.bulk.errors import SourceError
 
@@ -52,8 +52,20 @@ def opening(path: Path) -> BinaryIO:
         raise SourceError(f"{path}: {error.strerror}") from None
 
 
-def file_state(path: Path) -> tuple[int, int, int, int]:
-    """Size, time of change, device and number of a file. Raises SourceError."""
+class FileState(NamedTuple):
+    """What differs once a file was written to, or another is in its place."""
+
+    size: int
+    """Bytes."""
+    changed_ns: int
+    """Time of the last change, in nanoseconds since the epoch."""
+    device: int
+    number: int
+    """Of the file on its device."""
+
+
+def file_state(path: Path) -> FileState:
+    """The state of a file now. Raises SourceError."""
     try:
         stat = path.stat()
     except OSError as error:
@@ -61,7 +73,7 @@ def file_state(path: Path) -> tuple[int, int, int, int]:
     if not S_ISREG(stat.st_mode):
         # A pipe is there once, and a source is read again; a device may have no end.
         raise SourceError(f"{path}: is no regular file")
-    return stat.st_size, stat.st_mtime_ns, stat.st_dev, stat.st_ino
+    return FileState(stat.st_size, stat.st_mtime_ns, stat.st_dev, stat.st_ino)
 
 
 def file_digest(path: Path, how: str) -> bytes:

@@ -12,8 +12,10 @@ from concordat_privacy.catalogue.rows import RowRef
 
 ROW_COLUMNS: Final = ("row", "entry", "item")
 """The heading of a list of rows that were taken: `_runs.TakenRow` is a line of it."""
-_MOST: Final = 2**63 - 1
-_MOST_BYTES: Final = 100
+_MAX_NUMBER: Final = 2**63 - 1
+_MAX_ITEM: Final = 2**32 - 1
+_LINE_BYTES: Final = 100
+"""More than any line needs: three numbers of 19 digits and what is between them."""
 
 
 class NamedRows:
@@ -32,15 +34,15 @@ class NamedRows:
         """The rows that a file names. Raises SourceError, which names the line."""
         named, hasher = cls(), hashlib.sha256()
         with opening(path) as file:
-            heading = file.readline(_MOST_BYTES)
+            heading = file.readline(_LINE_BYTES)
             hasher.update(heading)
             if heading.decode("utf-8-sig", "replace").strip() != ",".join(ROW_COLUMNS):
                 raise SourceError(f"{path}: the heading {','.join(ROW_COLUMNS)} is wanted")
             line = 1
-            while data := file.readline(_MOST_BYTES):
+            while data := file.readline(_LINE_BYTES):
                 line += 1
                 hasher.update(data)
-                if len(data) == _MOST_BYTES:
+                if len(data) == _LINE_BYTES:
                     raise SourceError(f"{path}, line {line}: too long")
                 text = data.decode("utf-8", "replace").strip()
                 if text:
@@ -64,13 +66,13 @@ class NamedRows:
     def _add(self, path: Path, line: int, text: str) -> None:
         fields = text.split(",")
         if len(fields) != len(ROW_COLUMNS) or not all(
-            field.isascii() and field.isdigit() and int(field) <= _MOST for field in fields
+            field.isascii() and field.isdigit() and int(field) <= _MAX_NUMBER for field in fields
         ):
             raise SourceError(f"{path}, line {line}: three numbers are wanted")
         number, entry, item = map(int, fields)
         if self._numbers and number <= self._numbers[-1]:
             raise SourceError(f"{path}, line {line}: rows must be in order, each once")
-        if item >= 2**32:
+        if item > _MAX_ITEM:
             raise SourceError(f"{path}, line {line}: no such item")
         self._numbers.append(number)
         self._entries.append(entry)

@@ -123,14 +123,15 @@ class Tokeniser:
     def tokens(self, identifiers: Sequence[Identifier]) -> list[Token]:
         """One token for each identifier, in order. Raises as Client.tokenise."""
         by_input = {oprf_input(identifier): identifier for identifier in identifiers}
-        epoch = self._newest_epoch()
-        found = self._store.find(epoch, list(by_input)) if epoch else {}
+        known = self._newest_epoch()
+        found = {} if known is None else self._store.find(known, list(by_input))
         made = self._made(by_input, found, None)
-        if made and epoch not in (0, next(iter(made.values())).epoch):
-            # An epoch began: what is kept is of the one before.
+        if made and known is not None:
             epoch = next(iter(made.values())).epoch
-            found = self._store.find(epoch, list(by_input))
-            made |= self._made(by_input, found | made, epoch)
+            if epoch != known:
+                # It began meanwhile: what is kept is of the one before.
+                found = self._store.find(epoch, list(by_input))
+                made |= self._made(by_input, found | made, epoch)
         tokens = found | made
         return [tokens[oprf_input(identifier)] for identifier in identifiers]
 
@@ -158,11 +159,12 @@ class Tokeniser:
         self.blinded += len(made)
         return made
 
-    def _newest_epoch(self) -> int:
+    def _newest_epoch(self) -> int | None:
+        """In use by what is known of the key log; None where none is."""
         context = self._client._context
         now = context.environment.utc_now()
         key = newest_in_use(context.keys.newest, now, self._refused)
-        return 0 if key is None else key.epoch
+        return None if key is None else key.epoch
 
 
 def _bound(epoch: int, name: bytes) -> bytes:

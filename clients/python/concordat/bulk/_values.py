@@ -8,10 +8,13 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
-_NUMBER: Final = re.compile(r"[+-]?\d{1,30}(\.\d{0,30})?", re.ASCII)
+_MAX_DIGITS: Final = 30
+"""Of a number, before its point as after it."""
+_NUMBER: Final = re.compile(rf"[+-]?\d{{1,{_MAX_DIGITS}}}(\.\d{{0,{_MAX_DIGITS}}})?", re.ASCII)
 _GROUPED: Final = re.compile(r"[+-]?\d{1,4}(?:\0\d{2,4})*\0\d{3,4}", re.ASCII)
 """Digits in groups, as in 1,234,567 or 12,34,567 or 123,4567, with a NUL between them."""
 _LONGEST_TEXT: Final = 64
+"""Characters of a number or a date."""
 _EXACT_FLOATS: Final = 2**53
 """Below it, floats hold every whole number."""
 
@@ -89,7 +92,7 @@ def number_of(value: object, form: NumberFormat) -> Decimal | None:
             number = _parsed(text, form.grouping, form.decimal)
         case _:
             raise ValueFault("MALFORMED", f"a number wanted, {type(value).__name__} found")
-    if not number.is_finite() or number.adjusted() > 30:
+    if not number.is_finite() or number.adjusted() > _MAX_DIGITS:
         raise ValueFault("OUT_OF_RANGE", "a finite number wanted")
     if number < 0:
         if form.negative == "refuse":

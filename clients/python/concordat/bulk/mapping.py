@@ -33,6 +33,9 @@ _VERSION: Final = 1
 _REPLACES: Final = ("replaces_entry", "replaces_item")
 _KINDS: Final = tuple(kind.kind for kind in DEFAULT_REGISTRY.kinds)
 _MAX_BYTES: Final = 1 << 20
+"""Of a mapping's file."""
+_MAX_DIGITS: Final = 20
+"""Of 2**64 - 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,11 +346,13 @@ def _replaced(values: Values, columns: tuple[str, str], found: list[FieldProblem
         texts = [text_of(values[name]) for name in columns]
         if texts == [None, None]:
             return None
+        # As wide as a RowRef on the wire.
         limits = (2**64, 2**32)
         for text, limit in zip(texts, limits, strict=True):
             if text is None:
                 raise ValueFault("REQUIRED", "both or none wanted")
-            if not (text.isascii() and text.isdecimal() and len(text) <= 20 and int(text) < limit):
+            is_number = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
+            if not is_number or int(text) >= limit:
                 raise ValueFault("MALFORMED", "whole numbers wanted")
         return RowRef(*(int(text or 0) for text in texts))
     except ValueFault as fault:

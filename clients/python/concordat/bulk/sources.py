@@ -82,7 +82,7 @@ class CsvFile:
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return self._opened[0]
+        return self._opened.size
 
     def digest(self, columns: Sequence[str]) -> bytes:  # noqa: ARG002  Source's
         """Of the file's bytes, and of how they are read."""
