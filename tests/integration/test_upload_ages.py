@@ -19,13 +19,12 @@ from concordat_privacy.jurisdictions import policies
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.errors import Refusal
 from concordat_store.database import Database, store_unavailable
+from tests.contributing import allow, relations
 from tests.integration.test_uploads import (
     Stream,
-    allow,
     get_upload,
     refusal_of,
     refused_rows,
-    relations,
     streaming,
 )
 from tests.services import (
