@@ -9,12 +9,15 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Generic, TypeVar
 
 import grpc
 
 from concordat_rpc.errors import Kind, Refusal, deadline_exceeded, unavailable
+
+_T = TypeVar("_T")
 
 # Messages read ahead of the handler; bounds what a stream holds in memory.
 _READ_AHEAD = 1
@@ -62,6 +65,10 @@ class StreamReader:
             raise _shutting_down()
         return message
 
+    def has_next(self) -> bool:
+        """Whether `next` would answer at once, be it that there is no more. Thread-safe."""
+        return not self._queue.empty()
+
     def end(self) -> None:
         """Give the handler no further message: what it has in hand is its last. Thread-safe."""
         self._ending = True
@@ -87,6 +94,26 @@ class StreamReader:
                 self._queue.put(message, timeout=_HANDOVER_SECONDS)
                 return True
         return False
+
+
+class Messages(Iterator[_T], Generic[_T]):
+    """A stream's messages, parsed one by one as the handler takes them."""
+
+    def __init__(self, reader: StreamReader, parse: Callable[[bytes], _T]) -> None:
+        self._reader = reader
+        self._parse = parse
+
+    def __next__(self) -> _T:
+        return self._parse(next(self._reader))
+
+    def has_next(self) -> bool:
+        """Whether the next is there, or is known not to come: `next` does not wait then."""
+        return self._reader.has_next()
+
+
+def has_next(messages: Iterator[object]) -> bool:
+    """Whether the next of a handler's messages is there already; False where nobody can tell."""
+    return isinstance(messages, Messages) and messages.has_next()
 
 
 def _shutting_down() -> Refusal:

@@ -30,7 +30,7 @@ from concordat_rpc.interceptors import (
 )
 from concordat_rpc.limits import Limits
 from concordat_rpc.peer import Role
-from concordat_rpc.reading import StreamReader
+from concordat_rpc.reading import Messages, StreamReader
 from concordat_rpc.tls import Identity, server_credentials
 from concordat_rpc.watchdog import Watchdog
 
@@ -224,7 +224,7 @@ def _guard(
             )
             telling = draining.telling(reader.end) if resumable else nullcontext()
             with closing(reader), telling:
-                yield behaviour(map(parse, reader), context)
+                yield behaviour(Messages(reader, parse), context)
 
     def respond_once(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with served(messages, context) as response:

@@ -4,6 +4,7 @@ import importlib
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -14,11 +15,14 @@ import sqlalchemy as sa
 
 from concordat_gateway.store.control_tables import budget, consent, ledger_entry
 from concordat_rpc.errors import Kind, Refusal
+from concordat_store.checkpoints import ROWS
 from concordat_store.database import Database
 from concordat_store.direct import Among, rows_of
 from concordat_store.engines import SQLITE_MINIMUM, StoreError, require_sqlite
 from tests.postgresql import Cluster
 from tests.stores import StoreUrls
+
+SECONDS = 30
 
 
 @pytest.fixture
@@ -137,6 +141,36 @@ def test_read_cannot_write_on_postgresql(postgresql_stores: StoreUrls) -> None:
     with pytest.raises(sa.exc.InternalError, match="read-only"), database.read() as connection:
         add(connection, "pool")
     database.close()
+
+
+def test_much_that_is_written_is_moved_out_of_the_log_beside_the_commits(
+    sqlite_stores: StoreUrls,
+) -> None:
+    with closing(Database.open(sqlite_stores.control_url)) as control:
+
+        def log() -> tuple[int, int]:
+            """Pages in the write-ahead log, and how many of them are in the database too."""
+            with control.read() as connection:
+                # NOOP only looks.
+                row = connection.exec_driver_sql("PRAGMA wal_checkpoint(NOOP)").one()
+            return row[1], row[2]
+
+        with control.write() as connection:
+            add(connection, "a few")
+        length, moved = log()
+        assert (length > 0, moved) == (True, 0)
+        for start in (0, ROWS // 2):
+            with control.write() as connection:
+                for number in range(start, start + ROWS // 2):
+                    add(connection, f"many {number}")
+        end = time.monotonic() + SECONDS
+        while log()[1] < log()[0]:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        # It goes on.
+        with control.write() as connection:
+            add(connection, "another")
+            assert count(connection) == ROWS + 2
 
 
 def test_write_is_undone_by_an_exception(control: Database) -> None:

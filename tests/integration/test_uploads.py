@@ -206,6 +206,40 @@ def test_several_parts_may_be_under_way_and_are_acknowledged_in_their_order(
     assert answers == list(range(1, 9))
 
 
+def test_what_came_before_a_part_out_of_turn_is_acknowledged_first(
+    consortium: Consortium,
+) -> None:
+    allow(consortium)
+    upload = os.urandom(16)
+    with streaming(consortium.beta, upload) as stream:
+        for sequence in (1, 2, 3, 5):
+            stream.send(sequence, [account(consortium, sequence)])
+        assert [stream.acknowledged().sequence for _ in range(3)] == [1, 2, 3]
+        error = refusal_of(stream)
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert get_upload(consortium.beta, upload).acknowledged_sequence == 3
+
+
+def test_a_part_corrects_a_row_of_the_part_before_it_without_waiting(
+    consortium: Consortium,
+) -> None:
+    allow(consortium)
+    upload = os.urandom(16)
+    with streaming(consortium.beta, upload) as stream:
+        first = stream.take(1, [account(consortium, 1, 1, balance=4)])
+        stream.send(2, [account(consortium, 1, 2, balance=4)])
+        # Its entry is the next; it may not be published yet when the third comes.
+        named = contribution_pb2.RowRef(entry_index=first.receipt.entry_index + 1, item=0)
+        correction = account(consortium, 1, 2, balance=6)
+        correction.replaces.CopyFrom(named)
+        stream.send(3, [correction])
+        second, third = stream.acknowledged(), stream.acknowledged()
+        stream.finish()
+    assert second.receipt.entry_index == named.entry_index
+    assert (third.rows_accepted, list(third.refused)) == (1, [])
+    assert relations(consortium, 1)[2].balance == 6
+
+
 def test_a_new_stream_goes_on_after_the_last_acknowledged_part(consortium: Consortium) -> None:
     allow(consortium)
     upload = os.urandom(16)

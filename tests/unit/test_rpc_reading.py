@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from concordat_rpc.errors import Kind, Refusal
-from concordat_rpc.reading import StreamReader
+from concordat_rpc.reading import Messages, StreamReader, has_next
 
 FOREVER_SECONDS = 3600.0
 
@@ -68,3 +68,29 @@ def test_a_stream_whose_caller_has_ended_it_ends_in_order_all_the_same() -> None
         time.sleep(0.001)
     over.end()
     assert list(over) == []
+
+
+def test_whether_a_message_is_there_is_known_before_it_is_taken(over: threading.Event) -> None:
+    arrive, arrived = threading.Event(), threading.Event()
+
+    def arriving() -> Iterator[bytes]:
+        yield b"1"
+        assert arrive.wait(FOREVER_SECONDS)
+        yield b"2"
+        arrived.set()
+        assert over.wait(FOREVER_SECONDS)
+
+    reader = StreamReader(arriving(), time.monotonic() + FOREVER_SECONDS, FOREVER_SECONDS)
+    messages = Messages(reader, int)
+    assert next(messages) == 1
+    assert not has_next(messages)
+    arrive.set()
+    assert arrived.wait(FOREVER_SECONDS)
+    assert has_next(messages)
+    assert next(messages) == 2
+    assert not has_next(messages)
+    # That the stream is to end is an answer too.
+    reader.end()
+    assert has_next(messages)
+    # Of another iterator nobody can tell.
+    assert not has_next(iter([1]))

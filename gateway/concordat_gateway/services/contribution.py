@@ -20,7 +20,6 @@ from concordat_gateway.rules.raw_rows import AccountNumbers, ApplicationNumbers,
 from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.rules.uploads import Ended, Published, UploadStream
 from concordat_gateway.rules.withdrawals import RawWithdrawal, Taken, Withdrawals
-from concordat_gateway.services._ahead import Ahead
 from concordat_gateway.services._translate import (
     receipt_of,
     refusals_of,
@@ -36,6 +35,7 @@ from concordat_privacy.jurisdictions import UNNAMED, Policy
 from concordat_rpc import call
 from concordat_rpc.errors import Refusal, invalid
 from concordat_rpc.peer import Peer
+from concordat_rpc.reading import has_next
 from concordat_store.clock import Clock
 
 
@@ -115,9 +115,9 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             acknowledged_sequence=upload.taken, takes_packed_rows=True, takes_end=True
         )
         yield contribution_pb2.ContributeStreamResponse(opened=opened)
-        with closing(upload), Ahead(request_iterator) as messages:
+        with closing(upload):
             try:
-                for message in messages:
+                for message in request_iterator:
                     if message.WhichOneof("message") == "end":
                         upload.settle()
                         yield from map(_acknowledged, upload.published())
@@ -129,7 +129,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
                         )
                     intake = self._part_intake(furnisher, header, message.part)
                     upload.take(message.part.sequence, intake, seconds_left())
-                    if not messages.has_next():
+                    if not has_next(request_iterator):
                         upload.settle()
                     yield from map(_acknowledged, upload.published())
                 upload.settle()
