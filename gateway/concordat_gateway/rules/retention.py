@@ -6,9 +6,9 @@ many years adverse endings stay, and from when they count.
 The entry comes first, with a mark that it is being carried out; then rows are deleted by the same
 cutoffs, however often; then the mark goes. A process that is killed in between leaves the mark, and
 the next run deletes before it does anything else: so no deletion is unrecorded, none is counted
-twice, and nothing stays for longer than one more run. Lookups and counts leave out what its newest
-report is too old for, at the strictest of the policies, whether it is deleted yet or not; an ending
-whose years ran from its first delinquency shows until the run.
+twice, and nothing stays for longer than one more run. Lookups and counts wait for no run: they
+leave out what its newest report is too old for, at the strictest of the policies, and what the
+cutoffs of their day delete.
 """
 
 from typing import Final, NamedTuple

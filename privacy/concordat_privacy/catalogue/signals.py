@@ -18,7 +18,8 @@ Other rules:
   with the bands that there are (MARKED).
 - Unknown bands are left out, never taken for bad. A signal that rests on nothing known is
   NOT_FOUND, which is not negative.
-- A report past its retention is left out (24 months; five years after an adverse ending).
+- A report past its retention is left out (24 months; five years after an adverse ending), and
+  whatever the gateway's own cutoffs delete: no result waits for the deletion.
 - "Now" is judged from reports at most `CURRENT_MONTHS` old. Where there are only older ones, they
   are used and the signal is STALE.
 - A spending pattern needs three months of history, else SUPPRESSED. What tells of behaviour is
@@ -50,6 +51,7 @@ from concordat_privacy.catalogue.evidence import (
 )
 from concordat_privacy.catalogue.measures import MEASURES, Measure
 from concordat_privacy.catalogue.relations import History
+from concordat_privacy.catalogue.retention import Cutoffs
 
 __all__ = [
     "CATALOGUE_VERSION",
@@ -176,6 +178,7 @@ def compute(
     max_age_months: int | None = None,
     disputed: Disputed = Disputed.HELD_BACK,
     under_dispute: Collection[DataCategory] = (),
+    cutoffs: Cutoffs | None = None,
 ) -> list[SignalValue]:
     """The signals of one subject on the day `today_day`, in catalogue order.
 
@@ -183,14 +186,14 @@ def compute(
     NO_CONSENT and nothing is computed for them. `names` picks signals; None means all, names that
     the catalogue does not have are passed over. `max_age_months` makes older ones STALE, however
     long the catalogue would let them stand. `under_dispute` are the categories that an open dispute
-    of the subject is about. `history` must hold only what its contributors may
-    share now (`relations.restrict`).
+    of the subject is about. `cutoffs` are as `gather` has them. `history` must hold only what its
+    contributors may share now (`relations.restrict`).
     """
     plan = _plan(None if names is None else frozenset(names), frozenset(categories))
-    evidence = gather(history, today_day, categories)
+    evidence = gather(history, today_day, categories, cutoffs=cutoffs)
     values = _values(evidence, plan, max_age_months)
     if evidence.has_disputed:
-        marked = gather(history, today_day, categories, with_disputed=True)
+        marked = gather(history, today_day, categories, with_disputed=True, cutoffs=cutoffs)
         with_them = _values(marked, plan, max_age_months)
         values = [
             _disputed(without, beside, disputed)

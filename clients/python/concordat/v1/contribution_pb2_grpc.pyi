@@ -61,14 +61,16 @@ class ContributionServiceStub:
     as before, from any connection.
     After its last part the caller may end the upload: an end has its own
     ledger entry, and no part is taken after it. It can come on any stream of
-    the upload, and again. An upload that is not ended stays open.
+    the upload, and again. An upload that is not ended stays open until it
+    expires: see UploadState.
     The stream ends at the call's deadline, and with UNAVAILABLE
     (SHUTTING_DOWN) after the part under way where the server is to stop. All
     that was acknowledged stays; open another stream and go on.
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
     CATALOGUE_VERSION_UNKNOWN; SEQUENCE_GAP: it names the sequence that is
-    expected; UPLOAD_ENDED: a part that is new, after the end; or
-    PARTS_MISCOUNTED: an end that counts other parts than were taken),
+    expected; UPLOAD_ENDED: a part that is new, after the end;
+    PARTS_MISCOUNTED: an end that counts other parts than were taken; or
+    UPLOAD_EXPIRED: see UploadState),
     ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
     with another header; SEQUENCE_REUSED: the part came before with other
     rows). Parts before an error stay as they were acknowledged.
@@ -83,7 +85,8 @@ class ContributionServiceStub:
     order. They are named by their position alone: nothing here is about a
     person without the caller's own rows.
     Errors: INVALID_ARGUMENT (also for a page_token of another list),
-    NOT_FOUND (reason UPLOAD_NOT_FOUND).
+    NOT_FOUND (reason UPLOAD_NOT_FOUND), FAILED_PRECONDITION (reason
+    UPLOAD_EXPIRED).
     """
     WithdrawRows: _grpc.UnaryUnaryMultiCallable[_contribution_pb2.WithdrawRowsRequest, _contribution_pb2.WithdrawRowsResponse]
     """Takes accounts, with all their months, and applications of the calling
@@ -129,14 +132,16 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     as before, from any connection.
     After its last part the caller may end the upload: an end has its own
     ledger entry, and no part is taken after it. It can come on any stream of
-    the upload, and again. An upload that is not ended stays open.
+    the upload, and again. An upload that is not ended stays open until it
+    expires: see UploadState.
     The stream ends at the call's deadline, and with UNAVAILABLE
     (SHUTTING_DOWN) after the part under way where the server is to stop. All
     that was acknowledged stays; open another stream and go on.
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
     CATALOGUE_VERSION_UNKNOWN; SEQUENCE_GAP: it names the sequence that is
-    expected; UPLOAD_ENDED: a part that is new, after the end; or
-    PARTS_MISCOUNTED: an end that counts other parts than were taken),
+    expected; UPLOAD_ENDED: a part that is new, after the end;
+    PARTS_MISCOUNTED: an end that counts other parts than were taken; or
+    UPLOAD_EXPIRED: see UploadState),
     ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
     with another header; SEQUENCE_REUSED: the part came before with other
     rows). Parts before an error stay as they were acknowledged.
@@ -151,7 +156,8 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     order. They are named by their position alone: nothing here is about a
     person without the caller's own rows.
     Errors: INVALID_ARGUMENT (also for a page_token of another list),
-    NOT_FOUND (reason UPLOAD_NOT_FOUND).
+    NOT_FOUND (reason UPLOAD_NOT_FOUND), FAILED_PRECONDITION (reason
+    UPLOAD_EXPIRED).
     """
     WithdrawRows: _aio.UnaryUnaryMultiCallable[_contribution_pb2.WithdrawRowsRequest, _contribution_pb2.WithdrawRowsResponse]  # type: ignore[assignment]
     """Takes accounts, with all their months, and applications of the calling
@@ -212,14 +218,16 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         as before, from any connection.
         After its last part the caller may end the upload: an end has its own
         ledger entry, and no part is taken after it. It can come on any stream of
-        the upload, and again. An upload that is not ended stays open.
+        the upload, and again. An upload that is not ended stays open until it
+        expires: see UploadState.
         The stream ends at the call's deadline, and with UNAVAILABLE
         (SHUTTING_DOWN) after the part under way where the server is to stop. All
         that was acknowledged stays; open another stream and go on.
         Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
         CATALOGUE_VERSION_UNKNOWN; SEQUENCE_GAP: it names the sequence that is
-        expected; UPLOAD_ENDED: a part that is new, after the end; or
-        PARTS_MISCOUNTED: an end that counts other parts than were taken),
+        expected; UPLOAD_ENDED: a part that is new, after the end;
+        PARTS_MISCOUNTED: an end that counts other parts than were taken; or
+        UPLOAD_EXPIRED: see UploadState),
         ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
         with another header; SEQUENCE_REUSED: the part came before with other
         rows). Parts before an error stay as they were acknowledged.
@@ -246,7 +254,8 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         order. They are named by their position alone: nothing here is about a
         person without the caller's own rows.
         Errors: INVALID_ARGUMENT (also for a page_token of another list),
-        NOT_FOUND (reason UPLOAD_NOT_FOUND).
+        NOT_FOUND (reason UPLOAD_NOT_FOUND), FAILED_PRECONDITION (reason
+        UPLOAD_EXPIRED).
         """
 
     @_abc_1.abstractmethod
