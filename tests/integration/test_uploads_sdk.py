@@ -448,7 +448,7 @@ def test_a_gateway_that_is_silent_is_given_up_after_the_timeout(
 ) -> None:
     allow(consortium)
     rows = rows_of(consortium, 3 * ROWS_PER_PART)
-    iterator = opened(proxy.port).contribute_stream(rows, timeout=2)
+    iterator = opened(proxy.port).contribute_stream(rows, timeout=8)
     next(iterator)
     with proxy.silence(), pytest.raises(DeadlineExceeded):
         list(iterator)
