@@ -16,19 +16,18 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal, Transaction
-from concordat_gateway.rules.calendar import day_of
+from concordat_gateway.rules.calendar import DAY_MICROSECONDS, day_of
 from concordat_gateway.rules.policies import counts_from_delinquency
 from concordat_gateway.store.control_tables import retention_run
 from concordat_gateway.store.signal_store import PastRetention, SignalStore
 from concordat_gateway.store.subjects import ROTATING
-from concordat_privacy.catalogue.calendar import month_of_day
+from concordat_privacy.catalogue.calendar import month_of_day, month_text
 from concordat_privacy.catalogue.retention import Cutoffs
 from concordat_privacy.jurisdictions import Policy
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.moments import moment_of
 
 _CHANGE_SECONDS: Final = 30.0
-_DAY: Final = 86_400 * 1_000_000
 
 
 def enforce(journal: Journal, signals: SignalStore, policy: Policy, actor: str, now: int) -> int:
@@ -112,9 +111,13 @@ def _append(
     transaction: Transaction, policy: Policy, actor: str, cutoffs: Cutoffs, past: PastRetention
 ) -> None:
     for kind, before, rows in (
-        ("adverse", _month_text(cutoffs.adverse_month), past.adverse),
-        ("positive", _month_text(cutoffs.positive_month), past.positive),
-        ("inquiries", f"{moment_of(cutoffs.inquiry_day * _DAY):%Y-%m-%d}", past.inquiries),
+        ("adverse", month_text(cutoffs.adverse_month), past.adverse),
+        ("positive", month_text(cutoffs.positive_month), past.positive),
+        (
+            "inquiries",
+            f"{moment_of(cutoffs.inquiry_day * DAY_MICROSECONDS):%Y-%m-%d}",
+            past.inquiries,
+        ),
     ):
         if rows:
             fields: dict[str, Json] = {
@@ -124,12 +127,8 @@ def _append(
                 "rows": rows,
             }
             if kind == "adverse" and cutoffs.delinquency_month:
-                fields["delinquency_before"] = _month_text(cutoffs.delinquency_month)
+                fields["delinquency_before"] = month_text(cutoffs.delinquency_month)
             transaction.append("retention.executed", actor, fields)
-
-
-def _month_text(month: int) -> str:
-    return f"{1970 + month // 12:04}-{month % 12 + 1:02}"
 
 
 _NOTHING: Final = PastRetention()

@@ -160,6 +160,9 @@ SIGNALS: Final[tuple[SignalDefinition, ...]] = tuple(map(_definition, SIGNAL_ENT
 
 _TOLD_APART: Final = 3
 """Members from which on coverage says that they are several."""
+_MONTHS_OF_PARTIAL, _MONTHS_OF_FULL = 3, 12
+"""Of history, from which on coverage is graded so."""
+_DAYS_A_MONTH = 30
 
 _BY_NAME: Final = {definition.name: definition for definition in SIGNALS}
 
@@ -352,7 +355,7 @@ def _coverage(evidence: Evidence, category: DataCategory) -> Coverage:
     if category is DataCategory.TRADE:
         return _grade(evidence.trade.members, _months(evidence.trade))
     if category is DataCategory.INQUIRIES and evidence.inquiries:
-        return _grade(evidence.inquirers, (evidence.today_day - evidence.asked[0]) // 30)
+        return _grade(evidence.inquirers, (evidence.today_day - evidence.asked[0]) // _DAYS_A_MONTH)
     if category is DataCategory.INQUIRIES and evidence.accounts:
         return Coverage.THIN
     return Coverage.UNSPECIFIED
@@ -365,6 +368,6 @@ def _months(accounts: Accounts) -> int:
 def _grade(members: int, months: int) -> Coverage:
     if members == 0:
         return Coverage.UNSPECIFIED
-    if members < _TOLD_APART or months < 3:
+    if members < _TOLD_APART or months < _MONTHS_OF_PARTIAL:
         return Coverage.THIN
-    return Coverage.PARTIAL if months < 12 else Coverage.FULL
+    return Coverage.PARTIAL if months < _MONTHS_OF_FULL else Coverage.FULL
