@@ -147,7 +147,7 @@ def serving(
     contribution = ContributionServicer(
         journal, signal_store, subjects, clock, jurisdictions.default, retention
     )
-    signal = SignalServicer(journal, signal_store, subjects, quota, disputed)
+    signal = SignalServicer(journal, signal_store, subjects, quota, disputed, retention)
     ledger = LedgerServicer(journal, quorum)
     usage = UsageServicer(journal, quota, carried, clock)
     notice = NoticeServicer(journal)

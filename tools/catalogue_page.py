@@ -59,7 +59,8 @@ Attributes of spending need at least {bands.MIN_VOLATILITY_MONTHS} months,
 - Where the gateway's `[retention]` names a jurisdiction that counts from the first delinquency,
   as the US, an account that was charged off or settled for less goes, and is not taken again, once
   the law's years and {DELINQUENCY_MONTHS} months have passed since that month, however new its
-  report is; where the month is not known, the report's counts.
+  report is; where the month is not known, the report's counts. No lookup and no count waits for the
+  day's run of retention: what it will delete is left out from the day on which its time is over.
 
 ## What a lookup returns
 

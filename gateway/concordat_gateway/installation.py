@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from concordat_gateway.config import DEFAULT_AGES
 from concordat_gateway.pki import Authority, Names, certificate_pem, key_pem, new_key
 from concordat_gateway.profiles import Gateway, write_profile
 from concordat_gateway.store.subject_keys import SECRET_BYTES
@@ -255,6 +256,12 @@ lookups_burst = 100_000
 carried_daily = 2_000_000
 carried_per_second = 5_000.0
 carried_burst = 100_000
+
+[uploads]
+# An upload that was not ended and got no part for so many days counts as abandoned; so many days
+# after that, or after its end, it expires. See docs/uploads.md.
+abandoned_days = {DEFAULT_AGES.abandoned_after.days}
+answered_days = {DEFAULT_AGES.answered_for.days}
 
 [signals]
 # What becomes of an account that its subject disputes, and of a category with an open dispute:

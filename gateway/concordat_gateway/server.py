@@ -322,6 +322,7 @@ def _build(
         config.membership.certificate_lifetime,
         system_clock,
     )
+    retention = policies()[config.retention]
     token = TokenServicer(journal, client, key_log, subjects)
     consent = ConsentServicer(journal, subjects, jurisdictions(config), system_clock)
     contribution = ContributionServicer(
@@ -330,10 +331,13 @@ def _build(
         subjects,
         system_clock,
         jurisdictions(config).default,
-        policies()[config.retention],
+        retention,
+        config.upload_ages,
     )
-    signal = SignalServicer(journal, signals, subjects, config.lookup_quota, config.disputed)
-    aggregate = AggregateServicer(journal, signals, caps_of(config.budgets))
+    signal = SignalServicer(
+        journal, signals, subjects, config.lookup_quota, config.disputed, retention
+    )
+    aggregate = AggregateServicer(journal, signals, caps_of(config.budgets), retention)
     ledger = LedgerServicer(journal, config.witnesses.quorum)
     membership = MembershipServicer(journal, registrar)
     notice = NoticeServicer(journal)

@@ -39,6 +39,7 @@ from concordat_gateway.rules.erased_stores import erase_again
 from concordat_gateway.rules.notices import mark_overdue
 from concordat_gateway.rules.retention import enforce
 from concordat_gateway.rules.stores_epoch import adopt_epoch
+from concordat_gateway.rules.upload_ages import expire
 from concordat_gateway.rules.witnesses import adopt as adopt_witnesses
 from concordat_gateway.server import (
     caps_of,
@@ -130,6 +131,13 @@ def scheduled_jobs(config: GatewayConfig, journal: Journal, signals: SignalStore
             config.job_seconds,
             lambda: enforce(
                 journal, signals, policies()[config.retention], own.spiffe_id, system_clock()
+            ),
+        ),
+        Job(
+            "uploads",
+            config.job_seconds,
+            lambda: expire(
+                journal, config.upload_ages, policies()[config.retention], system_clock()
             ),
         ),
     ]

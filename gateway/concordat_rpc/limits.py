@@ -11,6 +11,12 @@ class Limits:
 
     max_receive_bytes: int = 4 * 1024 * 1024
     """Largest message taken; a larger one is refused with RESOURCE_EXHAUSTED."""
+    max_fields: int = 10_000
+    """Most rows, consents, names and other fields of a message: each becomes an object when it is
+    parsed. More are refused before. No message that is good has half as many."""
+    uncounted_bytes: int = 512 * 1024
+    """Messages up to this long are parsed without being counted first. They can have half as many
+    fields, which take 17 MB; good ones are shorter."""
     max_send_bytes: int = 32 * 1024 * 1024
     """Largest message sent. All signals of a batch of 10,000 subjects have some 20 MB; callers take
     as much. A worker may hold one for each of its threads."""

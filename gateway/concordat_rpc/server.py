@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from concordat_rpc import health
+from concordat_rpc.counting import Counter
 from concordat_rpc.draining import Draining
 from concordat_rpc.errors import Kind, Refusal
 from concordat_rpc.interceptors import (
@@ -205,7 +206,7 @@ def _guard(
     for the message before any code of ours runs, with a thread that no deadline could free.
     """
     behaviour = _behaviour(handler)
-    parse = _parser(handler.request_deserializer)
+    parse = _parser(handler.request_deserializer, interceptors.limits)
     serialise = handler.response_serializer
     assert serialise is not None  # generated code always names one
     resumable = handler.request_streaming and handler.response_streaming
@@ -245,10 +246,18 @@ def _behaviour(handler: Handler) -> Callable[..., Any]:
     return next(behaviour for behaviour in kinds if behaviour is not None)
 
 
-def _parser(deserialise: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+def _parser(deserialise: Callable[[bytes], Any] | None, limits: Limits) -> Callable[[bytes], Any]:
     assert deserialise is not None  # generated code always names one
+    counter = Counter(deserialise(b"").DESCRIPTOR)
+    most, uncounted = limits.max_fields, limits.uncounted_bytes
 
     def parse(message: bytes) -> Any:
+        if len(message) > uncounted and counter.has_more_than(most, message):
+            raise Refusal(
+                Kind.INVALID_ARGUMENT,
+                "TOO_MANY_FIELDS",
+                f"the message has more than {most} rows, consents, names and other fields",
+            )
         try:
             return deserialise(message)
         except DecodeError:

@@ -31,6 +31,7 @@ from concordat_privacy.catalogue.packing import pack_row
 from concordat_privacy.catalogue.rows import AccountSnapshot
 from concordat_privacy.dp.query import Dimension, Question, parse
 from concordat_privacy.dp.rho import NanoRho
+from concordat_privacy.jurisdictions import policies
 from concordat_rpc.errors import Kind, Refusal
 from concordat_rpc.peer import Peer, Role
 from concordat_store.database import Database
@@ -272,6 +273,33 @@ def test_rows_past_retention_are_not_counted(people: Pool, clock: ManualClock) -
     people.consent(range(400), days=900)
     clock.advance(25 * 31 * 86_400)
     assert abs(people.ask().answer.counts[0]) <= NOISE
+
+
+@pytest.mark.parametrize(("place", "counted"), [("US", 400), ("CN", 800)])
+def test_an_ending_whose_years_are_over_is_not_counted_though_nothing_has_deleted_it(
+    pool: Pool, clock: ManualClock, place: str, counted: int
+) -> None:
+    """180 days and seven years from the first delinquency; in China from the newest report."""
+    month = month_of_day(clock() // DAY_MICROS)
+    pool.consent(range(800))
+    pool.contribute(
+        [
+            (
+                n,
+                account(
+                    n,
+                    clock(),
+                    status=AccountStatus.CHARGED_OFF,
+                    opened_quarter=month // 3 - 40,
+                    first_delinquency_month=month - (91 if n < 400 else 90),
+                ),
+            )
+            for n in range(800)
+        ]
+    )
+    retention = policies()[place]
+    asked = ask(pool.journal, pool.signals, AMPLE, ALPHA, EVERYBODY, bytes(16), 30, retention)
+    assert abs(asked.value.answer.counts[0] - counted) <= NOISE
 
 
 def test_a_batch_that_is_accepted_and_not_yet_published_is_counted(

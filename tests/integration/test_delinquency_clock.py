@@ -15,7 +15,7 @@ from concordat import (
     Purpose,
 )
 from concordat import Row as SentRow
-from concordat.v1 import contribution_pb2
+from concordat.v1 import common_pb2, contribution_pb2, signal_pb2
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subjects import subject_key
@@ -41,6 +41,7 @@ from tests.services import (
 from tests.stores import ManualClock
 
 CHARGED_OFF = 4
+UNDERWRITING = common_pb2.PURPOSE_UNDERWRITING
 YEARS_AND_180_DAYS = 7 * 12 + 6
 Row = contribution_pb2.ContributionRow
 
@@ -125,6 +126,56 @@ def test_a_report_does_not_make_a_delinquency_younger_and_a_correction_does(
     corrected.replaces.entry_index = newest.receipt.entry_index
     assert contribute(consortium.beta, [corrected]).rows_accepted == 1
     assert held_month(consortium) == month - 5
+
+
+def all_lookups(consortium: Consortium) -> list[int]:
+    """The status of `adverse_ending` of person 1 in each kind of lookup."""
+    names = ["adverse_ending"]
+    single = consortium.alpha.signals.Lookup(
+        signal_pb2.LookupRequest(
+            token=token(1), purpose=UNDERWRITING, signals=names, request_id=request_id()
+        ),
+        timeout=CALL_SECONDS,
+    )
+    batch = consortium.alpha.signals.BatchLookup(
+        signal_pb2.BatchLookupRequest(
+            tokens=token(1), purpose=UNDERWRITING, signals=names, request_id=request_id()
+        ),
+        timeout=CALL_SECONDS,
+    )
+    messages = [
+        signal_pb2.ReviewPortfolioRequest(
+            header=signal_pb2.ReviewHeader(review_id=request_id(), signals=names)
+        ),
+        signal_pb2.ReviewPortfolioRequest(
+            chunk=signal_pb2.ReviewChunk(sequence=1, request_id=request_id(), tokens=token(1))
+        ),
+    ]
+    [reviewed] = consortium.alpha.signals.ReviewPortfolio(iter(messages), timeout=CALL_SECONDS)
+    results = [single.result, *batch.results, *reviewed.results]
+    return [signal.status for result in results for signal in result.signals]
+
+
+def test_no_lookup_shows_an_ending_from_the_day_on_which_its_years_are_over(
+    consortium: Consortium, place: str
+) -> None:
+    """Nothing is deleted meanwhile: no run of retention is made."""
+    purposes = [UNDERWRITING, common_pb2.PURPOSE_PORTFOLIO_REVIEW]
+    assert len(grant(consortium.alpha, [draft(consortium, 1, purposes)]).granted) == 1
+    taken = contribute(consortium.beta, [ending(consortium, 1, YEARS_AND_180_DAYS)])
+    assert taken.rows_accepted == 1
+    month = months_since_1970(consortium.clock)
+
+    def seconds_into_next_month(seconds: float) -> None:
+        start = datetime(1970 + (month + 1) // 12, (month + 1) % 12 + 1, 1, tzinfo=UTC)
+        consortium.clock.microseconds = round((start.timestamp() + seconds) * 1_000_000)
+
+    present, not_found = signal_pb2.SIGNAL_STATUS_PRESENT, signal_pb2.SIGNAL_STATUS_NOT_FOUND
+    assert all_lookups(consortium) == [present] * 3
+    seconds_into_next_month(-1)
+    assert all_lookups(consortium) == [present] * 3
+    seconds_into_next_month(0)
+    assert all_lookups(consortium) == [{"US": not_found, "CN": present}[place]] * 3
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ The statements are read where they reach the drivers, while everything runs that
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -138,9 +138,17 @@ def contribute_everything(consortium: Consortium) -> None:
     [_, answer] = upload(iter(messages), timeout=CALL_SECONDS)
     assert answer.acknowledged.rows_accepted == 1
     request = request_id()
-    replace_everything(
-        consortium.alpha, [account(consortium, 1, 77), application(consortium, 1, 7)]
-    )
+    # Of one person and of several: PostgreSQL is asked about one in other words.
+    for others in ((), (2, 3)):
+        numbers = [1, *others]
+        replace_everything(
+            consortium.alpha,
+            [
+                *(account(consortium, number, 77) for number in numbers),
+                *(application(consortium, number, 7) for number in numbers),
+            ],
+            numbers,
+        )
     large = [account(consortium, 1 + ref % len(PEOPLE), ref) for ref in range(BULK)]
     assert contribute(consortium.alpha, large, request).rows_accepted == BULK
     consortium.alpha.contributions.GetBatch(
@@ -148,21 +156,27 @@ def contribute_everything(consortium: Consortium) -> None:
     )
 
 
-def replace_everything(caller: Caller, rows: list[contribution_pb2.ContributionRow]) -> None:
-    """Contribute an account and an application of person 1, correct both and withdraw them."""
-    entry = 0
+def replace_everything(
+    caller: Caller, rows: list[contribution_pb2.ContributionRow], numbers: Sequence[int]
+) -> None:
+    """Contribute an account and an application of persons, correct them and withdraw them."""
     for _ in range(2):
         taken = contribute(caller, rows)
-        assert taken.rows_accepted == 2
-        entry = taken.receipt.entry_index
+        assert taken.rows_accepted == len(rows)
         for item, row in enumerate(rows):
-            row.replaces.CopyFrom(contribution_pb2.RowRef(entry_index=entry, item=item))
-    gone = [contribution_pb2.Withdrawal(token=token(1), row=row.replaces) for row in rows]
-    gone[0].account_ref = rows[0].account.account_ref
-    gone[1].application_ref = rows[1].application.application_ref
+            named = contribution_pb2.RowRef(entry_index=taken.receipt.entry_index, item=item)
+            row.replaces.CopyFrom(named)
+    gone = []
+    for number, row in zip([*numbers, *numbers], rows, strict=True):
+        withdrawal = contribution_pb2.Withdrawal(token=token(number), row=row.replaces)
+        if row.HasField("account"):
+            withdrawal.account_ref = row.account.account_ref
+        else:
+            withdrawal.application_ref = row.application.application_ref
+        gone.append(withdrawal)
     request = contribution_pb2.WithdrawRowsRequest(request_id=request_id(), epoch=1, rows=gone)
     answer = caller.contributions.WithdrawRows(request, timeout=CALL_SECONDS)
-    assert answer.rows_withdrawn == 2
+    assert answer.rows_withdrawn == len(rows)
 
 
 def stage(store: SignalStore, batch_id: bytes, number: int, *rows: Row) -> None:

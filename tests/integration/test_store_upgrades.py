@@ -8,9 +8,12 @@ import sqlalchemy as sa
 from alembic import command
 
 from concordat.v1 import common_pb2, consent_pb2, contribution_pb2, erasure_pb2, signal_pb2
+from concordat_gateway.config import DEFAULT_AGES
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.retention import enforce
 from concordat_gateway.rules.rotation import RotationError, rotate, status
+from concordat_gateway.rules.upload_ages import UploadState, expire
+from concordat_gateway.rules.uploads import get_upload
 from concordat_gateway.rules.witnesses import add, adopt, newest, unwitnessed_seconds
 from concordat_gateway.store.migrate import CONTROL, SIGNALS, upgrade_stores
 from concordat_gateway.store.subjects import subject_key
@@ -33,6 +36,7 @@ from tests.services import (
     draft,
     grant,
     months_since_1970,
+    peer,
     serving,
     timestamp,
     token,
@@ -284,6 +288,35 @@ def test_a_run_of_retention_of_before_clocks_is_finished_by_its_own(
         assert [account.as_of_month for _, account in left] == ([month] if stays else [])
         # What the run of before had recorded is not counted again.
         assert deleted == (0 if stays else 1)
+
+
+@pytest.mark.parametrize(("ended", "days"), [(True, 180), (False, 210)])
+def test_uploads_of_before_they_expired_do_so_by_their_last_part(
+    empty_urls: StoreUrls, ledger_key: SigningKey, clock: ManualClock, ended: bool, days: int
+) -> None:
+    third_store(empty_urls, ledger_key, clock)
+    upload = sa.text(
+        "INSERT INTO upload (member_id, upload_id, header_sha256, acknowledged, rows_accepted,"
+        " rows_refused, first_entry, last_entry, last_accepted_at, end_entry) VALUES"
+        " ('beta', :id, :sha, 1, 3, 0, 7, 7, :now, :end)"
+    ).bindparams(id=CONSENT, sha=bytes(32), now=clock(), end=8 if ended else None)
+    part = sa.text(
+        "INSERT INTO batch (batch_id, member_id, rows_accepted, rows_refused, refused_rows, root,"
+        " entry, accepted_at, upload_id, sequence, content_sha256, refusals) VALUES"
+        " (:id, 'beta', 3, 0, :none, :sha, 7, :now, :id, 1, :sha, :none)"
+    ).bindparams(id=CONSENT, sha=bytes(32), none=b"", now=clock())
+    migrate_to(CONTROL, empty_urls.control_url, "control_0014", upload, part)
+    upgrade_stores(*empty_urls.all)
+
+    china = policies()["CN"]
+    with open_journal(empty_urls, clock, ledger_key) as journal:
+        clock.advance(days * 86_400 - 1)
+        assert expire(journal, DEFAULT_AGES, china, clock()) == 0
+        clock.advance(1)
+        assert expire(journal, DEFAULT_AGES, china, clock()) == 1
+        found = get_upload(journal, peer("beta"), CONSENT, DEFAULT_AGES, clock())
+    assert (found.state, found.acknowledged_sequence) == (UploadState.EXPIRED, 1)
+    assert found.end_entry == (8 if ended else None)
 
 
 def test_consents_of_before_keys_keep_the_commitment_of_their_grant_and_can_be_erased(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from concordat_gateway.config import DEFAULT_AGES
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules import contributions
 from concordat_gateway.rules.calendar import day_of
@@ -235,7 +236,9 @@ def test_an_upload_that_broke_anywhere_makes_the_pool_of_one_that_did_not(
 
     assert journal.size - before == len(parts)
     assert broken.pool() == unbroken.pool()
-    one, other = (get_upload(journal, BETA, sender.id) for sender in (broken, unbroken))
+    one, other = (
+        get_upload(journal, BETA, sender.id, DEFAULT_AGES, clock()) for sender in (broken, unbroken)
+    )
     assert (one.rows_accepted, one.rows_refused) == (other.rows_accepted, other.rows_refused)
     refused = [list_refused_rows(journal, BETA, s.id, 0, "").rows for s in (broken, unbroken)]
     assert refused[0] == refused[1]

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -26,8 +26,12 @@ from concordat import (
     Token,
     Unavailable,
     UploadedPart,
+    UploadState,
 )
 from concordat.results.uploads import ROWS_PER_PART
+from concordat_gateway.config import DEFAULT_AGES
+from concordat_gateway.rules.upload_ages import expire
+from concordat_privacy.jurisdictions import policies
 from concordat_privacy.log.checkpoint import SigningKey
 from concordat_rpc.limits import Limits
 from tests.contributing import (
@@ -158,6 +162,7 @@ def test_rows_of_any_number_arrive_part_by_part_with_receipts(
     )
     assert status.last_entry_index == parts[-1].receipt.entry_index
     assert status.complete
+    assert status.state is UploadState.COMPLETE
     assert status.end_entry_index == status.last_entry_index + 1
     assert list(client.list_refused_rows(parts[0].upload_id)) == []
 
@@ -295,8 +300,33 @@ def test_an_upload_that_is_not_read_to_its_end_stays_open(
     next(begun)
     status = client.get_upload(upload)
     assert (status.complete, status.end_entry_index) == (False, None)
+    assert status.state is UploadState.OPEN
+    assert status.answered_until == status.last_accepted_at + timedelta(days=30 + 180)
     assert list(begun) == []
     assert client.get_upload(upload).complete
+
+
+def test_an_upload_that_was_left_long_ago_is_refused_and_says_how_far_it_came(
+    consortium: Consortium, opened: Opener
+) -> None:
+    allow(consortium)
+    rows, upload = rows_of(consortium, ROWS_PER_PART + 1), os.urandom(16)
+    client = opened(consortium.server.port)
+    next(client.contribute_stream(rows[:ROWS_PER_PART], upload_id=upload))
+    consortium.clock.advance(30 * 86_400)
+    assert client.get_upload(upload).state is UploadState.ABANDONED
+    consortium.clock.advance(180 * 86_400)
+    retention = policies()["CN"]
+    assert expire(consortium.journal, DEFAULT_AGES, retention, consortium.clock()) == 1
+    with pytest.raises(FailedPrecondition) as caught:
+        list(client.contribute_stream(rows, upload_id=upload))
+    assert caught.value.reason == "UPLOAD_EXPIRED"
+    [note] = caught.value.__notes__
+    assert note.startswith("get_upload says how many parts were taken, each of 4000 rows")
+    with pytest.raises(FailedPrecondition):
+        list(client.list_refused_rows(upload))
+    status = client.get_upload(upload)
+    assert (status.state, status.acknowledged_sequence) == (UploadState.EXPIRED, 1)
 
 
 @pytest.mark.parametrize(
@@ -425,7 +455,7 @@ def test_a_gateway_that_is_silent_is_given_up_after_the_timeout(
 ) -> None:
     allow(consortium)
     rows = rows_of(consortium, 3 * ROWS_PER_PART)
-    iterator = opened(proxy.port).contribute_stream(rows, timeout=2)
+    iterator = opened(proxy.port).contribute_stream(rows, timeout=8)
     next(iterator)
     with proxy.silence(), pytest.raises(DeadlineExceeded):
         list(iterator)

@@ -21,6 +21,7 @@ from concordat_privacy.catalogue.bands import (
 )
 from concordat_privacy.catalogue.definitions import BANDS
 from concordat_privacy.catalogue.relations import History, Inquiry, Relation, restrict
+from concordat_privacy.catalogue.retention import Cutoffs, kept
 from concordat_privacy.catalogue.signals import (
     SIGNALS,
     Coverage,
@@ -458,6 +459,53 @@ def test_a_result_does_not_depend_on_the_order_of_rows(history: History, order: 
     order.shuffle(rows)  # type: ignore[attr-defined]  # hypothesis hands out a Random
     order.shuffle(events)  # type: ignore[attr-defined]
     assert compute(History(tuple(rows), tuple(events)), TODAY, ALL) == compute(history, TODAY, ALL)
+
+
+def until(history: History, cutoffs: Cutoffs) -> History:
+    """What a run of retention leaves of a history."""
+    rows = ((member, kept(row, cutoffs)) for member, row in history.relations)
+    return History(
+        relations=tuple((member, row) for member, row in rows if row is not None),
+        inquiries=tuple(one for one in history.inquiries if one[1].day >= cutoffs.inquiry_day),
+    )
+
+
+@given(histories, st.sampled_from([5, 7]), st.booleans(), st.sampled_from(Disputed))
+def test_what_is_past_its_time_shows_no_longer_than_if_it_were_deleted_at_once(
+    history: History, years: int, from_delinquency: bool, policy: Disputed
+) -> None:
+    cutoffs = Cutoffs.at(MONTH, TODAY, years, from_delinquency=from_delinquency)
+    waiting, deleted = (
+        compute(one, TODAY, ALL, disputed=policy, cutoffs=cutoffs)
+        for one in (history, until(history, cutoffs))
+    )
+    assert waiting == deleted
+
+
+@pytest.mark.parametrize("status", [AccountStatus.CHARGED_OFF, AccountStatus.SETTLED_LESS])
+@pytest.mark.parametrize(
+    ("began", "shown"), [(MONTH - 90, True), (MONTH - 91, False), (MONTH - 200, False), (0, True)]
+)
+def test_an_ending_shows_for_seven_years_and_180_days_from_its_first_delinquency(
+    status: AccountStatus, began: int, shown: bool
+) -> None:
+    history = accounts(account(status=status, first_delinquency_month=began))
+    cutoffs = Cutoffs.at(MONTH, TODAY, 7, from_delinquency=True)
+    [found] = compute(history, TODAY, ALL, ["adverse_ending"], cutoffs=cutoffs)
+    assert (found.status is SignalStatus.PRESENT) == shown
+    # Where the years count from the newest report, it shows whenever it began.
+    [found] = compute(history, TODAY, ALL, ["adverse_ending"])
+    assert found.status is SignalStatus.PRESENT
+
+
+@pytest.mark.parametrize("status", [AccountStatus.OPEN, AccountStatus.CLOSED, AccountStatus.SOLD])
+def test_what_is_no_adverse_ending_shows_however_long_ago_its_delinquency_began(
+    status: AccountStatus,
+) -> None:
+    history = accounts(account(status=status, first_delinquency_month=MONTH - 200))
+    cutoffs = Cutoffs.at(MONTH, TODAY, 7, from_delinquency=True)
+    [found] = compute(history, TODAY, ALL, ["accounts_total"], cutoffs=cutoffs)
+    assert (found.status, found.label) == (SignalStatus.PRESENT, "1")
 
 
 def beside_disputed(history: History, policy: Disputed) -> list[SignalValue]:

@@ -314,3 +314,22 @@ def test_what_becomes_of_disputed_data_is_the_consortiums_to_say(
 def test_another_policy_of_disputed_data_is_refused(file: Path) -> None:
     with pytest.raises(SettingsError, match=r"signals\.disputed: one of held_back, marked wanted"):
         load_config(edited(file, '"held_back"\n\n', '"hidden"\n\n'))
+
+
+UPLOADS = "abandoned_days = 30\nanswered_days = 180\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "days"),
+    [("", (30, 180)), ("abandoned_days = 7\nanswered_days = 1\n", (7, 1))],
+)
+def test_when_uploads_are_abandoned_and_expire_is_the_consortiums_to_say(
+    file: Path, lines: str, days: tuple[int, int]
+) -> None:
+    ages = load_config(edited(file, UPLOADS, lines)).upload_ages
+    assert (ages.abandoned_after.days, ages.answered_for.days) == days
+
+
+def test_uploads_that_expire_at_once_are_refused(file: Path) -> None:
+    with pytest.raises(SettingsError, match=r"uploads\.answered_days: must be 1 to"):
+        load_config(edited(file, UPLOADS, "answered_days = 0\n"))

@@ -29,6 +29,7 @@ from concordat.enums import (
     SignalStatus,
     SubjectStatus,
     TimeUnit,
+    UploadState,
     UsageKind,
 )
 from concordat.errors import (
@@ -270,6 +271,7 @@ __all__ = [
     "Unavailable",
     "UnifiedSocialCreditCode",
     "UnknownSignal",
+    "UploadState",
     "UploadStatus",
     "UploadedPart",
     "Usage",

@@ -26,6 +26,7 @@ __all__ = [
     "SignalStatus",
     "SubjectStatus",
     "TimeUnit",
+    "UploadState",
     "UsageKind",
 ]
 
@@ -104,6 +105,21 @@ class BatchState(IntEnum):
     """In the ledger, not yet visible to lookups."""
     PUBLISHED = 2
     """Visible to lookups."""
+
+
+class UploadState(IntEnum):
+    """State of an upload."""
+
+    OPEN = 1
+    """Takes parts."""
+    ABANDONED = 2
+    """Not ended, and without a part for long (30 days, unless the operator says otherwise). The
+    next part makes it open again."""
+    COMPLETE = 3
+    """Ended."""
+    EXPIRED = 4
+    """Ended or abandoned long ago (180 days, unless the operator says otherwise): nothing is taken
+    or answered, and its refused rows are not listed."""
 
 
 class MemberState(IntEnum):

@@ -1,6 +1,7 @@
 """The gateway's configuration: one TOML file, parsed once into frozen dataclasses."""
 
 from concordat_gateway.config.model import (
+    DEFAULT_AGES,
     ConsentPolicies,
     GatewayConfig,
     IdentityFiles,
@@ -9,12 +10,14 @@ from concordat_gateway.config.model import (
     PrivacyBudgets,
     StoreUrls,
     Timestamps,
+    UploadAges,
     Witness,
     Witnesses,
 )
 from concordat_gateway.config.reading import load_config
 
 __all__ = [
+    "DEFAULT_AGES",
     "ConsentPolicies",
     "GatewayConfig",
     "IdentityFiles",
@@ -23,6 +26,7 @@ __all__ = [
     "PrivacyBudgets",
     "StoreUrls",
     "Timestamps",
+    "UploadAges",
     "Witness",
     "Witnesses",
     "load_config",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from concordat_privacy.catalogue.signals import Disputed
 from concordat_privacy.log.checkpoint import VerifierKey
@@ -116,6 +117,20 @@ class Timestamps:
     every: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class UploadAges:
+    """When an upload counts as left, and for how long what came of it can be asked."""
+
+    abandoned_after: timedelta = timedelta(days=30)
+    """From the last part of an upload that was not ended."""
+    answered_for: timedelta = timedelta(days=180)
+    """From its end, or from when it counts as abandoned: for so long a part that comes again is
+    answered, and refused rows are listed."""
+
+
+DEFAULT_AGES: Final = UploadAges()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
     """Everything `concordat serve` needs to know."""
@@ -158,6 +173,7 @@ class GatewayConfig:
     consents: ConsentPolicies
     retention: str
     """Code of the jurisdiction whose policy says how long adverse rows stay."""
+    upload_ages: UploadAges
     disputed: Disputed
     """What becomes of accounts, and of categories, that their subject disputes."""
     witnesses: Witnesses

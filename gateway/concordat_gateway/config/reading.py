@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from concordat_gateway.config.model import (
+    DEFAULT_AGES,
     ConsentPolicies,
     GatewayConfig,
     IdentityFiles,
@@ -18,6 +19,7 @@ from concordat_gateway.config.model import (
     PrivacyBudgets,
     StoreUrls,
     Timestamps,
+    UploadAges,
     Witness,
     Witnesses,
 )
@@ -70,6 +72,7 @@ def load_config(file: Path) -> GatewayConfig:
         budgets=_budgets(settings.table("budgets")),
         consents=_consents(settings.table("consents")),
         retention=_retention(settings.table("retention")),
+        upload_ages=_upload_ages(settings.table("uploads")),
         disputed=_disputed(settings.table("signals")),
         witnesses=_witnesses(settings.table("witnesses")),
         timestamps=_timestamps(settings),
@@ -225,6 +228,21 @@ def _retention(settings: Settings) -> str:
         )
     settings.finish()
     return code
+
+
+def _upload_ages(settings: Settings) -> UploadAges:
+    default = DEFAULT_AGES
+    ages = UploadAges(
+        *(
+            timedelta(days=settings.integer(name, 1, 3_650, default=usual.days))
+            for name, usual in (
+                ("abandoned_days", default.abandoned_after),
+                ("answered_days", default.answered_for),
+            )
+        )
+    )
+    settings.finish()
+    return ages
 
 
 def _disputed(settings: Settings) -> Disputed:

@@ -27,6 +27,7 @@ from concordat_gateway.ledger.tree import read_tokens_epoch
 from concordat_gateway.rules.budgets import Caps, Scope, reserve, scopes_of
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.permits import COUNTED_CATEGORY, COUNTED_PURPOSES, countable
+from concordat_gateway.rules.policies import cutoffs_of
 from concordat_gateway.rules.publication import publish_accepted
 from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.scopes import names_of
@@ -37,11 +38,12 @@ from concordat_gateway.store.subjects import require_epoch
 from concordat_privacy.catalogue.bands import AccountStatus
 from concordat_privacy.catalogue.calendar import month_of_day
 from concordat_privacy.catalogue.definitions import BANDS, POSITION
-from concordat_privacy.catalogue.rows import retention_months
+from concordat_privacy.catalogue.rows import ADVERSE_STATUSES, retention_months
 from concordat_privacy.dp.bounding import bounded_counts
 from concordat_privacy.dp.query import Dimension, Question
 from concordat_privacy.dp.release import Mechanism
 from concordat_privacy.dp.rho import NanoRho, charge
+from concordat_privacy.jurisdictions import Policy
 from concordat_privacy.log.leaf import Json, encode_item
 from concordat_rpc.errors import exhausted
 from concordat_rpc.peer import Peer
@@ -112,10 +114,12 @@ def ask(
     question: Question,
     request_id: bytes,
     timeout_seconds: float,
+    retention: Policy | None = None,
 ) -> Committed[Asked]:
     """Answer a question; the entry repeats `request_id`.
 
-    The answer is computed from what is published once the charge is durable.
+    The answer is computed from what is published once the charge is durable. `retention` is the
+    policy by which the gateway deletes: adverse endings that it deletes are not counted.
     Raises Refusal RESOURCE_EXHAUSTED (BUDGET_EXHAUSTED, naming the scope; recorded in the
     ledger), PERMISSION_DENIED, UNAVAILABLE (TOKENS_ROTATING too: where a rotation's switch begins
     between the charge and the answer, the charge is lost as in a crash), DEADLINE_EXCEEDED.
@@ -137,7 +141,7 @@ def ask(
         # The version rises when a batch is accepted. Now that it is fixed, all rows that it
         # promises must be there to be read.
         publish_accepted(journal, signals)
-        computed = _compute(journal, signals, question, reserved)
+        computed = _compute(journal, signals, question, reserved, retention)
         # With time of its own: the charge is made, so the answer is worth keeping for the next
         # who asks even where this caller has stopped waiting.
         stored = journal.write(
@@ -209,10 +213,15 @@ def _keep(transaction: Transaction, question: Question, snapshot: int, computed:
 
 
 def _compute(
-    journal: Journal, signals: SignalStore, question: Question, reserved: _Reserved
+    journal: Journal,
+    signals: SignalStore,
+    question: Question,
+    reserved: _Reserved,
+    retention: Policy | None,
 ) -> bytes:
     mechanism = Mechanism(question.cells, question.cells_per_person, question.epsilon)
-    exact = exact_counts(journal, signals, question, reserved.tokens_epoch, reserved.now)
+    epoch, now = reserved.tokens_epoch, reserved.now
+    exact = exact_counts(journal, signals, question, epoch, now, retention)
     noisy = mechanism.release(exact)
     return encode_item(
         {"counts": noisy, "error_95": mechanism.error_95, "mechanism": mechanism.description}
@@ -225,7 +234,12 @@ def _decode(stored: bytes) -> Answer:
 
 
 def exact_counts(
-    journal: Journal, signals: SignalStore, question: Question, tokens_epoch: int, now: int
+    journal: Journal,
+    signals: SignalStore,
+    question: Question,
+    tokens_epoch: int,
+    now: int,
+    retention: Policy | None = None,
 ) -> list[int]:
     """Bounded counts, bucket by bucket: all rows of one person lie in one bucket. Not for release.
 
@@ -235,6 +249,7 @@ def exact_counts(
     """
     totals = [0] * question.cells
     month = month_of_day(day_of(now))
+    oldest_delinquency = cutoffs_of(retention, day_of(now)).delinquency_month
     accepted = [(_POSITION[c.dimension], frozenset(c.bands)) for c in question.where]
     group = _POSITION[question.group_by] if question.group_by else None
     for bucket, rows in signals.relations_by_bucket(_SCANNED, tokens_epoch):
@@ -247,6 +262,7 @@ def exact_counts(
             for row in map(_unpacked, rows)
             if (row[0], row[1]) in allowed
             and month - row[2] <= retention_months(AccountStatus(row[_STATUS]))
+            and not (0 < row[3] < oldest_delinquency and row[_STATUS] in ADVERSE_STATUSES)
             and all(row[position] in bands for position, bands in accepted)
             and (group is None or row[group] != 0)
         ]
@@ -260,7 +276,15 @@ def exact_counts(
     return totals
 
 
-_SCANNED: Final = ("subject", "member_no", "as_of_month", "product", "status", "bands")
+_SCANNED: Final = (
+    "subject",
+    "member_no",
+    "as_of_month",
+    "first_delinquency_month",
+    "product",
+    "status",
+    "bands",
+)
 _FIXED: Final = len(_SCANNED) - 1
 _POSITION: Final = {
     Dimension.PRODUCT: _SCANNED.index("product"),

@@ -42,6 +42,15 @@ MAX_OF_SUBJECT = 16
 """Not ended, of one subject to one recipient: every use of the subject's data reads them all."""
 
 
+def check_count(drafts: int) -> None:
+    """Whether a call may have so many, before anything is made of them.
+
+    Raises Refusal INVALID_ARGUMENT.
+    """
+    if not 1 <= drafts <= MAX_CONSENTS:
+        raise invalid("consents", f"1 to {MAX_CONSENTS} items wanted, {drafts} given")
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
     """One recorded item of a call."""
@@ -127,8 +136,7 @@ class _Call:
         self, drafts: Sequence[ConsentDraft], epoch: int, to_reply: Callable[[Grants], bytes]
     ) -> Committed[bytes]:
         check_request_id(self.request_id)
-        if not 1 <= len(drafts) <= MAX_CONSENTS:
-            raise invalid("consents", f"1 to {MAX_CONSENTS} items wanted, {len(drafts)} given")
+        check_count(len(drafts))
         problems = _form_problems(drafts, self.jurisdictions, given=self.kind.given)
         evidence = self._evidence(drafts, problems)
         good = [item for item in range(len(drafts)) if item not in problems]

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from concordat_gateway.rules.permits import LIVE_OF_MEMBERS, in_chunks
+from concordat_gateway.rules.permits import LIVE_OF_MEMBERS, SUBJECTS_A_QUERY
 from concordat_gateway.rules.scopes import ConsentId, Purpose, categories_in, covers
 from concordat_gateway.store.control_tables import consent, dispute
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.bands import DataCategory
+from concordat_store.chunks import in_chunks
 from concordat_store.direct import Among, Asked, rows_of
 
 UnderDispute = Mapping[SubjectKey, frozenset[DataCategory]]
@@ -45,7 +46,7 @@ def standing(
     live: set[ConsentId] = set()
     contributors: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
     disputed: dict[SubjectKey, frozenset[DataCategory]] = defaultdict(frozenset)
-    for chunk in in_chunks(sorted(subjects)):
+    for chunk in in_chunks(sorted(subjects), SUBJECTS_A_QUERY):
         rows = rows_of(connection, _STANDING, {"subjects": chunk, "now": now})
         for subject, member_no, purposes, categories, consent_id, grant_entry in rows:
             if consent_id is None:

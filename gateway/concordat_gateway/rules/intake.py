@@ -168,7 +168,7 @@ class Intake:
         Raises Refusal INVALID_ARGUMENT where the message or the batch has too many or no rows, and
         what naming their subjects raises.
         """
-        self._check_count(len(rows))
+        self.check_count(len(rows))
         checked = [self._checked(item, raw) for item, raw in enumerate(rows, self.rows)]
         self.digest.add(
             rows, lambda: [_packed(raw, one) for raw, one in zip(rows, checked, strict=True)]
@@ -178,7 +178,7 @@ class Intake:
     def add_packed(self, rows: Sequence[bytes]) -> None:
         """As `add`, of rows that arrived packed: the token's 32 bytes and what `pack_row` or
         `pack_correction` packs."""
-        self._check_count(len(rows))
+        self.check_count(len(rows))
         checked = [self._read(item, data) for item, data in enumerate(rows, self.rows)]
         assert isinstance(self.digest, PartDigest)  # no call has packed rows
         self.digest.add_packed(rows)
@@ -200,7 +200,11 @@ class Intake:
         assert isinstance(self.digest, PartDigest)  # calls are told apart by their requests
         return self.digest.came_as(recorded)
 
-    def _check_count(self, rows: int) -> None:
+    def check_count(self, rows: int) -> None:
+        """Whether so many rows may come next, before anything is made of them.
+
+        Raises Refusal INVALID_ARGUMENT.
+        """
         bounds = self._bounds
         if not 1 <= rows <= bounds.rows_a_message:
             raise invalid(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
 from concordat_gateway.rules.calendar import day_of
 from concordat_gateway.rules.permits import Permit, spent_permits
+from concordat_gateway.rules.policies import cutoffs_of
 from concordat_gateway.rules.quotas import LookupMeter, lookups_exhausted
 from concordat_gateway.rules.requests import check_request_id
 from concordat_gateway.rules.scopes import LOOKUP_PURPOSES, Purpose
@@ -33,6 +34,7 @@ from concordat_privacy.catalogue.signals import (
     SignalValue,
     compute,
 )
+from concordat_privacy.jurisdictions import Policy
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.metering import Exhausted, Quota
 from concordat_privacy.oprf import TOKEN_BYTES
@@ -153,12 +155,15 @@ def look_up(
     quota: Quota,
     timeout_seconds: float,
     disputed: Disputed = Disputed.HELD_BACK,
+    retention: Policy | None = None,
 ) -> Committed[Lookup]:
     """Look subjects up, under one entry with an item for each.
 
     A subject may occur more than once, and is charged each time, whatever the purpose. `quota` is
     the configured one; what the operator set for the member goes before it. `disputed` is what
     becomes of what a subject disputes: its furnisher says so, or a dispute of it is open.
+    `retention` is the policy by which the gateway deletes: what is past its time by it is left out
+    from the first day, deleted yet or not.
     Raises Refusal UNAVAILABLE (TOKENS_ROTATING too, where the stores have left the epoch of the
     names), DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (LOOKUPS_EXHAUSTED).
     """
@@ -213,7 +218,7 @@ def look_up(
         checkpoint = withhold(
             journal, caller, decision.entry, question.request_id, withheld, timeout_seconds
         ).checkpoint
-    results = _answers(histories, decision, still, subjects, question, disputed)
+    results = _answers(histories, decision, still, subjects, question, disputed, retention)
     return Committed(Lookup(results, decision.entry), checkpoint)
 
 
@@ -224,9 +229,11 @@ def _answers(
     subjects: Sequence[SubjectKey],
     question: Question,
     disputed: Disputed,
+    retention: Policy | None,
 ) -> Iterator[SubjectResult]:
     """A result for each position; positions of one subject may rest on different consents."""
     today_day = day_of(decision.decided_at)
+    cutoffs = cutoffs_of(retention, today_day)
     for subject, permit in zip(subjects, decision.permits, strict=True):
         if not permit.granted or still.is_ended(permit):
             yield _REFUSED
@@ -239,6 +246,7 @@ def _answers(
             max_age_months=question.max_age_months,
             disputed=disputed,
             under_dispute=still.under_dispute.get(subject, ()),
+            cutoffs=cutoffs,
         )
         yield SubjectResult(permitted=True, signals=values)
 

@@ -5,9 +5,8 @@ would outlive a withdrawal.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -24,10 +23,11 @@ from concordat_gateway.store.control_tables import consent, member
 from concordat_gateway.store.subjects import SubjectKey, bucket_bounds
 from concordat_privacy.catalogue.bands import DataCategory
 from concordat_privacy.periods import TimeUnit, span_number
+from concordat_store.chunks import in_chunks
 from concordat_store.direct import Among, rows_of
 
 # Sorted keys in one statement are read in index order; more than this gains nothing.
-_SUBJECTS_A_QUERY = 250
+SUBJECTS_A_QUERY = 250
 
 _T = TypeVar("_T")
 
@@ -104,7 +104,7 @@ def permits(
     """
     found: dict[SubjectKey, dict[DataCategory, ConsentId]] = defaultdict(dict)
     grounds: list[Ground] = []
-    for chunk in in_chunks(sorted(subjects)):
+    for chunk in in_chunks(sorted(subjects), SUBJECTS_A_QUERY):
         rows = rows_of(
             connection,
             _LIVE_OF_RECIPIENT,
@@ -169,7 +169,7 @@ def spent_permits(
     unlimited: dict[SubjectKey, Permit] = {}
     grounds: list[Ground] = []
     spans = {f"span_{unit}": span_number(unit, now) for unit in TimeUnit}
-    for chunk in in_chunks(sorted(set(subjects))):
+    for chunk in in_chunks(sorted(set(subjects)), SUBJECTS_A_QUERY):
         rows = rows_of(
             connection,
             _UNSPENT_OF_RECIPIENT,
@@ -260,7 +260,7 @@ def contributors(
     hides them at once. Keys of the inner mapping are member numbers.
     """
     found: dict[SubjectKey, dict[int, frozenset[DataCategory]]] = defaultdict(dict)
-    for chunk in in_chunks(sorted(subjects)):
+    for chunk in in_chunks(sorted(subjects), SUBJECTS_A_QUERY):
         rows = rows_of(connection, _LIVE_OF_SUBJECTS, {"subjects": chunk, "now": now})
         for subject, member_no, purposes, categories in rows:
             if covers(purposes, Purpose.CONTRIBUTION):
@@ -288,24 +288,12 @@ def unended(
     Requested, paused and future ones count.
     """
     found: dict[SubjectKey, int] = dict.fromkeys(subjects, 0)
-    for chunk in in_chunks(sorted(found)):
+    for chunk in in_chunks(sorted(found), SUBJECTS_A_QUERY):
         rows = connection.execute(
             _UNENDED_OF_RECIPIENT, {"subjects": chunk, "recipient": recipient, "now": now}
         )
         found.update((subject, count) for subject, count in rows)
     return found
-
-
-def is_one_chunk(values: Sequence[object]) -> bool:
-    """Whether `in_chunks` makes one statement of the values."""
-    return len(values) <= _SUBJECTS_A_QUERY
-
-
-def in_chunks(values: Sequence[_T], size: int = _SUBJECTS_A_QUERY) -> Iterator[list[_T]]:
-    """The values of one statement after another."""
-    remaining = iter(values)
-    while chunk := list(islice(remaining, size)):
-        yield chunk
 
 
 # In SQL what `consent_states.permits_at` says of one consent; a test holds them together.

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from concordat_gateway.rules.calendar import more_than_years_apart
 from concordat_gateway.rules.drafts import ConsentDraft
 from concordat_privacy import jurisdictions as data
-from concordat_privacy.catalogue.retention import oldest_delinquency
+from concordat_privacy.catalogue.calendar import month_of_day
+from concordat_privacy.catalogue.retention import Cutoffs, oldest_delinquency
 from concordat_privacy.catalogue.rows import FieldProblem
 from concordat_privacy.jurisdictions import AdverseClock, Policy
 
@@ -79,3 +80,16 @@ def oldest_delinquency_of(policy: Policy, month: int) -> int:
     if not counts_from_delinquency(policy):
         return 0
     return oldest_delinquency(month, policy.adverse_retention_years)
+
+
+def cutoffs_of(policy: Policy | None, day: int) -> Cutoffs:
+    """The cutoffs of a policy of retention on a day; None: those of where no place is named."""
+    month = month_of_day(day)
+    if policy is None:
+        return Cutoffs.unnamed(month, day)
+    return Cutoffs.at(
+        month,
+        day,
+        policy.adverse_retention_years,
+        from_delinquency=counts_from_delinquency(policy),
+    )

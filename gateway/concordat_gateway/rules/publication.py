@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.erased_stores import erase_signals
-from concordat_gateway.rules.permits import in_chunks
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.control_tables import member as member_table
 from concordat_gateway.store.signal_store import SignalStore
+from concordat_store.chunks import in_chunks
 
 BATCH_ID_BYTES = 16
 _IDS_A_QUERY = 500

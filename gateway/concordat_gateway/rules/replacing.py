@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal, Transaction
 from concordat_gateway.rules.items import ItemRefusal
-from concordat_gateway.rules.permits import in_chunks
 from concordat_gateway.rules.publication import settle, unpacked
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.control_tables import member as member_table
@@ -25,6 +24,7 @@ from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.catalogue.relations import PROFILE_MONTHS
 from concordat_privacy.catalogue.rows import RowRef
 from concordat_rpc.peer import Peer
+from concordat_store.chunks import in_chunks
 
 _KEYS_A_QUERY = 500
 _MAX_INDEX = 2**63 - 1

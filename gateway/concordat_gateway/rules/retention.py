@@ -6,9 +6,9 @@ many years adverse endings stay, and from when they count.
 The entry comes first, with a mark that it is being carried out; then rows are deleted by the same
 cutoffs, however often; then the mark goes. A process that is killed in between leaves the mark, and
 the next run deletes before it does anything else: so no deletion is unrecorded, none is counted
-twice, and nothing stays for longer than one more run. Lookups and counts leave out what its newest
-report is too old for, at the strictest of the policies, whether it is deleted yet or not; an ending
-whose years ran from its first delinquency shows until the run.
+twice, and nothing stays for longer than one more run. Lookups and counts wait for no run: they
+leave out what its newest report is too old for, at the strictest of the policies, and what the
+cutoffs of their day delete.
 """
 
 from typing import Final, NamedTuple
@@ -16,19 +16,18 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Journal, Transaction
-from concordat_gateway.rules.calendar import day_of
+from concordat_gateway.rules.calendar import DAY_MICROSECONDS, day_of
 from concordat_gateway.rules.policies import counts_from_delinquency
 from concordat_gateway.store.control_tables import retention_run
 from concordat_gateway.store.signal_store import PastRetention, SignalStore
 from concordat_gateway.store.subjects import ROTATING
-from concordat_privacy.catalogue.calendar import month_of_day
+from concordat_privacy.catalogue.calendar import month_of_day, month_text
 from concordat_privacy.catalogue.retention import Cutoffs
 from concordat_privacy.jurisdictions import Policy
 from concordat_privacy.log.leaf import Json
 from concordat_privacy.moments import moment_of
 
 _CHANGE_SECONDS: Final = 30.0
-_DAY: Final = 86_400 * 1_000_000
 
 
 def enforce(journal: Journal, signals: SignalStore, policy: Policy, actor: str, now: int) -> int:
@@ -112,9 +111,13 @@ def _append(
     transaction: Transaction, policy: Policy, actor: str, cutoffs: Cutoffs, past: PastRetention
 ) -> None:
     for kind, before, rows in (
-        ("adverse", _month_text(cutoffs.adverse_month), past.adverse),
-        ("positive", _month_text(cutoffs.positive_month), past.positive),
-        ("inquiries", f"{moment_of(cutoffs.inquiry_day * _DAY):%Y-%m-%d}", past.inquiries),
+        ("adverse", month_text(cutoffs.adverse_month), past.adverse),
+        ("positive", month_text(cutoffs.positive_month), past.positive),
+        (
+            "inquiries",
+            f"{moment_of(cutoffs.inquiry_day * DAY_MICROSECONDS):%Y-%m-%d}",
+            past.inquiries,
+        ),
     ):
         if rows:
             fields: dict[str, Json] = {
@@ -124,12 +127,8 @@ def _append(
                 "rows": rows,
             }
             if kind == "adverse" and cutoffs.delinquency_month:
-                fields["delinquency_before"] = _month_text(cutoffs.delinquency_month)
+                fields["delinquency_before"] = month_text(cutoffs.delinquency_month)
             transaction.append("retention.executed", actor, fields)
-
-
-def _month_text(month: int) -> str:
-    return f"{1970 + month // 12:04}-{month % 12 + 1:02}"
 
 
 _NOTHING: Final = PastRetention()

@@ -23,7 +23,6 @@ from concordat_gateway.keyholder import UPDATES_EXHAUSTED
 from concordat_gateway.ledger.journal import Journal
 from concordat_gateway.rules.carrying import Update, carried
 from concordat_gateway.rules.epochs import check_active, check_taken, taken_epoch
-from concordat_gateway.rules.permits import in_chunks
 from concordat_gateway.rules.quotas import charge_carried
 from concordat_gateway.store.control_tables import subject_alias
 from concordat_gateway.store.subject_keys import SubjectKeys
@@ -38,6 +37,7 @@ from concordat_privacy.keylog import EpochKey, KeyLog
 from concordat_privacy.metering import Quota
 from concordat_privacy.oprf import is_element
 from concordat_rpc.errors import Refusal, unavailable
+from concordat_store.chunks import in_chunks
 from concordat_store.clock import Clock
 
 T = TypeVar("T")

@@ -12,7 +12,8 @@ not, also where two parts report one month of one account and the later counts.
 
 An upload may be ended: an entry says how many parts and rows it has, and the transaction that
 writes it closes the upload, so that no part can come after it. A repeat is answered from the
-record.
+record. Of an upload that has expired (`upload_ages`) that record is gone, and nothing is taken or
+answered any more.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
+from concordat_gateway.config import UploadAges
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.rules.contributions import Accepted, Origin, record, stage
 from concordat_gateway.rules.intake import Header, Intake, check_header
@@ -33,6 +35,7 @@ from concordat_gateway.rules.refusals import unpack_refusals
 from concordat_gateway.rules.replacing import Held, held_of
 from concordat_gateway.rules.requests import Fingerprint, check_request_id
 from concordat_gateway.rules.standing import require_active
+from concordat_gateway.rules.upload_ages import UploadState, answered_until, state_of
 from concordat_gateway.store.control_tables import batch as batch_table
 from concordat_gateway.store.control_tables import ledger_entry
 from concordat_gateway.store.control_tables import upload as upload_table
@@ -70,6 +73,9 @@ class UploadStatus:
     last_accepted_at: int
     end_entry: int | None
     """None while it was not ended."""
+    state: UploadState
+    answered_until: int
+    """From then on it may expire, unless another part comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +127,7 @@ class UploadStream:
         """Begin an upload or go on with one. `header.request_id` is the upload's id.
 
         `jurisdiction` as in `contributions.contribute`. Raises Refusal INVALID_ARGUMENT,
-        FAILED_PRECONDITION, ALREADY_EXISTS (UPLOAD_ID_REUSED), UNAVAILABLE.
+        FAILED_PRECONDITION (UPLOAD_EXPIRED), ALREADY_EXISTS (UPLOAD_ID_REUSED), UNAVAILABLE.
         """
         check_header(header, "header.upload_id")
         self._journal = journal
@@ -151,9 +157,10 @@ class UploadStream:
         """Take a part whose rows are all in `intake`: it is durable when this returns.
 
         It is in the pool once `published` gives it, or `settle` has returned. Raises Refusal
-        INVALID_ARGUMENT, FAILED_PRECONDITION (SEQUENCE_GAP, UPLOAD_ENDED), ALREADY_EXISTS
-        (SEQUENCE_REUSED, UPLOAD_ID_REUSED), PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED.
-        After the last two the part may have been taken; to send it again is safe.
+        INVALID_ARGUMENT, FAILED_PRECONDITION (SEQUENCE_GAP, UPLOAD_ENDED, UPLOAD_EXPIRED),
+        ALREADY_EXISTS (SEQUENCE_REUSED, UPLOAD_ID_REUSED), PERMISSION_DENIED, UNAVAILABLE,
+        DEADLINE_EXCEEDED. After the last two the part may have been taken; to send it again is
+        safe.
         """
         self._check_next(sequence)
         digest = intake.finish()
@@ -213,8 +220,9 @@ class UploadStream:
         """End the upload after so many parts; no part is taken once this was recorded.
 
         Where it was ended before, this is what was answered then. Raises Refusal
-        INVALID_ARGUMENT, FAILED_PRECONDITION (PARTS_MISCOUNTED), PERMISSION_DENIED, UNAVAILABLE,
-        DEADLINE_EXCEEDED. After the last two it may have been ended; to say it again is safe.
+        INVALID_ARGUMENT, FAILED_PRECONDITION (PARTS_MISCOUNTED, UPLOAD_EXPIRED), PERMISSION_DENIED,
+        UNAVAILABLE, DEADLINE_EXCEEDED. After the last two it may have been ended; to say it again
+        is safe.
         """
         if parts < 1:
             raise invalid("end.parts", "an upload has at least one part")
@@ -241,6 +249,7 @@ class UploadStream:
         upload = _upload(connection, self._furnisher, self._id)
         if upload is not None:
             self._check_header(upload)
+            _check_answered(upload, "header.upload_id")
         if upload is None or upload.acknowledged != parts:
             raise _miscounted(upload.acknowledged if upload else 0, parts)
         if upload.end_entry is not None:
@@ -261,6 +270,7 @@ class UploadStream:
                 "of_member": self._furnisher.name,
                 "of_upload": self._id,
                 "entry": entry.index,
+                "now": transaction.now,
             },
         )
 
@@ -271,6 +281,7 @@ class UploadStream:
             if upload is None:
                 return 0
             self._check_header(upload)
+            _check_answered(upload, "header.upload_id")
             batch = _part(connection, self._furnisher, self._id, upload.acknowledged)
         assert batch is not None  # it committed together with the upload's sequence
         if not self._signals.is_published(batch.batch_id):
@@ -347,6 +358,7 @@ class UploadStream:
         upload = _upload(connection, self._furnisher, self._id)
         if upload is not None:
             self._check_header(upload)
+            _check_answered(upload, "header.upload_id")
             if upload.end_entry is not None:
                 raise _ended(upload)
         expected = 1 if upload is None else upload.acknowledged + 1
@@ -382,7 +394,9 @@ class UploadStream:
         )
 
 
-def get_upload(journal: Journal, furnisher: Peer, upload_id: bytes) -> UploadStatus:
+def get_upload(
+    journal: Journal, furnisher: Peer, upload_id: bytes, ages: UploadAges, now: int
+) -> UploadStatus:
     """How far an upload of the furnisher has come.
 
     Raises Refusal INVALID_ARGUMENT, NOT_FOUND (UPLOAD_NOT_FOUND).
@@ -400,6 +414,8 @@ def get_upload(journal: Journal, furnisher: Peer, upload_id: bytes) -> UploadSta
         upload.last_entry,
         upload.last_accepted_at,
         upload.end_entry,
+        state_of(upload, ages, now),
+        answered_until(upload, ages),
     )
 
 
@@ -409,8 +425,13 @@ def get_part(
     """What a part of an upload of the furnisher was acknowledged with; None: it was not taken.
 
     It may be a moment from being in the pool; once the upload's next stream is opened it is.
+    Raises Refusal NOT_FOUND (UPLOAD_NOT_FOUND), FAILED_PRECONDITION (UPLOAD_EXPIRED).
     """
     with journal.read() as connection:
+        upload = _upload(connection, furnisher, upload_id)
+        if upload is None:
+            raise _unknown_upload()
+        _check_answered(upload, "upload_id")
         batch = _part(connection, furnisher, upload_id, sequence)
     return None if batch is None else _accepted(journal, batch)
 
@@ -421,15 +442,17 @@ def list_refused_rows(
     """One page of the refused rows of an upload of the furnisher.
 
     They are what the parts' records say, see `rules.refusals`. Raises Refusal INVALID_ARGUMENT,
-    NOT_FOUND (UPLOAD_NOT_FOUND).
+    NOT_FOUND (UPLOAD_NOT_FOUND), FAILED_PRECONDITION (UPLOAD_EXPIRED).
     """
     check_request_id(upload_id, "upload_id")
     size = page_size(wanted, DEFAULT_REFUSED_ROWS, MAX_REFUSED_ROWS)
     listing = Listing.of(b"ListRefusedRows", furnisher.spiffe_id.encode(), upload_id)
     after = listing.position(page_token)
     with journal.read() as connection:
-        if _upload(connection, furnisher, upload_id) is None:
+        upload = _upload(connection, furnisher, upload_id)
+        if upload is None:
             raise _unknown_upload()
+        _check_answered(upload, "upload_id")
         found: list[RefusedRow] = []
         for row in _refused_from(connection, furnisher, upload_id, max(after, 0) >> _ITEM_BITS):
             if _position(row) <= after:
@@ -489,6 +512,8 @@ def _accepted(journal: Journal, batch: _Batch) -> Committed[Accepted]:
 
 
 def _check_content(batch: _Batch, intake: Intake) -> None:
+    if batch.content_sha256 is None:
+        raise _expired("header.upload_id")
     if not intake.came_as(batch.content_sha256):
         raise already_exists(
             "SEQUENCE_REUSED", f"part {batch.sequence} of the upload came before with other rows"
@@ -497,6 +522,21 @@ def _check_content(batch: _Batch, intake: Intake) -> None:
 
 def _gap(expected: int, sequence: int) -> Refusal:
     return _out_of_turn("part.sequence", "SEQUENCE_GAP", f"{expected} is expected, {sequence} came")
+
+
+def _check_answered(upload: _Batch, field: str) -> None:
+    """Raise Refusal FAILED_PRECONDITION (UPLOAD_EXPIRED) for an upload that has expired."""
+    if upload.expired_at is not None:
+        raise _expired(field)
+
+
+def _expired(field: str) -> Refusal:
+    return _out_of_turn(
+        field,
+        "UPLOAD_EXPIRED",
+        "the upload was ended or left long ago; GetUpload says how far it came, and further rows"
+        " need another upload",
+    )
 
 
 def _ended(upload: _Batch) -> Refusal:
@@ -552,7 +592,7 @@ _END = (
         upload_table.c.member_id == sa.bindparam("of_member"),
         upload_table.c.upload_id == sa.bindparam("of_upload"),
     )
-    .values(end_entry=sa.bindparam("entry"))
+    .values(end_entry=sa.bindparam("entry"), ended_at=sa.bindparam("now"))
 )
 _SELECT_PART = BATCHES.where(
     batch_table.c.member_id == sa.bindparam("member_id"),

@@ -69,6 +69,15 @@ class _Candidate(NamedTuple):
     wanted: Wanted
 
 
+def check_count(rows: int) -> None:
+    """Whether a call may have so many, before anything is made of them.
+
+    Raises Refusal INVALID_ARGUMENT.
+    """
+    if not 1 <= rows <= MAX_ROWS:
+        raise invalid("rows", f"1 to {MAX_ROWS} rows wanted, {rows} given")
+
+
 class Withdrawals:
     """The checked rows of one call."""
 
@@ -87,8 +96,7 @@ class Withdrawals:
         self.request_id = check_request_id(request_id)
         self.epoch = epoch
         self.store_epoch = store_epoch
-        if not 1 <= len(rows) <= MAX_ROWS:
-            raise invalid("rows", f"1 to {MAX_ROWS} rows wanted, {len(rows)} given")
+        check_count(len(rows))
         fingerprint = Fingerprint("WithdrawRows")
         fingerprint.add(epoch)
         self.refused: list[ItemRefusal] = []

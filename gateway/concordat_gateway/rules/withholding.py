@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal
 from concordat_gateway.rules.disputed import UnderDispute, standing
-from concordat_gateway.rules.permits import Permit, is_one_chunk
+from concordat_gateway.rules.permits import SUBJECTS_A_QUERY, Permit
 from concordat_gateway.rules.scopes import ConsentId
 from concordat_gateway.store.subjects import SubjectKey, require_epoch
 from concordat_privacy.catalogue.bands import DataCategory
@@ -54,7 +54,7 @@ def still_standing(
     """
     named = frozenset(consent for permit in permits for consent in permit.consents.values())
     ordered = sorted(subjects)
-    with journal.ask() if is_one_chunk(ordered) else journal.read() as connection:
+    with journal.ask() if len(ordered) <= SUBJECTS_A_QUERY else journal.read() as connection:
         now = standing(connection, ordered, decided_at, entry.index)
     ended = named - now.consents
     if ended:

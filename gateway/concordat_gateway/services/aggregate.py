@@ -10,6 +10,7 @@ from concordat_gateway.services._translate import receipt_of
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.dp.query import Question, QuestionError, parse
 from concordat_privacy.dp.rho import spent_epsilon
+from concordat_privacy.jurisdictions import Policy
 from concordat_rpc.call import current
 from concordat_rpc.errors import FieldViolation, invalid_fields
 
@@ -17,10 +18,18 @@ from concordat_rpc.errors import FieldViolation, invalid_fields
 class AggregateServicer(aggregate_pb2_grpc.AggregateServiceServicer):
     """Translates; `rules.aggregates` and `rules.budgets` decide."""
 
-    def __init__(self, journal: Journal, signals: SignalStore, caps: Caps) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        signals: SignalStore,
+        caps: Caps,
+        retention: Policy | None = None,
+    ) -> None:
+        """`retention`: the policy by which the gateway deletes."""
         self._journal = journal
         self._signals = signals
         self._caps = caps
+        self._retention = retention
 
     def Count(
         self, request: aggregate_pb2.CountRequest, _context: grpc.ServicerContext
@@ -35,6 +44,7 @@ class AggregateServicer(aggregate_pb2_grpc.AggregateServiceServicer):
             question,
             request.request_id,
             call.deadline_seconds_left,
+            self._retention,
         )
         asked = committed.value
         return aggregate_pb2.CountResponse(

@@ -60,6 +60,7 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
     def GrantConsents(
         self, request: consent_pb2.GrantConsentsRequest, _context: grpc.ServicerContext
     ) -> consent_pb2.GrantConsentsResponse:
+        consent_grants.check_count(len(request.consents))
         committed = consent_grants.grant(
             self._journal,
             call.current().peer,
@@ -76,6 +77,7 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
     def RequestConsents(
         self, request: consent_pb2.RequestConsentsRequest, _context: grpc.ServicerContext
     ) -> consent_pb2.RequestConsentsResponse:
+        consent_grants.check_count(len(request.consents))
         committed = consent_grants.request(
             self._journal,
             call.current().peer,

@@ -10,6 +10,7 @@ from operator import attrgetter
 import grpc
 
 from concordat.v1 import contribution_pb2, contribution_pb2_grpc
+from concordat_gateway.config import DEFAULT_AGES, UploadAges
 from concordat_gateway.ledger.journal import Committed, Journal
 from concordat_gateway.rules import contributions, uploads, withdrawals
 from concordat_gateway.rules.calendar import day_of
@@ -49,9 +50,11 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         clock: Clock,
         jurisdiction: str = UNNAMED,
         retention: Policy | None = None,
+        ages: UploadAges = DEFAULT_AGES,
     ) -> None:
         """`jurisdiction`: code of the policy for consents that name none. `retention`: the policy
-        by which the gateway deletes rows."""
+        by which the gateway deletes rows. `ages`: of uploads."""
+        self._ages = ages
         self._retention = retention
         self._jurisdiction = jurisdiction
         self._journal = journal
@@ -72,6 +75,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         for message in request_iterator:
             if message.WhichOneof("part") != "chunk":
                 raise invalid("part", "every message after the first carries a chunk")
+            intake.check_count(len(message.chunk.rows))
             intake.add([_raw(row) for row in message.chunk.rows])
         committed = contributions.contribute(
             self._journal,
@@ -143,7 +147,9 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         self, request: contribution_pb2.GetUploadRequest, _context: grpc.ServicerContext
     ) -> contribution_pb2.GetUploadResponse:
         furnisher, sequence = call.current().peer, request.sequence
-        status = uploads.get_upload(self._journal, furnisher, request.upload_id)
+        status = uploads.get_upload(
+            self._journal, furnisher, request.upload_id, self._ages, self._clock()
+        )
         part = None
         if sequence:
             part = uploads.get_part(self._journal, furnisher, request.upload_id, sequence)
@@ -156,6 +162,8 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             last_accepted_at=timestamp_of(status.last_accepted_at),
             complete=status.end_entry is not None,
             end_entry_index=status.end_entry or 0,
+            state=contribution_pb2.UploadState.ValueType(status.state),
+            answered_until=timestamp_of(status.answered_until),
             part=None if part is None else _of_part(sequence, part),
         )
 
@@ -182,6 +190,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
         self, request: contribution_pb2.WithdrawRowsRequest, _context: grpc.ServicerContext
     ) -> contribution_pb2.WithdrawRowsResponse:
         furnisher = call.current().peer
+        withdrawals.check_count(len(request.rows))
         store_epoch, names = self._naming(furnisher, request.epoch)
         rows = Withdrawals(
             request.request_id,
@@ -206,6 +215,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
                 raise invalid("part.packed_rows", "a part has rows or packed rows, not both")
             intake.add_packed(part.packed_rows)
         else:
+            intake.check_count(len(part.rows))
             intake.add([_raw(row) for row in part.rows])
         return intake
 

@@ -14,6 +14,7 @@ from concordat_gateway.rules.subjects import Subjects
 from concordat_gateway.services._translate import receipt_of, seconds_left
 from concordat_gateway.store.signal_store import SignalStore
 from concordat_privacy.catalogue.signals import CATALOGUE_VERSION, SIGNALS, Disputed, SignalValue
+from concordat_privacy.jurisdictions import Policy
 from concordat_privacy.metering import Quota
 from concordat_rpc import call
 from concordat_rpc.errors import invalid
@@ -29,17 +30,19 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
         subjects: Subjects,
         quota: Quota,
         disputed: Disputed,
+        retention: Policy | None = None,
     ) -> None:
         """Make the service.
 
         `quota`: of lookups, for members for whom the operator set no other. `disputed`: what
-        becomes of what subjects dispute.
+        becomes of what subjects dispute. `retention`: the policy by which the gateway deletes.
         """
         self._journal = journal
         self._signals = signals
         self._subjects = subjects
         self._quota = quota
         self._disputed = disputed
+        self._retention = retention
 
     def Lookup(
         self, request: signal_pb2.LookupRequest, _context: grpc.ServicerContext
@@ -120,6 +123,7 @@ class SignalServicer(signal_pb2_grpc.SignalServiceServicer):
             self._quota,
             seconds_left(),
             self._disputed,
+            self._retention,
         )
 
 

@@ -20,6 +20,7 @@ from concordat_privacy.catalogue.packing import (
     unpack_withdrawal,
 )
 from concordat_privacy.catalogue.relations import correct_numbers, merge_numbers
+from concordat_store.chunks import in_chunks
 from concordat_store.direct import rows_of
 
 _Key = tuple[SubjectKey, bytes]
@@ -87,7 +88,7 @@ def _existing(
 ) -> dict[_Key, _Held]:
     """What the member's accounts of subjects are by now."""
     found: dict[_Key, _Held] = {}
-    for chunk in sql.in_chunks(sorted(subjects)):
+    for chunk in in_chunks(sorted(subjects), sql.SUBJECTS_A_STATEMENT):
         parameters: Mapping[str, Any] = {"member_no": member_no, **sql.subject_span(chunk)}
         for subject, _, entry, item, *stored in rows_of(
             connection, sql.SELECT_RELATIONS_OF, parameters

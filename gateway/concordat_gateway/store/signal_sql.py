@@ -1,8 +1,8 @@
 """Prebuilt statements of the signals store, and the way from rows to the catalogue's types."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -23,8 +23,7 @@ from concordat_privacy.catalogue.rows import ADVERSE_STATUSES
 from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_store.direct import Among
 
-_S = TypeVar("_S", bound=bytes)
-_SUBJECTS_A_STATEMENT = 1_000
+SUBJECTS_A_STATEMENT = 1_000
 
 # In the order of Relation's fields after account_ref.
 _RELATION_STATE = (
@@ -262,12 +261,6 @@ def upsert_moved(
 def subject_span(subjects: Sequence[bytes]) -> dict[str, list[Any]]:
     """Parameters of the statements that read some subjects."""
     return {"subjects": list(subjects), "buckets": sorted({bucket_of(key) for key in subjects})}
-
-
-def in_chunks(subjects: Sequence[_S]) -> Iterator[Sequence[_S]]:
-    """Those subjects together that one statement reads; best sorted."""
-    for start in range(0, len(subjects), _SUBJECTS_A_STATEMENT):
-        yield subjects[start : start + _SUBJECTS_A_STATEMENT]
 
 
 def one_subject(subject: bytes) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from concordat_privacy.catalogue.relations import (
 from concordat_privacy.catalogue.retention import Cutoffs, kept
 from concordat_privacy.catalogue.rows import RowRef
 from concordat_privacy.epochs import FIRST_EPOCH
+from concordat_store.chunks import in_chunks
 from concordat_store.clock import Clock
 from concordat_store.database import Database
 from concordat_store.direct import rows_of
@@ -152,7 +153,7 @@ class SignalStore:
         """
         relations: dict[SubjectKey, list[tuple[int, Relation]]] = {key: [] for key in subjects}
         inquiries: dict[SubjectKey, list[tuple[int, Inquiry]]] = defaultdict(list)
-        chunks = list(sql.in_chunks(sorted(relations)))
+        chunks = list(in_chunks(sorted(relations), sql.SUBJECTS_A_STATEMENT))
         with self._database.ask() if len(chunks) == 1 else self._database.read() as connection:
             for chunk in chunks:
                 found = FIRST_EPOCH
@@ -182,7 +183,7 @@ class SignalStore:
         found: dict[tuple[SubjectKey, bool, bytes], Standing] = {}
         with self._database.read() as connection:
             require_epoch(sql.read_epoch(connection), epoch)
-            for chunk in sql.in_chunks(sorted(subjects)):
+            for chunk in in_chunks(sorted(subjects), sql.SUBJECTS_A_STATEMENT):
                 of_member = {"member_no": member_no, **sql.subject_span(chunk)}
                 for subject, _, entry, item, ref, month, *_ in rows_of(
                     connection, sql.SELECT_RELATIONS_OF, of_member

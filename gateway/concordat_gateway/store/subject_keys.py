@@ -25,6 +25,7 @@ from concordat_gateway.store.key_tables import (
 )
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_privacy.log.subjects import KEY_BYTES, asked_commitment, asking_key
+from concordat_store.chunks import in_chunks
 from concordat_store.clock import Clock
 from concordat_store.database import Database
 
@@ -116,7 +117,7 @@ class KeyStore:
         """Those of the ids that have a key, whether it opens or not."""
         found: list[bytes] = []
         with self._database.read() as connection:
-            for chunk in _chunks(sorted(set(ids))):
+            for chunk in in_chunks(sorted(set(ids)), _KEYS_A_QUERY):
                 found += (row.key_id for row in connection.execute(self._select, {"ids": chunk}))
         return found
 
@@ -127,7 +128,7 @@ class KeyStore:
         """
         ordered = sorted(set(ids))
         with self._database.write() as connection:
-            for chunk in _chunks(ordered):
+            for chunk in in_chunks(ordered, _KEYS_A_QUERY):
                 connection.execute(self._delete, {"ids": chunk})
         return self._database.forget_deleted()
 
@@ -156,7 +157,7 @@ class KeyStore:
 
     def _read(self, connection: sa.Connection, ids: Sequence[bytes]) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
-        for chunk in _chunks(ids):
+        for chunk in in_chunks(ids, _KEYS_A_QUERY):
             for key_id, sealed in connection.execute(self._select, {"ids": chunk}):
                 found[key_id] = self._open(key_id, sealed)
         return found
@@ -254,8 +255,3 @@ def opened_with(cipher: ChaCha20Poly1305, sealed: bytes, label: bytes) -> bytes:
         return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], label)
     except InvalidTag:
         raise KeyLost("a sealed key does not open with this key") from None
-
-
-def _chunks(ids: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
-    for start in range(0, len(ids), _KEYS_A_QUERY):
-        yield ids[start : start + _KEYS_A_QUERY]

@@ -19,11 +19,11 @@ from concordat_privacy.catalogue.relations import (
     CATEGORY_POSITIONS,
     History,
     Inquiry,
-    Positions,
     Relation,
 )
-from concordat_privacy.catalogue.retention import BEHAVIOUR
+from concordat_privacy.catalogue.retention import Cutoffs, trimmed
 from concordat_privacy.catalogue.rows import (
+    ADVERSE_STATUSES,
     BEHAVIOUR_RETENTION_MONTHS,
     INQUIRY_RETENTION_DAYS,
     retention_months,
@@ -165,13 +165,19 @@ def gather(
     categories: Collection[DataCategory],
     *,
     with_disputed: bool = False,
+    cutoffs: Cutoffs | None = None,
 ) -> Evidence:
     """The evidence that a history holds on `today_day`, of the categories consented to.
 
     What is not consented to does not show anywhere, not even in whether the subject is known.
-    `with_disputed`: disputed accounts count as open ones.
+    `with_disputed`: disputed accounts count as open ones. `cutoffs`: those of that day by
+    which the gateway deletes; what they delete is no evidence, deleted yet or not. None: those of
+    where no policy is named.
     """
     month = month_of_day(today_day)
+    if cutoffs is None:
+        cutoffs = Cutoffs.unnamed(month, today_day)
+    oldest_delinquency = cutoffs.delinquency_month
     has_disputed = False
     usable: list[_Held] = []
     open_ones: list[_Held] = []
@@ -181,12 +187,16 @@ def gather(
         age, status = month - row.as_of_month, row.status
         if age > _RETENTION[status]:
             continue
+        # Where no such clock runs, the first comparison decides.
+        first = row.first_delinquency_month
+        if first < oldest_delinquency and first and status in ADVERSE_STATUSES:
+            continue
         if status is AccountStatus.DISPUTED:
             has_disputed = True
             if not with_disputed:
                 continue
         if age > BEHAVIOUR_RETENTION_MONTHS:
-            held = held[0], row.without(_BEHAVIOUR)
+            held = held[0], trimmed(row, cutoffs)
         usable.append(held)
         if _IS_OPEN[status]:
             open_ones.append(held)
@@ -236,7 +246,6 @@ def gather(
 
 _SPENDING: Final = CATEGORY_POSITIONS[DataCategory.SPENDING].of
 _TRADE: Final = CATEGORY_POSITIONS[DataCategory.TRADE].of
-_BEHAVIOUR: Final = Positions(BEHAVIOUR)
 
 
 def worst_of(codes: bytes) -> int:

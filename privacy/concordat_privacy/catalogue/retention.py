@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from concordat_privacy.catalogue.definitions import BANDS, Keep
-from concordat_privacy.catalogue.relations import Positions, Relation
+from concordat_privacy.catalogue.relations import PROFILE_MONTHS, Positions, Relation
 from concordat_privacy.catalogue.rows import (
+    ADVERSE_RETENTION_MONTHS,
     ADVERSE_STATUSES,
     BEHAVIOUR_RETENTION_MONTHS,
     INQUIRY_RETENTION_DAYS,
@@ -71,6 +72,11 @@ class Cutoffs:
             delinquency_month=oldest_delinquency(month, adverse_years) if from_delinquency else 0,
         )
 
+    @classmethod
+    def unnamed(cls, month: int, day: int) -> Cutoffs:
+        """Those of where no policy is named: five years from the newest report."""
+        return cls.at(month, day, ADVERSE_RETENTION_MONTHS // 12)
+
 
 BEHAVIOUR: Final = tuple(
     at for at, attribute in enumerate(BANDS) if attribute.keep is Keep.BEHAVIOUR
@@ -83,13 +89,16 @@ _BEHAVIOUR: Final = Positions(BEHAVIOUR)
 
 def kept(relation: Relation, cutoffs: Cutoffs) -> Relation | None:
     """What may be kept of a relation: itself, one that says less, or nothing."""
-    if _is_past(relation, cutoffs):
-        return None
+    return None if _is_past(relation, cutoffs) else trimmed(relation, cutoffs)
+
+
+def trimmed(relation: Relation, cutoffs: Cutoffs) -> Relation:
+    """A relation that is kept without what of it is past its retention."""
     if relation.as_of_month < cutoffs.behaviour_month:
         relation = relation.without(_BEHAVIOUR)
     # Position 0 is as_of_month: what lies this far behind it is too old.
     months = max(0, relation.as_of_month - cutoffs.adverse_month + 1)
-    if not any(relation.profile[months:]):
+    if months >= PROFILE_MONTHS or not any(relation.profile[months:]):
         return relation
     profile = relation.profile[:months].ljust(len(relation.profile), b"\0")
     return replace(relation, profile=profile)

@@ -18,7 +18,8 @@ Other rules:
   with the bands that there are (MARKED).
 - Unknown bands are left out, never taken for bad. A signal that rests on nothing known is
   NOT_FOUND, which is not negative.
-- A report past its retention is left out (24 months; five years after an adverse ending).
+- A report past its retention is left out (24 months; five years after an adverse ending), and
+  whatever the gateway's own cutoffs delete: no result waits for the deletion.
 - "Now" is judged from reports at most `CURRENT_MONTHS` old. Where there are only older ones, they
   are used and the signal is STALE.
 - A spending pattern needs three months of history, else SUPPRESSED. What tells of behaviour is
@@ -50,6 +51,7 @@ from concordat_privacy.catalogue.evidence import (
 )
 from concordat_privacy.catalogue.measures import MEASURES, Measure
 from concordat_privacy.catalogue.relations import History
+from concordat_privacy.catalogue.retention import Cutoffs
 
 __all__ = [
     "CATALOGUE_VERSION",
@@ -158,6 +160,9 @@ SIGNALS: Final[tuple[SignalDefinition, ...]] = tuple(map(_definition, SIGNAL_ENT
 
 _TOLD_APART: Final = 3
 """Members from which on coverage says that they are several."""
+_MONTHS_OF_PARTIAL, _MONTHS_OF_FULL = 3, 12
+"""Of history, from which on coverage is graded so."""
+_DAYS_A_MONTH = 30
 
 _BY_NAME: Final = {definition.name: definition for definition in SIGNALS}
 
@@ -176,6 +181,7 @@ def compute(
     max_age_months: int | None = None,
     disputed: Disputed = Disputed.HELD_BACK,
     under_dispute: Collection[DataCategory] = (),
+    cutoffs: Cutoffs | None = None,
 ) -> list[SignalValue]:
     """The signals of one subject on the day `today_day`, in catalogue order.
 
@@ -183,14 +189,14 @@ def compute(
     NO_CONSENT and nothing is computed for them. `names` picks signals; None means all, names that
     the catalogue does not have are passed over. `max_age_months` makes older ones STALE, however
     long the catalogue would let them stand. `under_dispute` are the categories that an open dispute
-    of the subject is about. `history` must hold only what its contributors may
-    share now (`relations.restrict`).
+    of the subject is about. `cutoffs` are as `gather` has them. `history` must hold only what its
+    contributors may share now (`relations.restrict`).
     """
     plan = _plan(None if names is None else frozenset(names), frozenset(categories))
-    evidence = gather(history, today_day, categories)
+    evidence = gather(history, today_day, categories, cutoffs=cutoffs)
     values = _values(evidence, plan, max_age_months)
     if evidence.has_disputed:
-        marked = gather(history, today_day, categories, with_disputed=True)
+        marked = gather(history, today_day, categories, with_disputed=True, cutoffs=cutoffs)
         with_them = _values(marked, plan, max_age_months)
         values = [
             _disputed(without, beside, disputed)
@@ -349,7 +355,7 @@ def _coverage(evidence: Evidence, category: DataCategory) -> Coverage:
     if category is DataCategory.TRADE:
         return _grade(evidence.trade.members, _months(evidence.trade))
     if category is DataCategory.INQUIRIES and evidence.inquiries:
-        return _grade(evidence.inquirers, (evidence.today_day - evidence.asked[0]) // 30)
+        return _grade(evidence.inquirers, (evidence.today_day - evidence.asked[0]) // _DAYS_A_MONTH)
     if category is DataCategory.INQUIRIES and evidence.accounts:
         return Coverage.THIN
     return Coverage.UNSPECIFIED
@@ -362,6 +368,6 @@ def _months(accounts: Accounts) -> int:
 def _grade(members: int, months: int) -> Coverage:
     if members == 0:
         return Coverage.UNSPECIFIED
-    if members < _TOLD_APART or months < 3:
+    if members < _TOLD_APART or months < _MONTHS_OF_PARTIAL:
         return Coverage.THIN
-    return Coverage.PARTIAL if months < 12 else Coverage.FULL
+    return Coverage.PARTIAL if months < _MONTHS_OF_FULL else Coverage.FULL

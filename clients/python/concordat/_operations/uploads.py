@@ -13,7 +13,7 @@ from concordat._checks import (
     token_fault,
 )
 from concordat._context import Context
-from concordat._convert import FetchPage, Page, time_of
+from concordat._convert import FetchPage, Page, member_of, time_of
 from concordat._fields import own_name
 from concordat._methods import GET_UPLOAD, LIST_REFUSED_ROWS
 from concordat._operations.contributions import SHA256_BYTES, misnamed
@@ -26,7 +26,8 @@ from concordat._operations.part_stream import (
 )
 from concordat._records import mistyped
 from concordat._steps import Operation
-from concordat.errors import InvalidInput, ProtocolViolation
+from concordat.enums import UploadState
+from concordat.errors import FailedPrecondition, InvalidInput, ProtocolViolation
 from concordat.requests import REQUEST_ID_BYTES, RequestId, Row
 from concordat.results import ItemRefusal, RefusedRow, UploadedPart, UploadStatus
 from concordat.results.uploads import ROWS_PER_PART
@@ -81,10 +82,16 @@ class Upload:
             return (yield from self._next())
         except Exception as error:
             self.close()
-            error.add_note(
-                "to go on, call again with all rows and upload_id=bytes.fromhex("
-                f"'{self._id.hex()}'): what was acknowledged is not sent again"
-            )
+            if isinstance(error, FailedPrecondition) and error.reason == "UPLOAD_EXPIRED":
+                error.add_note(
+                    "get_upload says how many parts were taken, each of "
+                    f"{ROWS_PER_PART} rows: send those after them under another upload_id"
+                )
+            else:
+                error.add_note(
+                    "to go on, call again with all rows and upload_id=bytes.fromhex("
+                    f"'{self._id.hex()}'): what was acknowledged is not sent again"
+                )
             raise
 
     def close(self) -> None:
@@ -206,6 +213,8 @@ def get_upload(
         time_of(reply.last_accepted_at, "last_accepted_at"),
         reply.complete,
         reply.end_entry_index if reply.complete else None,
+        member_of(UploadState, reply.state, "state") if reply.state else None,
+        time_of(reply.answered_until, "answered_until") if reply.state else None,
     )
 
 

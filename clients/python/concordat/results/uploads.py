@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from concordat.enums import UploadState
 from concordat.errors import InvalidInput
 from concordat.requests import RequestId
 from concordat.results.items import ItemRefusal
@@ -54,6 +55,10 @@ class UploadStatus:
     """Whether it was ended: then it has no further parts."""
     end_entry_index: int | None = None
     """Ledger entry of its end; None while it is not complete."""
+    state: UploadState | None = None
+    """None: a gateway of before, which does not say."""
+    answered_until: datetime | None = None
+    """From then on it may expire, unless another part comes."""
 
 
 @dataclass(frozen=True, slots=True)

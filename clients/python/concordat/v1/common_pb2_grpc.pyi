@@ -12,7 +12,9 @@ Conventions that hold for every RPC of this package:
    RESOURCE_EXHAUSTED with QuotaFailure or RetryInfo.
  * Each RPC lists the errors of its own. Beside them any RPC may answer
      INVALID_ARGUMENT    INVALID_FIELD (a field breaks what its comment
-                         says), MALFORMED_MESSAGE, NO_MESSAGE
+                         says), MALFORMED_MESSAGE, NO_MESSAGE,
+                         TOO_MANY_FIELDS (more than 10,000 rows, consents,
+                         names and other fields in one long message)
      UNAUTHENTICATED     NO_CLIENT_CERTIFICATE, NO_SPIFFE_ID, BAD_SPIFFE_ID
      PERMISSION_DENIED   ROLE_NOT_ALLOWED, NOT_A_MEMBER, MEMBER_SUSPENDED,
                          CERTIFICATE_REPLACED, NOT_INVITED

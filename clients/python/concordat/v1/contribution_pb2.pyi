@@ -46,6 +46,50 @@ BATCH_STATE_PUBLISHED: BatchState.ValueType  # 2
 """Visible to lookups."""
 Global___BatchState: _TypeAlias = BatchState  # noqa: Y015
 
+class _UploadState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UploadStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UploadState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UPLOAD_STATE_UNSPECIFIED: _UploadState.ValueType  # 0
+    """Not said: an earlier gateway."""
+    UPLOAD_STATE_OPEN: _UploadState.ValueType  # 1
+    """Takes parts."""
+    UPLOAD_STATE_ABANDONED: _UploadState.ValueType  # 2
+    """It was not ended, and no part came for as long as the gateway's operator
+    says (30 days). It takes parts: the next one makes it open again.
+    """
+    UPLOAD_STATE_COMPLETE: _UploadState.ValueType  # 3
+    """It was ended."""
+    UPLOAD_STATE_EXPIRED: _UploadState.ValueType  # 4
+    """It was ended, or abandoned, longer ago than the gateway's operator says
+    (180 days). Its rows are in the pool, and its numbers here stay. Nothing
+    that comes for it is taken or answered, and its refused rows are not
+    listed: UPLOAD_EXPIRED.
+    """
+
+class UploadState(_UploadState, metaclass=_UploadStateEnumTypeWrapper):
+    """State of an upload."""
+
+UPLOAD_STATE_UNSPECIFIED: UploadState.ValueType  # 0
+"""Not said: an earlier gateway."""
+UPLOAD_STATE_OPEN: UploadState.ValueType  # 1
+"""Takes parts."""
+UPLOAD_STATE_ABANDONED: UploadState.ValueType  # 2
+"""It was not ended, and no part came for as long as the gateway's operator
+says (30 days). It takes parts: the next one makes it open again.
+"""
+UPLOAD_STATE_COMPLETE: UploadState.ValueType  # 3
+"""It was ended."""
+UPLOAD_STATE_EXPIRED: UploadState.ValueType  # 4
+"""It was ended, or abandoned, longer ago than the gateway's operator says
+(180 days). Its rows are in the pool, and its numbers here stay. Nothing
+that comes for it is taken or answered, and its refused rows are not
+listed: UPLOAD_EXPIRED.
+"""
+Global___UploadState: _TypeAlias = UploadState  # noqa: Y015
+
 @_typing.final
 class RowRef(_message.Message):
     """Names an accepted row: the entry of its batch or part, and its position there."""
@@ -836,6 +880,8 @@ class GetUploadResponse(_message.Message):
     LAST_ACCEPTED_AT_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     END_ENTRY_INDEX_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ANSWERED_UNTIL_FIELD_NUMBER: _builtins.int
     PART_FIELD_NUMBER: _builtins.int
     acknowledged_sequence: _builtins.int
     """Sequence up to which it was taken: how many parts it has."""
@@ -851,9 +897,17 @@ class GetUploadResponse(_message.Message):
     """Whether it was ended: it has no further parts. Not set by earlier gateways."""
     end_entry_index: _builtins.int
     """Ledger entry of its end; 0 while it is not complete."""
+    state: Global___UploadState.ValueType
+    """Its state. Not set by earlier gateways."""
     @_builtins.property
     def last_accepted_at(self) -> _timestamp_pb2.Timestamp:
         """When the last part was taken."""
+
+    @_builtins.property
+    def answered_until(self) -> _timestamp_pb2.Timestamp:
+        """From then on it may expire, unless another part comes. Not set by earlier
+        gateways.
+        """
 
     @_builtins.property
     def part(self) -> Global___PartAcknowledged:
@@ -872,11 +926,13 @@ class GetUploadResponse(_message.Message):
         last_accepted_at: _timestamp_pb2.Timestamp | None = ...,
         complete: _builtins.bool = ...,
         end_entry_index: _builtins.int = ...,
+        state: Global___UploadState.ValueType = ...,
+        answered_until: _timestamp_pb2.Timestamp | None = ...,
         part: Global___PartAcknowledged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_accepted_at", b"last_accepted_at", "part", b"part"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered_until", b"answered_until", "last_accepted_at", b"last_accepted_at", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "complete", b"complete", "end_entry_index", b"end_entry_index", "first_entry_index", b"first_entry_index", "last_accepted_at", b"last_accepted_at", "last_entry_index", b"last_entry_index", "part", b"part", "rows_accepted", b"rows_accepted", "rows_refused", b"rows_refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "answered_until", b"answered_until", "complete", b"complete", "end_entry_index", b"end_entry_index", "first_entry_index", b"first_entry_index", "last_accepted_at", b"last_accepted_at", "last_entry_index", b"last_entry_index", "part", b"part", "rows_accepted", b"rows_accepted", "rows_refused", b"rows_refused", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,7 +61,8 @@ class ContributionServiceStub:
     as before, from any connection.
     After its last part the caller may end the upload: an end has its own
     ledger entry, and no part is taken after it. It can come on any stream of
-    the upload, and again. An upload that is not ended stays open.
+    the upload, and again. An upload that is not ended stays open until it
+    expires: see UploadState.
     Where the key epoch has ended, a stream of an upload that has parts is
     opened all the same, so that it can be ended; parts are refused
     (EPOCH_NOT_ACTIVE), and GetUpload tells what became of those that came
@@ -71,8 +72,9 @@ class ContributionServiceStub:
     that was acknowledged stays; open another stream and go on.
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
     CATALOGUE_VERSION_UNKNOWN; SEQUENCE_GAP: it names the sequence that is
-    expected; UPLOAD_ENDED: a part that is new, after the end; or
-    PARTS_MISCOUNTED: an end that counts other parts than were taken),
+    expected; UPLOAD_ENDED: a part that is new, after the end;
+    PARTS_MISCOUNTED: an end that counts other parts than were taken; or
+    UPLOAD_EXPIRED: see UploadState),
     ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
     with another header; SEQUENCE_REUSED: the part came before with other
     rows). Parts before an error stay as they were acknowledged.
@@ -81,14 +83,16 @@ class ContributionServiceStub:
     """Reads how far an upload of the calling member has come, and what became of
     one of its parts.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
-    it was ever taken).
+    it was ever taken), FAILED_PRECONDITION (reason UPLOAD_EXPIRED, where a
+    part is asked for).
     """
     ListRefusedRows: _grpc.UnaryUnaryMultiCallable[_contribution_pb2.ListRefusedRowsRequest, _contribution_pb2.ListRefusedRowsResponse]
     """Lists the refused rows of an upload of the calling member, in their
     order. They are named by their position alone: nothing here is about a
     person without the caller's own rows.
     Errors: INVALID_ARGUMENT (also for a page_token of another list),
-    NOT_FOUND (reason UPLOAD_NOT_FOUND).
+    NOT_FOUND (reason UPLOAD_NOT_FOUND), FAILED_PRECONDITION (reason
+    UPLOAD_EXPIRED).
     """
     WithdrawRows: _grpc.UnaryUnaryMultiCallable[_contribution_pb2.WithdrawRowsRequest, _contribution_pb2.WithdrawRowsResponse]
     """Takes accounts, with all their months, and applications of the calling
@@ -134,7 +138,8 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     as before, from any connection.
     After its last part the caller may end the upload: an end has its own
     ledger entry, and no part is taken after it. It can come on any stream of
-    the upload, and again. An upload that is not ended stays open.
+    the upload, and again. An upload that is not ended stays open until it
+    expires: see UploadState.
     Where the key epoch has ended, a stream of an upload that has parts is
     opened all the same, so that it can be ended; parts are refused
     (EPOCH_NOT_ACTIVE), and GetUpload tells what became of those that came
@@ -144,8 +149,9 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     that was acknowledged stays; open another stream and go on.
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
     CATALOGUE_VERSION_UNKNOWN; SEQUENCE_GAP: it names the sequence that is
-    expected; UPLOAD_ENDED: a part that is new, after the end; or
-    PARTS_MISCOUNTED: an end that counts other parts than were taken),
+    expected; UPLOAD_ENDED: a part that is new, after the end;
+    PARTS_MISCOUNTED: an end that counts other parts than were taken; or
+    UPLOAD_EXPIRED: see UploadState),
     ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
     with another header; SEQUENCE_REUSED: the part came before with other
     rows). Parts before an error stay as they were acknowledged.
@@ -154,14 +160,16 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     """Reads how far an upload of the calling member has come, and what became of
     one of its parts.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
-    it was ever taken).
+    it was ever taken), FAILED_PRECONDITION (reason UPLOAD_EXPIRED, where a
+    part is asked for).
     """
     ListRefusedRows: _aio.UnaryUnaryMultiCallable[_contribution_pb2.ListRefusedRowsRequest, _contribution_pb2.ListRefusedRowsResponse]  # type: ignore[assignment]
     """Lists the refused rows of an upload of the calling member, in their
     order. They are named by their position alone: nothing here is about a
     person without the caller's own rows.
     Errors: INVALID_ARGUMENT (also for a page_token of another list),
-    NOT_FOUND (reason UPLOAD_NOT_FOUND).
+    NOT_FOUND (reason UPLOAD_NOT_FOUND), FAILED_PRECONDITION (reason
+    UPLOAD_EXPIRED).
     """
     WithdrawRows: _aio.UnaryUnaryMultiCallable[_contribution_pb2.WithdrawRowsRequest, _contribution_pb2.WithdrawRowsResponse]  # type: ignore[assignment]
     """Takes accounts, with all their months, and applications of the calling
@@ -222,7 +230,8 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         as before, from any connection.
         After its last part the caller may end the upload: an end has its own
         ledger entry, and no part is taken after it. It can come on any stream of
-        the upload, and again. An upload that is not ended stays open.
+        the upload, and again. An upload that is not ended stays open until it
+        expires: see UploadState.
         Where the key epoch has ended, a stream of an upload that has parts is
         opened all the same, so that it can be ended; parts are refused
         (EPOCH_NOT_ACTIVE), and GetUpload tells what became of those that came
@@ -232,8 +241,9 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         that was acknowledged stays; open another stream and go on.
         Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (reason EPOCH_NOT_ACTIVE,
         CATALOGUE_VERSION_UNKNOWN; SEQUENCE_GAP: it names the sequence that is
-        expected; UPLOAD_ENDED: a part that is new, after the end; or
-        PARTS_MISCOUNTED: an end that counts other parts than were taken),
+        expected; UPLOAD_ENDED: a part that is new, after the end;
+        PARTS_MISCOUNTED: an end that counts other parts than were taken; or
+        UPLOAD_EXPIRED: see UploadState),
         ALREADY_EXISTS (reason UPLOAD_ID_REUSED: the upload was begun
         with another header; SEQUENCE_REUSED: the part came before with other
         rows). Parts before an error stay as they were acknowledged.
@@ -248,7 +258,8 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reads how far an upload of the calling member has come, and what became of
         one of its parts.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
-        it was ever taken).
+        it was ever taken), FAILED_PRECONDITION (reason UPLOAD_EXPIRED, where a
+        part is asked for).
         """
 
     @_abc_1.abstractmethod
@@ -261,7 +272,8 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         order. They are named by their position alone: nothing here is about a
         person without the caller's own rows.
         Errors: INVALID_ARGUMENT (also for a page_token of another list),
-        NOT_FOUND (reason UPLOAD_NOT_FOUND).
+        NOT_FOUND (reason UPLOAD_NOT_FOUND), FAILED_PRECONDITION (reason
+        UPLOAD_EXPIRED).
         """
 
     @_abc_1.abstractmethod

@@ -40,7 +40,8 @@ class Batch(Control, table=True):
     """The three that follow are null for a batch that is a call of its own."""
     sequence: int | None = big_int(default=None)
     content_sha256: bytes | None = Field(default=None)
-    """Of the part's header and rows, see `rules.requests.Fingerprint`."""
+    """Of the part's header and rows, see `rules.requests.Fingerprint`. This and `refusals` are
+    null too once the upload has expired."""
     refusals: bytes | None = Field(default=None)
     """Why the refused rows of the part were refused, see `rules.refusals`. Names no token."""
 
@@ -80,6 +81,14 @@ class Upload(Control, table=True):
     last_accepted_at: int = big_int()
     end_entry: int | None = big_int(default=None)
     """Entry of its end; after that no part is taken."""
+    ended_at: int | None = big_int(default=None)
+    """When it was ended; null too where that was before this was recorded."""
+    expired_at: int | None = big_int(default=None)
+    """From when on nothing is taken or answered, see `rules.upload_ages`."""
+    forgotten: int = big_int(default=0)
+    """Sequence up to which its parts' digests and refusals are given up, once it has expired."""
+    deleted: int = big_int(default=0)
+    """Sequence up to which the records of its parts are deleted."""
 
 
 class RetentionRun(Control, table=True):
