@@ -18,7 +18,7 @@ from tests.integration.test_uploads import (
     streaming,
 )
 from tests.rotations import means_of
-from tests.services import CALL_SECONDS, Caller, Consortium, account, reason_of, serving
+from tests.services import Caller, Consortium, account, reason_of, serving
 from tests.stores import ManualClock
 from tests.tokenkeys import TokenKeys
 
@@ -27,8 +27,7 @@ def part_of(
     caller: Caller, upload: bytes, sequence: int
 ) -> contribution_pb2.PartAcknowledged | None:
     """What the gateway says that a part was acknowledged with."""
-    request = contribution_pb2.GetUploadRequest(upload_id=upload, sequence=sequence)
-    reply = caller.contributions.GetUpload(request, timeout=CALL_SECONDS)
+    reply = get_upload(caller, upload, sequence)
     return reply.part if reply.HasField("part") else None
 
 
