@@ -214,8 +214,7 @@ class UploadStream:
 
     def _publish(self, batch: _Batch, staged: bytes) -> Published:
         publish(self._journal, self._signals, batch, staged)
-        committed = Committed(self._accepted(batch), self._journal.checkpoint())
-        return Published(batch.sequence, committed)
+        return Published(batch.sequence, _accepted(self._journal, batch))
 
     def end(self, parts: int, timeout_seconds: float) -> Committed[Ended]:
         """End the upload after so many parts; no part is taken once this was recorded.
@@ -394,13 +393,6 @@ class UploadStream:
             },
         )
 
-    def _accepted(self, batch: _Batch) -> Accepted:
-        """What is answered for a part: from its record, the first time as every time."""
-        with self._journal.read() as connection:
-            leaf = connection.execute(_LEAF, {"entry": batch.entry}).scalar_one()
-        refused = unpack_refusals(batch.refusals)
-        return Accepted(batch.rows_accepted, refused, Entry(batch.entry, leaf))
-
 
 def get_upload(
     journal: Journal, furnisher: Peer, upload_id: bytes, ages: UploadAges, now: int
@@ -425,6 +417,23 @@ def get_upload(
         state_of(upload, ages, now),
         answered_until(upload, ages),
     )
+
+
+def get_part(
+    journal: Journal, furnisher: Peer, upload_id: bytes, sequence: int
+) -> Committed[Accepted] | None:
+    """What a part of an upload of the furnisher was acknowledged with; None: it was not taken.
+
+    It may be a moment from being in the pool; once the upload's next stream is opened it is.
+    Raises Refusal NOT_FOUND (UPLOAD_NOT_FOUND), FAILED_PRECONDITION (UPLOAD_EXPIRED).
+    """
+    with journal.read() as connection:
+        upload = _upload(connection, furnisher, upload_id)
+        if upload is None:
+            raise _unknown_upload()
+        _check_answered(upload, "upload_id")
+        batch = _part(connection, furnisher, upload_id, sequence)
+    return None if batch is None else _accepted(journal, batch)
 
 
 def list_refused_rows(
@@ -491,6 +500,15 @@ def _part(
 ) -> _Batch | None:
     parameters = {"member_id": furnisher.name, "upload_id": upload_id, "sequence": sequence}
     return connection.execute(_SELECT_PART, parameters).one_or_none()
+
+
+def _accepted(journal: Journal, batch: _Batch) -> Committed[Accepted]:
+    """What is answered for a part: from its record, the first time as every time."""
+    with journal.read() as connection:
+        leaf = connection.execute(_LEAF, {"entry": batch.entry}).scalar_one()
+    refused = unpack_refusals(batch.refusals)
+    accepted = Accepted(batch.rows_accepted, refused, Entry(batch.entry, leaf))
+    return Committed(accepted, journal.checkpoint())
 
 
 def _check_content(batch: _Batch, intake: Intake) -> None:
