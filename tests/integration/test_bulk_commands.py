@@ -48,7 +48,7 @@ def test_a_file_is_contributed_from_a_shell(
     )
 
     assert code == 0, said
-    assert "60 rows read, 60 taken, 0 refused; 1 batches." in said
+    assert "60 rows read, 60 taken, 0 refused; 1 batch." in said
     assert "100%" in said
     # The key of the pseudonyms is new with the first job alone.
     made = f"Made {profile / 'bulk' / 'account-ref.key'}, the key"
@@ -128,7 +128,25 @@ def test_a_job_that_had_ended_says_that_nothing_was_sent(profile: Path, tmp_path
     code, said = contribute(*sent)
     assert code == 0
     assert "nothing was sent" in said
-    assert "--job" in said
+    assert "those alone into a file, with another --job NAME" in said
+
+
+@pytest.mark.parametrize("job", ["", "a/b", "..", "x" * 101])
+def test_a_name_that_no_job_can_have_is_refused_and_not_passed_over(
+    tmp_path: Path, job: str
+) -> None:
+    code, said = contribute(tmp_path, tmp_path / "october.csv", "metro2", "--job", job)
+    assert code == 2
+    assert "--job: 100 characters at most wanted: A-Z" in said
+
+
+@pytest.mark.parametrize("name", ["十月.csv", "october (1).csv"])
+def test_a_file_whose_name_can_name_no_job_says_that_one_is_needed(
+    tmp_path: Path, name: str
+) -> None:
+    code, said = contribute(tmp_path, tmp_path / name, "metro2")
+    assert code == 2
+    assert f"{name!r} cannot name the job; give it a name with --job" in said
 
 
 @pytest.mark.parametrize(

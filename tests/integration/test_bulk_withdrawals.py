@@ -258,7 +258,7 @@ def test_rows_are_withdrawn_from_a_shell(gateway: Gateway, profile: Path, tmp_pa
     *_, last = ran.stderr.splitlines()
     assert last.startswith("100%  2 read, 2 withdrawn, 0 refused")
     assert "taken" not in ran.stderr
-    assert "2 rows read, 2 withdrawn, 0 refused; 1 batches." in ran.stdout
+    assert "2 rows read, 2 withdrawn, 0 refused; 1 batch." in ran.stdout
     assert in_pool(gateway, profile, files) == set(range(4, 32))
     ran = concordat("withdraw-rows", *common, "--job", "again-69", "--rows-in", files.some(3))
     assert ran.returncode == 1

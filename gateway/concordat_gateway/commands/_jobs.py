@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 ALL_TAKEN, SOME_REFUSED, NOT_DONE = 0, 1, 2
 FILE = click.Path(path_type=Path, dir_okay=False)
 
-_JOB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_MAX_JOB_NAME = 100
+_JOB_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{_MAX_JOB_NAME - 1}}}")
 _TOLD_EVERY_SECONDS = 1.0
 
 
@@ -74,12 +75,16 @@ def of_a_job(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def journal_of(profile: Path, job: str) -> Path:
-    """The journal of a job of that name."""
+def journal_of(profile: Path, name: str | None, default: str) -> Path:
+    """The journal of the job of that name, or of the one that is named after its file."""
+    job = default if name is None else name
     if not _JOB_NAME.fullmatch(job):
-        raise click.BadParameter(
-            "letters, digits, dots, dashes and underscores wanted", param_hint="--job"
+        wanted = (
+            f"{_MAX_JOB_NAME} characters at most wanted: A-Z, a-z, 0-9, dots, dashes, underscores"
         )
+        if name is None:
+            wanted = f"{job!r} cannot name the job; give it a name with --job: {wanted}"
+        raise click.BadParameter(wanted, param_hint="FILE" if name is None else "--job")
     return profile / "bulk" / f"{job}.journal"
 
 
@@ -114,11 +119,11 @@ def _advice(error: Exception) -> str:
     return ""
 
 
-def say_was_done() -> None:
-    """Say that a job had ended before this run of it."""
+def say_was_done(next_time: str) -> None:
+    """Say that a job had ended before this run of it. `next_time`: how to send more."""
     click.echo(
         "This job had ended before: nothing was sent now, and this is what became of it then. "
-        "To send the file again, give it another --job NAME.",
+        + next_time,
         err=True,
     )
 

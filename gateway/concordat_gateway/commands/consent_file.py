@@ -70,7 +70,7 @@ def grant_file(
     def draft(token: Token, evidence_sha256: bytes | None) -> ConsentDraft:
         return concordat.ConsentDraft(token=token, evidence_sha256=evidence_sha256, **fields)
 
-    journal = journal_of(profile, job_name or f"{file.name}.consents")
+    journal = journal_of(profile, job_name, f"{file.name}.consents")
     with job(profile, mapping, identifier) as (client, checked):
         report = bulk.grant(
             *(client, file, checked, draft),
@@ -84,7 +84,10 @@ def grant_file(
             timeout=timeout,
         )
     if report.was_done:
-        say_was_done()
+        say_was_done(
+            "Those who agreed since go into a file of their own, with another --job NAME, which "
+            "would record all of this file a second time."
+        )
     click.echo(
         f"{report.rows_read:,} rows read, {report.consents_recorded:,} consents recorded, "
         f"{report.rows_refused:,} refused, {report.rows_repeated:,} of persons named before."

@@ -24,6 +24,14 @@ from concordat_gateway.commands._jobs import (
 if TYPE_CHECKING:
     from concordat.bulk import Report
 
+# The whole file under another name is the one thing not to advise: it undoes corrections, and
+# brings withdrawn accounts back.
+_MENDED_ROWS = (
+    "To send rows that were mended, put those alone into a file, with another --job NAME: all of "
+    "this file again would undo corrections and withdrawals made since."
+)
+_OTHER_ROWS = "To withdraw others, list them for --rows-in, with another --job NAME."
+
 
 @click.command()
 @of_a_job
@@ -67,7 +75,7 @@ def contribute(
     from concordat import bulk
 
     notice = _digest(adverse_notice, adverse_notice_sha256)
-    journal = journal_of(profile, job_name or file.name)
+    journal = journal_of(profile, job_name, file.name)
     with (
         job(profile, mapping, identifier) as (client, checked),
         _new_key_told(checked.key_beside(journal)),
@@ -81,7 +89,7 @@ def contribute(
             progress=shown("taken"),
             **shared,
         )
-    _tell(report, "taken", shared["rejects"])
+    _tell(report, "taken", shared["rejects"], _MENDED_ROWS)
 
 
 @click.command()
@@ -109,7 +117,7 @@ def withdraw_rows(
     """
     from concordat import bulk
 
-    journal = journal_of(profile, job_name or f"{file.name}.withdrawal")
+    journal = journal_of(profile, job_name, f"{file.name}.withdrawal")
     with job(profile, mapping, identifier) as (client, checked):
         key_file = checked.key_beside(journal)
         if not key_file.exists():
@@ -123,7 +131,7 @@ def withdraw_rows(
             progress=shown("withdrawn"),
             **shared,
         )
-    _tell(report, "withdrawn", shared["rejects"])
+    _tell(report, "withdrawn", shared["rejects"], _OTHER_ROWS)
 
 
 @contextmanager
@@ -141,15 +149,19 @@ def _new_key_told(key_file: Path) -> Iterator[None]:
             )
 
 
-def _tell(report: Report, done: str, rejects: Path | None) -> None:
+def _tell(report: Report, done: str, rejects: Path | None, next_time: str) -> None:
     if report.was_done:
-        say_was_done()
+        say_was_done(next_time)
     click.echo(
         f"{report.rows_read:,} rows read, {report.rows_accepted:,} {done}, "
-        f"{report.rows_refused:,} refused; {report.batches:,} batches."
+        f"{report.rows_refused:,} refused; "
+        f"{report.batches:,} {'batch' if report.batches == 1 else 'batches'}."
     )
-    if report.entries:
-        click.echo(f"Ledger entries {report.entries[0]} to {report.entries[-1]}.")
+    match report.entries:
+        case (only,):
+            click.echo(f"Ledger entry {only}.")
+        case (first, *_, last):
+            click.echo(f"Ledger entries {first} to {last}.")
     end_with_refused(report.rows_refused, rejects)
 
 

@@ -169,7 +169,7 @@ def _check_columns(columns: Sequence[str], names: Sequence[str], what: str) -> N
     for name in columns:
         if list(names).count(name) != 1:
             fault = "has no column" if name not in names else "has more than one column"
-            raise SourceError(f"{what}: {fault} {name!r}, which the mapping reads")
+            raise SourceError(f"{what}: {fault} {name!r}, which is to be read")
 
 
 @contextmanager

@@ -174,5 +174,5 @@ def _places(columns: Sequence[str], heading: Sequence[str], path: Path) -> dict[
     for name in columns:
         if heading.count(name) != 1:
             what = "has no column" if name not in heading else "has more than one column"
-            raise SourceError(f"{path}: {what} {name!r}, which the mapping reads")
+            raise SourceError(f"{path}: {what} {name!r}, which is to be read")
     return {name: heading.index(name) for name in columns}
