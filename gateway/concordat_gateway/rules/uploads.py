@@ -16,6 +16,7 @@ record. Of an upload that has expired (`upload_ages`) that record is gone, and n
 answered any more.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -57,6 +58,8 @@ MAX_SEQUENCE = 2**32 - 1
 _ITEM_BITS = 12
 """A part has at most 4,000 rows."""
 _BATCHES_A_READ = 16
+
+_log = logging.getLogger(__name__)
 
 _Batch: TypeAlias = sa.Row[tuple[Any, ...]]
 
@@ -145,8 +148,17 @@ class UploadStream:
         self._taken = self._opened()
 
     def close(self) -> None:
-        """Let what is being published be published."""
+        """Let all that was taken be published, though nobody waits for the answer any more."""
+        left = [self._publishing]
+        self._publishing = None
+        self._begin_publishing()
+        left.append(self._publishing)
         self._publisher.shutdown()
+        for one in left:
+            error = one.exception() if one is not None else None
+            # A refusal is a store that fails: the resumption goes on with it, as with the rest.
+            if error is not None and not isinstance(error, Refusal):
+                _log.error("publishing a part failed after its sender had gone", exc_info=error)
 
     @property
     def taken(self) -> int:
@@ -188,7 +200,8 @@ class UploadStream:
     def settle(self) -> None:
         """Wait until all that was taken is in the pool.
 
-        Raises Refusal UNAVAILABLE: what is not is durable all the same, and will be.
+        Raises Refusal UNAVAILABLE: what is not is durable all the same, and will be. It is not
+        answered over this stream any more, nor is what was taken after it.
         """
         self._await_published()
         self._begin_publishing()
@@ -209,8 +222,14 @@ class UploadStream:
 
     def _await_published(self) -> None:
         publishing, self._publishing = self._publishing, None
-        if publishing is not None:
+        if publishing is None:
+            return
+        try:
             self._published.append(publishing.result())
+        except BaseException:
+            # Or it would be acknowledged, and the one before it not.
+            self._recorded = None
+            raise
 
     def _publish(self, batch: _Batch, staged: bytes) -> Published:
         publish(self._journal, self._signals, batch, staged)
