@@ -9,18 +9,22 @@ import hashlib
 import hmac
 import io
 import random
-import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+import sqlalchemy as sa
+
 from concordat import Client, DataCategory, Purpose, ResidentId
+from concordat_store.database import Database
 from tests.contributing import agreed
 from tests.fabricate import resident_id
 from tests.gateways import Gateway
+from tests.stores import StoreUrls
 
 TODAY: Final = datetime.now(UTC).date()
 COLUMNS: Final = (
@@ -193,20 +197,31 @@ def expected(key: bytes, held: Iterable[Account]) -> dict[bytes, Relation]:
     return {account_ref(key, one.account): one.relation() for one in held}
 
 
-def pool(gateway: Gateway, member: Path) -> dict[bytes, Relation]:
-    """What a gateway on SQLite holds of a member's accounts, each once or the test fails."""
-    with sqlite3.connect(f"file:{gateway.folder}/data/control.db?mode=ro", uri=True) as db:
-        [[number]] = db.execute("SELECT member_no FROM member WHERE member_id = ?", (member.name,))
-    with sqlite3.connect(f"file:{gateway.folder}/data/signals.db?mode=ro", uri=True) as db:
-        rows = db.execute(
-            "SELECT account_ref, as_of_month, status, product, opened_quarter, "
-            "first_delinquency_month, bands, profile FROM relation WHERE member_no = ?",
-            (number,),
-        ).fetchall()
-    found = {row[0]: tuple(row[1:]) for row in rows}
+def pool(gateway: Gateway, member: Path, urls: StoreUrls | None = None) -> dict[bytes, Relation]:
+    """What a gateway holds of a member's accounts, each once or the test fails.
+
+    `urls`: its stores, where they are not the SQLite files of its installation.
+    """
+    data = f"sqlite:///{gateway.folder}/data"
+    control_url = f"{data}/control.db" if urls is None else urls.control_url
+    signals_url = f"{data}/signals.db" if urls is None else urls.signals_url
+    with closing(Database.open(control_url)) as database, database.read() as connection:
+        number = connection.execute(_MEMBER_NO, {"member_id": member.name}).scalar_one()
+    with closing(Database.open(signals_url)) as database, database.read() as connection:
+        rows = connection.execute(_RELATIONS, {"member_no": number}).all()
+    found: dict[bytes, Relation] = {
+        bytes(ref): (*numbers, bytes(bands), bytes(profile))  # type: ignore[misc]
+        for ref, *numbers, bands, profile in rows
+    }
     assert len(found) == len(rows), "an account twice, of two subjects"
     return found
 
+
+_MEMBER_NO = sa.text("SELECT member_no FROM member WHERE member_id = :member_id")
+_RELATIONS = sa.text(
+    "SELECT account_ref, as_of_month, status, product, opened_quarter, first_delinquency_month, "
+    "bands, profile FROM relation WHERE member_no = :member_no"
+)
 
 PEOPLE = 40
 """Whose consents `furnisher` has."""

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import dataclasses
+import json
 import sqlite3
 import stat
 import tracemalloc
@@ -93,6 +94,59 @@ def test_a_file_arrives_as_the_bands_of_what_it_holds(lender: Lender) -> None:
     assert seen[-1].rows_accepted == 250
     assert seen[-1].offset == seen[-1].size == file.stat().st_size
     assert [one.offset for one in seen] == sorted(one.offset for one in seen)
+
+
+def test_a_file_is_an_upload_which_is_ended_with_it(lender: Lender) -> None:
+    held = accounts(250, seed=20)
+    lines = [one.line() for one in held]
+    lines[120]["证件号码"] = resident_id(PEOPLE + 5)  # has not consented
+    lines[130]["state"] = "?"  # is not sent
+    file = lender.folder / "file.csv"
+    file.write_bytes(csv_bytes(lines))
+
+    report = lender.upload(file, batch_rows=100)
+
+    with Client.open(lender.gateway.auditor) as auditor:
+        entries = [(one.index, json.loads(one.entry)) for one in auditor.export_entries()]
+    parts = [one for index, one in entries if index in report.entries]
+    assert [(one["type"], one["sequence"]) for one in parts] == [
+        ("contribution.batch", number) for number in (1, 2, 3)
+    ]
+    [upload_id] = {one["upload"] for one in parts}
+    status = lender.client.get_upload(bytes.fromhex(upload_id))
+    assert status.complete
+    assert (status.acknowledged_sequence, status.rows_accepted, status.rows_refused) == (3, 248, 1)
+    assert report.rows_refused == 2
+    [(index, end)] = [
+        (index, one) for index, one in entries if one.get("upload") == upload_id and "parts" in one
+    ]
+    assert (end["type"], index) == ("contribution.ended", status.end_entry_index)
+    assert (end["parts"], end["rows"], end["refused"]) == (3, 248, 1)
+    # Another run of the job ends nothing else, also of one that died before it noted its end.
+    for died in (False, True):
+        if died:
+            with sqlite3.connect(lender.folder / "jobs" / "a.journal") as journal:
+                journal.execute("DELETE FROM fact WHERE name = 'done'")
+        again = lender.upload(file, batch_rows=100)
+        assert (again.entries, again.was_done) == (report.entries, not died)
+        assert lender.client.get_upload(bytes.fromhex(upload_id)) == status
+
+
+def test_a_file_without_a_row_that_can_be_sent_is_no_upload(lender: Lender) -> None:
+    lines = [one.line() | {"state": "?"} for one in accounts(3, seed=21)]
+    file = lender.folder / "file.csv"
+    file.write_bytes(csv_bytes(lines))
+    for _ in range(2):
+        report = lender.upload(file)
+        assert (report.rows_read, report.rows_refused) == (3, 3)
+        assert (report.batches, report.entries) == (0, ())
+
+
+def test_a_batch_of_more_rows_than_a_part_has_goes_as_parts(lender: Lender) -> None:
+    report = lender.upload(lender.file(accounts(4_001, seed=23)), batch_rows=20_000)
+    assert (report.rows_accepted, report.batches) == (4_001, 2)
+    with pytest.raises(InvalidInput, match="batch_rows"):
+        lender.upload(lender.folder / "file.csv", batch_rows=20_001)
 
 
 def test_a_finished_job_is_not_sent_again(lender: Lender) -> None:

@@ -163,9 +163,14 @@ def test_of_an_expired_upload_nothing_is_taken_or_answered_and_its_numbers_stay(
         error = refusal_of(stream)
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert (reason_of(error), fields_of(error)) == ("UPLOAD_EXPIRED", ["header.upload_id"])
-    with pytest.raises(grpc.RpcError) as caught:
-        refused_rows(consortium.beta, sent.id)
-    assert (reason_of(caught.value), fields_of(caught.value)) == ("UPLOAD_EXPIRED", ["upload_id"])
+    for read in (
+        lambda: refused_rows(consortium.beta, sent.id),
+        lambda: get_upload(consortium.beta, sent.id, 1),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            read()
+        assert reason_of(caught.value) == "UPLOAD_EXPIRED"
+        assert fields_of(caught.value) == ["upload_id"]
 
     after = sent.status
     for name in ("acknowledged_sequence", "rows_accepted", "rows_refused", "last_entry_index"):

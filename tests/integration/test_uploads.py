@@ -126,8 +126,10 @@ def streaming(caller: Caller, upload: bytes, **fields: object) -> Iterator[Strea
         yield stream
 
 
-def get_upload(caller: Caller, upload: bytes) -> contribution_pb2.GetUploadResponse:
-    request = contribution_pb2.GetUploadRequest(upload_id=upload)
+def get_upload(
+    caller: Caller, upload: bytes, sequence: int = 0
+) -> contribution_pb2.GetUploadResponse:
+    request = contribution_pb2.GetUploadRequest(upload_id=upload, sequence=sequence)
     return caller.contributions.GetUpload(request, timeout=CALL_SECONDS)
 
 

@@ -24,6 +24,7 @@ from concordat import (
     Profile,
     Row,
     Token,
+    Unavailable,
     UploadedPart,
     UploadState,
 )
@@ -328,18 +329,24 @@ def test_an_upload_that_was_left_long_ago_is_refused_and_says_how_far_it_came(
     assert (status.state, status.acknowledged_sequence) == (UploadState.EXPIRED, 1)
 
 
+@pytest.mark.parametrize(
+    # The second would be tried again if it came from the gateway.
+    "error",
+    [LookupError("the disk"), Unavailable("the disk")],
+    ids=lambda error: type(error).__name__,
+)
 def test_what_the_callers_rows_raise_goes_through_and_the_upload_can_go_on(
-    consortium: Consortium, opened: Opener
+    consortium: Consortium, opened: Opener, error: Exception
 ) -> None:
     allow(consortium)
     rows, upload = rows_of(consortium, 2 * ROWS_PER_PART), os.urandom(16)
 
     def broken() -> Iterator[Row]:
         yield from rows[: ROWS_PER_PART + 1]
-        raise LookupError("the disk")
+        raise error
 
     client = opened(consortium.server.port)
-    with pytest.raises(LookupError, match="the disk") as caught:
+    with pytest.raises(type(error), match="the disk") as caught:
         list(client.contribute_stream(broken(), upload_id=upload))
     assert upload.hex() in "".join(caught.value.__notes__)
     # What is known of the rows is that they are not all: so it was not ended.

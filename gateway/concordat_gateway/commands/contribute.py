@@ -39,7 +39,12 @@ if TYPE_CHECKING:
     "file stays here.",
 )
 @click.option("--adverse-notice-sha256", metavar="HEX", help="In its place: the notice's SHA-256.")
-@click.option("--batch-rows", type=int, default=None, help="Rows to a batch, 1 to 20,000.")
+@click.option(
+    "--batch-rows",
+    type=int,
+    default=None,
+    help="Rows to a batch, 1 to 4,000; more are taken as 4,000, as without it.",
+)
 def contribute(
     file: Path,
     mapping: str,
@@ -52,7 +57,7 @@ def contribute(
     batch_rows: int | None,
     **shared: Any,
 ) -> None:
-    """Contribute the rows of FILE (.csv or .parquet): banded here, tokenised, sent in batches.
+    """Contribute the rows of FILE (.csv or .parquet): banded here, tokenised, sent as an upload.
 
     Ends with 0 if all rows were taken, 1 if some were refused, 2 if it is not done: run the same
     command again, and it goes on at the first batch that was not answered. The job's journal is

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,10 +20,12 @@ from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.permits import NO_PERMIT, Ground, permits
 from concordat_gateway.rules.publication import (
     BATCH_ID_BYTES,
-    BATCHES,
+    RECORDED_BATCHES,
+    RecordedBatch,
     packed,
     publish,
     publish_accepted,
+    recorded_batch,
 )
 from concordat_gateway.rules.refusals import pack_refusals
 from concordat_gateway.rules.replacing import Held, Replacing, held_of
@@ -150,17 +151,16 @@ def get_batch(
     Raises Refusal INVALID_ARGUMENT, NOT_FOUND (BATCH_NOT_FOUND).
     """
     check_request_id(request_id)
-    with journal.read() as connection:
-        row = _find(connection, furnisher, request_id)
-    if row is None:
+    batch = _find(journal, furnisher, request_id)
+    if batch is None:
         raise not_found("BATCH_NOT_FOUND", "the calling member has no batch with this request_id")
-    published = signals.is_published(row.batch_id)
+    published = signals.is_published(batch.batch_id)
     return BatchStatus(
         BatchState.PUBLISHED if published else BatchState.ACCEPTED,
-        row.rows_accepted,
-        row.rows_refused,
-        row.entry,
-        row.accepted_at,
+        batch.rows_accepted,
+        batch.rows_refused,
+        batch.entry,
+        batch.accepted_at,
     )
 
 
@@ -334,28 +334,26 @@ def _publish_request(
     signals: SignalStore,
     furnisher: Peer,
     request_id: bytes,
-    staged: bytes = b"",
+    staged: bytes | None = None,
 ) -> None:
     """Publish the accepted batch of this request; give up `staged` if that is another one."""
-    with journal.read() as connection:
-        row = _find(connection, furnisher, request_id)
-    assert row is not None  # it committed together with the reply that led here
+    batch = _find(journal, furnisher, request_id)
+    assert batch is not None  # it committed together with the reply that led here
     try:
-        publish(journal, signals, row, staged)
+        publish(journal, signals, batch, staged)
     except Refusal:
         # The batch is accepted, and saying anything else would be wrong.
-        _log.warning("batch %s is accepted, but not yet published", row.batch_id.hex())
+        _log.warning("batch %s is accepted, but not yet published", batch.batch_id.hex())
 
 
-def _find(
-    connection: sa.Connection, furnisher: Peer, request_id: bytes
-) -> sa.Row[tuple[Any, ...]] | None:
+def _find(journal: Journal, furnisher: Peer, request_id: bytes) -> RecordedBatch | None:
     parameters = {"member_id": furnisher.name, "request_id": request_id}
-    return connection.execute(_BY_REQUEST, parameters).one_or_none()
+    with journal.ask() as connection:
+        return recorded_batch(connection, _BY_REQUEST, parameters)
 
 
 _INSERT = sa.insert(batch_table)
-_BY_REQUEST = BATCHES.where(
+_BY_REQUEST = RECORDED_BATCHES.where(
     batch_table.c.member_id == sa.bindparam("member_id"),
     batch_table.c.request_id == sa.bindparam("request_id"),
 )

@@ -26,6 +26,7 @@ from concordat_gateway.store.signal_store import SignalStore
 from concordat_gateway.store.subject_keys import SubjectKeys
 from concordat_gateway.store.subjects import SubjectKey
 from concordat_store.clock import Clock
+from concordat_store.direct import rows_of
 
 ORPHAN_AGE_MICROSECONDS: Final = 15 * 60 * 1_000_000
 """Age at which a live key that no subject has is given up: longer than any call lasts."""
@@ -47,12 +48,11 @@ class ErasureState(IntEnum):
 
 def erase_signals(journal: Journal, signals: SignalStore) -> None:
     """Delete the rows of all subjects whose erasure is open. Raises Refusal UNAVAILABLE."""
-    with journal.read() as connection:
-        found = connection.execute(_OPEN).all()
-    for row in found:
-        signals.erase(
-            row.erasure_id, [SubjectKey(row.subject)], _accepted_before(journal, row.decided_entry)
-        )
+    # Asked before whatever is published.
+    with journal.ask() as connection:
+        found = rows_of(connection, _OPEN, {})
+    for erasure_id, subject, _, decided_entry in found:
+        signals.erase(erasure_id, [SubjectKey(subject)], _accepted_before(journal, decided_entry))
 
 
 def finish_erasures(journal: Journal, signals: SignalStore, keys: SubjectKeys) -> None:

@@ -28,10 +28,15 @@ import sqlalchemy as sa
 from concordat_gateway.config import UploadAges
 from concordat_gateway.ledger.journal import Committed, Entry, Journal, Transaction
 from concordat_gateway.rules.contributions import Accepted, Origin, record, stage
-from concordat_gateway.rules.intake import Header, Intake, check_header
+from concordat_gateway.rules.intake import MAX_ROWS_A_PART, Header, Intake, check_header
 from concordat_gateway.rules.items import ItemRefusal
 from concordat_gateway.rules.pages import Listing, page_size
-from concordat_gateway.rules.publication import BATCHES, publish
+from concordat_gateway.rules.publication import (
+    RECORDED_BATCHES,
+    RecordedBatch,
+    publish,
+    recorded_batch,
+)
 from concordat_gateway.rules.refusals import unpack_refusals
 from concordat_gateway.rules.replacing import Held, held_of
 from concordat_gateway.rules.requests import Fingerprint, check_request_id
@@ -51,17 +56,17 @@ from concordat_rpc.errors import (
     not_found,
 )
 from concordat_rpc.peer import Peer
+from concordat_store.direct import Asked, rows_of
 
 DEFAULT_REFUSED_ROWS = 1_000
 MAX_REFUSED_ROWS = 10_000
-MAX_SEQUENCE = 2**32 - 1
-_ITEM_BITS = 12
-"""A part has at most 4,000 rows."""
+_ITEM_BITS = (MAX_ROWS_A_PART - 1).bit_length()
+"""Of a row's position in its part."""
 _BATCHES_A_READ = 16
 
 _log = logging.getLogger(__name__)
 
-_Batch: TypeAlias = sa.Row[tuple[Any, ...]]
+_Upload: TypeAlias = sa.Row[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ class UploadStream:
         self._header_sha256 = _digest(header)
         self._jurisdiction = jurisdiction
         self._publisher = ThreadPoolExecutor(1, "publisher")
-        self._recorded: tuple[_Batch, bytes] | None = None
+        self._recorded: tuple[RecordedBatch, bytes | None] | None = None
         """The newest part taken, whose publication is still to begin, and what was staged."""
         self._publishing: Future[Published] | None = None
         """The part before it."""
@@ -176,9 +181,11 @@ class UploadStream:
         """
         self._check_next(sequence)
         digest = intake.finish()
-        staged = b""
-        batch = self._find(sequence, intake)
-        if batch is None:
+        staged: bytes | None = None
+        batch = self._find(sequence)
+        if batch is not None:
+            self._check_repeat(batch, intake)
+        else:
             held = held_of(
                 self._journal, self._signals, self._furnisher, intake.wanted, intake.store_epoch
             )
@@ -188,12 +195,13 @@ class UploadStream:
             self._await_published()
             self._begin_publishing()
         except Refusal:
-            self._give_up(staged)
+            if staged is not None:
+                self._give_up(staged)
             raise
-        if batch is None:
+        if staged is not None:
             self._write(staged, sequence, intake, digest, held, timeout_seconds)
-            batch = self._find(sequence, intake)
-            assert batch is not None  # it was recorded now, or by somebody else a moment ago
+            batch = self._find(sequence)
+        assert batch is not None  # it was recorded now, or by somebody else a moment ago
         self._recorded = batch, staged
         self._taken = max(self._taken, sequence)
 
@@ -231,10 +239,10 @@ class UploadStream:
             self._recorded = None
             raise
 
-    def _publish(self, batch: _Batch, staged: bytes) -> Published:
+    def _publish(self, batch: RecordedBatch, staged: bytes | None) -> Published:
         publish(self._journal, self._signals, batch, staged)
-        committed = Committed(self._accepted(batch), self._journal.checkpoint())
-        return Published(batch.sequence, committed)
+        assert batch.sequence is not None  # it is a part
+        return Published(batch.sequence, _accepted(self._journal, batch))
 
     def end(self, parts: int, timeout_seconds: float) -> Committed[Ended]:
         """End the upload after so many parts; no part is taken once this was recorded.
@@ -305,7 +313,7 @@ class UploadStream:
             batch = _part(connection, self._furnisher, self._id, upload.acknowledged)
         assert batch is not None  # it committed together with the upload's sequence
         if not self._signals.is_published(batch.batch_id):
-            publish(self._journal, self._signals, batch, b"")
+            publish(self._journal, self._signals, batch)
         return int(upload.acknowledged)
 
     def _check_next(self, sequence: int) -> None:
@@ -318,21 +326,22 @@ class UploadStream:
                 raise _ended(upload)
             raise _gap(self._taken + 1, sequence)
 
-    def _check_header(self, upload: _Batch) -> None:
+    def _check_header(self, upload: _Upload) -> None:
         if upload.header_sha256 != self._header_sha256:
             raise already_exists(
                 "UPLOAD_ID_REUSED",
                 "an upload with this upload_id was begun with another header",
             )
 
-    def _find(self, sequence: int, intake: Intake) -> _Batch | None:
-        """The part as it was recorded; None if it is new. Raises Refusal."""
+    def _find(self, sequence: int) -> RecordedBatch | None:
+        """The part as it was recorded; None if it is new."""
+        with self._journal.ask() as connection:
+            return _part(connection, self._furnisher, self._id, sequence)
+
+    def _check_repeat(self, batch: RecordedBatch, intake: Intake) -> None:
         with self._journal.read() as connection:
-            batch = _part(connection, self._furnisher, self._id, sequence)
-            if batch is not None:
-                require_active(connection, self._furnisher.name)
-                _check_content(batch, intake)
-        return batch
+            require_active(connection, self._furnisher.name)
+        _check_content(batch, intake)
 
     def _write(
         self,
@@ -357,9 +366,9 @@ class UploadStream:
             raise
 
     def _give_up(self, staged: bytes) -> None:
-        if staged:
-            with suppress(Refusal):
-                self._signals.discard(staged)
+        # What is left staged is discarded when it is older than any call can be.
+        with suppress(Refusal):
+            self._signals.discard(staged)
 
     def _record(
         self,
@@ -413,13 +422,6 @@ class UploadStream:
             },
         )
 
-    def _accepted(self, batch: _Batch) -> Accepted:
-        """What is answered for a part: from its record, the first time as every time."""
-        with self._journal.read() as connection:
-            leaf = connection.execute(_LEAF, {"entry": batch.entry}).scalar_one()
-        refused = unpack_refusals(batch.refusals)
-        return Accepted(batch.rows_accepted, refused, Entry(batch.entry, leaf))
-
 
 def get_upload(
     journal: Journal, furnisher: Peer, upload_id: bytes, ages: UploadAges, now: int
@@ -444,6 +446,23 @@ def get_upload(
         state_of(upload, ages, now),
         answered_until(upload, ages),
     )
+
+
+def get_part(
+    journal: Journal, furnisher: Peer, upload_id: bytes, sequence: int
+) -> Committed[Accepted] | None:
+    """What a part of an upload of the furnisher was acknowledged with; None: it was not taken.
+
+    It may be a moment from being in the pool; once the upload's next stream is opened it is.
+    Raises Refusal NOT_FOUND (UPLOAD_NOT_FOUND), FAILED_PRECONDITION (UPLOAD_EXPIRED).
+    """
+    with journal.read() as connection:
+        upload = _upload(connection, furnisher, upload_id)
+        if upload is None:
+            raise _unknown_upload()
+        _check_answered(upload, "upload_id")
+        batch = _part(connection, furnisher, upload_id, sequence)
+    return None if batch is None else _accepted(journal, batch)
 
 
 def list_refused_rows(
@@ -500,19 +519,28 @@ def _digest(header: Header) -> bytes:
     return fingerprint.digest()
 
 
-def _upload(connection: sa.Connection, furnisher: Peer, upload_id: bytes) -> _Batch | None:
+def _upload(connection: sa.Connection, furnisher: Peer, upload_id: bytes) -> _Upload | None:
     parameters = {"member_id": furnisher.name, "upload_id": upload_id}
     return connection.execute(_SELECT, parameters).one_or_none()
 
 
 def _part(
-    connection: sa.Connection, furnisher: Peer, upload_id: bytes, sequence: int
-) -> _Batch | None:
+    connection: sa.Connection | Asked, furnisher: Peer, upload_id: bytes, sequence: int
+) -> RecordedBatch | None:
     parameters = {"member_id": furnisher.name, "upload_id": upload_id, "sequence": sequence}
-    return connection.execute(_SELECT_PART, parameters).one_or_none()
+    return recorded_batch(connection, _SELECT_PART, parameters)
 
 
-def _check_content(batch: _Batch, intake: Intake) -> None:
+def _accepted(journal: Journal, batch: RecordedBatch) -> Committed[Accepted]:
+    """What is answered for a part: from its record, the first time as every time."""
+    with journal.ask() as connection:
+        [[leaf]] = rows_of(connection, _LEAF, {"entry": batch.entry})
+    refused = unpack_refusals(batch.refusals or b"")
+    accepted = Accepted(batch.rows_accepted, refused, Entry(batch.entry, leaf))
+    return Committed(accepted, journal.checkpoint())
+
+
+def _check_content(batch: RecordedBatch, intake: Intake) -> None:
     if batch.content_sha256 is None:
         raise _expired("header.upload_id")
     if not intake.came_as(batch.content_sha256):
@@ -525,7 +553,7 @@ def _gap(expected: int, sequence: int) -> Refusal:
     return _out_of_turn("part.sequence", "SEQUENCE_GAP", f"{expected} is expected, {sequence} came")
 
 
-def _check_answered(upload: _Batch, field: str) -> None:
+def _check_answered(upload: _Upload, field: str) -> None:
     """Raise Refusal FAILED_PRECONDITION (UPLOAD_EXPIRED) for an upload that has expired."""
     if upload.expired_at is not None:
         raise _expired(field)
@@ -540,7 +568,7 @@ def _expired(field: str) -> Refusal:
     )
 
 
-def _ended(upload: _Batch) -> Refusal:
+def _ended(upload: _Upload) -> Refusal:
     return _out_of_turn(
         "part.sequence",
         "UPLOAD_ENDED",
@@ -595,7 +623,7 @@ _END = (
     )
     .values(end_entry=sa.bindparam("entry"), ended_at=sa.bindparam("now"))
 )
-_SELECT_PART = BATCHES.where(
+_SELECT_PART = RECORDED_BATCHES.where(
     batch_table.c.member_id == sa.bindparam("member_id"),
     batch_table.c.upload_id == sa.bindparam("upload_id"),
     batch_table.c.sequence == sa.bindparam("sequence"),

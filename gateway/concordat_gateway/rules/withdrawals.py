@@ -14,7 +14,13 @@ import sqlalchemy as sa
 
 from concordat_gateway.ledger.journal import Committed, Entry, Item, Journal, Transaction
 from concordat_gateway.rules.items import ItemRefusal
-from concordat_gateway.rules.publication import BATCH_ID_BYTES, BATCHES, packed, publish
+from concordat_gateway.rules.publication import (
+    BATCH_ID_BYTES,
+    RECORDED_BATCHES,
+    packed,
+    publish,
+    recorded_batch,
+)
 from concordat_gateway.rules.replacing import Held, Replacing, Wanted, held_of
 from concordat_gateway.rules.requests import (
     Fingerprint,
@@ -139,13 +145,13 @@ def withdraw_rows(
     request = Request(furnisher.spiffe_id, "WithdrawRows", rows.request_id, rows.digest)
     with journal.read() as connection:
         recorded = find(connection, request)
-    staged = b""
+    batch_id: bytes | None = None
     if recorded is not None:
         committed = Committed(recorded.body, journal.checkpoint())
     else:
         wanted = [candidate.wanted for candidate in rows.candidates]
         held = held_of(journal, signals, furnisher, wanted, rows.store_epoch)
-        staged = os.urandom(BATCH_ID_BYTES)
+        staged = batch_id = os.urandom(BATCH_ID_BYTES)
         signals.stage(staged, [StagedRow(c.item, c.subject, c.content) for c in rows.candidates])
 
         def change(transaction: Transaction) -> bytes:
@@ -159,11 +165,11 @@ def withdraw_rows(
         with journal.read() as connection:
             recorded = find(connection, request)
         assert recorded is not None  # it committed now, or with the first call
-    with journal.read() as connection:
-        batch = connection.execute(
-            _BY_ENTRY, {"member_id": furnisher.name, "entry": recorded.entry_index}
-        ).one()
-    publish(journal, signals, batch, staged)
+    of_entry = {"member_id": furnisher.name, "entry": recorded.entry_index}
+    with journal.ask() as asked:
+        batch = recorded_batch(asked, _BY_ENTRY, of_entry)
+    assert batch is not None  # it committed together with the reply that led here
+    publish(journal, signals, batch, batch_id)
     return committed
 
 
@@ -244,7 +250,7 @@ def _ref_field(raw: RawWithdrawal) -> str:
 
 
 _INSERT = sa.insert(batch_table)
-_BY_ENTRY = BATCHES.where(
+_BY_ENTRY = RECORDED_BATCHES.where(
     batch_table.c.member_id == sa.bindparam("member_id"),
     batch_table.c.entry == sa.bindparam("entry"),
 )

@@ -109,8 +109,10 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
     ) -> Iterator[contribution_pb2.ContributeStreamResponse]:
         furnisher = call.current().peer
         header = _upload_header(request_iterator)
-        self._naming(furnisher, header.epoch)
         upload = UploadStream(self._journal, self._signals, furnisher, header, self._jurisdiction)
+        if not upload.taken:
+            # One that has parts can still be ended after its key epoch: each part asks anew.
+            self._naming(furnisher, header.epoch)
         opened = contribution_pb2.UploadOpened(
             acknowledged_sequence=upload.taken, takes_packed_rows=True, takes_end=True
         )
@@ -144,9 +146,13 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
     def GetUpload(
         self, request: contribution_pb2.GetUploadRequest, _context: grpc.ServicerContext
     ) -> contribution_pb2.GetUploadResponse:
+        furnisher, sequence = call.current().peer, request.sequence
         status = uploads.get_upload(
-            self._journal, call.current().peer, request.upload_id, self._ages, self._clock()
+            self._journal, furnisher, request.upload_id, self._ages, self._clock()
         )
+        part = None
+        if sequence:
+            part = uploads.get_part(self._journal, furnisher, request.upload_id, sequence)
         return contribution_pb2.GetUploadResponse(
             acknowledged_sequence=status.acknowledged_sequence,
             rows_accepted=status.rows_accepted,
@@ -158,6 +164,7 @@ class ContributionServicer(contribution_pb2_grpc.ContributionServiceServicer):
             end_entry_index=status.end_entry or 0,
             state=contribution_pb2.UploadState.ValueType(status.state),
             answered_until=timestamp_of(status.answered_until),
+            part=None if part is None else _of_part(sequence, part),
         )
 
     def ListRefusedRows(
@@ -262,14 +269,18 @@ def _upload_header(messages: Iterator[contribution_pb2.ContributeStreamRequest])
 
 
 def _acknowledged(part: Published) -> contribution_pb2.ContributeStreamResponse:
-    accepted = part.committed.value
     return contribution_pb2.ContributeStreamResponse(
-        acknowledged=contribution_pb2.PartAcknowledged(
-            sequence=part.sequence,
-            rows_accepted=accepted.rows_accepted,
-            refused=refusals_of(accepted.refused),
-            receipt=receipt_of(accepted.entry, part.committed),
-        )
+        acknowledged=_of_part(part.sequence, part.committed)
+    )
+
+
+def _of_part(sequence: int, committed: Committed[Accepted]) -> contribution_pb2.PartAcknowledged:
+    accepted = committed.value
+    return contribution_pb2.PartAcknowledged(
+        sequence=sequence,
+        rows_accepted=accepted.rows_accepted,
+        refused=refusals_of(accepted.refused),
+        receipt=receipt_of(accepted.entry, committed),
     )
 
 

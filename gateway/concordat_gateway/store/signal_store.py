@@ -42,7 +42,7 @@ from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_store.chunks import in_chunks
 from concordat_store.clock import Clock
 from concordat_store.database import Database
-from concordat_store.direct import rows_of
+from concordat_store.direct import Asked, rows_of
 
 BUCKETS = 256
 
@@ -131,13 +131,13 @@ class SignalStore:
 
     def is_published(self, batch_id: bytes) -> bool:
         """Whether readers see the batch."""
-        with self._database.read() as connection:
+        with self._database.ask() as connection:
             return _is_published(connection, batch_id)
 
     def staged(self) -> list[bytes]:
         """Batches neither published nor discarded so far, oldest first."""
-        with self._database.read() as connection:
-            return list(connection.execute(sql.SELECT_STAGED).scalars())
+        with self._database.ask() as connection:
+            return [batch_id for [batch_id] in rows_of(connection, sql.SELECT_STAGED, {})]
 
     def staged_before(self, microseconds: int) -> list[bytes]:
         """Batches staged before a time and neither published nor discarded since, oldest first."""
@@ -368,8 +368,8 @@ def _trimmed(
     return found
 
 
-def _is_published(connection: sa.Connection, batch_id: bytes) -> bool:
-    return connection.execute(sql.SELECT_PUBLISHED, {"batch_id": batch_id}).first() is not None
+def _is_published(connection: sa.Connection | Asked, batch_id: bytes) -> bool:
+    return bool(rows_of(connection, sql.SELECT_PUBLISHED, {"batch_id": batch_id}))
 
 
 def _staged_content(connection: sa.Connection, batch_id: bytes) -> bytes | None:

@@ -1,10 +1,7 @@
 """Contributing any number of rows, part by part, through breaks."""
 
 import struct
-from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 
 from concordat._checks import (
@@ -18,68 +15,28 @@ from concordat._checks import (
 from concordat._context import Context
 from concordat._convert import FetchPage, Page, member_of, time_of
 from concordat._fields import own_name
-from concordat._methods import CONTRIBUTE_STREAM, GET_UPLOAD, LIST_REFUSED_ROWS
-from concordat._operations.contributions import SHA256_BYTES, misnamed, row_message
+from concordat._methods import GET_UPLOAD, LIST_REFUSED_ROWS
+from concordat._operations.contributions import SHA256_BYTES, misnamed
+from concordat._operations.part_stream import (
+    PARTS_UNDER_WAY,
+    Acknowledged,
+    Part,
+    PartStream,
+    UploadHeader,
+)
 from concordat._records import mistyped
-from concordat._retry import backoff_seconds, unavailable_where_broken
-from concordat._steps import (
-    Conversation,
-    Finish,
-    Flow,
-    Hear,
-    Open,
-    Operation,
-    Repeat,
-    Say,
-    Sleep,
-)
+from concordat._steps import Operation
 from concordat.enums import UploadState
-from concordat.errors import (
-    ConcordatError,
-    FailedPrecondition,
-    InvalidInput,
-    ProtocolViolation,
-)
+from concordat.errors import FailedPrecondition, InvalidInput, ProtocolViolation
 from concordat.requests import REQUEST_ID_BYTES, RequestId, Row
 from concordat.results import ItemRefusal, RefusedRow, UploadedPart, UploadStatus
 from concordat.results.uploads import ROWS_PER_PART
 from concordat.v1 import contribution_pb2
-from concordat_privacy.catalogue.packing import (
-    pack_correction,
-    pack_row,
-    split_correction,
-    unpack_row,
-)
+from concordat_privacy.catalogue.packing import pack_correction, pack_row
 from concordat_privacy.catalogue.rows import FieldProblem, problems
-from concordat_privacy.catalogue.signals import CATALOGUE_VERSION
-from concordat_privacy.oprf import TOKEN_BYTES, Token
+from concordat_privacy.oprf import Token
 
-PARTS_UNDER_WAY = 4
-"""Sent and not yet acknowledged: enough that the gateway never waits for the next, and bounds what
-is kept in memory to be sent again."""
 MAX_PAGE_SIZE = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part on its way."""
-
-    sequence: int
-    rows: list[bytes]
-    """In the packed form: see `UploadPart.packed_rows`."""
-    unsendable: dict[int, list[FieldProblem]]
-    """Rows that have no form on the wire, by position: an empty row stands for each, which the
-    gateway refuses, so that every row keeps its number."""
-
-    @property
-    def first_row(self) -> int:
-        return (self.sequence - 1) * ROWS_PER_PART
-
-    def message(self, packed: bool) -> contribution_pb2.UploadPart:
-        """The part on the wire; gateways of before do not take packed rows."""
-        if packed:
-            return contribution_pb2.UploadPart(sequence=self.sequence, packed_rows=self.rows)
-        return contribution_pb2.UploadPart(sequence=self.sequence, rows=map(_unpacked, self.rows))
 
 
 class Upload:
@@ -107,18 +64,14 @@ class Upload:
             self._notice = checked_bytes(
                 adverse_notice_sha256, "adverse_notice_sha256", SHA256_BYTES
             )
-        self._timeout = context.timeout_seconds(Flow.CONVERSATION, timeout)
-        self._conversation: Conversation | None = None
-        self._under_way: deque[_Part] = deque()
+        self._timeout = timeout
+        self._stream: PartStream | None = None
         self._read = 0
         """Parts read from the rows."""
-        self._acknowledged: int | None = None
-        """The last part known to be taken; None before the gateway was asked."""
         self._epoch = 0
-        self._takes_packed = False
-        """Whether the gateway that was last connected to does."""
-        self._takes_end = False
-        self._ended = False
+        self._unsendable: dict[int, dict[int, list[FieldProblem]]] = {}
+        """Rows that have no form on the wire, by part and position: an empty row stands for each,
+        which the gateway refuses, so that every row keeps its number."""
 
     def next(self) -> Operation[UploadedPart | None]:
         """The next part once it is acknowledged; None after the last.
@@ -143,131 +96,56 @@ class Upload:
 
     def close(self) -> None:
         """Leave the conversation, if one is under way."""
-        if self._conversation is not None:
-            self._conversation.cancel()
-            self._conversation = None
+        if self._stream is not None:
+            self._stream.close()
 
     def _next(self) -> Operation[UploadedPart | None]:
-        environment = self._context.environment
-        started = environment.monotonic()
-        attempt = 1
-        while True:
-            left = self._timeout - (environment.monotonic() - started)
-            fresh = self._conversation is None
-            try:
-                return (yield from self._advance(left))
-            except ConcordatError as error:
-                self.close()
-                # A conversation that had lasted may have reached its own deadline: no failure.
-                wait = self._backoff(error, attempt) if fresh else self._backoff(error, 1)
-                tried = environment.monotonic() - started
-                if wait is None or wait >= self._timeout - tried:
-                    raise
-                attempt += fresh
-            yield Sleep(wait)
-
-    def _backoff(self, error: ConcordatError, attempt: int) -> float | None:
-        """How long to wait before another connection; None: the error is final."""
-        policy, random = self._context.options.retry, self._context.environment.random
-        broken = unavailable_where_broken(error)
-        return backoff_seconds(policy, Repeat.SAFE, broken, attempt, random)
-
-    def _advance(self, seconds: float) -> Operation[UploadedPart | None]:
-        if self._acknowledged is None and not self._under_way and not self._read_part():
-            return None  # no rows at all
-        conversation = self._conversation
-        if conversation is None:
-            conversation = yield from self._connect(seconds)
-        while len(self._under_way) < PARTS_UNDER_WAY and self._read_part():
-            yield self._say(conversation, self._under_way[-1])
-        if not self._under_way:
-            if self._takes_end and not self._ended:
-                yield from self._end(conversation)
-            yield Finish(conversation)
-            with suppress(ConcordatError):
-                # All is acknowledged, the end too, however this ends.
-                yield Hear(conversation)
-            self.close()
+        stream = self._stream
+        if stream is None:
+            stream = yield from self._begun()
+            if stream is None:
+                return None  # no rows at all
+        while stream.under_way < PARTS_UNDER_WAY and (part := self._next_part()) is not None:
+            yield from stream.send(part)
+        if not stream.under_way:
+            yield from stream.end(self._read)
+            yield from stream.finish()
             return None
-        reply = yield from _hear(conversation, "acknowledged")
-        part = self._part(self._under_way[0], reply.acknowledged)
-        self._under_way.popleft()
-        self._acknowledged = part.sequence
-        return part
+        return self._uploaded((yield from stream.acknowledged()))
 
-    def _connect(self, seconds: float) -> Operation[Conversation]:
-        conversation: Conversation = yield Open(CONTRIBUTE_STREAM, max(seconds, 0.0))
-        self._conversation = conversation
-        header = contribution_pb2.UploadHeader(
-            upload_id=self._id,
-            epoch=self._epoch,
-            catalogue_version=CATALOGUE_VERSION,
-            adverse_notice_sha256=self._notice,
-        )
-        yield Say(conversation, contribution_pb2.ContributeStreamRequest(header=header))
-        reply = yield from _hear(conversation, "opened")
-        taken = reply.opened.acknowledged_sequence
-        self._takes_packed = reply.opened.takes_packed_rows
-        self._takes_end = reply.opened.takes_end
-        if self._acknowledged is None:
-            self._go_on_after(taken)
-        elif taken < self._acknowledged:
-            raise ProtocolViolation(
-                f"the gateway has {taken} parts of the upload, and had acknowledged "
-                f"{self._acknowledged}"
-            )
-        for part in self._under_way:
-            yield self._say(conversation, part)
-        return conversation
+    def _begun(self) -> Operation[PartStream | None]:
+        """The stream, its first part on its way; None where there are no rows.
 
-    def _end(self, conversation: Conversation) -> Operation[None]:
-        """Say that there are no further parts. Raises ProtocolViolation, ReceiptInvalid."""
-        parts = self._acknowledged or 0
-        end = contribution_pb2.UploadEnd(parts=parts)
-        yield Say(conversation, contribution_pb2.ContributeStreamRequest(end=end))
-        ended = (yield from _hear(conversation, "ended")).ended
-        if ended.parts != parts:
-            raise ProtocolViolation(f"{parts} parts were ended, the gateway answered {ended.parts}")
-        self._context.ledger.receipt(
-            ended.receipt,
-            {"contribution.ended"},
-            {
-                "upload": self._id.hex(),
-                "parts": parts,
-                "rows": ended.rows_accepted,
-                "refused": ended.rows_refused,
-            },
-        )
-        self._ended = True
-
-    def _say(self, conversation: Conversation, part: _Part) -> Say:
-        message = part.message(self._takes_packed)
-        return Say(conversation, contribution_pb2.ContributeStreamRequest(part=message))
-
-    def _go_on_after(self, taken: int) -> None:
-        """Pass over the rows that the gateway has, but for their last part.
-
-        That one is sent again: the gateway knows it, or says that these are other rows.
+        Passed over are the rows that the gateway has, but for their last part. That one is sent
+        again: the gateway knows it, or says that these are other rows.
         """
-        while self._under_way[0].sequence < taken:
-            self._under_way.clear()
+        part = self._next_part()
+        if part is None:
+            return None
+        header = UploadHeader(self._id, self._epoch, self._notice)
+        stream = PartStream(self._context, header, self._timeout)
+        self._stream = stream
+        taken = yield from stream.open()
+        if taken > part.sequence:
+            self._unsendable.clear()
             # The part before the last is not needed: its rows are only counted.
             skipped = (taken - 1 - self._read) * ROWS_PER_PART
-            if skipped:
-                self._read = taken - 1
-                for _ in islice(self._rows, skipped):
-                    pass
-            if not self._read_part():
+            for _ in islice(self._rows, skipped):
+                pass
+            self._read = taken - 1
+            part = self._next_part()
+            if part is None:
                 raise InvalidInput.field(
                     "rows", f"{taken} parts of this upload were taken, and these rows are fewer"
                 )
-        self._acknowledged = taken
+        yield from stream.send(part)
+        return stream
 
-    def _read_part(self) -> bool:
-        """Put the next rows on their way; False where there are none."""
+    def _next_part(self) -> Part | None:
+        """The next rows, packed; None where there are none."""
         rows = list(islice(self._rows, ROWS_PER_PART))
         if not rows:
-            return False
+            return None
         first = self._read * ROWS_PER_PART
         packed: list[bytes] = []
         unsendable: dict[int, list[FieldProblem]] = {}
@@ -292,37 +170,20 @@ class Upload:
         if not self._epoch:
             raise InvalidInput.field("rows", f"none of the first {len(rows)} rows has a Token")
         self._read += 1
-        self._under_way.append(_Part(self._read, packed, unsendable))
-        return True
+        if unsendable:
+            self._unsendable[self._read] = unsendable
+        return Part(self._read, packed)
 
-    def _part(self, part: _Part, acknowledged: contribution_pb2.PartAcknowledged) -> UploadedPart:
-        """The acknowledgement of a part, checked. Raises ProtocolViolation, ReceiptInvalid."""
-        sequence, rows = part.sequence, len(part.rows)
-        if acknowledged.sequence != sequence:
-            raise ProtocolViolation(
-                f"part {sequence} was to be acknowledged, {acknowledged.sequence} was"
-            )
-        items = [refusal.item for refusal in acknowledged.refused]
-        if items != sorted(set(items)) or any(item >= rows for item in items):
-            raise ProtocolViolation("the gateway refused rows twice, or that were not sent")
-        if acknowledged.rows_accepted + len(items) != rows or not part.unsendable.keys() <= {
-            *items
-        }:
-            raise ProtocolViolation(f"{rows} rows were sent, the gateway answered for others")
-        receipt = self._context.ledger.receipt(
-            acknowledged.receipt,
-            {"contribution.batch"},
-            {
-                "upload": self._id.hex(),
-                "sequence": sequence,
-                "rows": acknowledged.rows_accepted,
-                "refused": len(items),
-            },
-        )
+    def _uploaded(self, part: Acknowledged) -> UploadedPart:
+        """A part in the rows' own numbers. Raises ProtocolViolation."""
+        first = (part.sequence - 1) * ROWS_PER_PART
+        unsendable = self._unsendable.pop(part.sequence, {})
+        if not unsendable.keys() <= {refusal.item for refusal in part.refused}:
+            raise ProtocolViolation("the gateway took rows that were none")
         refused: list[ItemRefusal] = []
-        for refusal in acknowledged.refused:
-            number = part.first_row + refusal.item
-            own = part.unsendable.get(refusal.item)
+        for refusal in part.refused:
+            number = first + refusal.item
+            own = unsendable.get(refusal.item)
             if own is not None:
                 refused += (
                     ItemRefusal(number, problem.field, problem.reason, problem.description)
@@ -332,12 +193,7 @@ class Upload:
             field = own_name(refusal.field)
             refused.append(ItemRefusal(number, field, refusal.reason, refusal.description))
         return UploadedPart(
-            self._id,
-            sequence,
-            part.first_row,
-            acknowledged.rows_accepted,
-            tuple(refused),
-            receipt,
+            self._id, part.sequence, first, part.rows_accepted, tuple(refused), part.receipt
         )
 
 
@@ -405,22 +261,3 @@ def _packed(row: Row) -> bytes | list[FieldProblem]:
     if row.replaces is not None:
         content = pack_correction(row.replaces, content)
     return row.token.value + content
-
-
-def _unpacked(row: bytes) -> contribution_pb2.ContributionRow:
-    """The same row as a message."""
-    if not row:
-        return contribution_pb2.ContributionRow()
-    replaces, content = split_correction(row[TOKEN_BYTES:])
-    return row_message(row[:TOKEN_BYTES], unpack_row(content), replaces)
-
-
-def _hear(
-    conversation: Conversation, wanted: str
-) -> Operation[contribution_pb2.ContributeStreamResponse]:
-    reply: contribution_pb2.ContributeStreamResponse | None = yield Hear(conversation)
-    if reply is None:
-        raise ProtocolViolation("the gateway ended the stream before its answer")
-    if reply.WhichOneof("message") != wanted:
-        raise ProtocolViolation(f"the gateway sent {reply.WhichOneof('message')}, not {wanted}")
-    return reply

@@ -9,9 +9,10 @@
 Raw values never leave the process. See docs/contributing-data.md.
 """
 
+from concordat.bulk._progress import Progress
 from concordat.bulk.errors import JobBusy, JobChanged, JournalError, MappingError, SourceError
 from concordat.bulk.granting import GrantReport, grant
-from concordat.bulk.job import DEFAULT_BATCH_ROWS, Progress, Report, upload, withdraw
+from concordat.bulk.job import DEFAULT_BATCH_ROWS, Report, upload, withdraw
 from concordat.bulk.mapping import INCLUDED, Mapping, load_mapping, parse_mapping
 from concordat.bulk.sources import CsvFile, Source, open_source
 

@@ -6,19 +6,21 @@ day, the key epoch and the code may have changed meanwhile.
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from concordat.bulk._database import connect, faults, transaction
 from concordat.bulk._items import Position
 from concordat.bulk._runs import TakenRow, pack_runs, taken_of, unpack_runs
-from concordat.bulk._sending import Delivery, Parcel
+from concordat.bulk._sending import Delivery, LastPart, Parcel
 from concordat.bulk.errors import JobChanged, JournalError
 
-_FORMAT: Final = b"concordat/bulk-journal/v1"
+_FORMAT: Final = b"concordat/bulk-journal/v2"
+_BY_CALLS_ALONE: Final = b"concordat/bulk-journal/v1"
+"""Of a version that knew no uploads; it cannot read the journals of now, and says so."""
 _FACTS: Final = {
     "pseudonym_key": "key of pseudonyms",
     "source": "source file or table",
@@ -29,8 +31,8 @@ _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch (
     sequence INTEGER PRIMARY KEY,
-    attempt INTEGER NOT NULL,
     request_id BLOB,
+    part INTEGER,
     epoch INTEGER,
     catalogue_version INTEGER,
     rows BLOB,
@@ -79,7 +81,6 @@ class Span:
     """Consecutive rows of the source, and what is to be sent of them."""
 
     sequence: int
-    attempt: int
     parcel: Parcel | None
     """None where no row of the span can be sent."""
     after: Position
@@ -111,6 +112,10 @@ class Journal:
                 self._connection.execute("BEGIN EXCLUSIVE")
                 for statement in _TABLES.split(";"):
                     self._connection.execute(statement)
+                if self._fact("format") == _BY_CALLS_ALONE:
+                    self._connection.execute("ALTER TABLE batch DROP COLUMN attempt")
+                    self._connection.execute("ALTER TABLE batch ADD COLUMN part INTEGER")
+                    self._connection.execute("DELETE FROM fact WHERE name = 'format'")
                 self._connection.execute(
                     "INSERT OR IGNORE INTO fact VALUES ('format', ?)", (_FORMAT,)
                 )
@@ -169,43 +174,49 @@ class Journal:
     def last(self) -> Span | None:
         """The newest span; its parcel is None too if it was answered."""
         with faults(self._file):
-            row = self._connection.execute(
-                "SELECT sequence, attempt, request_id, epoch, catalogue_version, rows, numbers, "
-                "after_offset, after_row, rows_read, refused_here, is_answered "
-                "FROM batch ORDER BY sequence DESC LIMIT 1"
-            ).fetchone()
-        if row is None:
-            return None
-        sequence, attempt, named, epoch, version, rows, numbers, *rest = row
-        offset, next_row, rows_read, refused_here, is_answered = rest
-        sent = None
-        if not is_answered:
-            sent = Parcel(sequence, named, epoch, version, rows, _unpacked(numbers))
-        return Span(sequence, attempt, sent, Position(offset, next_row), rows_read, refused_here)
+            row = self._connection.execute(f"{_SPANS} ORDER BY sequence DESC LIMIT 1").fetchone()
+        return None if row is None else _span(row)
 
-    def after(self, sequence: int) -> Position | None:
-        """Where the rows after a span begin; None for the beginning."""
+    def unanswered(self) -> list[Span]:
+        """The spans whose parcels were prepared and not answered, in order."""
+        with faults(self._file):
+            rows = self._connection.execute(f"{_SPANS} WHERE NOT is_answered ORDER BY sequence")
+            return [_span(row) for row in rows]
+
+    def forget_unanswered(self) -> None:
+        """Forget the first span that was not answered and all after it: they are read again."""
+        with transaction(self._connection, self._file) as connection:
+            [[first]] = connection.execute("SELECT min(sequence) FROM batch WHERE NOT is_answered")
+            connection.execute("DELETE FROM batch WHERE sequence >= ?", (first,))
+            connection.execute("DELETE FROM reject WHERE sequence >= ?", (first,))
+
+    def last_part(self) -> LastPart | None:
+        """The newest part of an upload; None where none was prepared."""
         with faults(self._file):
             row = self._connection.execute(
-                "SELECT after_offset, after_row FROM batch WHERE sequence = ?", (sequence,)
+                "SELECT request_id, part, epoch, catalogue_version FROM batch "
+                "WHERE part IS NOT NULL ORDER BY sequence DESC LIMIT 1"
             ).fetchone()
-        return None if row is None else Position(*row)
+        return None if row is None else LastPart(*row)
 
     def prepare(self, span: Span, rejects: Iterable[Reject]) -> None:
-        """Write a span down, in the place of an earlier attempt at it."""
+        """Write a span down, in the place of what was written of it before."""
         sent = span.parcel
-        parts: tuple[object, ...] = (None,) * 5
+        parcel: tuple[object, ...] = (None,) * 6
         if sent is not None:
             numbers = struct.pack(f">{len(sent.numbers)}Q", *sent.numbers)
-            parts = (sent.request_id, sent.epoch, sent.catalogue_version, sent.rows, numbers)
+            parcel = (
+                *(sent.request_id, sent.part, sent.epoch, sent.catalogue_version),
+                *(sent.rows, numbers),
+            )
         with transaction(self._connection, self._file) as connection:
             connection.execute("DELETE FROM reject WHERE sequence = ?", (span.sequence,))
             connection.execute(
-                "INSERT OR REPLACE INTO batch (sequence, attempt, request_id, epoch, "
+                "INSERT OR REPLACE INTO batch (sequence, request_id, part, epoch, "
                 "catalogue_version, rows, numbers, after_offset, after_row, rows_read, "
                 "refused_here, is_answered) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(span.sequence, span.attempt, *parts),
+                    *(span.sequence, *parcel),
                     *(span.after.offset, span.after.row, span.rows_read, span.refused_here),
                     sent is None,
                 ),
@@ -279,6 +290,21 @@ class Journal:
                 "SELECT value FROM fact WHERE name = ?", (name,)
             ).fetchone()
         return None if row is None else row[0]
+
+
+_SPANS: Final = (
+    "SELECT sequence, request_id, part, epoch, catalogue_version, rows, numbers, after_offset, "
+    "after_row, rows_read, refused_here, is_answered FROM batch"
+)
+
+
+def _span(row: Sequence[Any]) -> Span:
+    sequence, named, part, epoch, version, rows, numbers, *rest = row
+    offset, next_row, rows_read, refused_here, is_answered = rest
+    sent = None
+    if not is_answered:
+        sent = Parcel(sequence, named, part, epoch, version, rows, _unpacked(numbers))
+    return Span(sequence, sent, Position(offset, next_row), rows_read, refused_here)
 
 
 def _insert_rejects(

@@ -18,12 +18,13 @@ from concordat._checks import checked_bytes, checked_type
 from concordat._operations.consents import CONSENTS_PER_REQUEST, draft_message
 from concordat.bulk._items import Position, SourceRow, UnreadableRow
 from concordat.bulk._journal import Journal, Reject, Span
+from concordat.bulk._lists import Lists
 from concordat.bulk._paths import checked_path
+from concordat.bulk._progress import Progress, Tell
 from concordat.bulk._pseudonyms import key_in
 from concordat.bulk._sending import Delivery, Parcel, request_id
 from concordat.bulk._tokens import Tokeniser, TokenStore
 from concordat.bulk._values import ValueFault, text_of
-from concordat.bulk.job import Progress, Tell, _Written
 from concordat.bulk.mapping import Mapping, load_mapping
 from concordat.bulk.sources import Source, no_rows, open_source
 from concordat.client import Client
@@ -114,7 +115,7 @@ def grant(
     )
     file = checked_path(journal, "journal")
     folder = file.parent
-    written = _Written(rejects, None)
+    written = Lists(rejects, None)
     written.check(
         [
             ("the source", getattr(source, "path", source)),
@@ -287,8 +288,8 @@ class _Granting:
         for _ in range(_ATTEMPTS):
             tokens = self.tokeniser.tokens([person.identifier for person in batch.persons])
             epoch = tokens[0].epoch if tokens else 0
-            parcel = Parcel(sequence, named, epoch, 0, b"", numbers) if tokens else None
-            span = Span(sequence, 0, parcel, batch.after, batch.rows_read, batch.refused)
+            parcel = Parcel(sequence, named, None, epoch, 0, b"", numbers) if tokens else None
+            span = Span(sequence, parcel, batch.after, batch.rows_read, batch.refused)
             self.book.prepare(span, batch.rejects)
             if parcel is None:
                 return

@@ -1,65 +1,34 @@
 """A bulk job: a file or a frame to banded rows at the gateway, and again after any failure."""
 
-import csv
 import hashlib
 import os
 import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from concordat._checks import checked_bytes, checked_integer, checked_type
-from concordat.bulk._items import Item, Position, UnreadableRow
-from concordat.bulk._journal import Journal, Reject, Span
-from concordat.bulk._names import ROW_COLUMNS, NamedRows
+from concordat.bulk._contributing import MAX_ROWS, Contributing
+from concordat.bulk._journal import Journal
+from concordat.bulk._lists import Lists
+from concordat.bulk._names import NamedRows
 from concordat.bulk._paths import checked_path
+from concordat.bulk._progress import Tell, Teller
 from concordat.bulk._pseudonyms import key_in
-from concordat.bulk._sending import (
-    MAX_ROWS,
-    MAX_WITHDRAWALS,
-    Contributing,
-    Delivery,
-    PreparedRow,
-    Withdrawing,
-    Work,
-    request_id,
-)
+from concordat.bulk._reading import Reader
+from concordat.bulk._running import Run
+from concordat.bulk._sending import Line, Work
 from concordat.bulk._tokens import Tokeniser, TokenStore
-from concordat.bulk.errors import SourceError
-from concordat.bulk.mapping import Mapped, Mapping, load_mapping
-from concordat.bulk.sources import Source, no_rows, open_source
+from concordat.bulk._withdrawing import MAX_WITHDRAWALS, Withdrawing
+from concordat.bulk.mapping import Mapping, load_mapping
+from concordat.bulk.sources import open_source
 from concordat.client import Client
-from concordat.errors import FailedPrecondition, InvalidInput
-from concordat_privacy.catalogue.calendar import day_number
-from concordat_privacy.catalogue.rows import AccountSnapshot, FieldProblem
-from concordat_privacy.catalogue.rows import Row as Record
 
-DEFAULT_BATCH_ROWS: Final = 10_000
-REJECT_COLUMNS: Final = ("row", "field", "reason", "description", "refused_by")
+DEFAULT_BATCH_ROWS: Final = MAX_ROWS
 
+_MOST_BATCH_ROWS: Final = 20_000
 _JOB_ID_BYTES: Final = 16
 _SHA256_BYTES: Final = 32
-_ATTEMPTS: Final = 4
-_TOLD_ROWS: Final = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job is, over all its runs."""
-
-    rows_read: int
-    rows_accepted: int
-    rows_refused: int
-    offset: int
-    """Of `size`, counted in `unit`."""
-    size: int
-    unit: str
-    """"bytes" of a CSV file, else "rows"."""
-    rows_per_second: float
-    """Of this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +53,6 @@ class Report:
     """Whether the job had ended before this run, which then sent nothing."""
 
 
-Tell: TypeAlias = Callable[[Progress], None]
-
-
 def upload(
     client: Client,
     source: object,
@@ -102,7 +68,7 @@ def upload(
     progress: Tell | None = None,
     timeout: float | None = None,
 ) -> Report:
-    """Contribute a file or a frame: band, tokenise and send its rows, batch by batch.
+    """Contribute a file or a frame: band, tokenise and send its rows, batch by batch, as an upload.
 
     The same call again goes on at the first batch that was not answered, whatever ended the one
     before; a finished job is not sent again. Raw values, account numbers and identifiers stay in
@@ -123,11 +89,11 @@ def upload(
         rows: a CSV file to write: row, entry, item, the name (RowRef) of each row that was taken,
             for corrections and withdrawals.
         encoding: of a CSV file; None: what the mapping says.
-        batch_rows: rows of the source to a batch, 1 to 20,000.
+        batch_rows: rows of the source to a batch, 1 to 20,000; more than 4,000 go as 4,000.
         portfolio: charge the key-holder's portfolio allowance (see Client.tokenise).
         adverse_notice_sha256: of the notice that the subjects of adverse rows were given.
         progress: called by this thread while rows are read and after each batch.
-        timeout: seconds for each request with its retries.
+        timeout: seconds for each answer, with what is tried again.
 
     Raises:
         MappingError, SourceError, InvalidInput: nothing was sent of what is wrong.
@@ -136,7 +102,7 @@ def upload(
         QuotaExhausted, TechnicalFault and others of Client.tokenise and Client.contribute.
         OSError: of the files that it writes.
     """
-    checked_integer(batch_rows, "batch_rows", 1, MAX_ROWS)
+    checked_integer(batch_rows, "batch_rows", 1, _MOST_BATCH_ROWS)
     notice = b""
     if adverse_notice_sha256 is not None:
         notice = checked_bytes(adverse_notice_sha256, "adverse_notice_sha256", _SHA256_BYTES)
@@ -145,10 +111,10 @@ def upload(
         source,
         mapping,
         Contributing(notice),
-        batch_rows=batch_rows,
+        batch_rows=min(batch_rows, MAX_ROWS),
         journal=journal,
         encoding=encoding,
-        written=_Written(rejects, rows),
+        written=Lists(rejects, rows),
         portfolio=portfolio,
         progress=progress,
         timeout=timeout,
@@ -194,52 +160,12 @@ def withdraw(
         batch_rows=MAX_WITHDRAWALS,
         journal=journal,
         encoding=encoding,
-        written=_Written(rejects, None),
+        written=Lists(rejects, None),
         names=rows,
         portfolio=portfolio,
         progress=progress,
         timeout=timeout,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """The files that a job writes beside its journal."""
-
-    rejects: str | os.PathLike[str] | None
-    rows: str | os.PathLike[str] | None
-
-    def check(self, used: Iterable[tuple[str, object]], own_folder: Path) -> None:
-        """Raise InvalidInput where one cannot be written, or would destroy a file that is used.
-
-        Asked before anything is sent, as they are written at the end. `used`: what each file is,
-        and its path; what is no path is passed over. `own_folder` is made by the job.
-        """
-        kept = [(what, Path(file)) for what, file in used if isinstance(file, str | os.PathLike)]
-        for name, file in (("rejects", self.rejects), ("rows", self.rows)):
-            if file is None:
-                continue
-            folder = checked_path(file, name).absolute().parent
-            if Path(file).is_dir():
-                raise InvalidInput.field(name, f"{file}: a file wanted, not a folder")
-            if not folder.is_dir() and folder != own_folder.absolute():
-                raise InvalidInput.field(name, f"{folder} is no folder; make it first")
-            for what, other in kept:
-                if _is_same(Path(file), other):
-                    raise InvalidInput.field(name, f"{what} itself; another file wanted")
-            kept.append((f"the file of {name}", Path(file)))
-
-    def clear(self) -> None:
-        """Remove the list of refused rows of an earlier run: it is no word about this one."""
-        if self.rejects is not None:
-            Path(self.rejects).unlink(missing_ok=True)
-
-    def write(self, book: Journal) -> None:
-        """Write them, of all that is known so far."""
-        if self.rejects is not None:
-            _write(Path(self.rejects), REJECT_COLUMNS, map(_reject_columns, book.rejects()))
-        if self.rows is not None:
-            _write(Path(self.rows), ROW_COLUMNS, book.taken())
 
 
 def _run(
@@ -251,7 +177,7 @@ def _run(
     batch_rows: int,
     journal: str | os.PathLike[str],
     encoding: str | None,
-    written: _Written,
+    written: Lists,
     names: str | os.PathLike[str] | None = None,
     portfolio: bool,
     progress: Tell | None,
@@ -295,10 +221,17 @@ def _run(
         job_id = book.begin(facts, secrets.token_bytes(_JOB_ID_BYTES))
         tokeniser = Tokeniser(client, store, portfolio, timeout)
         was_done = book.is_done
-        job = _Job(client, opened, checked, key, work, book, job_id, tokeniser, batch_rows, timeout)
-        teller = _Teller(progress, book, opened)
+        utc_now = client._context.environment.utc_now
+        run = Run(
+            work,
+            Reader(opened, checked, key, work, batch_rows, utc_now),
+            Line(client, job_id, timeout),
+            book,
+            tokeniser,
+            Teller(progress, book, opened),
+        )
         try:
-            job.run(teller)
+            run.to_the_end()
         finally:
             written.write(book)
         totals = book.totals()
@@ -314,241 +247,3 @@ def _run(
             None if written.rows is None else Path(written.rows),
             was_done,
         )
-
-
-@dataclass(slots=True)
-class _Teller:
-    """Calls the caller's progress function."""
-
-    tell: Tell | None
-    book: Journal
-    source: Source
-    _began: float = 0.0
-    _first: int = 0
-    _offset: int = -1
-
-    def begin(self) -> None:
-        self._began = time.monotonic()
-        self._first = self.book.totals().rows_read
-
-    def at(self, position: Position | None, more_read: int, more_refused: int) -> None:
-        """Tell where the job is: `more` were read and not answered yet."""
-        if self.tell is None:
-            return
-        self._offset = 0 if position is None else position.offset
-        totals = self.book.totals()
-        read = totals.rows_read + more_read
-        seconds = max(time.monotonic() - self._began, 1e-6)
-        self.tell(
-            Progress(
-                read,
-                totals.rows_accepted,
-                totals.rows_refused + more_refused,
-                self._offset,
-                self.source.size,
-                self.source.unit,
-                (read - self._first) / seconds,
-            )
-        )
-
-    def end(self) -> None:
-        """Tell that the source was read to its end, which may be after the last row."""
-        if self._offset != self.source.size:
-            self.at(Position(self.source.size, 0), 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """Rows of one span, mapped."""
-
-    rows: list[tuple[int, Mapped]]
-    rejects: list[Reject]
-    after: Position
-    rows_read: int
-    refused: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    client: Client
-    source: Source
-    mapping: Mapping
-    key: bytes
-    work: Work
-    book: Journal
-    job_id: bytes
-    tokeniser: Tokeniser
-    batch_rows: int
-    timeout: float | None
-
-    def run(self, teller: _Teller) -> None:
-        teller.begin()
-        if self.book.is_done:
-            return
-        position, sequence = self._resumed(teller)
-        items = self.source.rows(self.mapping.columns, position)
-        while (read := self._read(items, teller)) is not None:
-            # What was read may be of another content than what the digest was made of.
-            self.source.check_unchanged()
-            sequence += 1
-            span = self._prepared(sequence, 0, read)
-            if span.parcel is not None:
-                self._sent(span, read)
-            teller.at(read.after, 0, 0)
-        self.source.check_unchanged()
-        self._check_all_found()
-        self.book.finish()
-        teller.end()
-
-    def _check_all_found(self) -> None:
-        """Raise SourceError where there are no rows, or not those that were named."""
-        found = self.book.totals().rows_read
-        if not found and self.work.awaited is None:
-            raise no_rows(self.source)
-        if self.work.awaited is not None and found != self.work.awaited:
-            raise SourceError(
-                f"{self.work.awaited - found} of the {self.work.awaited} named rows are not in the "
-                "source; all others were sent: name rows by their numbers in the source that was "
-                "contributed"
-            )
-
-    def _resumed(self, teller: _Teller) -> tuple[Position | None, int]:
-        """Send what an earlier run prepared; where to go on, and the last sequence."""
-        last = self.book.last()
-        if last is None:
-            return None, 0
-        if last.parcel is not None:
-            self._sent(last, None)
-        teller.at(last.after, 0, 0)
-        return last.after, last.sequence
-
-    def _read(self, items: Iterator[Item], teller: _Teller) -> _Read | None:
-        """The next rows, up to a batch; None at the end."""
-        today = day_number(self.client._context.environment.utc_now().astimezone(UTC).date())
-        rows: list[tuple[int, Mapped]] = []
-        rejects: list[Reject] = []
-        read = refused = 0
-        after = None
-        for item in items:
-            if not self.work.wants(item.number):
-                continue
-            read += 1
-            after = item.after
-            mapped = self._mapped(item, today)
-            if isinstance(mapped, Mapped):
-                rows.append((item.number, mapped))
-            else:
-                refused += 1
-                rejects += [
-                    Reject(item.number, one.field, one.reason, one.description) for one in mapped
-                ]
-            if read % _TOLD_ROWS == 0:
-                teller.at(after, read, refused)
-            if read == self.batch_rows:
-                break
-        if after is None:
-            return None
-        return _Read(rows, rejects, after, read, refused)
-
-    def _mapped(self, item: Item, today: int) -> Mapped | list[FieldProblem]:
-        if isinstance(item, UnreadableRow):
-            return [FieldProblem("", item.reason, item.description)]
-        mapped = self.mapping.map(item.values, self.key)
-        if isinstance(mapped, Mapped):
-            return self.work.faults(mapped, today) or mapped
-        return mapped
-
-    def _prepared(self, sequence: int, attempt: int, read: _Read) -> Span:
-        tokens = self.tokeniser.tokens([mapped.identifier for _, mapped in read.rows])
-        rows: list[PreparedRow] = []
-        rejects = list(read.rejects)
-        refused = read.refused
-        seen: dict[tuple[object, ...], int] = {}
-        for (number, mapped), token in zip(read.rows, tokens, strict=True):
-            what, key = _identity(mapped.record)
-            first = seen.setdefault((token.value, *key), number)
-            if first == number:
-                rows.append(self.work.row(number, token, mapped))
-            else:
-                refused += 1
-                rejects.append(Reject(number, "", "DUPLICATE", f"the same {what} as row {first}"))
-        sent = None
-        if rows:
-            sent = self.work.parcel(sequence, request_id(self.job_id, sequence, attempt), rows)
-        span = Span(sequence, attempt, sent, read.after, read.rows_read, refused)
-        self.book.prepare(span, rejects)
-        return span
-
-    def _sent(self, span: Span, read: _Read | None) -> None:
-        """Send a span's parcel, under a newer key epoch where its own has ended."""
-        while span.parcel is not None:
-            delivery = self.work.deliver(self.client, span.parcel, self.timeout)
-            if delivery is not None:
-                self.book.answer(span, span.parcel, delivery, _gateway_rejects(span, delivery))
-                return
-            if span.attempt + 1 >= _ATTEMPTS:
-                raise FailedPrecondition(
-                    "the gateway takes none of the key epochs that its key log has in use",
-                    reason="EPOCH_NOT_ACTIVE",
-                )
-            self.tokeniser.refuse(span.parcel.epoch)
-            if read is None:
-                read = self._read_again(span)
-            span = self._prepared(span.sequence, span.attempt + 1, read)
-
-    def _read_again(self, span: Span) -> _Read:
-        """The rows of a span that an earlier run prepared."""
-        start = self.book.after(span.sequence - 1)
-        items = self.source.rows(self.mapping.columns, start)
-        job = replace(self, batch_rows=span.rows_read)
-        read = job._read(items, _Teller(None, self.book, self.source))
-        if read is None or read.after != span.after:
-            raise SourceError("the source has other rows than before")
-        return read
-
-
-def _identity(record: Record) -> tuple[str, tuple[object, ...]]:
-    """What makes two rows of one subject the same, as the gateway has it."""
-    if isinstance(record, AccountSnapshot):
-        return "account and month", (record.account_ref, record.as_of_month)
-    return "application", (record.application_ref,)
-
-
-def _gateway_rejects(span: Span, delivery: Delivery) -> list[Reject]:
-    found = [
-        Reject(one.item, one.field, one.reason, one.description, "gateway")
-        for one in delivery.refused
-    ]
-    if delivery.rows_refused and not found:
-        assert span.parcel is not None
-        first, last = span.parcel.numbers[0], span.parcel.numbers[-1]
-        text = (
-            f"{delivery.rows_refused} rows of {first} to {last}: the reasons were lost with the "
-            "connection, and the key epoch has ended since"
-        )
-        found.append(Reject(first, "", "UNKNOWN", text, "gateway"))
-    return found
-
-
-def _reject_columns(one: Reject) -> tuple[object, ...]:
-    return one.row, one.field, one.reason, one.description, one.refused_by
-
-
-def _is_same(file: Path, other: Path) -> bool:
-    """Whether two paths are of one file, which need not be there yet."""
-    if file.exists() and other.exists():
-        return file.samefile(other)
-    return file.resolve() == other.resolve()
-
-
-def _write(file: Path, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file in the place of what is there, whole or not at all."""
-    unfinished = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-    try:
-        with unfinished.open("x", newline="", encoding="utf-8") as out:
-            writer = csv.writer(out, lineterminator="\n")
-            writer.writerow(heading)
-            writer.writerows(rows)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)

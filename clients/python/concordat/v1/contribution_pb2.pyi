@@ -847,16 +847,20 @@ class GetUploadRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.bytes
     """The upload's id."""
+    sequence: _builtins.int
+    """A part of it, whose acknowledgement is wanted too; 0 for none."""
     def __init__(
         self,
         *,
         upload_id: _builtins.bytes = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["upload_id", b"upload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence", "upload_id", b"upload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -878,6 +882,7 @@ class GetUploadResponse(_message.Message):
     END_ENTRY_INDEX_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ANSWERED_UNTIL_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
     acknowledged_sequence: _builtins.int
     """Sequence up to which it was taken: how many parts it has."""
     rows_accepted: _builtins.int
@@ -904,6 +909,12 @@ class GetUploadResponse(_message.Message):
         gateways.
         """
 
+    @_builtins.property
+    def part(self) -> Global___PartAcknowledged:
+        """The part that the request named, as it was acknowledged; not set where it
+        was not taken. Not set by earlier gateways.
+        """
+
     def __init__(
         self,
         *,
@@ -917,10 +928,11 @@ class GetUploadResponse(_message.Message):
         end_entry_index: _builtins.int = ...,
         state: Global___UploadState.ValueType = ...,
         answered_until: _timestamp_pb2.Timestamp | None = ...,
+        part: Global___PartAcknowledged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answered_until", b"answered_until", "last_accepted_at", b"last_accepted_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered_until", b"answered_until", "last_accepted_at", b"last_accepted_at", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "answered_until", b"answered_until", "complete", b"complete", "end_entry_index", b"end_entry_index", "first_entry_index", b"first_entry_index", "last_accepted_at", b"last_accepted_at", "last_entry_index", b"last_entry_index", "rows_accepted", b"rows_accepted", "rows_refused", b"rows_refused", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "answered_until", b"answered_until", "complete", b"complete", "end_entry_index", b"end_entry_index", "first_entry_index", b"first_entry_index", "last_accepted_at", b"last_accepted_at", "last_entry_index", b"last_entry_index", "part", b"part", "rows_accepted", b"rows_accepted", "rows_refused", b"rows_refused", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

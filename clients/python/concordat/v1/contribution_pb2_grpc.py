@@ -109,6 +109,10 @@ class ContributionServiceServicer(object):
         ledger entry, and no part is taken after it. It can come on any stream of
         the upload, and again. An upload that is not ended stays open until it
         expires: see UploadState.
+        Where the key epoch has ended, a stream of an upload that has parts is
+        opened all the same, so that it can be ended; parts are refused
+        (EPOCH_NOT_ACTIVE), and GetUpload tells what became of those that came
+        before.
         The stream ends at the call's deadline, and with UNAVAILABLE
         (SHUTTING_DOWN) after the part under way where the server is to stop. All
         that was acknowledged stays; open another stream and go on.
@@ -126,9 +130,11 @@ class ContributionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetUpload(self, request, context):
-        """Reads how far an upload of the calling member has come.
+        """Reads how far an upload of the calling member has come, and what became of
+        one of its parts.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
-        it was ever taken).
+        it was ever taken), FAILED_PRECONDITION (reason UPLOAD_EXPIRED, where a
+        part is asked for).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

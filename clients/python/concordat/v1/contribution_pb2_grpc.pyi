@@ -63,6 +63,10 @@ class ContributionServiceStub:
     ledger entry, and no part is taken after it. It can come on any stream of
     the upload, and again. An upload that is not ended stays open until it
     expires: see UploadState.
+    Where the key epoch has ended, a stream of an upload that has parts is
+    opened all the same, so that it can be ended; parts are refused
+    (EPOCH_NOT_ACTIVE), and GetUpload tells what became of those that came
+    before.
     The stream ends at the call's deadline, and with UNAVAILABLE
     (SHUTTING_DOWN) after the part under way where the server is to stop. All
     that was acknowledged stays; open another stream and go on.
@@ -76,9 +80,11 @@ class ContributionServiceStub:
     rows). Parts before an error stay as they were acknowledged.
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_contribution_pb2.GetUploadRequest, _contribution_pb2.GetUploadResponse]
-    """Reads how far an upload of the calling member has come.
+    """Reads how far an upload of the calling member has come, and what became of
+    one of its parts.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
-    it was ever taken).
+    it was ever taken), FAILED_PRECONDITION (reason UPLOAD_EXPIRED, where a
+    part is asked for).
     """
     ListRefusedRows: _grpc.UnaryUnaryMultiCallable[_contribution_pb2.ListRefusedRowsRequest, _contribution_pb2.ListRefusedRowsResponse]
     """Lists the refused rows of an upload of the calling member, in their
@@ -134,6 +140,10 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     ledger entry, and no part is taken after it. It can come on any stream of
     the upload, and again. An upload that is not ended stays open until it
     expires: see UploadState.
+    Where the key epoch has ended, a stream of an upload that has parts is
+    opened all the same, so that it can be ended; parts are refused
+    (EPOCH_NOT_ACTIVE), and GetUpload tells what became of those that came
+    before.
     The stream ends at the call's deadline, and with UNAVAILABLE
     (SHUTTING_DOWN) after the part under way where the server is to stop. All
     that was acknowledged stays; open another stream and go on.
@@ -147,9 +157,11 @@ class ContributionServiceAsyncStub(ContributionServiceStub):
     rows). Parts before an error stay as they were acknowledged.
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_contribution_pb2.GetUploadRequest, _contribution_pb2.GetUploadResponse]  # type: ignore[assignment]
-    """Reads how far an upload of the calling member has come.
+    """Reads how far an upload of the calling member has come, and what became of
+    one of its parts.
     Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
-    it was ever taken).
+    it was ever taken), FAILED_PRECONDITION (reason UPLOAD_EXPIRED, where a
+    part is asked for).
     """
     ListRefusedRows: _aio.UnaryUnaryMultiCallable[_contribution_pb2.ListRefusedRowsRequest, _contribution_pb2.ListRefusedRowsResponse]  # type: ignore[assignment]
     """Lists the refused rows of an upload of the calling member, in their
@@ -220,6 +232,10 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         ledger entry, and no part is taken after it. It can come on any stream of
         the upload, and again. An upload that is not ended stays open until it
         expires: see UploadState.
+        Where the key epoch has ended, a stream of an upload that has parts is
+        opened all the same, so that it can be ended; parts are refused
+        (EPOCH_NOT_ACTIVE), and GetUpload tells what became of those that came
+        before.
         The stream ends at the call's deadline, and with UNAVAILABLE
         (SHUTTING_DOWN) after the part under way where the server is to stop. All
         that was acknowledged stays; open another stream and go on.
@@ -239,9 +255,11 @@ class ContributionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _contribution_pb2.GetUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contribution_pb2.GetUploadResponse, _abc.Awaitable[_contribution_pb2.GetUploadResponse]]:
-        """Reads how far an upload of the calling member has come.
+        """Reads how far an upload of the calling member has come, and what became of
+        one of its parts.
         Errors: INVALID_ARGUMENT, NOT_FOUND (reason UPLOAD_NOT_FOUND: no part of
-        it was ever taken).
+        it was ever taken), FAILED_PRECONDITION (reason UPLOAD_EXPIRED, where a
+        part is asked for).
         """
 
     @_abc_1.abstractmethod
