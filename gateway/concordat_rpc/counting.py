@@ -26,6 +26,8 @@ _SHORTEST_FIELD: Final = 2
 """Bytes: a tag, and a length or a value."""
 _VARINT_BYTES: Final = 10
 _TAG_MASK: Final = 2**32 - 1
+_VARINT_MASK: Final = 2**64 - 1
+"""Ten bytes hold 70 bits, of which parsers drop the highest."""
 
 
 class Counter:
@@ -105,5 +107,5 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         byte = data[at + index]
         value |= (byte & 127) << 7 * index
         if byte < 128:
-            return value, at + index + 1
+            return value & _VARINT_MASK, at + index + 1
     raise ValueError("longer than any number")

@@ -10,7 +10,7 @@ from collections import deque
 import sqlalchemy as sa
 from sqlalchemy.pool import PoolProxiedConnection
 
-from concordat_store.engines import is_open
+from concordat_store.engines import TEMPORARY, is_open
 
 
 class AskingConnections:
@@ -37,6 +37,9 @@ class AskingConnections:
         fresh = self._engine.raw_connection()
         if not self._is_sqlite:
             _set_autocommit(fresh, True)
+            if fresh.info.pop(TEMPORARY, False):
+                # It may be kept for as long as the process lives, see `engines`.
+                fresh.cursor().execute("DISCARD TEMP")
         return fresh
 
     def put(self, connection: PoolProxiedConnection) -> None:

@@ -18,6 +18,10 @@ from sqlalchemy.engine import URL, make_url
 SQLITE_MINIMUM = (3, 51, 3)
 BUSY_TIMEOUT_SECONDS = 10
 """How long a writer waits for another process's transaction before it gives up."""
+RECYCLE_SECONDS = 3_600
+"""Age from which a connection to PostgreSQL is replaced instead of handed out."""
+TEMPORARY = "concordat_temporary"
+"""In a connection's `info`, once it may have temporary tables."""
 
 WRITES = "concordat_writes"
 """Execution option of transactions that write: BEGIN IMMEDIATE on SQLite."""
@@ -168,6 +172,9 @@ def _postgresql_engine(url: URL, pool_size: int) -> sa.Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=BUSY_TIMEOUT_SECONDS,
+        # A temporary table that stays holds back what the whole server may forget about old
+        # transactions, and only its own connection can help that.
+        pool_recycle=RECYCLE_SECONDS,
         connect_args=_POSTGRESQL_CONNECT,
     )
     event.listen(engine, "connect", _prepare_postgresql)

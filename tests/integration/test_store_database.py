@@ -8,17 +8,25 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from concordat_gateway.store.control_tables import budget, consent, ledger_entry
 from concordat_rpc.errors import Kind, Refusal
 from concordat_store.checkpoints import ROWS
 from concordat_store.database import Database
 from concordat_store.direct import Among, rows_of
-from concordat_store.engines import SQLITE_MINIMUM, StoreError, require_sqlite
+from concordat_store.engines import (
+    RECYCLE_SECONDS,
+    SQLITE_MINIMUM,
+    StoreError,
+    create_engine,
+    require_sqlite,
+)
 from tests.postgresql import Cluster
 from tests.stores import StoreUrls
 
@@ -362,6 +370,28 @@ def test_connections_that_the_server_ended_are_not_asked(postgresql_stores: Stor
                     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
+
+
+@pytest.mark.postgresql
+def test_an_old_connection_is_replaced(postgresql_stores: StoreUrls) -> None:
+    engine = create_engine(postgresql_stores.control_url, pool_size=1)
+    with closing(engine.raw_connection()) as first:
+        number = _number_of(first)
+    with closing(engine.raw_connection()) as young:
+        assert _number_of(young) == number
+
+    def age(_connection: object, record: Any) -> None:
+        record.starttime -= RECYCLE_SECONDS + 1
+
+    event.listen(engine, "checkin", age)
+    engine.raw_connection().close()
+    with closing(engine.raw_connection()) as fresh:
+        assert _number_of(fresh) != number
+    engine.dispose()
+
+
+def _number_of(connection: Any) -> int:
+    return int(connection.driver_connection.info.backend_pid)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 40])

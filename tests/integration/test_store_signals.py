@@ -6,8 +6,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,6 +30,7 @@ from concordat_privacy.catalogue.relations import History, Inquiry, Relation, me
 from concordat_privacy.catalogue.rows import AccountSnapshot, ApplicationEvent, Row
 from concordat_privacy.epochs import FIRST_EPOCH
 from concordat_privacy.log.checkpoint import SigningKey
+from concordat_store.database import Database
 from tests.ledgers import check_ledger
 from tests.relations import relation as built
 from tests.stores import ManualClock, StoreUrls, open_journal, open_signals
@@ -312,3 +315,25 @@ def test_histories_are_the_merge_of_all_published_rows(
 @pytest.fixture
 def counter() -> list[int]:
     return [0]
+
+
+@pytest.mark.postgresql
+def test_a_connection_that_may_be_kept_for_ever_has_no_temporary_table(
+    postgresql_stores: StoreUrls, clock: ManualClock
+) -> None:
+    """The age of one that stays holds back what the whole server may forget."""
+
+    def temporary() -> list[str]:
+        with psycopg.connect(postgresql_stores.signals_url) as connection:
+            query = "SELECT relname FROM pg_class WHERE relpersistence = 't' ORDER BY 1"
+            return [name for (name,) in connection.execute(query)]
+
+    with closing(Database.open(postgresql_stores.signals_url)) as database:
+        signals = SignalStore(database, clock)
+        for number in (1, 2):
+            signals.stage(batch_id(number), [StagedRow(0, subject(1), pack_row(snapshot()))])
+            signals.publish(batch_id(number), 1, [])
+        assert temporary()
+        # Whoever asks may keep it.
+        with database.ask():
+            assert not temporary()

@@ -246,3 +246,37 @@ def test_an_upload_that_broke_anywhere_makes_the_pool_of_one_that_did_not(
     contributions.resume(journal, store, clock)
     assert store.staged() == []
     assert broken.pool() == unbroken.pool()
+
+
+def test_after_a_part_that_could_not_be_published_none_is_acknowledged(
+    stores: tuple[Journal, EndingStore], clock: ManualClock
+) -> None:
+    """Acknowledgements have no gap, and the upload goes on in its order over another stream."""
+    sender = Sender(stores, clock, BROKEN, [[(0, 0, balance)] for balance in (1, 2, 3)], 10**9)
+    with closing(sender.open()) as stream:
+        sender.send(stream, 1)
+        sender.store.end_at = Point.BEFORE_PUBLISHING
+        sender.send(stream, 2)
+        with pytest.raises(Break):
+            stream.settle()
+        # The store is well again, and yet.
+        stream.settle()
+        assert stream.published() == []
+    with closing(sender.open()) as stream:
+        assert stream.taken == 2
+        for sequence in (1, 2, 3):
+            sender.send(stream, sequence)
+        stream.settle()
+        assert [part.sequence for part in stream.published()] == [1, 2, 3]
+    assert sender.pool()[0].balance == 3
+
+
+def test_what_was_recorded_is_published_though_its_sender_has_gone(
+    stores: tuple[Journal, EndingStore], clock: ManualClock
+) -> None:
+    sender = Sender(stores, clock, BROKEN, [[(0, 0, balance)] for balance in (1, 2)], 2 * 10**9)
+    with closing(sender.open()) as stream:
+        sender.send(stream, 1)
+        sender.send(stream, 2)
+    assert sender.store.staged() == []
+    assert sender.pool()[0].balance == 2

@@ -79,6 +79,15 @@ def test_no_more_is_read_than_decides() -> None:
     assert not UPLOADS.has_more_than(1_001, rows + b"\xff" * 10_000)
 
 
+@pytest.mark.parametrize("tag", [b"\x1a", b"\x22", b"\x12"], ids=["known", "unknown", "row"])
+def test_a_length_of_more_bits_than_a_parser_keeps_hides_no_rows(tag: bytes) -> None:
+    beyond = tag + b"\x80" * 9 + b"\x02"  # 2**64, which is 0 to a parser
+    rows = EMPTY_ROWS[0] * 1_000
+    for message in (part(beyond + rows), beyond + part(rows)):
+        assert elements(Sent.FromString(message)) >= 1_000
+        assert UPLOADS.has_more_than(500, message)
+
+
 PIECES = [
     *EMPTY_ROWS,
     b"\x1a\x03abc",
@@ -95,6 +104,8 @@ PIECES = [
     b"\xff",
     b"\x1a\x7f",  # reaches beyond
     b"\x80" * 9 + b"\x01",
+    b"\x1a" + b"\x80" * 9 + b"\x02",  # a length of 2**64, which parsers take for 0
+    b"\x2a" + b"\x83" + b"\x80" * 8 + b"\x7eabc",
 ]
 contents = st.lists(st.sampled_from(PIECES) | st.binary(max_size=3), max_size=30).map(b"".join)
 

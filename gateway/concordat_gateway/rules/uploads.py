@@ -16,6 +16,7 @@ record. Of an upload that has expired (`upload_ages`) that record is gone, and n
 answered any more.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -62,6 +63,8 @@ MAX_REFUSED_ROWS = 10_000
 _ITEM_BITS = (MAX_ROWS_A_PART - 1).bit_length()
 """Of a row's position in its part."""
 _BATCHES_A_READ = 16
+
+_log = logging.getLogger(__name__)
 
 _Upload: TypeAlias = sa.Row[tuple[Any, ...]]
 
@@ -150,8 +153,17 @@ class UploadStream:
         self._taken = self._opened()
 
     def close(self) -> None:
-        """Let what is being published be published."""
+        """Let all that was taken be published, though nobody waits for the answer any more."""
+        left = [self._publishing]
+        self._publishing = None
+        self._begin_publishing()
+        left.append(self._publishing)
         self._publisher.shutdown()
+        for one in left:
+            error = one.exception() if one is not None else None
+            # A refusal is a store that fails: the resumption goes on with it, as with the rest.
+            if error is not None and not isinstance(error, Refusal):
+                _log.error("publishing a part failed after its sender had gone", exc_info=error)
 
     @property
     def taken(self) -> int:
@@ -196,7 +208,8 @@ class UploadStream:
     def settle(self) -> None:
         """Wait until all that was taken is in the pool.
 
-        Raises Refusal UNAVAILABLE: what is not is durable all the same, and will be.
+        Raises Refusal UNAVAILABLE: what is not is durable all the same, and will be. It is not
+        answered over this stream any more, nor is what was taken after it.
         """
         self._await_published()
         self._begin_publishing()
@@ -217,8 +230,14 @@ class UploadStream:
 
     def _await_published(self) -> None:
         publishing, self._publishing = self._publishing, None
-        if publishing is not None:
+        if publishing is None:
+            return
+        try:
             self._published.append(publishing.result())
+        except BaseException:
+            # Or it would be acknowledged, and the one before it not.
+            self._recorded = None
+            raise
 
     def _publish(self, batch: RecordedBatch, staged: bytes | None) -> Published:
         publish(self._journal, self._signals, batch, staged)

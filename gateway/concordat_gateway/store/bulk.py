@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from psycopg.types.string import BytesBinaryDumper
 
+from concordat_store.engines import TEMPORARY
 from concordat_store.writer import Writer
 
 Rows = Sequence[tuple[Any, ...]]
@@ -52,13 +53,17 @@ def write_rows(writer: Writer, table: sa.Table, rows: Rows) -> None:
 
 
 def upsert_rows(connection: sa.Connection, table: sa.Table, rows: Rows) -> None:
-    """Insert rows, replacing those with the same primary key. Rows must be in key order."""
+    """Insert rows, replacing those with the same primary key. Rows must be in key order.
+
+    At most once a transaction and table.
+    """
     if not rows:
         return
     if _is_sqlite(connection):
         _insert_on_sqlite(connection.exec_driver_sql, table, rows, _on_conflict(table))
         return
     arriving = f"arriving_{table.name}"
+    connection.info[TEMPORARY] = True
     connection.exec_driver_sql(_temporary(table, arriving))
     _copy(connection, table, arriving, rows)
     connection.exec_driver_sql(_move(table, arriving))
