@@ -153,8 +153,9 @@ class Journal:
             if self._fact(name) != value:
                 raise JobChanged(
                     f"{self._file}: this job was begun with another "
-                    f"{_FACTS.get(name, name)}; what has changed is a job of its own: name "
-                    "another (--job NAME, or from Python journal=)",
+                    f"{_FACTS.get(name, name)}; rows that it has not sent can go as a job of their "
+                    "own: a file of those alone, and another name (--job NAME, or from Python "
+                    "journal=)",
                     what=name,
                 )
         known = self._fact("job_id")
