@@ -13,8 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from concordat_store.turns import Turns
+
 ROWS = 4_000
 """Changed since the last time; rows in the order of no key change about a page each."""
+LONG_LOG_PAGES = 16_000
+"""64 MB: a log this long is begun anew by force."""
+_DRAIN_MILLISECONDS = 200
+"""How long writers may have to wait then, until readers have left the log."""
 
 _log = logging.getLogger(__name__)
 
@@ -22,8 +28,9 @@ _log = logging.getLogger(__name__)
 class Checkpoints:
     """Thread-safe. The thread starts when it is first needed; close it."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, turns: Turns) -> None:
         self._engine = engine
+        self._turns = turns
         self._mutex = threading.Lock()
         self._changed = 0
         self._wanted = threading.Event()
@@ -59,11 +66,32 @@ class Checkpoints:
                 self._wanted.clear()
                 if connection is None:
                     connection = self._engine.raw_connection()
-                with self.moving, closing(connection.cursor()) as cursor:
-                    cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    _set_patience(connection, _DRAIN_MILLISECONDS)
+                with closing(connection.cursor()) as cursor:
+                    with self.moving:
+                        length, moved = _move(cursor, "PASSIVE")
+                    if length > LONG_LOG_PAGES > length - moved:
+                        # Readers that come one after another never leave the log while something
+                        # in it is not in the database, and a writer that goes on sees to that. For
+                        # one that stays nobody waits: much of the log is not moved then.
+                        with self._turns.turn(), self.moving:
+                            _move(cursor, "RESTART")
         except (exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
             # Nothing is lost: the log has all of it, and commits move it from now on.
             _log.warning("moving the write-ahead log failed, commits do it now: %s", error)
         finally:
             if connection is not None:
+                # Not for the pool: it has no patience.
+                connection.invalidate()
                 connection.close()
+
+
+def _move(cursor: Any, how: str) -> tuple[int, int]:
+    """Move the log: its pages and how many are in the database; -1 where somebody else does it."""
+    [(_, length, moved)] = cursor.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
+    return length, moved
+
+
+def _set_patience(connection: Any, milliseconds: int) -> None:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(f"PRAGMA busy_timeout = {milliseconds}").fetchall()

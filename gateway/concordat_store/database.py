@@ -39,7 +39,7 @@ class Database:
         self._checkpoints: Checkpoints | None = None
         if self.is_sqlite:
             self._turns = Turns(Path(str(engine.url.database)))
-            self._checkpoints = Checkpoints(engine)
+            self._checkpoints = Checkpoints(engine, self._turns)
 
     @classmethod
     def open(cls, url: str, *, pool_size: int = 16, erasing: bool = False) -> "Database":

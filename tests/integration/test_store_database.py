@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import event
 
 from concordat_gateway.store.control_tables import budget, consent, ledger_entry
 from concordat_rpc.errors import Kind, Refusal
+from concordat_store import checkpoints
 from concordat_store.checkpoints import ROWS
 from concordat_store.database import Database
 from concordat_store.direct import Among, rows_of
@@ -179,6 +180,43 @@ def test_much_that_is_written_is_moved_out_of_the_log_beside_the_commits(
         with control.write() as connection:
             add(connection, "another")
             assert count(connection) == ROWS + 2
+
+
+def test_a_log_that_is_never_without_a_reader_begins_anew(
+    sqlite_stores: StoreUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "LONG_LOG_PAGES", 500)
+    done = threading.Event()
+    with closing(Database.open(sqlite_stores.control_url)) as control:
+
+        def read() -> None:
+            last = ExitStack()
+            while not done.is_set():
+                following = ExitStack()
+                count(following.enter_context(control.read()))
+                last.close()
+                last = following
+                time.sleep(0.001)
+            last.close()
+
+        def length() -> int:
+            with control.read() as connection:
+                row = connection.exec_driver_sql("PRAGMA wal_checkpoint(NOOP)").one()
+            return int(row[1])
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            lengths, end = [length()], time.monotonic() + SECONDS
+            while lengths[-1] >= max(lengths):
+                assert time.monotonic() < end
+                with control.write() as connection:
+                    for number in range(500):
+                        add(connection, f"{len(lengths)}: {number}")
+                lengths.append(length())
+        finally:
+            done.set()
+            reader.join()
 
 
 def test_write_is_undone_by_an_exception(control: Database) -> None:
