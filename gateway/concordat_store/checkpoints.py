@@ -61,29 +61,38 @@ class Checkpoints:
 
     def _run(self) -> None:
         connection: Any = None
-        try:
-            while self._wanted.wait() and not self._closed:
-                self._wanted.clear()
+        while self._wanted.wait() and not self._closed:
+            self._wanted.clear()
+            try:
                 if connection is None:
                     connection = self._engine.raw_connection()
                     _set_patience(connection, _DRAIN_MILLISECONDS)
-                with closing(connection.cursor()) as cursor:
-                    with self.moving:
-                        length, moved = _move(cursor, "PASSIVE")
-                    if length > LONG_LOG_PAGES > length - moved:
-                        # Readers that come one after another never leave the log while something
-                        # in it is not in the database, and a writer that goes on sees to that. For
-                        # one that stays nobody waits: much of the log is not moved then.
-                        with self._turns.turn(), self.moving:
-                            _move(cursor, "RESTART")
-        except (exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
-            # Nothing is lost: the log has all of it, and commits move it from now on.
-            _log.warning("moving the write-ahead log failed, commits do it now: %s", error)
-        finally:
-            if connection is not None:
-                # Not for the pool: it has no patience.
-                connection.invalidate()
-                connection.close()
+                self._move_with(connection)
+            except (exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
+                # Nothing is lost: the log has all of it, and where this goes on failing, commits
+                # move it.
+                _log.warning("moving the write-ahead log failed: %s", error)
+                _give_up(connection)
+                connection = None
+        _give_up(connection)
+
+    def _move_with(self, connection: Any) -> None:
+        with closing(connection.cursor()) as cursor:
+            with self.moving:
+                length, moved = _move(cursor, "PASSIVE")
+            if length > LONG_LOG_PAGES > length - moved:
+                # Readers that come one after another never leave the log while something in it is
+                # not in the database, and a writer that goes on sees to that. For one that stays
+                # nobody waits: much of the log is not moved then.
+                with self._turns.turn(), self.moving:
+                    _move(cursor, "RESTART")
+
+
+def _give_up(connection: Any) -> None:
+    """Close a connection that is not for the pool: it has no patience."""
+    if connection is not None:
+        connection.invalidate()
+        connection.close()
 
 
 def _move(cursor: Any, how: str) -> tuple[int, int]:
