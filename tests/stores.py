@@ -268,7 +268,7 @@ def _watching_drivers(
     note: Callable[[Writer | Asked, str, Sequence[Any]], None],
 ) -> Iterator[None]:
     """Calls `note` for the statements that go to the driver past SQLAlchemy."""
-    run, run_many, run_all, ask = Writer.run, Writer.run_many, Writer.run_all, Asked.run
+    run, run_all, ask = Writer.run, Writer.run_all, Asked.run
     noting = threading.local()
 
     def noted(writer: Writer | Asked, statement: str, rows: Sequence[Any]) -> None:
@@ -284,10 +284,6 @@ def _watching_drivers(
         rows = run(self, statement, parameters)
         noted(self, statement, () if parameters is None else (parameters,))
         return rows
-
-    def watched_run_many(self: Writer, statement: str, rows: Sequence[Any]) -> None:
-        run_many(self, statement, rows)
-        noted(self, statement, rows)
 
     def watched_run_all(self: Writer, statements: Sequence[Statement]) -> None:
         run_all(self, statements)
@@ -305,5 +301,4 @@ def _watching_drivers(
         patched.setattr(Asked, "run", watched_ask)
         patched.setattr(Writer, "run", watched_run)
         patched.setattr(Writer, "run_all", watched_run_all)
-        patched.setattr(Writer, "run_many", watched_run_many)
         yield

@@ -168,11 +168,6 @@ class Writer:
         self._begin()
         return self.run(statement)
 
-    def run_many(self, statement: str, rows: Sequence[Row]) -> None:
-        """Run a statement once for each row of parameters."""
-        self._catch_up()
-        self._cursor.executemany(statement, rows)
-
     def undo(self) -> None:
         """Roll back what the transaction did so far; its end commits nothing then."""
         self._later, self._last = [], []

@@ -8,11 +8,25 @@ from concordat.bulk._items import Item, Position, UnreadableRow
 from concordat.bulk._journal import Reject
 from concordat.bulk._sending import Work
 from concordat.bulk.mapping import Mapped, Mapping
-from concordat.bulk.sources import Source
+from concordat.bulk.sources import Source, open_source
 from concordat_privacy.catalogue.calendar import day_number
 from concordat_privacy.catalogue.rows import FieldProblem
 
 _TOLD_ROWS = 2_000
+
+
+def open_mapped(source: object, mapping: Mapping, encoding: str | None) -> Source:
+    """A source, read as its mapping says it is; `encoding`, of a CSV file, goes before it.
+
+    Raises as `open_source`.
+    """
+    return open_source(
+        source,
+        encoding=encoding or mapping.encoding,
+        delimiter=mapping.delimiter,
+        quoted=mapping.quoted,
+        columns=mapping.heading,
+    )
 
 
 @dataclass(frozen=True, slots=True)

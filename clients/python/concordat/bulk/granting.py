@@ -22,11 +22,12 @@ from concordat.bulk._lists import Lists
 from concordat.bulk._paths import checked_path
 from concordat.bulk._progress import Progress, Tell
 from concordat.bulk._pseudonyms import key_in
+from concordat.bulk._reading import open_mapped
 from concordat.bulk._sending import Delivery, Parcel, request_id
 from concordat.bulk._tokens import Tokeniser, TokenStore
 from concordat.bulk._values import ValueFault, text_of
 from concordat.bulk.mapping import Mapping, load_mapping
-from concordat.bulk.sources import Source, no_rows, open_source
+from concordat.bulk.sources import Source, no_rows
 from concordat.client import Client
 from concordat.errors import Conflict, FailedPrecondition, InvalidInput
 from concordat.requests import SHA256_BYTES, ConsentDraft
@@ -106,13 +107,7 @@ def grant(
         if evidence_column is not None:
             raise InvalidInput.field("evidence_column", "beside evidence_sha256; one is wanted")
     checked = load_mapping(mapping)
-    opened = open_source(
-        source,
-        encoding=encoding or checked.encoding,
-        delimiter=checked.delimiter,
-        quoted=checked.quoted,
-        columns=checked.heading,
-    )
+    opened = open_mapped(source, checked, encoding)
     file = checked_path(journal, "journal")
     folder = file.parent
     written = Lists(rejects, None)

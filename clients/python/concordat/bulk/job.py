@@ -15,13 +15,12 @@ from concordat.bulk._names import NamedRows
 from concordat.bulk._paths import checked_path
 from concordat.bulk._progress import Tell, Teller
 from concordat.bulk._pseudonyms import key_in
-from concordat.bulk._reading import Reader
+from concordat.bulk._reading import Reader, open_mapped
 from concordat.bulk._running import Run
 from concordat.bulk._sending import Line, Work
 from concordat.bulk._tokens import Tokeniser, TokenStore
 from concordat.bulk._withdrawing import MAX_WITHDRAWALS, Withdrawing
 from concordat.bulk.mapping import Mapping, load_mapping
-from concordat.bulk.sources import open_source
 from concordat.client import Client
 
 DEFAULT_BATCH_ROWS: Final = MAX_ROWS
@@ -185,13 +184,7 @@ def _run(
 ) -> Report:
     checked_type(client, Client, "client", "of an AsyncClient's profile, open a Client")
     checked = load_mapping(mapping)
-    opened = open_source(
-        source,
-        encoding=encoding or checked.encoding,
-        delimiter=checked.delimiter,
-        quoted=checked.quoted,
-        columns=checked.heading,
-    )
+    opened = open_mapped(source, checked, encoding)
     file = checked_path(journal, "journal")
     folder = file.parent
     key_file = checked.key_beside(file)
